@@ -1,0 +1,24 @@
+// Time comes in from outside, so that tests own it. `now` is monotonic: ticks, pings and windows must not
+// jump with the wall clock, which serves only for timestamps.
+
+export interface Clock {
+  /** Monotonic milliseconds. */
+  now (): number
+  /** Milliseconds since 1970. */
+  wall (): number
+  /** Calls `run` after `ms`. @returns what cancels it */
+  after (ms: number, run: () => void): () => void
+  /** Calls `run` once the sockets have had their turn. */
+  soon (run: () => void): void
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after (ms, run) {
+    // A gateway's timers must not keep a process alive that has nothing else to do.
+    const timer = setTimeout(run, ms).unref()
+    return () => clearTimeout(timer)
+  },
+  soon: run => { setImmediate(run) }
+}

@@ -1,0 +1,66 @@
+// One table of everything the gateway refuses: code, HTTP status, title, and whether trying again helps.
+// A refusal is a value that travels through both doors (HTTP and socket) unchanged; the sentence that
+// names what was wrong and what to do comes from where it was noticed.
+
+interface Kind {
+  readonly status: number
+  readonly title: string
+  /** Milliseconds after which the same request may succeed; absent where it never will as it is. */
+  readonly retryMs?: number
+}
+
+const KINDS = {
+  BAD_EVENT: { status: 400, title: 'Bad Request' },
+  BAD_COMMAND: { status: 400, title: 'Bad Request' },
+  BAD_SUBSCRIPTION: { status: 400, title: 'Bad Request' },
+  BAD_MESSAGE: { status: 400, title: 'Bad Request' },
+  BAD_REQUEST: { status: 400, title: 'Bad Request' },
+  FORBIDDEN: { status: 403, title: 'Forbidden' },
+  NOT_FOUND: { status: 404, title: 'Not Found' },
+  PROFILE_NOT_MOUNTED: { status: 404, title: 'Not Found', retryMs: 1000 },
+  UNKNOWN_COMMAND: { status: 404, title: 'Not Found' },
+  ROOM_FULL: { status: 409, title: 'Conflict', retryMs: 1000 },
+  ROOM_PAUSED: { status: 409, title: 'Conflict', retryMs: 1000 },
+  ROOMS_FULL: { status: 409, title: 'Conflict', retryMs: 1000 },
+  KEYS_FULL: { status: 409, title: 'Conflict' },
+  IDEMPOTENCY_CONFLICT: { status: 409, title: 'Conflict' },
+  TOO_LARGE: { status: 413, title: 'Payload Too Large' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'Unsupported Media Type' },
+  RATE_LIMITED: { status: 429, title: 'Too Many Requests', retryMs: 1000 },
+  COMMAND_FAILED: { status: 500, title: 'Internal Server Error' },
+  INTERNAL: { status: 500, title: 'Internal Server Error' },
+  DRAINING: { status: 503, title: 'Service Unavailable', retryMs: 1000 },
+  STORE_UNAVAILABLE: { status: 503, title: 'Service Unavailable', retryMs: 1000 },
+  OVERLOADED: { status: 503, title: 'Service Unavailable', retryMs: 1000 }
+} as const satisfies Record<string, Kind>
+
+export type Code = keyof typeof KINDS
+
+/** What a client is told: the same object in an HTTP body and in a WebSocket `error`. */
+export interface ErrorBody {
+  readonly statusCode: number
+  readonly code: Code
+  readonly error: string
+  readonly message: string
+}
+
+/** A request that was understood and turned down. It has changed nothing. */
+export class Refusal extends Error {
+  readonly code: Code
+  readonly statusCode: number
+  /** Milliseconds to wait before trying again; undefined where trying again is no use. */
+  readonly retryMs: number | undefined
+
+  constructor (code: Code, message: string, retryMs?: number) {
+    super(message)
+    const kind: Kind = KINDS[code]
+    this.name = 'Refusal'
+    this.code = code
+    this.statusCode = kind.status
+    this.retryMs = retryMs ?? kind.retryMs
+  }
+
+  get body (): ErrorBody {
+    return { statusCode: this.statusCode, code: this.code, error: KINDS[this.code].title, message: this.message }
+  }
+}

@@ -1,0 +1,149 @@
+// The event: parsed or refused here, whichever door it came through, and stringified once, here. From
+// then on the gateway moves its JSON text about; a bundle is a join of such texts.
+
+import { Refusal } from './errors.ts'
+import type { Id } from './id.ts'
+
+/** An event as clients receive it. */
+export interface Event {
+  readonly id: Id
+  readonly type: string
+  /** Absent: a public event. */
+  readonly room?: string
+  /** Present: state, the newest value per (room, type, key) wins. Absent: a fact. */
+  readonly key?: string
+  readonly data: unknown
+  /** Milliseconds since 1970. */
+  readonly timestamp: number
+}
+
+/** The room that stands for the public feed. */
+export const PUBLIC = '@public'
+/** The room of the gateway's own figures and switches. */
+export const SYSTEM = '@system'
+
+/** An event that was accepted and waits for its id. */
+export interface Draft {
+  readonly type: string
+  /** `@public` for a public event. */
+  readonly room: string
+  readonly key: string | null
+  /** A keyed event without a value ends its key. */
+  readonly deletion: boolean
+  /** The event's JSON text behind its id: `"type":…}`. */
+  readonly tail: string
+  /** For a deletion by expiry or `clear`: the id of the value it ends. Where another one is present by then, nothing happens. */
+  readonly ends?: Id
+}
+
+/** An event of the log. */
+export interface Entry {
+  readonly id: Id
+  readonly type: string
+  readonly room: string
+  readonly key: string | null
+  readonly deletion: boolean
+  /** The whole event as JSON. */
+  readonly json: string
+  /** Bytes of `json` in UTF-8. */
+  readonly size: number
+}
+
+export interface ParseRules {
+  /** Milliseconds since 1970, for events that bring no timestamp. */
+  readonly now: number
+  /** Largest event, in bytes of its JSON text. */
+  readonly maxBytes: number
+  /** Types whose un-keyed events get their type as key; `*` for all. */
+  readonly stateTypes: ReadonlySet<string>
+}
+
+/** What types and rooms are made of. */
+export const NAME = /^[A-Za-z0-9_.:/-]{1,128}$/
+const NAME_RULE = '1 to 128 characters of A-Z a-z 0-9 _ . : / -'
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
+/** Below this a timestamp can only be meant in seconds: it would be before March 1973 in milliseconds. */
+const SECONDS_BELOW = 1e11
+const MAX_TIMESTAMP = 8.64e15
+/** Bytes of the `{"id":"<16 digits>-<20 digits>",` an event gets in front: what an id can add to the size. */
+const ID_BYTES = 45
+
+/**
+ * Reads one published event.
+ * @throws Refusal BAD_EVENT, or TOO_LARGE
+ */
+export function parseEvent (value: unknown, rules: ParseRules): Draft {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw bad('an event is an object such as {"type": "cpu", "room": "plant-1", "key": "host-7", "data": 0.5}')
+  }
+  const event = value as Record<string, unknown>
+  const unknown = Object.keys(event).filter(name => !FIELDS.has(name))
+  if (unknown.length > 0) {
+    throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data and timestamp (the gateway sets the id)`)
+  }
+  const { type, room, data } = event
+  if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type must be ${NAME_RULE}`)
+  if (room !== undefined && (typeof room !== 'string' || !NAME.test(room))) {
+    throw bad(typeof room === 'string' && room.startsWith('@')
+      ? 'rooms beginning with @ are the gateway\'s own and cannot be published to'
+      : `room must be ${NAME_RULE}; leave it out for a public event`)
+  }
+  if (data === undefined) throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
+  const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
+  const key = event.key === undefined && isState ? type : event.key
+  if (key !== undefined && (typeof key !== 'string' || key.length < 1 || key.length > 256 || CONTROL.test(key))) {
+    throw bad('key must be 1 to 256 characters without control characters; leave it out for a fact')
+  }
+  return draftOf({ type, room, key, data, timestamp: parseTimestamp(event.timestamp, rules.now) }, rules.maxBytes)
+}
+
+/** An accepted event from its checked parts; for the gateway's own events, which may name its own rooms. */
+export function draftOf (
+  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ends?: Id },
+  maxBytes = Infinity
+): Draft {
+  const { type, room, key, data, timestamp, ends } = parts
+  let tail: string
+  try {
+    tail = JSON.stringify({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
+  } catch {
+    // JSON.parse takes any depth, JSON.stringify recurses: some thousand levels are no data.
+    throw bad('data is nested too deeply')
+  }
+  if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
+    throw new Refusal('TOO_LARGE', `an event may hold ${maxBytes} bytes (MAX_HTTP_BUFFER_SIZE); this one is larger`)
+  }
+  return {
+    type,
+    room: room ?? PUBLIC,
+    key: key ?? null,
+    deletion: key !== undefined && data === null,
+    tail,
+    ...(ends === undefined ? {} : { ends })
+  }
+}
+
+/** The event of the log that an accepted event becomes under its id. */
+export function entryOf (draft: Draft, id: Id): Entry {
+  const json = `{"id":"${id}",${draft.tail}`
+  return { id, type: draft.type, room: draft.room, key: draft.key, deletion: draft.deletion, json, size: Buffer.byteLength(json) }
+}
+
+/** Names one value of a room: (type, key). Neither may hold a NUL, so no two pairs collide. */
+export const fieldOf = (event: { type: string, key: string | null }): string => `${event.type}\0${event.key}`
+
+function parseTimestamp (value: unknown, now: number): number {
+  if (value === undefined) return now
+  if (typeof value !== 'number' || !(value >= 0)) throw bad('timestamp must be a number: milliseconds since 1970 (or seconds, below 1e11)')
+  const ms = Math.round(value < SECONDS_BELOW ? value * 1000 : value)
+  if (ms > MAX_TIMESTAMP) throw bad('timestamp is beyond the year 275760; it is milliseconds since 1970')
+  return ms
+}
+
+const bad = (message: string): Refusal => new Refusal('BAD_EVENT', message)
+
+/** Names for a message, cut short: they come from outside. */
+const list = (names: string[]): string =>
+  names.slice(0, 5).map(name => JSON.stringify(name.slice(0, 40))).join(', ') + (names.length > 5 ? ', …' : '')

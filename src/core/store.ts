@@ -1,0 +1,81 @@
+// The contract of the log. The gateway appends to it and follows it; nothing else decides order, ids or
+// what is kept. Two implementations, one contract suite (test/store/contract.ts).
+//
+// What every store promises:
+// - `append` is all or nothing, resolves only when the events are as durable as the store can make them,
+//   and gives ids that rise strictly over the whole life of the log, whatever the clock does.
+// - A follower is given an image of the log, then every later entry once, in id order, and only once it is
+//   durable: nothing a client ever saw is lost with the process.
+// - History (facts and deletions) is trimmed from the old end only; `floor` is the newest id trimmed.
+
+import type { Draft, Entry } from './event.ts'
+import type { Id } from './id.ts'
+
+export interface Store {
+  /** Words for a log line and for /readyz: what and where. */
+  readonly name: string
+
+  /** Gives the follower the log as it stands, then all that comes. Called once; resolves when the image has been handed over. */
+  follow (follower: Follower): Promise<void>
+
+  /**
+   * Appends events in order, all or none, in one atomic step with the memory of the idempotency key.
+   * A deletion with `ends` is passed over where that value is no longer the present one; its id is then null.
+   * @returns the events' ids; for a repeated key the ids of the first time
+   * @throws Refusal STORE_UNAVAILABLE (the outcome may be unknown: the same key makes a retry safe), OVERLOADED
+   *   (too much is waiting), KEYS_FULL, IDEMPOTENCY_CONFLICT (the key came with another fingerprint)
+   */
+  append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>>
+
+  /** Keeps the record of a command under its id unless there is one, atomically. @returns the one that was there, or null */
+  claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null>
+  /** Replaces a command's record; null forgets it. */
+  settle (id: string, record: LedgerRecord | null): Promise<void>
+  /** The record of a command; null where none was ever kept, or its time (IDEMPOTENCY_TTL) has passed. */
+  recall (id: string): Promise<LedgerRecord | null>
+
+  /** Ends the store: waiting appends are finished first. Idempotent. */
+  close (): Promise<void>
+}
+
+/** What makes a repeated append recognisable. */
+export interface Once {
+  /** Names the caller, the route and the Idempotency-Key. */
+  readonly key: string
+  /** A digest of the request's body. */
+  readonly fingerprint: string
+}
+
+/** Any JSON object; its meaning is the ledger's (see command.ts). */
+export type LedgerRecord = Readonly<Record<string, unknown>>
+
+/** Who is told what the log holds. All calls are synchronous and in order. */
+export interface Follower {
+  /** Forget everything: this is the present. */
+  load (image: Image): void
+  /** Entries behind all earlier ones, in id order (often none), and the floor as it is after them. */
+  apply (entries: readonly Entry[], floor: Id): void
+  /** Whether the store can be written to just now; `reason` is for the operator. */
+  available (yes: boolean, reason?: string): void
+}
+
+export interface Image {
+  readonly lineage: Lineage
+  /** The newest id ever given. */
+  readonly head: Id
+  readonly floor: Id
+  /** Facts and deletions that history holds, in id order. */
+  readonly history: Iterable<Entry>
+  /** The present values, in id order. */
+  readonly values: Iterable<Entry>
+}
+
+/**
+ * The epochs of the log. Each opening of it (a start, a fail-over) begins a new epoch and records its seam,
+ * the last id the log held then: what an older epoch gave out beyond the seam was lost.
+ */
+export interface Lineage {
+  readonly epoch: string
+  /** Oldest first, ending with the current one. */
+  readonly epochs: ReadonlyArray<{ readonly epoch: string, readonly seam: Id }>
+}
