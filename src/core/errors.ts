@@ -26,6 +26,7 @@ const KINDS = {
   IDEMPOTENCY_CONFLICT: { status: 409, title: 'Conflict' },
   TOO_LARGE: { status: 413, title: 'Payload Too Large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'Unsupported Media Type' },
+  UPGRADE_REQUIRED: { status: 426, title: 'Upgrade Required' },
   RATE_LIMITED: { status: 429, title: 'Too Many Requests', retryMs: 1000 },
   COMMAND_FAILED: { status: 500, title: 'Internal Server Error' },
   INTERNAL: { status: 500, title: 'Internal Server Error' },

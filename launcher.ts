@@ -1,0 +1,185 @@
+#!/usr/bin/env node
+// Reads the settings, opens the store, builds the app with one profile, listens, and drains on a signal.
+// Everything else is imported once the settings are known to be good, so that a wrong one is told at once
+// and an old Node gets a sentence instead of a stack trace.
+
+import { parseArgs } from 'node:util'
+import type { FastifyPluginAsync } from 'fastify'
+import type { Config } from './config/index.ts'
+import type { Gateway } from './src/core/gateway.ts'
+import type { Limits } from './src/core/limits.ts'
+
+const NEEDED = [20, 19] as const
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
+  console.error(`signalbox needs Node.js ${NEEDED.join('.')} or newer; this is ${process.versions.node}`)
+  process.exit(1)
+}
+
+const USAGE = `signalbox: event gateway over SSE or WebSocket
+
+  --check    print the effective settings with their source, and exit
+  --demo     publish this machine's own figures, unless anything is configured
+  --version  print the version, and exit
+  --help     print this, and exit
+
+Settings come from the environment and from .env; .env.example lists them all.`
+
+/** Settings that do not make a deployment: with no others set, --demo has its say. */
+const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
+
+await main()
+
+async function main (): Promise<void> {
+  const { EX_CONFIG, loadConfig, ConfigError } = await import('./config/index.ts')
+  let flags
+  let loaded
+  try {
+    flags = parseArgs({ options: { check: { type: 'boolean' }, demo: { type: 'boolean' }, version: { type: 'boolean' }, help: { type: 'boolean' } } }).values
+    if (flags.help === true) return console.log(USAGE)
+    if (flags.version === true) return console.log((await import('./src/app/package.ts')).version)
+    loaded = loadConfig()
+  } catch (error) {
+    console.error(error instanceof ConfigError ? error.message : `${(error as Error).message}\n\n${USAGE}`)
+    process.exit(EX_CONFIG)
+  }
+  for (const warning of loaded.warnings) console.error(`warning: ${warning}`)
+  if (flags.check === true) return console.log((await import('./config/report.ts')).describeConfig(loaded))
+
+  const touched = Object.entries(loaded.sources).filter(([name, source]) => (source === 'environment' || source === '.env') && !TRYING_OUT.has(name))
+  const demo = loaded.config.demoFeed || (flags.demo === true && touched.length === 0)
+  await run(loaded.config, demo)
+}
+
+async function run (initial: Config, demo: boolean): Promise<void> {
+  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
+    import('./src/app/log.ts'),
+    import('./src/store/embedded.ts'),
+    import('./src/core/gateway.ts'),
+    import('./src/core/errors.ts'),
+    import('./src/core/clock.ts'),
+    import('./src/app/app.ts'),
+    import('./src/app/system.ts'),
+    import('./src/app/commands.ts'),
+    import('./config/index.ts'),
+    import('close-with-grace')
+  ])
+  let config = initial
+  const log = createLog(config.logLevel)
+  const fail = (error: unknown, code = 1): never => {
+    log.fatal((error as Error).message)
+    process.exit(code)
+  }
+
+  const store = await openEmbeddedStore({
+    dataDir: config.dataDir,
+    durability: config.durability,
+    historySize: config.historySize,
+    historyTtlMs: config.historyTtl * 1000,
+    historyBytes: config.historyBytes,
+    maxKeysPerRoom: config.maxKeysPerRoom,
+    idempotencyTtlMs: config.idempotencyTtl * 1000,
+    clock: systemClock,
+    log
+  }).catch(error => fail(error))
+  const gateway = new Gateway({
+    store,
+    clock: systemClock,
+    limits: limitsOf(config),
+    load: eventLoopLoad(),
+    pingIntervalMs: config.pingInterval * 1000,
+    reconnectJitterMs: config.reconnectJitter * 1000,
+    commandTimeoutMs: config.commandTimeout * 1000,
+    stateTtlMs: config.stateTtl * 1000,
+    stateTypes: new Set(config.stateTypes),
+    log
+  })
+
+  commands.registerBuiltIns({
+    gateway,
+    stats: () => app.stats(),
+    tune: changes => {
+      try {
+        const { config: tuned, previous, now } = retune(config, changes)
+        config = tuned
+        gateway.tune(limitsOf(config))
+        log.info({ previous, now }, 'settings tuned')
+        return { previous, now }
+      } catch (error) {
+        throw new Refusal('BAD_COMMAND', (error as Error).message)
+      }
+    },
+    shutdown: () => { void closing.close() }
+  })
+  if (config.commandsModule !== '') {
+    const names = await commands.loadCommands(config.commandsModule, gateway).catch(error => fail(error, EX_CONFIG))
+    log.info({ commands: names }, `commands of ${config.commandsModule}`)
+  }
+
+  const app = await buildApp({
+    gateway,
+    profile: config.appProfile,
+    mount: await profileOf(config, gateway),
+    store: store.name,
+    log,
+    pingIntervalMs: config.pingInterval * 1000,
+    controlHttp: config.enableControlHttp,
+    bodyLimit: config.maxHttpBufferSize,
+    origins: config.corsOrigins,
+    trustProxy: config.trustProxy.length === 0 ? false : config.trustProxy
+  })
+  if (demo) await app.register((await import('./src/app/demo-feed.ts')).default, { gateway })
+
+  const closing = closeWithGrace({ delay: config.shutdownTimeout * 1000, logger: false, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`), onTimeout: ms => log.error(`the drain took longer than ${ms} ms (SHUTDOWN_TIMEOUT): ending`) }, async ({ signal, err }) => {
+    if (err !== undefined) log.fatal({ err }, 'an error nobody caught: draining, then ending')
+    const { count } = gateway.sessions
+    log.info({ signal, sessions: count }, 'draining')
+    await gateway.drain()
+    await app.close()
+    await store.close()
+    log.info('drained; nothing is left to do')
+  })
+  // Windows has no SIGTERM: a supervisor that started this process may send it the word.
+  process.on('message', message => { if (message === 'shutdown') void closing.close() })
+
+  await gateway.start().catch(error => fail(error))
+  const url = await app.listen({ host: config.host, port: config.port, listenTextResolver: () => '' }).catch((error: NodeJS.ErrnoException) =>
+    fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
+  log.info({ profile: config.appProfile, url, store: store.name, version: (await import('./src/app/package.ts')).version }, `signalbox: profile ${config.appProfile} on ${url}`)
+  if (demo) log.info('demo feed on: this machine\'s own figures are published to room machine (DEMO_FEED=false turns it off)')
+  process.send?.('ready')
+}
+
+async function profileOf (config: Config, gateway: Gateway): Promise<FastifyPluginAsync> {
+  if (config.appProfile === 'SSE') {
+    const { default: sse } = await import('./profiles/sse/index.ts')
+    return async app => { await app.register(sse, { gateway }) }
+  }
+  const { default: websocket } = await import('./profiles/websocket/index.ts')
+  return async app => {
+    await app.register(websocket, {
+      gateway,
+      pingTimeoutMs: config.pingTimeout * 1000,
+      maxPayload: config.maxHttpBufferSize,
+      origins: config.corsOrigins
+    })
+  }
+}
+
+function limitsOf (config: Config): Limits {
+  return {
+    tickMs: config.appProfile === 'SSE' ? config.monitorTickMs : config.flushIntervalMs,
+    tickFloorMs: config.tickFloorMs,
+    messagesPerSecond: config.maxEventsPerSecondPerClient,
+    bundleFacts: config.maxQueuePerClient,
+    bundleBytes: config.maxHttpBufferSize,
+    slowMs: config.slowClientTimeout * 1000,
+    roomSize: config.maxRoomSize,
+    rooms: config.maxRooms,
+    roomsPerClient: config.maxRoomsPerClient,
+    clients: config.maxClients,
+    clientsPerAddress: config.maxClientsPerIp,
+    controlPerSecond: config.controlRateLimit,
+    publishPerSecond: config.publishRateLimit
+  }
+}

@@ -1,0 +1,104 @@
+// The profile SSE: one route, a stream of bundles; commands come over HTTP.
+
+import { FastifySSEPlugin } from 'fastify-sse-v2'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { callerOf } from '../../src/app/caller.ts'
+import { farewell, isReturning } from '../../src/app/farewell.ts'
+import { errorSchema } from '../../src/app/schemas.ts'
+import { PATHS } from '../../src/app/status.ts'
+import { Refusal } from '../../src/core/errors.ts'
+import { PUBLIC } from '../../src/core/event.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import { parseJoins } from '../../src/core/subscription.ts'
+import type { Join } from '../../src/core/subscription.ts'
+import { openStream, SseConnection } from './connection.ts'
+
+const PARAMETERS = ['rooms', 'types', 'lastEventId']
+
+export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }) => {
+  const connections = new Set<SseConnection>()
+  await app.register(FastifySSEPlugin, { retryDelay: false })
+
+  app.get(PATHS.SSE, {
+    // Fastify's own HEAD route would open a stream that nobody reads.
+    exposeHeadRoute: false,
+    schema: {
+      tags: ['events'],
+      summary: 'The stream of events (SSE)',
+      description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
+      querystring: {
+        type: 'object',
+        properties: {
+          rooms: { type: 'string', description: 'comma list; absent: the public feed' },
+          types: { type: 'string', description: 'comma list; absent: every type' },
+          lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' }
+        }
+      },
+      response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
+    }
+  }, async (request, reply) => {
+    const connection = new SseConnection()
+    let session
+    let joined
+    try {
+      const joins = parseJoins(joinsOf(request), { rooms: gateway.limits.roomsPerClient })
+      session = gateway.open(connection, callerOf(request))
+      try {
+        joined = session.join(joins, cursorOf(request))
+      } catch (error) {
+        session.end()
+        throw error
+      }
+    } catch (error) {
+      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await farewell(reply, error)
+      throw error
+    }
+    const end = (): void => {
+      session.end()
+      connections.delete(connection)
+    }
+    request.raw.socket.once('close', end)
+    connections.add(connection)
+    const stream = await openStream(reply, gateway.returnAfterMs())
+    // Gone while the stream was being opened; or ended by us, which it then hears by the end of the stream.
+    if (stream === null || session.state === 'ended') {
+      end()
+      stream?.socket.destroy()
+      return reply
+    }
+    stream.socket.setNoDelay(true)
+    stream.socket.on('drain', () => session.drained())
+    connection.attach(stream.socket, stream.chunked)
+    connection.say('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), ...joined }, joined.cursor)
+    session.drained()
+    return reply
+  })
+
+  app.addHook('preClose', async () => {
+    for (const connection of connections) connection.destroy()
+  })
+}, { name: 'profile-sse', encapsulate: true })
+
+/** The wishes of a query: every room with the types, or the feed with them. */
+function joinsOf (request: FastifyRequest): Join[] {
+  const query = request.query as Record<string, unknown>
+  const unknown = Object.keys(query).filter(name => !PARAMETERS.includes(name) && !name.startsWith('_'))
+  if (unknown.length > 0) {
+    throw new Refusal('BAD_SUBSCRIPTION', `unknown parameter ${JSON.stringify(unknown[0]?.slice(0, 40))}; a stream takes ${PARAMETERS.join(', ')}`)
+  }
+  const rooms = listOf(query.rooms)
+  const types = listOf(query.types)
+  return (rooms.length === 0 ? [PUBLIC] : rooms).map(room => types.length === 0 ? { room } : { room, types })
+}
+
+function listOf (value: unknown): string[] {
+  return [value ?? ''].flat().flatMap(text => String(text).split(',')).map(name => name.trim()).filter(name => name !== '')
+}
+
+function cursorOf (request: FastifyRequest): string | null {
+  const header = request.headers['last-event-id']
+  const { lastEventId } = request.query as Record<string, unknown>
+  const cursor = header ?? lastEventId
+  return cursor === undefined || cursor === '' ? null : String(cursor)
+}

@@ -1,0 +1,91 @@
+// What a WebSocket client may ask for, and what it is answered.
+
+import { answerOf, parseOrder } from '../../src/app/control.ts'
+import { tooMany } from '../../src/app/limit.ts'
+import { Refusal } from '../../src/core/errors.ts'
+import { PUBLIC } from '../../src/core/event.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import type { Session } from '../../src/core/session.ts'
+import { parseJoins } from '../../src/core/subscription.ts'
+
+export interface Answer {
+  readonly event: string
+  readonly data: object
+}
+
+type Message = Record<string, unknown>
+type Action = (gateway: Gateway, session: Session, message: Message) => Answer | Promise<Answer>
+
+const ACTIONS: Record<string, { readonly fields: readonly string[], readonly run: Action }> = {
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], run: join },
+  leave: { fields: ['room', 'rooms'], run: leave },
+  control: { fields: ['command', 'args', 'idempotencyKey'], run: control },
+  ping: { fields: [], run: () => ({ event: 'pong', data: { time: Date.now() } }) }
+}
+
+/**
+ * Does what a message asks for.
+ * @throws Refusal
+ */
+export async function act (gateway: Gateway, session: Session, value: unknown): Promise<Answer> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw bad('a message is an object such as {"action": "join", "room": "plant-1"}')
+  }
+  const message = value as Message
+  const name = message.action
+  const action = typeof name === 'string' && Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined
+  if (action === undefined) throw bad(`action must be one of ${Object.keys(ACTIONS).join(', ')}`)
+  const unknown = Object.keys(message).filter(field => field !== 'action' && field !== 'ref' && !action.fields.includes(field))
+  if (unknown.length > 0) {
+    throw bad(`unknown field ${JSON.stringify(unknown[0]?.slice(0, 40))}; ${String(name)} takes ${[...action.fields, 'ref'].join(', ')}`)
+  }
+  return await action.run(gateway, session, message)
+}
+
+function join (gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Answer {
+  if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be the cursor as it came, a string')
+  const named = roomsOf(room, rooms)
+  const wishes = named.length === 0 ? [PUBLIC] : named
+  const joins = parseJoins(wishes.map(wish => {
+    if (typeof wish !== 'object' || wish === null) return { room: wish, ...(types === undefined ? {} : { types }) }
+    const { room, types: own = types, ...rest } = wish as Message
+    if (Object.keys(rest).length > 0) throw bad('an entry of rooms is a name or { "room", "types" }')
+    return { room, ...(own === undefined ? {} : { types: own }) }
+  }), { rooms: gateway.limits.roomsPerClient })
+  const joined = session.join(joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
+  const names = [...new Set(joins.map(join => join.room))]
+  const members = Object.fromEntries(names.map(name => [name, gateway.room(name)?.members ?? 0]))
+  return { event: 'joined', data: { rooms: names, members, ...joined } }
+}
+
+function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): Answer {
+  const named = roomsOf(room, rooms)
+  const wishes = named.length === 0 ? [PUBLIC] : named
+  for (const name of wishes) {
+    if (typeof name !== 'string') throw bad('room must be the name of a room')
+  }
+  return { event: 'left', data: { rooms: session.leave(wishes as string[]), cursor: session.cursor } }
+}
+
+async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: Message): Promise<Answer> {
+  const { count, resetMs } = gateway.rates.control.hit(session.caller)
+  const max = gateway.limits.controlPerSecond
+  if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)
+  if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')
+  const { status, body } = answerOf(await gateway.control({
+    ...parseOrder({ command, ...(args === undefined ? {} : { args }) }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    caller: session.caller
+  }))
+  return { event: status >= 400 ? 'error' : 'result', data: body }
+}
+
+function roomsOf (room: unknown, rooms: unknown): unknown[] {
+  if (room !== undefined && rooms !== undefined) throw bad('give room or rooms, not both')
+  if (room !== undefined) return [room]
+  if (rooms === undefined) return []
+  if (!Array.isArray(rooms)) throw bad('rooms must be an array of names, or of { "room", "types" }')
+  return rooms
+}
+
+const bad = (message: string): Refusal => new Refusal('BAD_MESSAGE', message)

@@ -1,0 +1,86 @@
+// A session's connection over a WebSocket.
+
+import type { WebSocket } from 'ws'
+import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import { frame, message, position } from './frame.ts'
+
+/** RFC 6455, 7.4.1, and the IANA registry for 1012 and 1013. */
+export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013 } as const
+
+const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway }
+
+/** Time the other side has to answer a close before its socket is destroyed, ms. */
+const GRACE_MS = 1000
+
+export class WsConnection implements Connection {
+  readonly #socket: WebSocket
+  readonly #onPing: (connection: WsConnection) => void
+  /** Number of the last ping, and of the last one answered. */
+  #pings = 0
+  #pongs = 0
+
+  /** @param onPing told of every ping, to look for its pong in time */
+  constructor (socket: WebSocket, onPing: (connection: WsConnection) => void) {
+    this.#socket = socket
+    this.#onPing = onPing
+    socket.on('pong', () => { this.#pongs = this.#pings })
+  }
+
+  get pending (): number {
+    return this.#socket.bufferedAmount
+  }
+
+  send (bundle: Bundle): number {
+    bundle.frame ??= frame(bundle)
+    // Given as bytes so that they are shared, sent as text.
+    this.#socket.send(bundle.frame, { binary: false })
+    return bundle.frame.length
+  }
+
+  tell (told: Message): void {
+    if (told.kind === 'position') {
+      this.#socket.send(position(told.cursor))
+      return
+    }
+    const { kind, ...data } = told
+    this.say(kind, data)
+  }
+
+  /** A message of the profile's own. */
+  say (event: string, data: object, ref?: unknown): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(message(event, data, ref))
+  }
+
+  ping (): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    this.#pings++
+    this.#socket.ping()
+    this.#onPing(this)
+  }
+
+  /** The ping last sent was not answered. */
+  get silent (): boolean {
+    return this.#pongs < this.#pings
+  }
+
+  close (reason: EndReason, retryMs: number): void {
+    if (reason === 'SLOW') {
+      // The code waits behind what the client does not take; it is for those that take it after all.
+      this.end(CODES.SLOW, 'SLOW')
+      this.#socket.terminate()
+      return
+    }
+    this.say('bye', { reason, retryMs })
+    this.end(CODES[reason], reason)
+  }
+
+  /** Closes with a code, and for good where the other side does not answer. */
+  end (code: number, reason: string): void {
+    this.#socket.close(code, reason)
+    setTimeout(() => this.#socket.terminate(), GRACE_MS).unref()
+  }
+
+  destroy (): void {
+    this.#socket.terminate()
+  }
+}

@@ -1,0 +1,119 @@
+// The profile WEBSOCKET: one socket for events, rooms and commands, throttled in both directions.
+
+import websocket from '@fastify/websocket'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { RawData, WebSocket } from 'ws'
+import { callerOf } from '../../src/app/caller.ts'
+import { checkOrigin } from '../../src/app/origin.ts'
+import { PATHS } from '../../src/app/status.ts'
+import { Refusal } from '../../src/core/errors.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import { readJson } from '../../src/core/json.ts'
+import { act } from './actions.ts'
+import { CLOSE, WsConnection } from './connection.ts'
+import { PongWatch } from './pong-watch.ts'
+
+export interface WebSocketOptions {
+  gateway: Gateway
+  pingTimeoutMs: number
+  /** Largest message, bytes. */
+  maxPayload: number
+  /** Origins of other sites that may connect. */
+  origins: readonly string[]
+}
+
+/** So many messages that could not be served, within so many ms, end a connection. */
+const MAX_ERRORS = 20
+const ERROR_WINDOW_MS = 10_000
+/** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
+const MAX_FRAGMENTS = 1024
+
+export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayload, origins }: WebSocketOptions) => {
+  const connections = new Set<WsConnection>()
+  const pongs = new PongWatch(pingTimeoutMs)
+
+  await app.register(websocket, {
+    options: { maxPayload, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false, clientTracking: false },
+    errorHandler: (error, socket, request) => {
+      request.log.debug({ err: error }, 'a WebSocket broke')
+      socket.terminate()
+    },
+    preClose: done => {
+      pongs.stop()
+      for (const connection of connections) connection.destroy()
+      done()
+    }
+  })
+
+  app.route({
+    method: 'GET',
+    url: PATHS.WEBSOCKET,
+    exposeHeadRoute: false,
+    schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
+    preValidation: async request => checkOrigin(request, origins),
+    handler: async (_request: FastifyRequest, reply: FastifyReply) => {
+      reply.header('Upgrade', 'websocket')
+      throw new Refusal('UPGRADE_REQUIRED', `${PATHS.WEBSOCKET} is a WebSocket: connect with ws://, not with a plain GET`)
+    },
+    wsHandler: (socket, request) => converse(socket, request)
+  })
+
+  function converse (socket: WebSocket, request: FastifyRequest): void {
+    const connection = new WsConnection(socket, pongs.expect)
+    let session
+    try {
+      session = gateway.open(connection, callerOf(request))
+    } catch (error) {
+      // A browser sees nothing of a refused handshake; a close code it does see.
+      if (!(error instanceof Refusal)) throw error
+      connection.say('error', { ...error.body, retryMs: error.retryMs })
+      connection.say('bye', { reason: error.code, retryMs: error.retryMs })
+      connection.end(error.code === 'DRAINING' ? CLOSE.restart : CLOSE.tryLater, error.code)
+      return
+    }
+    connections.add(connection)
+    request.raw.socket.on('drain', () => session.drained())
+    socket.on('close', () => {
+      session.end()
+      connections.delete(connection)
+    })
+    connection.say('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), position: 'new', cursor: null })
+
+    let windowStart = 0
+    let received = 0
+    let errors: number[] = []
+    socket.on('message', (data: RawData, isBinary: boolean) => {
+      if (isBinary) {
+        connection.end(CLOSE.notText, 'messages are text')
+        return
+      }
+      let ref: unknown
+      const fail = (error: unknown): void => {
+        if (!(error instanceof Refusal)) request.log.error({ err: error }, 'a message failed')
+        const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+        connection.say('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
+        if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
+        const now = performance.now()
+        errors = [...errors.filter(at => now - at < ERROR_WINDOW_MS), now]
+        if (errors.length > MAX_ERRORS) connection.end(CLOSE.policy, 'too many errors')
+      }
+      try {
+        const limit = gateway.limits.messagesPerSecond
+        const now = performance.now()
+        if (now - windowStart >= 1000) {
+          windowStart = now
+          received = 0
+        }
+        if (limit > 0 && ++received > limit) {
+          throw new Refusal('RATE_LIMITED', `${limit} messages a second are read (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(windowStart + 1000 - now))
+        }
+        const message = readJson(data.toString(), 'BAD_MESSAGE')
+        ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
+        act(gateway, session, message).then(answer => connection.say(answer.event, answer.data, ref), fail)
+      } catch (error) {
+        fail(error)
+      }
+    })
+  }
+}, { name: 'profile-websocket', encapsulate: true })

@@ -1,0 +1,43 @@
+// Ends connections that do not answer a ping in time. One timer for all: pings are answered or not in the
+// order they were sent.
+
+import { CLOSE } from './connection.ts'
+import type { WsConnection } from './connection.ts'
+
+export class PongWatch {
+  readonly #timeoutMs: number
+  readonly #outstanding: Array<{ connection: WsConnection, due: number }> = []
+  #timer: NodeJS.Timeout | null = null
+
+  constructor (timeoutMs: number) {
+    this.#timeoutMs = timeoutMs
+  }
+
+  readonly expect = (connection: WsConnection): void => {
+    this.#outstanding.push({ connection, due: performance.now() + this.#timeoutMs })
+    this.#timer ??= setTimeout(this.#look, this.#timeoutMs).unref()
+  }
+
+  stop (): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  readonly #look = (): void => {
+    // After a stall of our own the pongs may be lying in the sockets: they are read before anybody is judged.
+    setImmediate(() => {
+      const now = performance.now()
+      let judged = 0
+      for (const { connection, due } of this.#outstanding) {
+        if (due > now) break
+        if (connection.silent) {
+          connection.end(CLOSE.goingAway, 'no pong')
+          connection.destroy()
+        }
+        judged++
+      }
+      this.#outstanding.splice(0, judged)
+      const next = this.#outstanding[0]
+      this.#timer = next === undefined ? null : setTimeout(this.#look, next.due - now).unref()
+    })
+  }
+}

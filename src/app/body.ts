@@ -1,0 +1,39 @@
+// Bodies: JSON and NDJSON, read by the same strict reader as every other door's, and fingerprinted for
+// Idempotency-Keys while the bytes are at hand.
+
+import { createHash } from 'node:crypto'
+import { isUtf8 } from 'node:buffer'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { Refusal } from '../core/errors.ts'
+import { readJson } from '../core/json.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** A digest of the body's bytes; empty where the request brings no Idempotency-Key. */
+    fingerprint: string
+  }
+}
+
+export default fp(async (app: FastifyInstance) => {
+  app.decorateRequest('fingerprint', '')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readJson(textOf(request, body), 'BAD_REQUEST'))
+  app.addContentTypeParser('application/x-ndjson', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
+    const lines = textOf(request, body).split('\n').filter(line => line.trim() !== '')
+    return lines.map((line, index) => {
+      try {
+        return readJson(line, 'BAD_REQUEST')
+      } catch (error) {
+        throw error instanceof Refusal ? new Refusal(error.code, `line ${index + 1}: ${error.message}`) : error
+      }
+    })
+  })
+}, { name: 'body' })
+
+function textOf (request: FastifyRequest, body: Buffer): string {
+  if (request.headers['idempotency-key'] !== undefined) request.fingerprint = createHash('sha256').update(body).digest('base64url')
+  // Decoding would put U+FFFD in place of what it cannot read, and pass on something nobody sent.
+  if (!isUtf8(body)) throw new Refusal('BAD_REQUEST', 'the body is not valid UTF-8')
+  return body.toString('utf8')
+}

@@ -1,0 +1,7 @@
+// Who a request counts for: rate limits, idempotency, connections per address.
+
+import { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyRequest } from 'fastify'
+
+/** The address, an IPv6 one cut to its /64, which is what one household or host has to choose from. */
+export const callerOf = (request: FastifyRequest): string => normalizeIP(request.ip)

@@ -1,0 +1,25 @@
+// /docs: the OpenAPI reference, from the routes' own schemas, served without any outside host.
+
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { version } from './package.ts'
+
+export default fp(async (app: FastifyInstance) => {
+  await app.register(swagger, {
+    openapi: {
+      info: {
+        title: 'Signalbox',
+        description: 'Self-hosted event gateway: bundles events per tick, keeps the newest value of each key, and fans out over SSE or WebSocket.',
+        version
+      },
+      tags: [
+        { name: 'events', description: 'Publish and receive' },
+        { name: 'control', description: 'Commands' },
+        { name: 'status', description: 'What the gateway says of itself' }
+      ]
+    }
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+}, { name: 'docs' })

@@ -1,0 +1,37 @@
+// Every error a client can get, in one shape. What the gateway refuses brings its own words; what Fastify
+// refuses is put into the contract's; anything else is ours to mend and is told only to the log.
+
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { Refusal } from '../core/errors.ts'
+
+export default fp(async (app: FastifyInstance) => {
+  app.setErrorHandler(async (error: FastifyError | Refusal, request, reply) => {
+    const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
+    if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
+    else request.log.debug({ code: refusal.code, url: request.url }, refusal.message)
+    return await refuse(reply, refusal)
+  })
+  app.setNotFoundHandler(async (request: FastifyRequest, reply) =>
+    await refuse(reply, new Refusal('NOT_FOUND', `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 100)}; /docs lists what there is`)))
+}, { name: 'errors' })
+
+/** Answers with a refusal. */
+export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+  // 409 may pass too, but nobody can say when; the header is for those that tell.
+  if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
+    reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))
+  }
+  return await reply.code(refusal.statusCode).type('application/json; charset=utf-8').send(JSON.stringify(refusal.body))
+}
+
+function translate (error: FastifyError, bodyLimit: number | undefined): Refusal {
+  switch (error.statusCode) {
+    case 413: return new Refusal('TOO_LARGE', `a body may hold ${bodyLimit} bytes (MAX_HTTP_BUFFER_SIZE)`)
+    case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson for events')
+    case 503: return new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
+    default: break
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) return new Refusal('BAD_REQUEST', error.message)
+  return new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+}

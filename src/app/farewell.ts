@@ -1,0 +1,22 @@
+// A native EventSource gives up for good on any status but 200. So a returning client that is turned away
+// for a reason that may pass gets a stream after all: when to come back, why, and its end.
+
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Refusal } from '../core/errors.ts'
+
+/** What a stream answers with besides its type, in both directions of proxies. */
+export const STREAM_HEADERS = {
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no'
+} as const
+
+export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined
+
+export async function farewell (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+  const retryMs = refusal.retryMs ?? 1000
+  return await reply
+    .code(200)
+    .type('text/event-stream; charset=utf-8')
+    .headers(STREAM_HEADERS)
+    .send(`retry: ${retryMs}\nevent: bye\ndata: ${JSON.stringify({ reason: refusal.code, retryMs })}\n\n`)
+}

@@ -1,0 +1,14 @@
+// Where the package lies and which version it is: the same whether it runs from its sources or from dist/.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+function findRoot (from: string): string {
+  for (let folder = from; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder
+  }
+}
+
+export const packageRoot = findRoot(dirname(fileURLToPath(import.meta.url)))
+export const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }

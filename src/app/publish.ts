@@ -1,0 +1,44 @@
+// POST /api/events: the door for publishers.
+
+import type { FastifyInstance } from 'fastify'
+import { digest, MAX_KEY } from '../core/command.ts'
+import { Refusal } from '../core/errors.ts'
+import type { Gateway } from '../core/gateway.ts'
+import { callerOf } from './caller.ts'
+import { limitRoutes } from './limit.ts'
+import { errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
+
+export default async function publish (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
+  await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishPerSecond)
+
+  app.post('/api/events', {
+    schema: {
+      tags: ['events'],
+      summary: 'Publish one event, or up to 1000 of them',
+      description: 'All or nothing. The answer comes when the events are durable. `application/x-ndjson` (an event a line) is taken too.',
+      headers: idempotencyHeader,
+      body: { oneOf: [eventSchema, { type: 'array', minItems: 1, maxItems: 1000, items: eventSchema }] },
+      response: {
+        202: { type: 'object', properties: { ids: { type: 'array', items: { type: 'string' } } } },
+        '4xx': errorSchema,
+        503: errorSchema
+      }
+    }
+  }, async (request, reply) => {
+    const { body } = request
+    if (body === undefined || body === null) throw new Refusal('BAD_EVENT', 'the body is empty; send an event, or an array of them, as JSON')
+    const key = keyOf(request.headers['idempotency-key'])
+    const ids = await gateway.publish(Array.isArray(body) ? body : [body], key === undefined
+      ? undefined
+      : { key: digest('POST /api/events', callerOf(request), key), fingerprint: request.fingerprint })
+    return await reply.code(202).send({ ids })
+  })
+}
+
+function keyOf (header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined
+  if (typeof header !== 'string' || header.length < 1 || header.length > MAX_KEY) {
+    throw new Refusal('BAD_EVENT', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
+  }
+  return header
+}

@@ -1,0 +1,29 @@
+// JSON Schemas that several routes show in /docs. They describe; the checking is done by the core's one parser.
+
+export const eventSchema = {
+  type: 'object',
+  required: ['type', 'data'],
+  additionalProperties: false,
+  properties: {
+    type: { type: 'string', pattern: '^[A-Za-z0-9_.:/-]{1,128}$' },
+    room: { type: 'string', pattern: '^[A-Za-z0-9_.:/-]{1,128}$', description: 'absent: a public event' },
+    key: { type: 'string', minLength: 1, maxLength: 256, description: 'present: state, the newest value wins; absent: a fact, every one is delivered' },
+    data: { description: 'any JSON value; null on a keyed event deletes the key' },
+    timestamp: { type: 'number', description: 'milliseconds since 1970 (below 1e11: seconds); absent: now' }
+  }
+}
+
+export const errorSchema = {
+  type: 'object',
+  properties: {
+    statusCode: { type: 'integer' },
+    code: { type: 'string' },
+    error: { type: 'string' },
+    message: { type: 'string' }
+  }
+}
+
+export const idempotencyHeader = {
+  type: 'object',
+  properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: 200, description: 'makes a retry safe: it gets the first answer' } }
+}

@@ -1,0 +1,210 @@
+// Commands: one way in behind both doors, and a ledger of what became of them. Of an Idempotency-Key at most
+// one execution is ever started within the ledger's time; whoever repeats it gets the first one's outcome,
+// also from another process. Where the outcome was lost with the process that ran it, that is what is said.
+
+import { createHash, randomBytes } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import { Refusal } from './errors.ts'
+import type { Draft } from './event.ts'
+import type { LedgerRecord, Store } from './store.ts'
+
+export interface Command {
+  /** @returns what is wrong with the arguments, in words; null where nothing is */
+  check (args: unknown): string | null
+  handler (args: never, context: CommandContext): unknown
+}
+
+/** What a handler is given besides its arguments. */
+export interface CommandContext {
+  readonly id: string
+  readonly caller: string
+  /** Publishes events. @returns their ids */
+  publish (events: readonly unknown[]): Promise<string[]>
+}
+
+export interface Order {
+  readonly command: unknown
+  readonly args?: unknown
+  readonly idempotencyKey?: string | undefined
+  readonly caller: string
+}
+
+export interface Outcome {
+  readonly id: string
+  readonly command: string
+  /** `unknown`: it was started, and what became of it was lost. */
+  readonly status: 'running' | 'done' | 'failed' | 'unknown'
+  readonly result?: unknown
+  readonly error?: { readonly code: string, readonly message: string }
+}
+
+interface Entry extends Omit<Outcome, 'id'> {
+  readonly fingerprint: string
+  /** The process that runs it. */
+  readonly by: string
+}
+
+interface Running {
+  readonly fingerprint: string
+  readonly outcome: Promise<Outcome>
+  readonly command: string
+}
+
+/** Longest Idempotency-Key, in characters. */
+export const MAX_KEY = 200
+
+export class Commands {
+  readonly #store: Pick<Store, 'claim' | 'settle' | 'recall'>
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  readonly #publish: (events: readonly unknown[]) => Promise<string[]>
+  readonly #onError: (error: unknown, what: string) => void
+  readonly #process = randomBytes(9).toString('base64url')
+  readonly #registry = new Map<string, Command>()
+  readonly #running = new Map<string, Running>()
+
+  constructor (options: {
+    store: Pick<Store, 'claim' | 'settle' | 'recall'>
+    clock: Clock
+    /** Milliseconds after which the caller is told `running`. */
+    timeoutMs: number
+    publish: (events: readonly unknown[]) => Promise<string[]>
+    /** Told of a handler's failure and of a ledger that could not be written. */
+    onError: (error: unknown, what: string) => void
+  }) {
+    this.#store = options.store
+    this.#clock = options.clock
+    this.#timeoutMs = options.timeoutMs
+    this.#publish = options.publish
+    this.#onError = options.onError
+  }
+
+  get names (): string[] {
+    return [...this.#registry.keys()].sort()
+  }
+
+  register (name: string, command: Command): void {
+    this.#registry.set(name, command)
+  }
+
+  /**
+   * Runs a command, or finds out what became of it where its key is known.
+   * @throws Refusal BAD_COMMAND, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, and what the handler refuses with
+   */
+  async run (order: Order): Promise<Outcome> {
+    const { name, command, args } = this.#check(order)
+    const { idempotencyKey, caller } = order
+    const id = idempotencyKey === undefined ? randomBytes(16).toString('base64url') : digest(caller, idempotencyKey)
+    const fingerprint = digest(name, JSON.stringify(args))
+    const twin = this.#running.get(id)
+    if (twin !== undefined) {
+      checkTwin(twin.fingerprint, fingerprint)
+      return await this.#atMost(twin.outcome, { id, command: name, status: 'running' })
+    }
+    const outcome = this.#start({ id, name, command, args, caller, fingerprint, ledger: idempotencyKey !== undefined })
+    this.#running.set(id, { fingerprint, outcome, command: name })
+    const forget = (): void => { this.#running.delete(id) }
+    outcome.then(forget, forget)
+    return await this.#atMost(outcome, { id, command: name, status: 'running' })
+  }
+
+  /** What became of a command; null for an id never seen. */
+  async outcome (id: string): Promise<Outcome | null> {
+    const running = this.#running.get(id)
+    if (running !== undefined) return { id, command: running.command, status: 'running' }
+    const entry = await this.#store.recall(id) as Entry | null
+    return entry === null ? null : this.#outcomeOf(id, entry)
+  }
+
+  /** Resolves when nothing runs any more. */
+  async idle (): Promise<void> {
+    await Promise.allSettled([...this.#running.values()].map(({ outcome }) => outcome))
+  }
+
+  #check ({ command: name, args = {}, idempotencyKey }: Order): { name: string, command: Command, args: unknown } {
+    if (typeof name !== 'string' || name === '') throw new Refusal('BAD_COMMAND', 'command must be the name of a command, for example {"command": "ping", "args": {}}')
+    if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
+      throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
+    }
+    const command = this.#registry.get(name)
+    if (command === undefined) {
+      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
+    }
+    const problem = command.check(args)
+    if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)
+    return { name, command, args }
+  }
+
+  async #start (job: { id: string, name: string, command: Command, args: unknown, caller: string, fingerprint: string, ledger: boolean }): Promise<Outcome> {
+    const { id, name, command, args, caller, fingerprint, ledger } = job
+    const started: Entry = { command: name, status: 'running', fingerprint, by: this.#process }
+    const claim = this.#store.claim(id, started as unknown as LedgerRecord) as Promise<Entry | null>
+    if (ledger) {
+      const earlier = await claim
+      if (earlier !== null) {
+        checkTwin(earlier.fingerprint, fingerprint)
+        return this.#outcomeOf(id, earlier)
+      }
+    } else {
+      // Without a key nobody can ask for it twice. The record only answers GET /api/control/:id, and is not
+      // waited for: commands that mend things must work while the store does not.
+      claim.catch(error => this.#onError(error, `command ${name} (${id}) could not be recorded`))
+    }
+    let ended: Entry
+    try {
+      const result = await command.handler(args as never, { id, caller, publish: this.#publish })
+      ended = { ...started, status: 'done', result: result ?? null }
+    } catch (error) {
+      if (error instanceof Refusal) {
+        // A refusal has changed nothing, so it is not remembered: the same key may try again.
+        if (ledger) await this.#settle(id, null)
+        throw error
+      }
+      this.#onError(error, `command ${name} (${id}) failed`)
+      ended = { ...started, status: 'failed', error: { code: 'COMMAND_FAILED', message: error instanceof Error ? error.message : String(error) } }
+    }
+    const settled = this.#settle(id, ended)
+    if (ledger) await settled
+    return this.#outcomeOf(id, ended)
+  }
+
+  async #settle (id: string, entry: Entry | null): Promise<void> {
+    try {
+      await this.#store.settle(id, entry as unknown as LedgerRecord | null)
+    } catch (error) {
+      this.#onError(error, `the outcome of command ${id} could not be kept`)
+    }
+  }
+
+  async #atMost (outcome: Promise<Outcome>, otherwise: Outcome): Promise<Outcome> {
+    let cancel = (): void => {}
+    const timeout = new Promise<Outcome>(resolve => { cancel = this.#clock.after(this.#timeoutMs, () => resolve(otherwise)) })
+    try {
+      return await Promise.race([outcome, timeout])
+    } finally {
+      cancel()
+    }
+  }
+
+  #outcomeOf (id: string, { command, status, result, error, by }: Entry): Outcome {
+    return {
+      id,
+      command,
+      // Somebody else's that still says `running`: the process that ran it is gone.
+      status: status === 'running' && by !== this.#process ? 'unknown' : status,
+      ...(result === undefined ? {} : { result }),
+      ...(error === undefined ? {} : { error })
+    }
+  }
+}
+
+function checkTwin (theirs: string, ours: string): void {
+  if (theirs !== ours) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came with another command before; use a new key for a new command')
+}
+
+/** Every part ends in a NUL, which none of them can hold: no two lists of parts look alike. */
+export const digest = (...parts: string[]): string => {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part).update('\0')
+  return hash.digest('base64url').slice(0, 22)
+}

@@ -1,0 +1,33 @@
+// What a session needs of its transport. Both profiles implement it; nothing else of them is known here.
+
+import type { ResetReason } from './cursor.ts'
+import type { Entry } from './event.ts'
+
+/** Events in id order and the position behind them. */
+export interface Bundle {
+  readonly entries: readonly Entry[]
+  readonly cursor: string
+  /** The bytes on the wire, made by the profile on first use and shared by everybody the bundle goes to. */
+  frame?: Buffer
+}
+
+/** What a session says besides bundles. `cursor` is the position a client has with it. */
+export type Message =
+  | { readonly kind: 'reset', readonly reason: ResetReason, readonly missed: number | null, readonly rooms: readonly string[], readonly cursor: string }
+  | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
+  | { readonly kind: 'position', readonly cursor: string }
+
+/** Why the gateway ends a connection. All but DISCONNECTED ask the client to come back. */
+export type EndReason = 'DRAINING' | 'SLOW' | 'DISCONNECTED'
+
+export interface Connection {
+  /** Bytes handed over that the system has not taken yet. Above 0 nothing more is handed over. */
+  readonly pending: number
+  /** @returns the bytes handed over */
+  send (bundle: Bundle): number
+  tell (message: Message): void
+  /** A sign of life, so that proxies and the other side know the connection stands. */
+  ping (): void
+  /** Says why and when to return, as far as the other side still listens, and ends the connection. */
+  close (reason: EndReason, retryMs: number): void
+}

@@ -1,0 +1,28 @@
+import type { ResetReason } from './cursor.ts'
+
+/** What has happened since the process started: plain numbers, read by /metrics and the command `stats`. */
+export interface Counters {
+  /** Events taken in from the log. */
+  events: number
+  /** Deliveries there would have been without bundling: an event to each connection of its room. */
+  owed: number
+  /** Events handed to connections, in so many bundles and bytes. */
+  delivered: number
+  bundles: number
+  bytes: number
+  /** Sessions ever opened, and ended for not draining. */
+  opened: number
+  slow: number
+  readonly resets: Record<ResetReason, number>
+}
+
+export const newCounters = (): Counters => ({
+  events: 0,
+  owed: 0,
+  delivered: 0,
+  bundles: 0,
+  bytes: 0,
+  opened: 0,
+  slow: 0,
+  resets: { trimmed: 0, unknown: 0, ahead: 0, subscription: 0 }
+})

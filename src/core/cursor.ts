@@ -1,0 +1,106 @@
+// The cursor: where a session stands, as text a client keeps and brings back. Opaque to clients.
+//
+//   <epoch>~<subscription>~<track>                     nearly always
+//   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
+//
+// A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent;
+// `state` is empty where both are the same, the flag is `s` while `ready` is owed for a snapshot. A later
+// join stands apart from the first track until it has caught up, and names what it covers, so that a client
+// cut off in the middle returns to just that: `<digest of the room>`, then `,<type>` for only some types or
+// `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
+
+import { createHash } from 'node:crypto'
+import { allBut, only } from './filter.ts'
+import type { Filter } from './filter.ts'
+import { compareIds, isAfter, isId, latest } from './id.ts'
+import type { Id } from './id.ts'
+import type { Lineage } from './store.ts'
+
+export interface Standing {
+  readonly facts: Id
+  readonly state: Id
+  /** A snapshot has begun and `ready` was not yet told. */
+  readonly snapshot: boolean
+}
+
+/** A later join that is still catching up. */
+export interface LaterStanding extends Standing {
+  /** Digest of a room's name -> types. */
+  readonly parts: ReadonlyMap<string, Filter>
+}
+
+export interface Cursor {
+  readonly epoch: string
+  /** Digest of the subscription's signature. */
+  readonly subscription: string
+  readonly main: Standing
+  readonly later: readonly LaterStanding[]
+}
+
+/** Longer ones are not ours: Node takes 16 KiB of headers, and so much text is never written here. */
+const MAX_LENGTH = 12_000
+const DIGEST_LENGTH = 10
+
+/** What a cursor says of the subscription it came from. */
+export const digestOfSignature = (signature: string): string => signature.slice(0, DIGEST_LENGTH)
+
+export const digestOfRoom = (room: string): string =>
+  createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
+
+export function formatStanding ({ facts, state, snapshot }: Standing): string {
+  return `${facts}~${facts === state ? '' : state}~${snapshot ? 's' : ''}`
+}
+
+export function formatParts (parts: ReadonlyMap<string, Filter>): string {
+  return [...parts].map(([room, filter]) =>
+    [digestOfRoom(room), ...(filter.inverted ? (filter.types.size > 0 ? ['*'] : []) : []), ...filter.types].join()
+  ).join(';')
+}
+
+/** @returns null for what cannot be a cursor of ours */
+export function parseCursor (text: string): Cursor | null {
+  if (text.length > MAX_LENGTH) return null
+  const [first = '', ...rest] = text.split('!')
+  const [epoch, subscription, ...standing] = first.split('~')
+  const main = parseStanding(standing)
+  const later = rest.map(parseLater)
+  if (!epoch || !subscription || main === null || later.includes(null)) return null
+  return { epoch, subscription, main, later: later as LaterStanding[] }
+}
+
+function parseStanding ([facts = '', state = '', flag, ...more]: string[]): Standing | null {
+  if (!isId(facts) || !(state === '' || isId(state)) || !(flag === '' || flag === 's') || more.length > 0) return null
+  return { facts, state: state === '' ? facts : state, snapshot: flag === 's' }
+}
+
+function parseLater (text: string): LaterStanding | null {
+  const fields = text.split('~')
+  const standing = parseStanding(fields.slice(0, 3))
+  if (standing === null || fields.length !== 4) return null
+  const parts = new Map<string, Filter>()
+  for (const part of (fields[3] as string).split(';')) {
+    const [room = '', ...types] = part.split(',')
+    if (types.length === 0) parts.set(room, allBut([]))
+    else if (types[0] === '*') parts.set(room, allBut(types.slice(1)))
+    else parts.set(room, only(types))
+  }
+  return { ...standing, parts }
+}
+
+/** Why a cursor cannot be gone on from. */
+export type ResetReason = 'trimmed' | 'unknown' | 'ahead' | 'subscription'
+
+/**
+ * Whether what a cursor says was sent is what the log still holds to be so: it comes from this epoch, or from
+ * an earlier one and lies before every seam since. Whether history reaches back to it is another question.
+ */
+export function judge (cursor: Cursor, lineage: Lineage, head: Id): 'known' | 'unknown' | 'ahead' {
+  const index = lineage.epochs.findIndex(({ epoch }) => epoch === cursor.epoch)
+  if (index === -1) return 'unknown'
+  let reach = head
+  for (const { seam } of lineage.epochs.slice(index + 1)) {
+    if (compareIds(seam, reach) < 0) reach = seam
+  }
+  const furthest = [cursor.main, ...cursor.later].reduce((id, { facts, state }) => latest(id, latest(facts, state)), cursor.main.facts)
+  return isAfter(furthest, reach) ? 'ahead' : 'known'
+}

@@ -1,0 +1,421 @@
+// The gateway joins the parts of the core and is all that the floors above see of it. Four verbs:
+// `publish`, `open`, `control`, `drain`; `start` begins its life, and `tune` is there because limits may be
+// changed while it runs and every part must see the same ones.
+
+import { randomBytes } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import { Commands } from './command.ts'
+import type { Connection } from './connection.ts'
+import { newCounters } from './counters.ts'
+import type { Counters } from './counters.ts'
+import { Refusal } from './errors.ts'
+import { draftOf, parseEvent, PUBLIC, SYSTEM } from './event.ts'
+import type { Draft, Entry } from './event.ts'
+import { compareIds, millisOf } from './id.ts'
+import type { Id } from './id.ts'
+import type { Limits } from './limits.ts'
+import { Pulse } from './pulse.ts'
+import { RateWindow } from './rate.ts'
+import { PAUSED, Rooms } from './rooms.ts'
+import type { Room } from './room.ts'
+import { Session } from './session.ts'
+import type { Hub, SharedBundles } from './session.ts'
+import { Stalls } from './stalls.ts'
+import type { Follower, Image, Once, Store } from './store.ts'
+import { Ticker } from './ticker.ts'
+
+export interface GatewayOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly limits: Limits
+  /** Share of the event loop in use since the last call, 0 to 1. */
+  readonly load: () => number
+  readonly pingIntervalMs: number
+  /** A returning client comes back after a second and its share of this. */
+  readonly reconnectJitterMs: number
+  readonly commandTimeoutMs: number
+  /** Age at which a value ends, ms; 0 = never. */
+  readonly stateTtlMs: number
+  readonly stateTypes: ReadonlySet<string>
+  readonly log: { error (details: object, message: string): void, warn (details: object, message: string): void }
+}
+
+/** Most events in one publish. */
+export const MAX_BATCH = 1000
+const RETURN_AFTER_MS = 1000
+/** Bundles kept for sharing within a tick. */
+const SHARED_BYTES = 16 * 1024 * 1024
+/** Values end at most this much late, as a share of their age. */
+const EXPIRY_GRAIN = 0.1
+const EXPIRY_MAX_MS = 60_000
+const EXPIRY_MIN_MS = 250
+/** Sessions ended in one turn of a drain. */
+const DRAIN_SLICE = 200
+
+export interface RoomView {
+  readonly room: string
+  readonly members: number
+  readonly keys: number
+  readonly lastId: Id | null
+  readonly paused: boolean
+}
+
+export class Gateway {
+  readonly commands: Commands
+  readonly rates: { readonly control: RateWindow, readonly publish: RateWindow }
+  readonly counters: Counters = newCounters()
+
+  readonly #options: GatewayOptions
+  readonly #rooms = new Rooms<Session>()
+  readonly #sessions = new Set<Session>()
+  readonly #perCaller = new Map<string, number>()
+  readonly #ticker: Ticker
+  readonly #stalls: Stalls<Session>
+  readonly #pulse: Pulse<Session>
+  readonly #hub: Hub
+  /** Rooms that a publish on its way is about to make. */
+  readonly #arriving = new Map<string, number>()
+  #limits: Limits
+  #state: 'starting' | 'open' | 'draining' = 'starting'
+  #storeTrouble: string | null = null
+  #publishing = 0
+  #stopExpiry: (() => void) | null = null
+
+  constructor (options: GatewayOptions) {
+    this.#options = options
+    this.#limits = options.limits
+    const { clock, store } = options
+    const limits = (): Limits => this.#limits
+    this.#ticker = new Ticker({ clock, limits, load: options.load })
+    this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
+    this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
+    this.rates = { control: new RateWindow(clock), publish: new RateWindow(clock) }
+    this.commands = new Commands({
+      store,
+      clock,
+      timeoutMs: options.commandTimeoutMs,
+      publish: events => this.publish(events),
+      onError: (err, what) => options.log.error({ err }, what)
+    })
+    this.#hub = {
+      clock,
+      rooms: this.#rooms,
+      ticker: this.#ticker,
+      shared: new TickBundles(this.#ticker),
+      counters: this.counters,
+      get limits () { return limits() },
+      stall: session => this.#stalls.add(session),
+      forget: session => this.#forget(session)
+    }
+  }
+
+  /** Takes the log in and follows it. Until then everything is refused. */
+  async start (): Promise<void> {
+    const follower: Follower = {
+      load: image => this.#load(image),
+      apply: (entries, floor) => this.#apply(entries, floor),
+      available: (yes, reason) => { this.#storeTrouble = yes ? null : reason ?? 'the store cannot be reached' }
+    }
+    await this.#options.store.follow(follower)
+    this.#state = 'open'
+    if (this.#options.stateTtlMs > 0) await this.#expire()
+  }
+
+  /**
+   * Publishes events, all or none; resolves when they are durable.
+   * @param events as they came, not yet parsed
+   * @param once makes a repeat return the ids of the first time
+   * @throws Refusal
+   */
+  async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
+    if (events.length === 0 || events.length > MAX_BATCH) {
+      throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${events.length}`)
+    }
+    const rules = { now: this.#options.clock.wall(), maxBytes: this.#limits.bundleBytes, stateTypes: this.#options.stateTypes }
+    const drafts = events.map((event, index) => {
+      try {
+        return parseEvent(event, rules)
+      } catch (error) {
+        throw error instanceof Refusal && events.length > 1 ? new Refusal(error.code, `event ${index} of ${events.length}: ${error.message}`) : error
+      }
+    })
+    this.#checkOpen()
+    const named = new Set(drafts.map(draft => draft.room))
+    this.#checkPaused(named)
+    const arriving = this.#arrive(named)
+    try {
+      return await this.#append(drafts, once) as string[]
+    } finally {
+      this.#leaveArriving(arriving)
+    }
+  }
+
+  /**
+   * Opens a session over a connection. It hears nothing until it joins.
+   * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP)
+   */
+  open (connection: Connection, caller: string): Session {
+    this.#checkOpen()
+    const { clients, clientsPerAddress } = this.#limits
+    const mine = this.#perCaller.get(caller) ?? 0
+    if (clients > 0 && this.#sessions.size >= clients) {
+      throw new Refusal('OVERLOADED', `all ${clients} connections are taken (MAX_CLIENTS); try again later`)
+    }
+    if (clientsPerAddress > 0 && mine >= clientsPerAddress) {
+      throw new Refusal('RATE_LIMITED', `an address may hold ${clientsPerAddress} connections (MAX_CLIENTS_PER_IP)`)
+    }
+    const session = new Session(this.#hub, randomBytes(9).toString('base64url'), caller, connection)
+    this.#sessions.add(session)
+    this.#perCaller.set(caller, mine + 1)
+    this.#pulse.add(session)
+    this.counters.opened++
+    return session
+  }
+
+  /** Runs a command; see `Commands.run`. The callers of both doors end here. */
+  async control (order: Parameters<Commands['run']>[0]): ReturnType<Commands['run']> {
+    return await this.commands.run(order)
+  }
+
+  /**
+   * Refuses what is new, lets what is on its way arrive, sends everybody what is owed and the word that
+   * ends it. Resolves when all sessions are ended. Idempotent.
+   */
+  async drain (): Promise<void> {
+    this.#state = 'draining'
+    this.#stopExpiry?.()
+    while (this.#publishing > 0) await this.#turn()
+    await this.commands.idle()
+    const sessions = [...this.#sessions]
+    for (const [index, session] of sessions.entries()) {
+      session.flush()
+      session.close('DRAINING', this.returnAfterMs())
+      if (index % DRAIN_SLICE === DRAIN_SLICE - 1) await this.#turn()
+    }
+    this.#ticker.stop()
+    this.#stalls.stop()
+    this.#pulse.stop()
+  }
+
+  tune (limits: Limits): void {
+    this.#limits = limits
+  }
+
+  /** Pauses or resumes publishing to a room: an event of the gateway's own, so that it outlives a restart. */
+  async pause (room: string, paused: boolean): Promise<void> {
+    const data = paused ? { since: this.#options.clock.wall() } : null
+    await this.#append([draftOf({ type: PAUSED, room: SYSTEM, key: room, data, timestamp: this.#options.clock.wall() })])
+  }
+
+  /** Publishes the gateway's own figures to the room `@system`. */
+  async report (type: string, key: string, data: unknown): Promise<void> {
+    await this.#append([draftOf({ type, room: SYSTEM, key, data, timestamp: this.#options.clock.wall() })])
+  }
+
+  /** Deletes the present values of a room, or those of one type or key. @returns how many */
+  async clear (name: string, type?: string, key?: string): Promise<number> {
+    const room = this.#rooms.get(name)
+    if (room === undefined) return 0
+    return await this.#delete([...valuesOf(room)].filter(entry =>
+      (type === undefined || entry.type === type) && (key === undefined || entry.key === key) && !isSwitch(entry)))
+  }
+
+  /** Ends one session, or all of a room, for good. @returns how many */
+  disconnect (target: { session?: string | undefined, room?: string | undefined }): number {
+    const ended = [...this.#sessions].filter(session =>
+      (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
+    for (const session of ended) session.close('DISCONNECTED', this.returnAfterMs())
+    return ended.length
+  }
+
+  /** Milliseconds after which this client, rather than all at once, should come back. */
+  returnAfterMs (): number {
+    return Math.round(RETURN_AFTER_MS + Math.random() * this.#options.reconnectJitterMs)
+  }
+
+  get limits (): Limits {
+    return this.#limits
+  }
+
+  /** Why nothing new is taken in just now; null while all is well. */
+  get trouble (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
+    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: 'the log is being read' }
+    if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
+    return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
+  }
+
+  get tickMs (): number {
+    return this.#ticker.lengthMs
+  }
+
+  /** Sessions, and those of them whose connection holds bytes back. */
+  get sessions (): { readonly count: number, readonly stalled: number } {
+    return { count: this.#sessions.size, stalled: this.#stalls.size }
+  }
+
+  get history (): { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string } {
+    return { events: this.#rooms.history.size, head: this.#rooms.head, floor: this.#rooms.floor, epoch: this.#rooms.lineage.epoch }
+  }
+
+  get rooms (): RoomView[] {
+    return [...this.#rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
+  }
+
+  /** The room as it stands; undefined where there is none. */
+  room (name: string): { readonly members: number } | undefined {
+    const room = this.#rooms.get(name)
+    return room === undefined ? undefined : { members: room.members.size }
+  }
+
+  /** Age in ms of the oldest event owed to a connected client; 0 where nothing is. */
+  get backlogMs (): number {
+    let oldest: Id | null = null
+    for (const session of this.#sessions) {
+      const owed = session.oldestOwed
+      if (owed !== null && (oldest === null || compareIds(owed, oldest) < 0)) oldest = owed
+    }
+    return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
+  }
+
+  #load (image: Image): void {
+    this.#rooms.load(image)
+  }
+
+  // From here to `connection.send` nothing waits, so order needs no lock.
+  #apply (entries: readonly Entry[], floor: Id): void {
+    this.counters.events += entries.length
+    for (const entry of entries) {
+      this.counters.owed += this.#rooms.get(entry.room)?.members.size ?? 0
+      if (this.#limits.tickMs === 0) this.#ticker.next()
+      this.#rooms.apply(entry)
+    }
+    this.#rooms.trim(floor)
+  }
+
+  #checkOpen (): void {
+    const { trouble } = this
+    if (this.#state !== 'open' && trouble !== null) {
+      throw new Refusal(trouble.code, `${trouble.reason}; try again in a moment`, this.returnAfterMs())
+    }
+  }
+
+  #checkPaused (rooms: ReadonlySet<string>): void {
+    for (const name of rooms) {
+      if (this.#rooms.get(name)?.paused === true) {
+        throw new Refusal('ROOM_PAUSED', `publishing to room ${name} is paused; the command resume ends that`)
+      }
+    }
+  }
+
+  /** Makes sure that the rooms of a publish may exist, and holds their places while it is on its way. */
+  #arrive (rooms: ReadonlySet<string>): string[] {
+    const fresh = [...rooms].filter(room => room !== PUBLIC && this.#rooms.get(room) === undefined)
+    const opening = fresh.filter(room => !this.#arriving.has(room)).length
+    const limit = this.#limits.rooms
+    if (limit > 0 && opening > 0 && this.#rooms.named + this.#arriving.size + opening > limit) {
+      throw new Refusal('ROOMS_FULL', `${limit} rooms may exist (MAX_ROOMS), and this would open ${opening} more; use an existing room or try again later`)
+    }
+    for (const room of fresh) this.#arriving.set(room, (this.#arriving.get(room) ?? 0) + 1)
+    return fresh
+  }
+
+  #leaveArriving (rooms: readonly string[]): void {
+    for (const room of rooms) {
+      const left = (this.#arriving.get(room) ?? 1) - 1
+      if (left === 0) this.#arriving.delete(room)
+      else this.#arriving.set(room, left)
+    }
+  }
+
+  async #append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
+    this.#publishing++
+    try {
+      return await this.#options.store.append(drafts, once)
+    } finally {
+      this.#publishing--
+    }
+  }
+
+  /** Publishes the deletions of these values. Each names the id it ends, so a newer value is left alone. */
+  async #delete (entries: readonly Entry[]): Promise<number> {
+    let removed = 0
+    const timestamp = this.#options.clock.wall()
+    for (let start = 0; start < entries.length; start += MAX_BATCH) {
+      const ids = await this.#append(entries.slice(start, start + MAX_BATCH).map(({ type, room, key, id }) =>
+        draftOf({ type, room, key: key as string, data: null, timestamp, ends: id })))
+      removed += ids.filter(id => id !== null).length
+    }
+    return removed
+  }
+
+  /** Ends the values that were not updated for STATE_TTL, and comes back. */
+  async #expire (): Promise<void> {
+    const { clock, stateTtlMs, log } = this.#options
+    // By ids, against whichever is later of clock and log: a clock that was set back keeps nothing alive or dead.
+    const before = Math.max(clock.wall(), millisOf(this.#rooms.head)) - stateTtlMs
+    const expired: Entry[] = []
+    for (const room of this.#rooms) {
+      if (room.name === SYSTEM) continue
+      for (let value = room.oldestValue; value !== null && millisOf(value.entry.id) <= before; value = value.newer) expired.push(value.entry)
+    }
+    try {
+      await this.#delete(expired)
+    } catch (err) {
+      log.warn({ err }, 'values that ran out could not be deleted yet')
+    }
+    if (this.#state === 'open') {
+      const pauseMs = Math.min(EXPIRY_MAX_MS, Math.max(EXPIRY_MIN_MS, stateTtlMs * EXPIRY_GRAIN))
+      this.#stopExpiry = clock.after(pauseMs, () => { void this.#expire() })
+    }
+  }
+
+  #endSlow (session: Session): void {
+    this.counters.slow++
+    session.close('SLOW', this.returnAfterMs())
+  }
+
+  #forget (session: Session): void {
+    if (!this.#sessions.delete(session)) return
+    this.#pulse.delete(session)
+    this.#stalls.delete(session)
+    const left = (this.#perCaller.get(session.caller) ?? 1) - 1
+    if (left === 0) this.#perCaller.delete(session.caller)
+    else this.#perCaller.set(session.caller, left)
+  }
+
+  #turn (): Promise<void> {
+    return new Promise(resolve => this.#options.clock.soon(resolve))
+  }
+}
+
+function * valuesOf (room: Room<Session>): Generator<Entry> {
+  for (let value = room.oldestValue; value !== null; value = value.newer) yield value.entry
+}
+
+const isSwitch = (entry: Entry): boolean => entry.room === SYSTEM && entry.type === PAUSED
+
+/** The bundles of this tick. */
+class TickBundles implements SharedBundles {
+  readonly #ticker: Ticker
+  readonly #bundles = new Map<string, NonNullable<ReturnType<SharedBundles['get']>>>()
+  #tick = -1
+  #bytes = 0
+
+  constructor (ticker: Ticker) {
+    this.#ticker = ticker
+  }
+
+  get (key: string): ReturnType<SharedBundles['get']> {
+    if (this.#ticker.tick !== this.#tick) {
+      this.#tick = this.#ticker.tick
+      this.#bundles.clear()
+      this.#bytes = 0
+    }
+    return this.#bundles.get(key)
+  }
+
+  set (key: string, value: NonNullable<ReturnType<SharedBundles['get']>>): void {
+    for (const entry of value.bundle.entries) this.#bytes += entry.size
+    if (this.#bytes <= SHARED_BYTES) this.#bundles.set(key, value)
+  }
+}

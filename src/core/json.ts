@@ -1,0 +1,43 @@
+// JSON from outside, for every door. JSON.parse alone is not strict enough here: it rounds numbers that a
+// double cannot hold (an id such as 9007199254740993 would reach clients changed), and it makes own
+// properties of `__proto__`, which a careless reader further on would turn into prototypes.
+
+import { Refusal } from './errors.ts'
+import type { Code } from './errors.ts'
+
+/** Worth a closer look: integers beyond 15 digits, and exponents of three digits. Nearly no text has either. */
+const SUSPECT_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/
+const SUSPECT_NAME = /"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])(?:_|\\u005[fF]){2}"\s*:/
+const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+/**
+ * Reads JSON text.
+ * @param code what a refusal is called at this door
+ * @throws Refusal
+ */
+export function readJson (text: string, code: Code): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    // V8's message quotes the text; ours says where and stays short.
+    const place = /position (\d+)/.exec((error as Error).message)?.[1]
+    throw new Refusal(code, text.trim() === '' ? 'the body is empty; JSON is expected' : `not valid JSON${place === undefined ? '' : ` at character ${place}`}`)
+  }
+  if (SUSPECT_NAME.test(text)) throw new Refusal(code, 'the name "__proto__" is not accepted in JSON')
+  if (SUSPECT_NUMBER.test(text)) checkNumbers(text, code)
+  return value
+}
+
+function checkNumbers (text: string, code: Code): void {
+  for (const [token] of text.matchAll(STRING_OR_NUMBER)) {
+    if (token.startsWith('"')) continue
+    const number = Number(token)
+    const integer = /^-?\d+$/.test(token)
+    const lost = integer ? !Number.isSafeInteger(number) : !Number.isFinite(number) || (number === 0 && /[1-9]/.test(token.split(/[eE]/)[0] as string))
+    // A large round integer is a double too; one longer than any double is not worth the arithmetic.
+    if (lost && !(integer && token.length <= 310 && Number.isFinite(number) && BigInt(token) === BigInt(number))) {
+      throw new Refusal(code, `the number ${token.slice(0, 40)} cannot be kept exactly; send it as a string`)
+    }
+  }
+}

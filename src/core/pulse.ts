@@ -1,0 +1,43 @@
+// Heartbeats: one timer for all connections, each of which beats once an interval. They are dealt out over
+// the interval, so that ten thousand of them are ten small turns of the event loop instead of a large one.
+
+import type { Clock } from './clock.ts'
+
+const SHARES = 10
+
+export class Pulse<Member extends { beat (): void }> {
+  readonly #clock: Clock
+  readonly #intervalMs: number
+  readonly #shares: Array<Set<Member>> = Array.from({ length: SHARES }, () => new Set<Member>())
+  readonly #shareOf = new Map<Member, Set<Member>>()
+  #turn = 0
+  #stop: (() => void) | null = null
+
+  constructor (options: { clock: Clock, intervalMs: number }) {
+    this.#clock = options.clock
+    this.#intervalMs = options.intervalMs
+  }
+
+  add (member: Member): void {
+    // The share that has just had its turn: the first beat comes an interval from now.
+    const share = this.#shares[this.#turn] as Set<Member>
+    share.add(member)
+    this.#shareOf.set(member, share)
+    this.#stop ??= this.#clock.after(this.#intervalMs / SHARES, this.#beat)
+  }
+
+  delete (member: Member): void {
+    this.#shareOf.get(member)?.delete(member)
+    this.#shareOf.delete(member)
+  }
+
+  stop (): void {
+    this.#stop?.()
+  }
+
+  readonly #beat = (): void => {
+    this.#turn = (this.#turn + 1) % SHARES
+    for (const member of this.#shares[this.#turn] as Set<Member>) member.beat()
+    this.#stop = this.#shareOf.size > 0 ? this.#clock.after(this.#intervalMs / SHARES, this.#beat) : null
+  }
+}

@@ -1,0 +1,122 @@
+// The room remembers; a client is only a subscription and a cursor.
+//
+// A room keeps three lists in id order: its present values (newest of each key), its facts, and the
+// deletions of keys. The last two are what history holds; values outlive it. Everything a client is ever
+// sent is read from these lists by position, so there is no queue per client and no last value that could
+// be thrown away.
+
+import { fieldOf } from './event.ts'
+import type { Entry } from './event.ts'
+import { isAfter } from './id.ts'
+import type { Id } from './id.ts'
+import { Log } from './log.ts'
+
+/** A present value, linked to its neighbours in id order. */
+export interface Value {
+  entry: Entry
+  older: Value | null
+  newer: Value | null
+}
+
+export class Room<Member> {
+  readonly name: string
+  /** Who hears this room. */
+  readonly members = new Set<Member>()
+  /** Those members that are owed nothing: the next event wakes them. */
+  idle = new Set<Member>()
+  /** Publishing to the room is refused. */
+  paused = false
+  readonly facts = new Log()
+  readonly deletions = new Log()
+  /** Whoever has not got behind this id may have lost something of this room. */
+  floor: Id
+  /** The newest entry the room has seen, also when it is gone. */
+  lastId: Id | null = null
+
+  readonly #values = new Map<string, Value>()
+  #oldest: Value | null = null
+  #newest: Value | null = null
+
+  constructor (name: string, floor: Id) {
+    this.name = name
+    this.floor = floor
+  }
+
+  get keys (): number {
+    return this.#values.size
+  }
+
+  /** Nothing and nobody is left: the room may be forgotten. */
+  get vacant (): boolean {
+    return this.members.size === 0 && this.#values.size === 0 && this.facts.size === 0 && this.deletions.size === 0 && !this.paused
+  }
+
+  /** Takes in an entry behind all earlier ones. */
+  apply (entry: Entry): void {
+    if (entry.deletion) this.#remove(fieldOf(entry))
+    if (entry.key === null || entry.deletion) this.remember(entry)
+    else this.put(entry)
+  }
+
+  /** Takes in history without touching the values. */
+  remember (entry: Entry): void {
+    (entry.deletion ? this.deletions : this.facts).push(entry)
+    this.#saw(entry.id)
+  }
+
+  /** Takes in the newest value of a key. */
+  put (entry: Entry): void {
+    const field = fieldOf(entry)
+    let value = this.#values.get(field)
+    if (value === undefined) {
+      value = { entry, older: null, newer: null }
+      this.#values.set(field, value)
+    } else {
+      this.#unlink(value)
+      value.entry = entry
+    }
+    value.older = this.#newest
+    value.newer = null
+    if (this.#newest === null) this.#oldest = value
+    else this.#newest.newer = value
+    this.#newest = value
+    this.#saw(entry.id)
+  }
+
+  /** Forgets the oldest entry of history, which is `entry`. */
+  forget (entry: Entry): void {
+    (entry.deletion ? this.deletions : this.facts).shift()
+    this.floor = entry.id
+  }
+
+  get oldestValue (): Value | null {
+    return this.#oldest
+  }
+
+  /** The oldest of the present values behind `id`. */
+  valueAfter (id: Id): Value | null {
+    // Readers stand near one of the ends: in step with the newest values, or at the start of a snapshot.
+    if (this.#oldest === null || isAfter(this.#oldest.entry.id, id)) return this.#oldest
+    let first: Value | null = null
+    for (let value = this.#newest; value !== null && isAfter(value.entry.id, id); value = value.older) first = value
+    return first
+  }
+
+  #saw (id: Id): void {
+    if (this.lastId === null || isAfter(id, this.lastId)) this.lastId = id
+  }
+
+  #remove (field: string): void {
+    const value = this.#values.get(field)
+    if (value === undefined) return
+    this.#values.delete(field)
+    this.#unlink(value)
+  }
+
+  #unlink (value: Value): void {
+    if (value.older === null) this.#oldest = value.newer
+    else value.older.newer = value.newer
+    if (value.newer === null) this.#newest = value.older
+    else value.newer.older = value.older
+  }
+}

@@ -1,0 +1,114 @@
+// All rooms of this process, fed from the log: who is woken by an entry, what history still holds, and
+// where the log stands.
+
+import { PUBLIC, SYSTEM } from './event.ts'
+import type { Entry } from './event.ts'
+import { isAfter, ORIGIN } from './id.ts'
+import type { Id } from './id.ts'
+import { Log } from './log.ts'
+import { Room } from './room.ts'
+import type { Image, Lineage } from './store.ts'
+
+/** Whoever hears rooms. */
+export interface Listener {
+  /** The first entry since it went idle: it now stands at `before`. */
+  wake (before: Id): void
+}
+
+/** The type, in the room `@system`, of the keyed events that say which rooms are paused. */
+export const PAUSED = 'paused'
+
+export class Rooms<Member extends Listener> {
+  lineage: Lineage = { epoch: '', epochs: [] }
+  /** The newest entry taken in. */
+  head: Id = ORIGIN
+  /** Everything up to here may be gone from history. */
+  floor: Id = ORIGIN
+  /** The history of all rooms in id order. */
+  readonly history = new Log()
+
+  readonly #rooms = new Map<string, Room<Member>>()
+
+  load (image: Image): void {
+    this.lineage = image.lineage
+    this.head = image.head
+    this.floor = image.floor
+    for (const entry of image.values) {
+      this.open(entry.room).put(entry)
+      this.#switch(entry)
+    }
+    for (const entry of image.history) {
+      this.history.push(entry)
+      this.open(entry.room).remember(entry)
+    }
+  }
+
+  /** Takes in one entry behind the head and wakes those it is owed to. */
+  apply (entry: Entry): void {
+    const room = this.open(entry.room)
+    room.apply(entry)
+    if (entry.key === null || entry.deletion) this.history.push(entry)
+    this.#switch(entry)
+    const before = this.head
+    this.head = entry.id
+    if (room.idle.size === 0) return
+    const woken = room.idle
+    room.idle = new Set()
+    for (const member of woken) member.wake(before)
+  }
+
+  /** Forgets history up to `floor`. */
+  trim (floor: Id): void {
+    if (!isAfter(floor, this.floor)) return
+    this.floor = floor
+    for (let entry = this.history.oldest; entry !== undefined && !isAfter(entry.id, floor); entry = this.history.oldest) {
+      this.history.shift()
+      const room = this.#rooms.get(entry.room) as Room<Member>
+      room.forget(entry)
+      this.#dropIfVacant(room)
+    }
+  }
+
+  get (name: string): Room<Member> | undefined {
+    return this.#rooms.get(name)
+  }
+
+  /** The room, made if there is none. */
+  open (name: string): Room<Member> {
+    let room = this.#rooms.get(name)
+    if (room === undefined) {
+      room = new Room(name, this.floor)
+      this.#rooms.set(name, room)
+    }
+    return room
+  }
+
+  leave (name: string, member: Member): void {
+    const room = this.#rooms.get(name)
+    if (room === undefined) return
+    room.members.delete(member)
+    room.idle.delete(member)
+    this.#dropIfVacant(room)
+  }
+
+  /** Rooms that publishers and clients made; the gateway's own do not count against MAX_ROOMS. */
+  get named (): number {
+    return this.#rooms.size - (this.#rooms.has(PUBLIC) ? 1 : 0) - (this.#rooms.has(SYSTEM) ? 1 : 0)
+  }
+
+  [Symbol.iterator] (): Iterator<Room<Member>> {
+    return this.#rooms.values()
+  }
+
+  /** Pausing a room is itself an event of the log, so every worker hears of it and a restart keeps it. */
+  #switch (entry: Entry): void {
+    if (entry.room !== SYSTEM || entry.type !== PAUSED || entry.key === null) return
+    const room = this.open(entry.key)
+    room.paused = !entry.deletion
+    this.#dropIfVacant(room)
+  }
+
+  #dropIfVacant (room: Room<Member>): void {
+    if (room.vacant) this.#rooms.delete(room.name)
+  }
+}

@@ -1,0 +1,442 @@
+// A session is a subscription, a position and a pace. It holds no events: whenever it may be sent something
+// it reads its rooms from where it stands. What it stands on is a list of tracks: the first covers what it
+// has heard from the start, each further one a later join that is still catching up.
+//
+// It is always in one of these states:
+//   idle     owed nothing; every room it hears will wake it. It stands at the head, whatever its tracks say
+//   due      somewhere in the ticker, which will call `serve`
+//   stalled  its connection holds bytes the system has not taken; nothing is handed over until it has
+//   ended
+
+import type { Clock } from './clock.ts'
+import type { Bundle, Connection, EndReason } from './connection.ts'
+import { digestOfRoom, digestOfSignature, formatParts, formatStanding, judge, parseCursor } from './cursor.ts'
+import type { Cursor, ResetReason } from './cursor.ts'
+import type { Counters } from './counters.ts'
+import { Refusal } from './errors.ts'
+import { intersect, isAll, isNone, matches, NONE, unite, without } from './filter.ts'
+import type { Filter } from './filter.ts'
+import { compareIds, isId, latest, ORIGIN } from './id.ts'
+import type { Id } from './id.ts'
+import type { Limits } from './limits.ts'
+import { read } from './read.ts'
+import type { Source, Turn } from './read.ts'
+import type { Rooms } from './rooms.ts'
+import { added, checkRooms, Subscription } from './subscription.ts'
+import type { Join } from './subscription.ts'
+import type { Ticker } from './ticker.ts'
+
+/** What a session shares with all others. */
+export interface Hub {
+  readonly clock: Clock
+  readonly rooms: Rooms<Session>
+  readonly ticker: Ticker
+  readonly shared: SharedBundles
+  readonly counters: Counters
+  readonly limits: Limits
+  /** The session's connection holds bytes back. */
+  stall (session: Session): void
+  forget (session: Session): void
+}
+
+/** Bundles made in this tick, for everybody who stands in the same place and hears the same. */
+export interface SharedBundles {
+  get (key: string): Shared | undefined
+  set (key: string, value: Shared): void
+}
+
+interface Shared {
+  readonly bundle: Bundle
+  readonly facts: Id | null
+  readonly state: Id | null
+  readonly head: Id
+  readonly turn: Turn
+}
+
+interface Track {
+  /** What it covers: room -> types. */
+  parts: Map<string, Filter>
+  facts: Id
+  state: Id
+  /** A snapshot is under way: `ready` is owed. */
+  snapshot: boolean
+  /** A `reset` is owed. */
+  reset: { reason: ResetReason, missed: number | null } | null
+}
+
+/** How a join begins. */
+export interface Joined {
+  readonly position: 'new' | 'resumed' | 'reset'
+  /** Null where `position` is `reset`: the `reset` message brings the cursor, so that it cannot be lost. */
+  readonly cursor: string | null
+}
+
+/** A pace is kept over a longer time: who was up to half a step late may be early by as much. */
+const PACE_SLACK = 0.5
+
+export class Session {
+  readonly id: string
+  /** Who it counts for: rate limits, connections per address. */
+  readonly caller: string
+  readonly connection: Connection
+  readonly since: number
+  servedIn = -1
+  subscription = Subscription.none
+
+  readonly #hub: Hub
+  #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
+  #tracks: Track[] = []
+  #turn: Turn = 'values'
+  /** The last position the client was told. */
+  #told: Id = ORIGIN
+  /** Monotonic ms before which no bundle may go out. */
+  #nextAt = -Infinity
+  #catchingUp = false
+
+  constructor (hub: Hub, id: string, caller: string, connection: Connection) {
+    this.#hub = hub
+    this.id = id
+    this.caller = caller
+    this.connection = connection
+    this.since = hub.clock.wall()
+  }
+
+  get state (): string {
+    return this.#state
+  }
+
+  /**
+   * Adds to what is heard; bundles follow by themselves.
+   * @param cursor where to go on from, as the client brought it; counts in the first join only
+   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL or ROOMS_FULL; nothing was joined then
+   */
+  join (joins: readonly Join[], cursor: string | null = null): Joined {
+    const before = this.subscription
+    const after = before.with(joins)
+    this.#checkRoom(after)
+    const fresh = added(before.parts, after.parts)
+    const first = before.joins.length === 0
+    this.#settle()
+    this.subscription = after
+    // Nothing new to hear: it goes on where it stands.
+    if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
+    for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
+    const tracks = first ? this.#begin(fresh, cursor) : [newcomer(fresh, this.#hub.rooms.head)]
+    // A cursor tells of the whole connection, so it can say nothing of what is added later.
+    if (!first && cursor !== null) reset(tracks, 'unknown', null)
+    this.#tracks.push(...tracks)
+    if (first) this.#told = (tracks[0] as Track).facts
+    this.#awake()
+    if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
+    return { position: first && cursor !== null ? 'resumed' : 'new', cursor: this.cursor }
+  }
+
+  /** Stops hearing rooms. @returns those it was in */
+  leave (rooms: readonly string[]): string[] {
+    const left = rooms.filter(room => this.subscription.rooms.has(room))
+    this.#settle()
+    const before = this.subscription.parts
+    this.subscription = this.subscription.without(left)
+    const { parts } = this.subscription
+    for (const room of before.keys()) {
+      if (!parts.has(room)) this.#hub.rooms.leave(room, this)
+    }
+    this.#tracks = this.#tracks.filter(track => {
+      for (const [room, filter] of track.parts) {
+        const rest = intersect(filter, parts.get(room) ?? NONE)
+        if (isNone(rest)) track.parts.delete(room)
+        else track.parts.set(room, rest)
+      }
+      return track.parts.size > 0
+    })
+    if (this.#tracks.length > 0) this.#awake()
+    return left
+  }
+
+  /** Where the client stands once it has what was sent so far. */
+  get cursor (): string {
+    const [main = { parts: new Map(), facts: this.#hub.rooms.head, state: this.#hub.rooms.head, snapshot: false, reset: null }, ...later] = this.#tracks
+    const first = `${this.#hub.rooms.lineage.epoch}~${digestOfSignature(this.subscription.signature)}~${formatStanding(main)}`
+    return [first, ...later.map(track => `${formatStanding(track)}~${formatParts(track.parts)}`)].join('!')
+  }
+
+  wake (before: Id): void {
+    // What it hears may still name it as idle in rooms it has not been woken by.
+    if (this.#state !== 'idle') return
+    const main = this.#tracks[0] as Track
+    main.facts = main.state = before
+    this.#state = 'due'
+    this.#hub.ticker.due(this)
+  }
+
+  /** The connection has taken everything: go on. */
+  drained (): void {
+    if (this.#state !== 'stalled') return
+    this.#state = 'due'
+    if (this.#catchingUp) this.#hub.ticker.soon(this)
+    else this.#hub.ticker.due(this)
+  }
+
+  /** Called by the ticker. */
+  serve (): void {
+    if (this.#state !== 'due') return
+    const { clock, limits, ticker } = this.#hub
+    if (this.connection.pending > 0) {
+      this.#stall()
+      return
+    }
+    if (clock.now() < this.#nextAt && limits.tickMs > 0) {
+      ticker.later(this, this.#nextAt)
+      return
+    }
+    this.#send()
+    if (this.#state !== 'due') return
+    if (this.connection.pending > 0) this.#stall()
+    else if (this.#catchingUp) ticker.soon(this)
+    else if (this.#inStep) this.#rest()
+    else ticker.due(this)
+  }
+
+  /** A last bundle, whatever tick and pace say, if the connection takes it. */
+  flush (): void {
+    if ((this.#state === 'due') && this.connection.pending === 0) this.#send()
+  }
+
+  /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
+  beat (): void {
+    if (this.connection.pending > 0) return
+    this.connection.ping()
+    const { head } = this.#hub.rooms
+    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#told === head) return
+    this.#settle()
+    this.#told = head
+    this.connection.tell({ kind: 'position', cursor: this.cursor })
+    this.#rest()
+  }
+
+  /** Ends the session from this side. */
+  close (reason: EndReason, retryMs: number): void {
+    if (this.#state === 'ended') return
+    this.end()
+    this.connection.close(reason, retryMs)
+  }
+
+  /** The connection is gone. Idempotent. */
+  end (): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    for (const room of this.subscription.parts.keys()) this.#hub.rooms.leave(room, this)
+    this.#tracks = []
+    this.#hub.forget(this)
+  }
+
+  /** The id of the oldest event owed; null where nothing is. */
+  get oldestOwed (): Id | null {
+    if (this.#state !== 'due' && this.#state !== 'stalled') return null
+    let oldest: Id | null = null
+    for (const source of this.#sources()) {
+      for (const side of [source.room.facts.at(source.room.facts.after(source.facts)), source.room.valueAfter(source.state)?.entry]) {
+        if (side !== undefined && matches(source.filter, side.type) && (oldest === null || compareIds(side.id, oldest) < 0)) oldest = side.id
+      }
+    }
+    return oldest
+  }
+
+  /** Checks a wider subscription against the limits before anything is changed. */
+  #checkRoom (after: Subscription): void {
+    const { limits, rooms } = this.#hub
+    checkRooms(after.rooms.size, { rooms: limits.roomsPerClient })
+    const entering = [...after.rooms].filter(room => !this.subscription.rooms.has(room) && !room.startsWith('@'))
+    const full = limits.roomSize === 0 ? [] : entering.filter(room => (rooms.get(room)?.members.size ?? 0) >= limits.roomSize)
+    if (full.length > 0) {
+      throw new Refusal('ROOM_FULL', `${full.length > 1 ? 'rooms' : 'room'} ${full.join(', ')} ${full.length > 1 ? 'have' : 'has'} all ${limits.roomSize} members (MAX_ROOM_SIZE); try again when somebody has left`)
+    }
+    const opening = entering.filter(room => rooms.get(room) === undefined).length
+    if (limits.rooms > 0 && opening > 0 && rooms.named + opening > limits.rooms) {
+      throw new Refusal('ROOMS_FULL', `there are ${rooms.named} rooms, and ${limits.rooms} may exist (MAX_ROOMS); join an existing one or try again later`)
+    }
+  }
+
+  /** The tracks of a first join: from where the cursor says, or as a newcomer. */
+  #begin (parts: Map<string, Filter>, text: string | null): Track[] {
+    const { rooms } = this.#hub
+    if (text === null) return [newcomer(parts, rooms.head)]
+    if (isId(text)) return [this.#fromId(parts, text)]
+    const cursor = parseCursor(text)
+    const verdict = cursor === null ? 'unknown' : judge(cursor, rooms.lineage, rooms.head)
+    if (cursor === null || verdict !== 'known') {
+      return [{ ...newcomer(parts, rooms.head), reset: { reason: cursor === null ? 'unknown' : verdict as ResetReason, missed: null } }]
+    }
+    const tracks = tracksOf(cursor, parts)
+    if (cursor.subscription !== digestOfSignature(this.subscription.signature)) {
+      reset(tracks, 'subscription', 0)
+    }
+    this.#checkFloor(tracks)
+    return tracks
+  }
+
+  /** The bare id of a fact is a position among the facts. */
+  #fromId (parts: Map<string, Filter>, id: Id): Track {
+    const { rooms } = this.#hub
+    const track = newcomer(parts, id)
+    const held = rooms.history.find(id)
+    if (held !== undefined && !held.deletion) return track
+    const trimmed = rooms.floor !== ORIGIN && compareIds(id, rooms.floor) <= 0
+    track.facts = trimmed ? rooms.floor : rooms.head
+    track.reset = { reason: trimmed ? 'trimmed' : 'unknown', missed: null }
+    return track
+  }
+
+  /** Where history no longer reaches back to a track, everything begins anew behind the floor. */
+  #checkFloor (tracks: Track[]): void {
+    const { rooms } = this.#hub
+    const lost = tracks.filter(track => [...track.parts.keys()].some(room => compareIds(track.facts, rooms.open(room).floor) < 0))
+    if (lost.length === 0) return
+    for (const track of lost) track.facts = latest(track.facts, rooms.floor)
+    reset(tracks, 'trimmed', null)
+  }
+
+  #send (): void {
+    const { clock, counters, limits, rooms, shared, ticker } = this.#hub
+    this.#checkFloor(this.#tracks)
+    this.#tellResets()
+    const lone = this.#tracks.length === 1
+    const key = lone ? `${this.subscription.signature}~${formatStanding(this.#tracks[0] as Track)}~${this.#turn}` : ''
+    let found = lone ? shared.get(key) : undefined
+    // A bundle made earlier in this tick still leads onwards; that there was nothing yet says nothing of now.
+    if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
+      const reading = read([...this.#sources()], { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
+      const { facts, state, turn } = reading
+      this.#advance(facts, state, rooms.head)
+      found = { bundle: { entries: reading.entries, cursor: this.cursor }, facts, state, head: rooms.head, turn }
+      if (lone) shared.set(key, found)
+    } else {
+      this.#advance(found.facts, found.state, found.head)
+    }
+    this.#turn = found.turn
+    this.#catchingUp = found.facts !== null || found.state !== null
+    if (found.bundle.entries.length > 0) {
+      counters.bytes += this.connection.send(found.bundle)
+      counters.bundles++
+      counters.delivered += found.bundle.entries.length
+      this.#told = found.head
+      this.servedIn = ticker.tick
+      const now = clock.now()
+      const stepMs = limits.messagesPerSecond === 0 ? 0 : 1000 / limits.messagesPerSecond
+      this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
+    }
+    if (found.state === null) this.#tellReady()
+    this.#merge()
+  }
+
+  /** Moves every track as far as a reading went; null is the whole way to the head. */
+  #advance (facts: Id | null, state: Id | null, head: Id): void {
+    for (const track of this.#tracks) {
+      track.facts = facts === null ? head : latest(track.facts, facts)
+      track.state = state === null ? head : latest(track.state, state)
+    }
+  }
+
+  #tellResets (): void {
+    const owed = this.#tracks.filter(track => track.reset !== null)
+    if (owed.length === 0) return
+    // One message for all: its cursor must not say of any of them that its reset was told when it was not.
+    const { reason, missed } = (owed[0] as Track).reset as NonNullable<Track['reset']>
+    for (const track of owed) track.reset = null
+    this.#hub.counters.resets[reason]++
+    this.connection.tell({ kind: 'reset', reason, missed, rooms: owed.flatMap(track => [...track.parts.keys()]), cursor: this.cursor })
+  }
+
+  #tellReady (): void {
+    for (const track of this.#tracks) {
+      if (!track.snapshot) continue
+      track.snapshot = false
+      let keys = 0
+      for (const [name, filter] of track.parts) {
+        const room = this.#hub.rooms.open(name)
+        if (isAll(filter)) keys += room.keys
+        else for (let value = room.oldestValue; value !== null; value = value.newer) keys += matches(filter, value.entry.type) ? 1 : 0
+      }
+      this.connection.tell({ kind: 'ready', keys, rooms: [...track.parts.keys()], cursor: this.cursor })
+    }
+  }
+
+  /** A later join that stands where the first track stands is one with it. */
+  #merge (): void {
+    const [main, ...later] = this.#tracks
+    if (main === undefined || later.length === 0) return
+    this.#tracks = [main, ...later.filter(track => {
+      if (track.facts !== main.facts || track.state !== main.state || track.snapshot !== main.snapshot) return true
+      for (const [room, filter] of track.parts) main.parts.set(room, unite(main.parts.get(room) ?? NONE, filter))
+      return false
+    })]
+  }
+
+  get #inStep (): boolean {
+    const { head } = this.#hub.rooms
+    return this.#tracks.length === 1 && this.#tracks[0]?.facts === head && this.#tracks[0].state === head
+  }
+
+  /** Nothing is owed: wait to be woken. */
+  #rest (): void {
+    this.#state = 'idle'
+    for (const room of this.subscription.parts.keys()) this.#hub.rooms.open(room).idle.add(this)
+  }
+
+  /** Makes the tracks say where an idle session stands. */
+  #settle (): void {
+    const main = this.#tracks[0]
+    if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#hub.rooms.head
+  }
+
+  #awake (): void {
+    if (this.#state !== 'idle') return
+    this.#state = 'due'
+    this.#hub.ticker.soon(this)
+  }
+
+  #stall (): void {
+    this.#state = 'stalled'
+    this.#hub.stall(this)
+  }
+
+  * #sources (): Generator<Source> {
+    for (const track of this.#tracks) {
+      for (const [name, filter] of track.parts) {
+        yield { room: this.#hub.rooms.open(name), filter, facts: track.facts, state: track.state }
+      }
+    }
+  }
+}
+
+/** Facts from here on, and first the value of every key: that is the snapshot. */
+function newcomer (parts: Map<string, Filter>, facts: Id): Track {
+  return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
+}
+
+function reset (tracks: Track[], reason: ResetReason, missed: number | null): void {
+  for (const track of tracks) {
+    track.state = ORIGIN
+    track.snapshot = true
+    track.reset = { reason, missed }
+  }
+}
+
+/** The tracks a cursor tells of, as far as the subscription still covers them. */
+function tracksOf (cursor: Cursor, parts: Map<string, Filter>): Track[] {
+  const rest = new Map(parts)
+  const later = cursor.later.flatMap(({ facts, state, snapshot, parts: named }): Track[] => {
+    const covered = new Map<string, Filter>()
+    for (const [room, filter] of rest) {
+      const theirs = intersect(named.get(digestOfRoom(room)) ?? NONE, filter)
+      if (isNone(theirs)) continue
+      covered.set(room, theirs)
+      const left = without(filter, theirs)
+      if (isNone(left)) rest.delete(room)
+      else rest.set(room, left)
+    }
+    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
+  })
+  const { facts, state, snapshot } = cursor.main
+  return [...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later]
+}

@@ -1,0 +1,122 @@
+// What a session has asked for, and what follows from it: for every room it hears, which types.
+// A join that names types hears those of the public feed too (contract, section 3), so the feed is one
+// more room here and nothing behind this file knows of the difference.
+
+import { createHash } from 'node:crypto'
+import { Refusal } from './errors.ts'
+import { NAME, PUBLIC, SYSTEM } from './event.ts'
+import { ALL, isNone, NONE, only, unite, without } from './filter.ts'
+import type { Filter } from './filter.ts'
+
+/** One wish: a room (or the feed, `@public`) and, optionally, types. */
+export interface Join {
+  readonly room: string
+  /** Absent: every type. */
+  readonly types?: readonly string[]
+}
+
+/** For every room, the types that are heard. Rooms with none are absent. */
+export type Parts = ReadonlyMap<string, Filter>
+
+/** What a subscription may ask for at most. */
+export interface SubscriptionLimits {
+  readonly rooms: number
+}
+
+/** Bounds the filter of one subscription: its cursor and every read carry them. */
+const MAX_TYPES = 100
+
+export class Subscription {
+  static readonly none = new Subscription([])
+
+  /** The wishes, one a room and list of types. */
+  readonly joins: readonly Join[]
+  /** What is heard, the public events that named types imply among it. */
+  readonly parts: Parts
+  /** Equal for subscriptions that hear the same, in both profiles and on every worker. */
+  readonly signature: string
+  /** The rooms joined by name. */
+  readonly rooms: ReadonlySet<string>
+
+  private constructor (joins: readonly Join[]) {
+    this.joins = joins
+    this.rooms = new Set(joins.map(join => join.room))
+    const parts = new Map<string, Filter>()
+    const hear = (room: string, filter: Filter): void => {
+      parts.set(room, unite(parts.get(room) ?? NONE, filter))
+    }
+    for (const { room, types } of joins) {
+      hear(room, types === undefined ? ALL : only(types))
+      if (types !== undefined) hear(PUBLIC, only(types))
+    }
+    this.parts = parts
+    this.signature = sign(parts)
+  }
+
+  with (joins: readonly Join[]): Subscription {
+    const merged = new Map(this.joins.map(join => [nameOf(join), join]))
+    for (const join of joins) merged.set(nameOf(join), join)
+    return new Subscription([...merged.values()])
+  }
+
+  without (rooms: readonly string[]): Subscription {
+    return new Subscription(this.joins.filter(join => !rooms.includes(join.room)))
+  }
+}
+
+/** What `after` hears that `before` did not. */
+export function added (before: Parts, after: Parts): Map<string, Filter> {
+  const fresh = new Map<string, Filter>()
+  for (const [room, filter] of after) {
+    const rest = without(filter, before.get(room) ?? NONE)
+    if (!isNone(rest)) fresh.set(room, rest)
+  }
+  return fresh
+}
+
+/**
+ * Checks what a client asks to hear.
+ * @param joins as they came: rooms with or without types; none at all: the public feed
+ * @throws Refusal BAD_SUBSCRIPTION
+ */
+export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>, limits: SubscriptionLimits): Join[] {
+  const wishes = joins.length === 0 ? [{ room: PUBLIC }] : joins
+  const rooms = new Set<string>()
+  const parsed = wishes.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
+    if (typeof room !== 'string' || !(NAME.test(room) || room === PUBLIC || room === SYSTEM)) {
+      throw bad(`room ${show(room)} is not a room's name: 1 to 128 characters of A-Z a-z 0-9 _ . : / -, or ${PUBLIC} for the public feed, or ${SYSTEM}`)
+    }
+    rooms.add(room)
+    if (types === undefined) return { room }
+    if (!Array.isArray(types) || types.length === 0) throw bad('types must name at least one type; leave it out for every type')
+    for (const type of types) {
+      if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type ${show(type)} must be 1 to 128 characters of A-Z a-z 0-9 _ . : / -`)
+    }
+    const sorted = [...new Set(types as string[])].sort()
+    if (sorted.length > MAX_TYPES) throw bad(`a subscription may name ${MAX_TYPES} types; leave types out for every type`)
+    return { room, types: sorted }
+  })
+  checkRooms(rooms.size, limits)
+  return parsed
+}
+
+/** @throws Refusal BAD_SUBSCRIPTION where a connection would be in more rooms than it may */
+export function checkRooms (count: number, limits: SubscriptionLimits): void {
+  if (limits.rooms > 0 && count > limits.rooms) {
+    throw bad(`a connection may join ${limits.rooms} rooms (MAX_ROOMS_PER_CLIENT); this makes ${count}`)
+  }
+}
+
+const nameOf = (join: Join): string => join.types === undefined ? join.room : `${join.room}=${join.types.join()}`
+
+function sign (parts: Parts): string {
+  const text = [...parts]
+    .map(([room, filter]) => filter.inverted ? room : `${room}=${[...filter.types].sort().join()}`)
+    .sort()
+    .join(';')
+  // A digest long enough to stand for the text itself: frames are shared by it.
+  return createHash('sha256').update(text).digest('base64url')
+}
+
+const bad = (message: string): Refusal => new Refusal('BAD_SUBSCRIPTION', message)
+const show = (value: unknown): string => typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : `of type ${Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value}`

@@ -1,0 +1,357 @@
+// The embedded store: the log in this process, on LevelDB, or with DATA_DIR `:memory:` on none.
+//
+// One gate: everything that changes the log waits in one queue, and one batch at a time is written. While the disk is
+// busy (an fsync takes longer than all else) others gather and go together into the next, so a thousand publishers
+// pay for one fsync. A batch is planned in memory, written in one atomic step, and only then told to the follower and
+// answered; until then what it changed in memory can be undone. The follower thus never sees what a power cut could
+// still take back.
+//
+// A write that failed may be in LevelDB's log whole, in part or not at all, and what is written behind a torn
+// record would be dropped with it when the log is read again. So the database is closed, opened and read anew before
+// anything else is written: what turns out to be there is delivered, and only then publishing goes on.
+
+import { randomBytes } from 'node:crypto'
+import { resolve as resolvePath } from 'node:path'
+import { Refusal } from '../core/errors.ts'
+import { compareIds, isAfter, millisOf, ORIGIN } from '../core/id.ts'
+import { Batch } from './batch.ts'
+import { openDisk, textOf } from './disk.ts'
+import { EMPTY_LOG, readLog } from './log.ts'
+import { memoryDisk } from './memory.ts'
+import { Present } from './present.ts'
+import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Draft, Entry } from '../core/event.ts'
+import type { Id } from '../core/id.ts'
+import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../core/store.ts'
+import type { Disk, StoreLog } from './disk.ts'
+import type { Log } from './log.ts'
+import type { Limits } from './present.ts'
+
+export interface EmbeddedOptions extends Limits {
+  /** A directory, which is created; `:memory:` for none. */
+  readonly dataDir: string
+  /** `fsync`: what is acknowledged survives power loss; `process`: it survives the process. */
+  readonly durability: 'fsync' | 'process'
+  readonly idempotencyTtlMs: number
+  readonly clock: Clock
+  readonly log: StoreLog
+  /** Bytes of appends that may wait to be written; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
+  readonly maxWaitingBytes?: number
+}
+
+/** @throws Error with a sentence for the operator where the directory cannot be used */
+export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Store> {
+  const store = new EmbeddedStore(options)
+  await store.open()
+  return store
+}
+
+const MEMORY = ':memory:'
+const MAX_EPOCHS = 1000
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
+const UNLIMITED: Limits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
+/** A batch holds up the event loop while it is planned and delivered: this many bytes take some 10 ms. */
+const BATCH_BYTES = 256 * 1024
+/** What a draft takes besides its text, roughly. */
+const DRAFT_BYTES = 100
+/** Records forgotten in one batch, for the same reason. */
+const TIDY_MAX = 1000
+const TIDY_MS = 1000
+const MIN_PAUSE_MS = 100
+const MAX_PAUSE_MS = 2000
+
+interface Job {
+  readonly bytes: number
+  /** The kept record it has to know. */
+  readonly record: string | null
+  /** Puts its part into the batch, or throws a refusal. @returns what answers it once the batch is durable */
+  readonly plan: (batch: Batch) => () => void
+  readonly refuse: (error: unknown) => void
+}
+
+class EmbeddedStore implements Store {
+  readonly name: string
+  readonly #options: EmbeddedOptions
+  readonly #maxWaitingBytes: number
+  #disk: Disk = memoryDisk()
+  #present = new Present(EMPTY_LOG, { epoch: '', epochs: [] }, UNLIMITED, ORIGIN, 0)
+
+  #follower: Follower | null = null
+  /** What the follower will be given. */
+  #image: Image | null = null
+  /** What was appended since. */
+  #early: Entry[] = []
+
+  #waiting: Job[] = []
+  #waitingBytes = 0
+  #working: Promise<void> | null = null
+  #untidy = false
+  #stopTidying = (): void => {}
+  /** Why nothing can be written just now. */
+  #broken: string | null = null
+  #wake = (): void => {}
+  #closing: Promise<void> | null = null
+
+  constructor (options: EmbeddedOptions) {
+    this.#options = options
+    this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
+    this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
+  }
+
+  async open (): Promise<void> {
+    const { clock, log } = this.#options
+    const begun = clock.now()
+    const found = await this.#load(lineageWith)
+    this.#image = this.#present.imageOf(found)
+    const facts = this.#present.facts
+    const values = found.values.length
+    const ms = Math.round(clock.now() - begun)
+    log.info({ facts, values, ms, epoch: this.#present.lineage.epoch }, `${this.name}: ${facts} facts and ${values} values in ${ms} ms`)
+    this.#tidyLater()
+  }
+
+  async follow (follower: Follower): Promise<void> {
+    const image = this.#image
+    if (image === null) throw new Error('a store has one follower')
+    this.#follower = follower
+    this.#image = null
+    follower.load(image)
+    if (this.#early.length > 0 || image.floor !== this.#present.floor) follower.apply(this.#early, this.#present.floor)
+    this.#early = []
+    if (this.#broken !== null) follower.available(false, this.#broken)
+  }
+
+  async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
+    const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
+    // An append larger than the bound has its chance while nothing else waits.
+    if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#maxWaitingBytes) {
+      throw new Refusal('OVERLOADED', 'more is being published than the disk takes; try again later')
+    }
+    const record = once === undefined ? null : onceKey(once.key)
+    return this.#ask(bytes, record, batch => {
+      const before = record === null ? null : batch.answerOf(record)
+      if (before !== null) {
+        if (before.fingerprint === once?.fingerprint) return [...before.ids]
+        throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
+      }
+      const ids = drafts.map(draft => this.#present.place(draft, batch))
+      if (record !== null) batch.keep(record, { fingerprint: once?.fingerprint ?? '', ids }, this.#options.idempotencyTtlMs)
+      return ids
+    })
+  }
+
+  claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
+    const key = commandKey(id)
+    return this.#ask(0, key, batch => {
+      const before = batch.commandOf(key)
+      if (before === null) batch.keep(key, record, this.#options.idempotencyTtlMs)
+      return before
+    })
+  }
+
+  settle (id: string, record: LedgerRecord | null): Promise<void> {
+    const key = commandKey(id)
+    return this.#ask(0, null, batch => {
+      if (record === null) batch.forget(key)
+      else batch.keep(key, record, this.#options.idempotencyTtlMs)
+    })
+  }
+
+  recall (id: string): Promise<LedgerRecord | null> {
+    const key = commandKey(id)
+    return this.#ask(0, key, batch => batch.commandOf(key))
+  }
+
+  close (): Promise<void> {
+    this.#closing ??= this.#end()
+    return this.#closing
+  }
+
+  async #end (): Promise<void> {
+    this.#stopTidying()
+    this.#wake()
+    await this.#working
+    await this.#disk.close()
+  }
+
+  #ask<T> (bytes: number, record: string | null, plan: (batch: Batch) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#closing !== null) return reject(unavailable('the store is closed'))
+      if (this.#broken !== null) return reject(unavailable(this.#broken))
+      this.#waitingBytes += bytes
+      this.#waiting.push({
+        bytes,
+        record,
+        plan: batch => {
+          const answer = plan(batch)
+          return () => resolve(answer)
+        },
+        refuse: reject
+      })
+      this.#work()
+    })
+  }
+
+  #work (): void {
+    this.#working ??= this.#drain()
+  }
+
+  async #drain (): Promise<void> {
+    // Whoever asks in the same turn comes into the same batch.
+    await null
+    while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) await this.#turn()
+    this.#working = null
+  }
+
+  /** One batch, from the queue to the answers. */
+  async #turn (): Promise<void> {
+    const jobs = this.#take()
+    const tidy = this.#untidy
+    this.#untidy = false
+    const answers: Array<() => void> = []
+    const present = this.#present
+    const { floor } = present
+    let batch: Batch
+    try {
+      const now = this.#now(present.head)
+      const { texts, expiries } = await this.#recordsFor(jobs, tidy ? now : null)
+      batch = new Batch(present.head, now, texts)
+      batch.expire(expiries)
+      for (const job of jobs) this.#plan(job, batch, answers)
+      if (present.complete(batch)) await this.#disk.write(batch.changes)
+      this.#untidy ||= expiries.length === TIDY_MAX || present.due(now)
+    } catch (error) {
+      return this.#recover(jobs, error)
+    }
+    present.settle()
+    if (batch.entries.length > 0 || present.floor !== floor) this.#tell(batch.entries)
+    this.#waitingBytes -= bytesOf(jobs)
+    for (const answer of answers) answer()
+  }
+
+  #take (): Job[] {
+    let end = 0
+    for (let bytes = 0; end < this.#waiting.length && bytes < BATCH_BYTES; end++) bytes += (this.#waiting[end] as Job).bytes
+    return this.#waiting.splice(0, end)
+  }
+
+  /** What the disk keeps under the names that come up: those the jobs ask for, and those that have run out by `now`. */
+  async #recordsFor (jobs: Job[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
+    const expiries = now === null ? [] : (await this.#disk.read(expiredBy(now), TIDY_MAX)).map(([key]) => key)
+    const keys = [...jobs.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
+    const found = keys.length === 0 ? [] : await this.#disk.get(keys)
+    return { texts: new Map(keys.map((key, at) => [key, found[at]])), expiries }
+  }
+
+  #plan (job: Job, batch: Batch, answers: Array<() => void>): void {
+    const { mark } = this.#present
+    const { length } = batch.entries
+    try {
+      answers.push(job.plan(batch))
+    } catch (error) {
+      this.#present.retract(mark)
+      batch.retract(length)
+      job.refuse(error)
+    }
+  }
+
+  #tell (entries: Entry[]): void {
+    if (this.#follower === null) for (const entry of entries) this.#early.push(entry)
+    else this.#follower.apply(entries, this.#present.floor)
+  }
+
+  #tidyLater (): void {
+    this.#stopTidying = this.#options.clock.after(TIDY_MS, () => {
+      this.#untidy = true
+      this.#work()
+      this.#tidyLater()
+    })
+  }
+
+  /** After a failed write: refuses all, opens the log anew until that works, and delivers what is there. */
+  async #recover (jobs: Job[], error: unknown): Promise<void> {
+    const { clock, log } = this.#options
+    this.#present.undo()
+    this.#broken = textOf(error)
+    log.error({ err: error, store: this.name }, 'the store cannot be written to; publishing is refused until it can')
+    const refused = [...jobs, ...this.#waiting.splice(0)]
+    this.#waitingBytes = 0
+    for (const job of refused) job.refuse(unavailable(this.#broken))
+    this.#follower?.available(false, this.#broken)
+    for (let pause = MIN_PAUSE_MS; this.#closing === null; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
+      await this.#disk.close()
+      await new Promise<void>(resolve => {
+        const cancel = clock.after(pause, resolve)
+        this.#wake = () => { cancel(); resolve() }
+      })
+      if (this.#closing !== null) return
+      try {
+        await this.#reopen(error)
+        this.#broken = null
+      } catch (again) {
+        this.#broken = textOf(again)
+        log.warn({ err: again, store: this.name }, 'the store still cannot be written to')
+        continue
+      }
+      log.info({ store: this.name }, 'the store can be written to again')
+      return this.#follower?.available(true)
+    }
+  }
+
+  async #reopen (since: unknown): Promise<void> {
+    const before = this.#present
+    let late: Entry[] = []
+    const found = await this.#load(found => {
+      late = [...found.history, ...found.values].filter(({ id }) => isAfter(id, before.head)).sort((a, b) => compareIds(a.id, b.id))
+      const isWhole = found.epochs.at(-1)?.epoch === before.lineage.epoch && before.isWithin(found, late)
+      return isWhole ? before.lineage : lineageWith(found)
+    }, since)
+    if (this.#follower === null) {
+      this.#image = this.#present.imageOf(found)
+      this.#early = []
+    } else if (this.#present.lineage !== before.lineage) {
+      this.#follower.load(this.#present.imageOf(found))
+    } else if (late.length > 0 || this.#present.floor !== before.floor) {
+      this.#follower.apply(late, this.#present.floor)
+    }
+  }
+
+  /** Opens the disk, reads it, and makes what it holds the present, on the disk first. */
+  async #load (lineageFor: (found: Log) => Lineage, since?: unknown): Promise<Log> {
+    const { dataDir, durability, clock, log } = this.#options
+    const { head } = this.#present
+    const load = async (disk: Disk): Promise<{ found: Log, present: Present }> => {
+      const found = dataDir === MEMORY ? EMPTY_LOG : await readLog(disk)
+      const present = new Present(found, lineageFor(found), this.#options, head, this.#now(found.head))
+      await disk.write(present.changes(found))
+      return { found, present }
+    }
+    const { disk, loaded: { found, present } } = dataDir === MEMORY
+      ? { disk: this.#disk, loaded: await load(this.#disk) }
+      : await openDisk({ dir: resolvePath(dataDir), sync: durability === 'fsync', wall: () => clock.wall(), log, since }, load)
+    this.#disk = disk
+    this.#present = present
+    const { lost, stranded } = found
+    if (lost > 0) {
+      log.warn({ lost, leftOut: stranded.length }, `${lost} facts are missing from the store; history begins behind them, and clients that have not come so far are reset`)
+    }
+    return found
+  }
+
+  /** Ages go by the larger of wall clock and newest id: a clock set back must neither repeat ids nor make anything young again. */
+  #now (head: Id): number {
+    return Math.max(Math.floor(this.#options.clock.wall()), millisOf(head))
+  }
+}
+
+/** A new epoch behind those that were found. Its name goes into cursors. */
+function lineageWith ({ epochs, head }: Log): Lineage {
+  const epoch = Array.from(randomBytes(10), byte => LETTERS[byte % LETTERS.length]).join('')
+  return { epoch, epochs: [...epochs, { epoch, seam: head }].slice(-MAX_EPOCHS) }
+}
+
+const bytesOf = (jobs: Job[]): number => jobs.reduce((sum, { bytes }) => sum + bytes, 0)
+
+const unavailable = (why: string): Refusal =>
+  new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)

@@ -1,0 +1,82 @@
+// What history holds, as ids and sizes: a queue that is filled at one end and trimmed at the other by
+// number, bytes and age, and that goes back to where it was when the disk did not take the change.
+
+import { millisOf } from '../core/id.ts'
+import type { Id } from '../core/id.ts'
+
+/** 0 for no limit. */
+export interface HistoryLimits {
+  readonly historySize: number
+  readonly historyBytes: number
+  readonly historyTtlMs: number
+}
+
+interface Kept {
+  readonly id: Id
+  readonly size: number
+}
+
+/** Below this a queue is not worth moving. */
+const MIN_GARBAGE = 1024
+
+export class History {
+  readonly #limits: HistoryLimits
+  #kept: Kept[] = []
+  /** Where the queue begins; what is before it was trimmed. */
+  #start = 0
+  #bytes = 0
+  #settled = { start: 0, end: 0, bytes: 0 }
+
+  constructor (limits: HistoryLimits) {
+    this.#limits = limits
+  }
+
+  get size (): number {
+    return this.#kept.length - this.#start
+  }
+
+  push (id: Id, size: number): void {
+    this.#kept.push({ id, size })
+    this.#bytes += size
+  }
+
+  /** Whether something is over a limit. */
+  due (now: number): boolean {
+    const oldest = this.#kept[this.#start]
+    if (oldest === undefined) return false
+    const { historySize, historyBytes, historyTtlMs } = this.#limits
+    return (historySize > 0 && this.size > historySize) ||
+      (historyBytes > 0 && this.#bytes > historyBytes) ||
+      (historyTtlMs > 0 && now - millisOf(oldest.id) > historyTtlMs)
+  }
+
+  /** Takes out the oldest until all limits are kept, `max` at most. @returns their ids */
+  trim (now: number, max = Infinity): Id[] {
+    const ids: Id[] = []
+    while (ids.length < max && this.due(now)) {
+      const { id, size } = this.#kept[this.#start++] as Kept
+      this.#bytes -= size
+      ids.push(id)
+    }
+    return ids
+  }
+
+  settle (): void {
+    if (this.#start > MIN_GARBAGE && this.#start * 2 > this.#kept.length) {
+      this.#kept = this.#kept.slice(this.#start)
+      this.#start = 0
+    }
+    this.#settled = { start: this.#start, end: this.#kept.length, bytes: this.#bytes }
+  }
+
+  /** Back to the last `settle`. */
+  undo (): void {
+    this.#kept.length = this.#settled.end
+    this.#start = this.#settled.start
+    this.#bytes = this.#settled.bytes
+  }
+
+  * [Symbol.iterator] (): Generator<Id> {
+    for (let at = this.#start; at < this.#kept.length; at++) yield (this.#kept[at] as Kept).id
+  }
+}

@@ -1,0 +1,29 @@
+// The disk of DATA_DIR `:memory:`. Nothing is ever loaded from it again, so it keeps only what is asked for while
+// the store runs: idempotency and command records, and when to forget them.
+
+import type { Disk } from './disk.ts'
+
+export function memoryDisk (): Disk {
+  const records = new Map<string, string>()
+  /** In the order of writing, which is that of time: all are kept equally long. */
+  const expiries = new Map<string, string>()
+  return {
+    async write (changes) {
+      for (const change of changes) {
+        const space = change.key[0] === 'x' ? expiries : records
+        if (change.type === 'del') space.delete(change.key)
+        else if (/^[ocx]/.test(change.key)) space.set(change.key, change.value)
+      }
+    },
+    get: async keys => keys.map(key => records.get(key)),
+    async read ({ from, to }, limit) {
+      const found: Array<[string, string]> = []
+      for (const [key, value] of expiries) {
+        if (found.length === limit || key >= to || key < from) break
+        found.push([key, value])
+      }
+      return found
+    },
+    close: async () => {}
+  }
+}

@@ -1,0 +1,151 @@
+// The log as memory has it: which keys are present, what history holds, and where both end. A batch changes it
+// while being planned; `settle` makes that last once the disk has it, `undo` takes it back.
+
+import { fieldOf } from '../core/event.ts'
+import { Refusal } from '../core/errors.ts'
+import { isAfter, latest } from '../core/id.ts'
+import { History } from './history.ts'
+import { Keys } from './keys.ts'
+import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, standingText } from './record.ts'
+import type { Draft, Entry } from '../core/event.ts'
+import type { Id } from '../core/id.ts'
+import type { Image, Lineage } from '../core/store.ts'
+import type { Batch } from './batch.ts'
+import type { Change } from './disk.ts'
+import type { HistoryLimits } from './history.ts'
+import type { Log } from './log.ts'
+import type { Standing } from './record.ts'
+
+export interface Limits extends HistoryLimits {
+  /** 0 for any number. */
+  readonly maxKeysPerRoom: number
+}
+
+/** How much is trimmed in one batch beyond what it adds: trimming must not hold up the event loop either. */
+const TRIM_MAX = 1000
+
+export class Present {
+  readonly lineage: Lineage
+  readonly #keys: Keys
+  readonly #history: History
+  #standing: Standing
+  #planned: Standing
+
+  /**
+   * @param head the newest id given so far, where that is more than what was found
+   * @param now milliseconds since 1970: what is too old then is left out
+   */
+  constructor (found: Log, lineage: Lineage, limits: Limits, head: Id, now: number) {
+    this.lineage = lineage
+    this.#keys = new Keys(limits.maxKeysPerRoom)
+    this.#history = new History(limits)
+    for (const { room, type, key, id } of found.values) this.#keys.set(room, fieldOf({ type, key }), id)
+    for (const { id, size } of found.history) this.#history.push(id, size)
+    const trimmed = this.#history.trim(now)
+    this.#standing = this.#planned = {
+      head: latest(head, found.head),
+      floor: trimmed.at(-1) ?? found.floor,
+      ordinal: found.ordinal,
+      trimmed: found.ordinal - this.#history.size
+    }
+    this.settle()
+  }
+
+  get head (): Id { return this.#standing.head }
+  get floor (): Id { return this.#standing.floor }
+  get facts (): number { return this.#history.size }
+
+  /** What brings the disk it was found on to this state. */
+  changes (found: Log): Change[] {
+    const gone = [...found.stranded, ...found.history.filter(({ id }) => !isAfter(id, this.floor)).map(({ id }) => id)]
+    return [
+      { type: 'put', key: FORMAT_KEY, value: String(FORMAT) },
+      { type: 'put', key: EPOCHS_KEY, value: JSON.stringify(this.lineage.epochs) },
+      ...gone.map(id => ({ type: 'del', key: historyKey(id) }) as const),
+      { type: 'put', key: HEAD_KEY, value: standingText(this.#standing) }
+    ]
+  }
+
+  imageOf (found: Log): Image {
+    const { lineage, head, floor } = this
+    return { lineage, head, floor, history: found.history.filter(({ id }) => isAfter(id, floor)), values: found.values }
+  }
+
+  /** Whether what was found holds all of this; `late` is what it has beyond. */
+  isWithin (found: Log, late: readonly Entry[]): boolean {
+    if (isAfter(this.head, found.head)) return false
+    const nameOf = (room: string, field: string): string => `${room} ${field}`
+    const renewed = new Set(late.map(entry => nameOf(entry.room, fieldOf(entry))))
+    const ids = new Set([...found.history, ...found.values].map(({ id }) => id))
+    for (const [room, field, id] of this.#keys) {
+      if (!ids.has(id) && !renewed.has(nameOf(room, field))) return false
+    }
+    for (const id of this.#history) {
+      if (isAfter(id, found.floor) && !ids.has(id)) return false
+    }
+    return true
+  }
+
+  /**
+   * Gives the draft its id and its place.
+   * @returns null for a deletion whose value is no longer the present one
+   * @throws Refusal KEYS_FULL
+   */
+  place (draft: Draft, batch: Batch): Id | null {
+    const { room, key, deletion, ends } = draft
+    if (key !== null) {
+      const field = fieldOf(draft)
+      const present = this.#keys.get(room, field)
+      if (ends !== undefined && present !== ends) return null
+      if (!deletion && present === undefined && this.#keys.full(room)) {
+        throw new Refusal('KEYS_FULL', `room ${room} holds as many keys as it may (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+      }
+      this.#keys.set(room, field, deletion ? undefined : batch.next)
+    }
+    return batch.add(draft).id
+  }
+
+  /** Where `retract` goes back to. */
+  get mark (): number { return this.#keys.mark }
+
+  retract (mark: number): void { this.#keys.undo(mark) }
+
+  /** Takes the batch's events in and adds to it what follows from them. @returns whether there is something to write */
+  complete (batch: Batch): boolean {
+    let { ordinal } = this.#standing
+    batch.putEntries(ordinal)
+    for (const { id, key, deletion, size } of batch.entries) {
+      if (key !== null && !deletion) continue
+      this.#history.push(id, size)
+      ordinal++
+    }
+    const trimmed = this.#history.trim(batch.now, TRIM_MAX + 2 * batch.entries.length)
+    batch.trim(trimmed)
+    this.#planned = {
+      head: batch.entries.at(-1)?.id ?? this.head,
+      floor: trimmed.at(-1) ?? this.floor,
+      ordinal,
+      trimmed: ordinal - this.#history.size
+    }
+    if (batch.empty) return false
+    batch.put(HEAD_KEY, standingText(this.#planned))
+    return true
+  }
+
+  /** Whether trimming has more to do. */
+  due (now: number): boolean {
+    return this.#history.due(now)
+  }
+
+  settle (): void {
+    this.#keys.settle()
+    this.#history.settle()
+    this.#standing = this.#planned
+  }
+
+  undo (): void {
+    this.#keys.undo(0)
+    this.#history.undo()
+    this.#planned = this.#standing
+  }
+}

@@ -1,0 +1,104 @@
+// What the disk holds, as keys and texts. One letter of the key names the space:
+//   !format  !head  !epochs                                  the log as a whole
+//   h<id>                      a fact or deletion            sorts in id order
+//   s<room> <type> <key>       the present value of a key
+//   o<name>                    what an idempotency key was answered with
+//   c<id>                      a command's record
+//   x<time> <key>              what of the two above is to be forgotten then
+// An event's record is a short line of fields and its JSON text, so that loading parses no JSON and counts no bytes.
+
+import { compareIds, isId, millisOf, ORIGIN } from '../core/id.ts'
+import type { Entry } from '../core/event.ts'
+import type { Id } from '../core/id.ts'
+
+/** Raised where an older Signalbox could not read what this one writes. */
+export const FORMAT = 1
+
+export const FORMAT_KEY = '!format'
+export const HEAD_KEY = '!head'
+export const EPOCHS_KEY = '!epochs'
+
+export interface Range {
+  readonly from: string
+  /** Not part of it. */
+  readonly to: string
+}
+
+export const VALUES: Range = { from: 's', to: 't' }
+export const historyAfter = (id: Id): Range => ({ from: `${historyKey(id)}\0`, to: 'i' })
+export const expiredBy = (now: number): Range => ({ from: 'x', to: `x${sortable(String(now + 1))}` })
+
+export function historyKey (id: Id): string {
+  const dash = id.indexOf('-')
+  return `h${sortable(id.slice(0, dash))}${sortable(id.slice(dash + 1))}`
+}
+
+export const valueKey = (entry: Entry): string => `s${entry.room} ${entry.type} ${escape(entry.key ?? '')}`
+export const onceKey = (name: string): string => `o${escape(name)}`
+export const commandKey = (id: string): string => `c${escape(id)}`
+export const expiryKey = (until: number, key: string): string => `x${sortable(String(until))} ${key}`
+export const keyOfExpiry = (key: string): string => key.slice(key.indexOf(' ') + 1)
+
+/** A whole number's digits with their count in front, so that text order is numeric order. */
+const sortable = (digits: string): string => String.fromCharCode(96 + digits.length) + digits
+
+/** Names come from outside and may hold half a surrogate pair, which UTF-8 would turn into another name. */
+const escape = (name: string): string => JSON.stringify(name).slice(1, -1)
+const unescape = (text: string): string => text.includes('\\') ? JSON.parse(`"${text}"`) as string : text
+
+/** `ordinal` counts the facts and deletions of the log's whole life: a number left out is an event lost. */
+export function recordOf (entry: Entry, ordinal: number): string {
+  const { id, type, room, key, deletion, json, size } = entry
+  const kind = key === null ? 'f' : deletion ? 'd' : 'v'
+  return `${kind} ${id} ${ordinal} ${size} ${type} ${room} ${key === null ? '' : escape(key)}\n${json}`
+}
+
+/** @returns null where the text is no record: a damaged disk gives back anything */
+export function parseRecord (text: string): { entry: Entry, ordinal: number } | null {
+  const end = text.indexOf('\n')
+  const fields = text.slice(0, end).split(' ')
+  const [kind, id, ordinal, size, type, room, key] = fields
+  if (end < 0 || key === undefined || id === undefined || !isId(id)) return null
+  if (!Number.isSafeInteger(Number(ordinal)) || !Number.isSafeInteger(Number(size))) return null
+  const json = text.slice(end + 1)
+  if (!json.startsWith(`{"id":"${id}",`) || !json.endsWith('}')) return null
+  return {
+    ordinal: Number(ordinal),
+    entry: {
+      id,
+      type: type as string,
+      room: room as string,
+      key: kind === 'f' ? null : unescape(fields.length > 7 ? fields.slice(6).join(' ') : key),
+      deletion: kind === 'd',
+      json,
+      size: Number(size)
+    }
+  }
+}
+
+/** Where the log stands: written with every batch, because the events themselves may all be trimmed. */
+export interface Standing {
+  /** The newest id given. */
+  readonly head: Id
+  /** The newest id trimmed. */
+  readonly floor: Id
+  /** The ordinal of the newest fact or deletion. */
+  readonly ordinal: number
+  /** The ordinal at the floor. */
+  readonly trimmed: number
+}
+
+export const standingText = ({ head, floor, ordinal, trimmed }: Standing): string => `${head} ${floor} ${ordinal} ${trimmed}`
+
+export function parseStanding (text: string): Standing | null {
+  const [head = '', floor = '', ordinal, trimmed] = text.split(' ')
+  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed) } : null
+}
+
+/** The last id that may come before this one. */
+export function idBefore (id: Id): Id {
+  if (compareIds(id, ORIGIN) <= 0) return ORIGIN
+  const ms = millisOf(id)
+  const n = Number(id.slice(id.indexOf('-') + 1))
+  return n > 0 ? `${ms}-${n - 1}` : `${ms - 1}-${'9'.repeat(19)}`
+}

@@ -1,0 +1,242 @@
+// Delivery as a whole, against a model that knows nothing of cursors: whatever the schedule of publishing,
+// ticks, stalls, cuts, returns, joins and trimming, a client ends up with every fact once, in order, and with
+// the present values; and where history no longer reached it, it was told.
+
+import fc from 'fast-check'
+import t from 'tap'
+import type { Event } from '../../src/core/event.ts'
+import { compareIds } from '../../src/core/id.ts'
+import type { Join } from '../../src/core/subscription.ts'
+import { Client, rig } from './rig.ts'
+import type { Received, Rig } from './rig.ts'
+
+const ROOMS = ['a', 'b', 'c']
+const TYPES = ['x', 'y']
+
+type Step =
+  | { do: 'fact', room: number, type: number }
+  | { do: 'value', room: number, type: number, key: number, remove: boolean, size: number }
+  | { do: 'burst', room: number, count: number }
+  | { do: 'pass', ms: number }
+  | { do: 'clog' | 'drain', client: number }
+  | { do: 'cut', client: number, lose: number }
+  | { do: 'join', client: number, room: number, types: number }
+  | { do: 'leave', client: number, room: number }
+  | { do: 'resume', client: number }
+
+const small = (max: number): fc.Arbitrary<number> => fc.nat({ max })
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('fact' as const), room: small(2), type: small(1) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('value' as const), room: small(2), type: small(1), key: small(2), remove: fc.boolean(), size: small(300) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('burst' as const), room: small(2), count: small(12) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: small(250) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('clog' as const, 'drain' as const), client: small(1) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const), client: small(1), lose: small(4) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), client: small(1) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const), client: small(1), room: small(2), types: small(3) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
+)
+
+/** A page: applies what it gets, message by message, and keeps its place for the next connection. */
+class Page {
+  wishes: Join[] = []
+  cursor: string | null = null
+  readonly values = new Map<string, Event>()
+  /** Last id seen of each key since it was last forgotten. */
+  readonly #seen = new Map<string, string>()
+  /** Runs of facts without a declared gap, a list for each (room, type). */
+  readonly runs = new Map<string, string[][]>()
+  readonly unready = new Set<string>()
+  /** Rooms whose join was answered: joining one again begins nothing. */
+  readonly #heard = new Set<string>()
+  resets = 0
+  client: Client | null = null
+  #applied = 0
+
+  /** Applies what has arrived but for the last `lose` messages. */
+  take (lose = 0): void {
+    const { received } = this.client as Client
+    const until = Math.max(this.#applied, received.length - lose)
+    for (const message of received.slice(this.#applied, until)) this.#apply(message)
+    this.#applied = until
+  }
+
+  connect (rigged: Rig): void {
+    this.#applied = 0
+    this.client = new Client(rigged.gateway)
+    if (this.wishes.length > 0) this.client.join(this.wishes, this.cursor)
+  }
+
+  cut (lose: number): void {
+    this.take(lose)
+    this.client?.session.end()
+    this.client = null
+  }
+
+  #apply (message: Received): void {
+    if (message.cursor !== null) this.cursor = message.cursor
+    switch (message.kind) {
+      case 'joined':
+        if (message.position === 'new') for (const room of message.rooms) if (!this.#heard.has(room)) this.unready.add(room)
+        for (const room of message.rooms) this.#heard.add(room)
+        break
+      case 'reset':
+        this.resets++
+        for (const room of message.rooms) {
+          this.unready.add(room)
+          for (const [name, event] of this.values) if (roomOf(event) === room) this.values.delete(name)
+          for (const name of this.#seen.keys()) if (name.startsWith(`${room} `)) this.#seen.delete(name)
+          if (message.reason !== 'subscription') for (const [name, runs] of this.runs) if (name.startsWith(`${room} `)) runs.push([])
+        }
+        break
+      case 'ready':
+        for (const room of message.rooms) this.unready.delete(room)
+        break
+      case 'bundle':
+        for (const [index, event] of message.events.entries()) {
+          const before = message.events[index - 1]
+          if (before !== undefined && compareIds(before.id, event.id) >= 0) throw new Error('a bundle is out of order')
+          this.#take(event)
+        }
+        break
+      default:
+    }
+  }
+
+  #take (event: Event): void {
+    const name = `${roomOf(event)} ${event.type}`
+    if (event.key === undefined) {
+      const runs = this.runs.get(name) ?? [[]]
+      this.runs.set(name, runs)
+      const last = runs.flat().at(-1)
+      if (last !== undefined && compareIds(event.id, last) <= 0) throw new Error(`fact ${event.id} came after ${last}`)
+      runs.at(-1)?.push(event.id)
+      return
+    }
+    const field = `${name} ${event.key}`
+    const seen = this.#seen.get(field)
+    if (seen !== undefined && compareIds(event.id, seen) <= 0) throw new Error(`${field}: ${event.id} came after ${seen}`)
+    this.#seen.set(field, event.id)
+    if (event.data === null) this.values.delete(field)
+    else this.values.set(field, event)
+  }
+
+  forget (room: string): void {
+    for (const [name, event] of this.values) if (roomOf(event) === room) this.values.delete(name)
+    for (const name of [...this.#seen.keys()]) if (name.startsWith(`${room} `)) this.#seen.delete(name)
+    for (const name of [...this.runs.keys()]) if (name.startsWith(`${room} `)) this.runs.delete(name)
+    this.unready.delete(room)
+    this.#heard.delete(room)
+  }
+}
+
+const roomOf = (event: Event): string => event.room ?? '@public'
+const typesOf = (choice: number): { types?: string[] } => choice === 0 ? {} : { types: choice === 3 ? TYPES : [TYPES[choice - 1] as string] }
+
+async function play (steps: Step[], options: { historySize: number, tickMs: number, bundleBytes: number }): Promise<{ resets: number }> {
+  const rigged = await rig({
+    historySize: options.historySize,
+    limits: { tickMs: options.tickMs, tickFloorMs: options.tickMs, bundleFacts: 5, bundleBytes: options.bundleBytes }
+  })
+  const { clock, gateway } = rigged
+  const facts = new Map<string, string[]>()
+  const values = new Map<string, string>()
+  const publish = async (event: { type: string, room: string, key?: string, data: unknown }): Promise<void> => {
+    const [id] = await gateway.publish([event]) as [string]
+    const name = `${event.room} ${event.type}`
+    if (event.key === undefined) facts.set(name, [...facts.get(name) ?? [], id])
+    else if (event.data === null) values.delete(`${name} ${event.key}`)
+    else values.set(`${name} ${event.key}`, id)
+  }
+  const pages = [new Page(), new Page()]
+  for (const [index, page] of pages.entries()) {
+    page.wishes = [{ room: ROOMS[index] as string }]
+    page.connect(rigged)
+  }
+
+  for (const s of steps) {
+    const page = 'client' in s ? pages[s.client] as Page : null
+    const room = 'room' in s ? ROOMS[s.room] as string : ''
+    switch (s.do) {
+      case 'fact': await publish({ type: TYPES[s.type] as string, room, data: 1 }); break
+      case 'value': await publish({ type: TYPES[s.type] as string, room, key: `k${s.key}`, data: s.remove ? null : 'v'.repeat(s.size) }); break
+      case 'burst': for (let n = 0; n < s.count; n++) await publish({ type: 'x', room, data: n }); break
+      case 'pass': clock.advance(s.ms); break
+      case 'clog': if (page?.client != null) page.client.clogged = true; break
+      case 'drain': unclog(page); break
+      case 'cut': if (page?.client != null) page.cut(s.lose); break
+      case 'resume': if (page?.client === null) page.connect(rigged); break
+      case 'join':
+        if (page?.client != null) {
+          const wish = { room, ...typesOf(s.types) }
+          page.wishes.push(wish)
+          page.client.join([wish])
+        }
+        break
+      case 'leave':
+        if (page?.client != null && page.wishes.some(wish => wish.room !== room)) {
+          page.take()
+          page.wishes = page.wishes.filter(wish => wish.room !== room)
+          page.client.session.leave([room])
+          page.cursor = page.client.session.cursor
+          page.forget(room)
+        }
+        break
+    }
+    await clock.settle()
+  }
+
+  // Everybody returns, everything drains, and what the model holds is what they must have.
+  for (const page of pages) {
+    if (page.client === null) page.connect(rigged)
+  }
+  for (let round = 0; round < 40; round++) {
+    for (const page of pages) unclog(page)
+    clock.advance(250)
+    await clock.settle()
+  }
+  for (const page of pages) {
+    page.take()
+    const heard = (room: string, type: string): boolean => page.wishes.some(wish => wish.room === room && (wish.types === undefined || wish.types.includes(type)))
+    const expected = [...values].filter(([field]) => heard(...field.split(' ') as [string, string])).sort()
+    const present = [...page.values].map(([field, event]) => [field, event.id]).sort()
+    if (JSON.stringify(present) !== JSON.stringify(expected)) throw new Error(`values ${JSON.stringify(present)} instead of ${JSON.stringify(expected)}`)
+    for (const [name, runs] of page.runs) {
+      const all = facts.get(name) ?? []
+      for (const [index, run] of runs.entries()) {
+        if (run.length === 0) continue
+        const from = all.indexOf(run[0] as string)
+        if (all.slice(from, from + run.length).join() !== run.join()) throw new Error(`${name}: facts ${run.join()} are not a run of ${all.join()}`)
+        if (index === runs.length - 1 && run.at(-1) !== all.at(-1) && heard(...name.split(' ') as [string, string])) throw new Error(`${name}: the last facts are missing: ${run.at(-1)} of ${all.at(-1)}`)
+      }
+    }
+    if (page.unready.size > 0) throw new Error(`ready never came for ${[...page.unready].join()}`)
+  }
+  const resets = pages.reduce((sum, page) => sum + page.resets, 0)
+  await rigged.close()
+  return { resets }
+}
+
+function unclog (page: Page | null): void {
+  if (page?.client == null) return
+  page.client.clogged = false
+  page.client.drain()
+}
+
+const RUNS = Number(process.env.FC_RUNS ?? 300)
+
+t.test('whatever happens, every fact arrives once in order and the values end present', async t => {
+  let resets = 0
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
+    resets += (await play(steps, { historySize: 100_000, tickMs, bundleBytes })).resets
+  }), { numRuns: RUNS })
+  t.ok(resets >= 0)
+})
+
+t.test('the same while history is trimmed to a few events: what is missed is told', async t => {
+  let resets = 0
+  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
+    resets += (await play(steps, { historySize: 6, tickMs, bundleBytes })).resets
+  }), { numRuns: RUNS })
+  t.ok(resets > 0, 'some were really told')
+})

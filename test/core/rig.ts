@@ -1,0 +1,156 @@
+// A gateway over a real store without a disk, with a clock of the test's own, and clients that keep what
+// they were sent: as a page would, by message, so that a test can cut them off behind any.
+
+import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import type { Event } from '../../src/core/event.ts'
+import { Gateway } from '../../src/core/gateway.ts'
+import type { GatewayOptions } from '../../src/core/gateway.ts'
+import type { Limits } from '../../src/core/limits.ts'
+import type { Joined, Session } from '../../src/core/session.ts'
+import type { Store } from '../../src/core/store.ts'
+import type { Join } from '../../src/core/subscription.ts'
+import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { ManualClock } from '../clock.ts'
+
+export const silent = { info () {}, warn () {}, error () {} }
+
+export const LIMITS: Limits = {
+  tickMs: 100,
+  tickFloorMs: 100,
+  messagesPerSecond: 0,
+  bundleFacts: 100,
+  bundleBytes: 2_097_152,
+  slowMs: 30_000,
+  roomSize: 0,
+  rooms: 0,
+  roomsPerClient: 100,
+  clients: 0,
+  clientsPerAddress: 0,
+  controlPerSecond: 0,
+  publishPerSecond: 0
+}
+
+export interface RigOptions {
+  limits?: Partial<Limits>
+  historySize?: number
+  historyTtlMs?: number
+  gateway?: Partial<GatewayOptions>
+}
+
+export interface Rig {
+  readonly clock: ManualClock
+  readonly store: Store
+  readonly gateway: Gateway
+  publish (...events: object[]): Promise<string[]>
+  connect (joins?: Join[], cursor?: string | null): Client
+  close (): Promise<void>
+}
+
+export async function rig (options: RigOptions = {}): Promise<Rig> {
+  const clock = new ManualClock()
+  const store = await openEmbeddedStore({
+    dataDir: ':memory:',
+    durability: 'process',
+    historySize: options.historySize ?? 100_000,
+    historyTtlMs: options.historyTtlMs ?? 0,
+    historyBytes: 0,
+    maxKeysPerRoom: 0,
+    idempotencyTtlMs: 3_600_000,
+    clock,
+    log: silent
+  })
+  const gateway = new Gateway({
+    store,
+    clock,
+    limits: { ...LIMITS, ...options.limits },
+    load: () => 0,
+    pingIntervalMs: 10_000,
+    reconnectJitterMs: 0,
+    commandTimeoutMs: 10_000,
+    stateTtlMs: 0,
+    stateTypes: new Set(),
+    log: silent,
+    ...options.gateway
+  })
+  await gateway.start()
+  return {
+    clock,
+    store,
+    gateway,
+    publish: async (...events) => await gateway.publish(events),
+    connect (joins = [{ room: '@public' }], cursor = null) {
+      const client = new Client(gateway)
+      client.join(joins, cursor)
+      return client
+    },
+    close: async () => await store.close()
+  }
+}
+
+export type Received =
+  | { readonly kind: 'joined', readonly rooms: readonly string[], readonly position: Joined['position'], readonly cursor: string | null }
+  | { readonly kind: 'bundle', readonly events: readonly Event[], readonly cursor: string }
+  | Message
+
+/** A connection that takes everything, or nothing while `pending` is set. */
+export class Client implements Connection {
+  readonly received: Received[] = []
+  readonly session: Session
+  pending = 0
+  /** Set: the next bundle fills the connection. */
+  clogged = false
+  pings = 0
+  closed: EndReason | null = null
+
+  constructor (gateway: Gateway, caller = 'test') {
+    this.session = gateway.open(this, caller)
+  }
+
+  join (joins: Join[], cursor: string | null = null): Joined {
+    const joined = this.session.join(joins, cursor)
+    this.received.push({ kind: 'joined', rooms: joins.map(({ room }) => room), ...joined })
+    return joined
+  }
+
+  send (bundle: Bundle): number {
+    const text = `[${bundle.entries.map(({ json }) => json).join()}]`
+    this.received.push({ kind: 'bundle', events: JSON.parse(text) as Event[], cursor: bundle.cursor })
+    if (this.clogged) this.pending = text.length
+    return text.length
+  }
+
+  tell (message: Message): void {
+    this.received.push(message)
+  }
+
+  ping (): void {
+    this.pings++
+  }
+
+  close (reason: EndReason): void {
+    this.closed = reason
+  }
+
+  /** The system takes what the connection holds. */
+  drain (): void {
+    this.pending = 0
+    this.session.drained()
+  }
+
+  get bundles (): Array<Extract<Received, { kind: 'bundle' }>> {
+    return this.received.filter(message => message.kind === 'bundle')
+  }
+
+  get events (): Event[] {
+    return this.bundles.flatMap(({ events }) => events)
+  }
+
+  kinds (): string[] {
+    return this.received.map(({ kind }) => kind)
+  }
+
+  /** The last cursor among the first `count` messages. */
+  cursorAfter (count = this.received.length): string | null {
+    return this.received.slice(0, count).findLast(message => message.cursor !== null)?.cursor ?? null
+  }
+}

@@ -1,0 +1,484 @@
+// The embedded store: the contract, on disk and in memory, and what only a disk can do to it.
+
+import t from 'tap'
+import { execFileSync, spawn } from 'node:child_process'
+import { appendFile, chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { ClassicLevel } from 'classic-level'
+import { ORIGIN, isAfter } from '../../src/core/id.ts'
+import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { ManualClock } from '../clock.ts'
+import { storeContract } from './contract.ts'
+import { dataOf, fact, Recorder, tempDir, value } from './harness.ts'
+import type { ChildProcess } from 'node:child_process'
+import type { Limits, Opened } from './harness.ts'
+import type { EmbeddedOptions } from '../../src/store/embedded.ts'
+
+const LIMITS: Limits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
+
+interface Logged { level: string, details: Record<string, unknown>, message: string }
+
+interface Place {
+  readonly dataDir: string
+  readonly clock: ManualClock
+  readonly logged: Logged[]
+}
+
+const placeAt = (dataDir: string): Place => ({ dataDir, clock: new ManualClock(), logged: [] })
+
+async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Promise<Opened> {
+  const { dataDir, clock, logged } = place
+  const at = (level: string) => (details: object, message: string): void => { logged.push({ level, details: { ...details }, message }) }
+  const store = await openEmbeddedStore({
+    ...LIMITS, dataDir, durability: 'fsync', clock, log: { info: at('info'), warn: at('warn'), error: at('error') }, ...options
+  })
+  const follower = new Recorder()
+  await store.follow(follower)
+  return {
+    store,
+    follower,
+    pass: async ms => { clock.advance(ms) },
+    turnBack: ms => clock.turn(-ms),
+    async reopen (limits) {
+      await store.close()
+      return openAt(place, { ...options, ...limits })
+    },
+    close: () => store.close()
+  }
+}
+
+storeContract('embedded store on disk', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), limits) })
+storeContract('embedded store on disk, DURABILITY=process', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), { ...limits, durability: 'process' }) })
+storeContract('embedded store in memory', { lasts: false, open: limits => openAt(placeAt(':memory:'), limits) })
+
+t.test('a store opened in memory is empty and leaves nothing on disk', async t => {
+  const place = placeAt(':memory:')
+  const { store, follower } = await openAt(place)
+  t.match(follower, { loads: 1, history: [], values: [], head: ORIGIN, floor: ORIGIN })
+  t.match(store.name, /memory/)
+  await store.close()
+  t.notOk((await readdir('.')).includes(':memory:'))
+})
+
+t.test('what is appended before the follower comes is told to it', async t => {
+  const place = placeAt(await tempDir(t))
+  const store = await openEmbeddedStore({ ...LIMITS, dataDir: place.dataDir, durability: 'fsync', clock: place.clock, log: console })
+  await store.append([fact(1), value('a', 2)])
+  const follower = new Recorder()
+  await store.follow(follower)
+  t.same(follower.applied.map(dataOf), [1, 2])
+  await t.rejects(store.follow(new Recorder()), /one follower/)
+  await store.close()
+})
+
+t.test('more than may wait is refused with OVERLOADED, and taken once there is room', async t => {
+  const { store, close } = await openAt(placeAt(await tempDir(t)), { maxWaitingBytes: 10_000 })
+  const large = fact('x'.repeat(20_000))
+  const first = store.append([large])
+  await t.rejects(store.append([fact(1)]), { code: 'OVERLOADED', statusCode: 503 })
+  await first
+  await store.append([fact(1)])
+  await close()
+})
+
+t.test('records that have run out leave the disk', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store, clock } = { ...await openAt(place, { idempotencyTtlMs: 2000 }), clock: place.clock }
+  for (let n = 0; n < 50; n++) {
+    await store.append([value('a', n)], { key: `k${n}`, fingerprint: 'x' })
+    await store.claim(`c${n}`, { n })
+  }
+  clock.advance(1500)
+  await store.settle('c1', { kept: 'anew' })
+  clock.advance(1000)
+  t.same(await store.recall('c1'), { kept: 'anew' })
+  await store.close()
+  const keys = await keysIn(place.dataDir)
+  t.same(keys.filter(key => /^[oc]/.test(key)), ['cc1'])
+  t.equal(keys.filter(key => key.startsWith('x')).length, 1)
+})
+
+t.test('history that was trimmed leaves the disk', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store } = await openAt(place, { historySize: 10 })
+  for (let n = 0; n < 50; n++) await store.append([fact(n), value('a', n)])
+  await store.close()
+  t.equal((await keysIn(place.dataDir)).filter(key => key.startsWith('h')).length, 10)
+})
+
+t.test('the latest 1000 epochs are kept', async t => {
+  const place = placeAt(await tempDir(t))
+  await (await openAt(place)).close()
+  const epochs = Array.from({ length: 1000 }, (_, n) => ({ epoch: `epoch${n}`, seam: `${n}-0` }))
+  await onLevel(place.dataDir, level => level.put('!epochs', JSON.stringify(epochs)))
+  const { follower, close } = await openAt(place)
+  t.equal(follower.lineage.epochs.length, 1000)
+  t.equal(follower.lineage.epochs[0]?.epoch, 'epoch1')
+  await close()
+})
+
+t.test('a full history of 100,000 facts is there again after a restart', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store } = await openAt(place)
+  const noise = 'x'.repeat(100)
+  for (let n = 0; n < 101; n++) {
+    await store.append(Array.from({ length: 1000 }, (_, m) => fact({ n: n * 1000 + m, noise }, 'plant-1')))
+  }
+  await store.append(Array.from({ length: 1000 }, (_, n) => value(`host-${n}`, n, 'plant-1')))
+  await store.close()
+  const begun = performance.now()
+  const { follower, close } = await openAt(place)
+  t.comment(`opened in ${Math.round(performance.now() - begun)} ms`)
+  t.equal(follower.history.length, 100_000)
+  t.equal((dataOf(follower.history[0]) as { n: number }).n, 1000)
+  t.equal(follower.values.length, 1000)
+  t.match(place.logged.at(-1), { level: 'info', details: { facts: 100_000, values: 1000 } })
+  await close()
+})
+
+t.test('a directory in use is refused in words', async t => {
+  const place = placeAt(await tempDir(t))
+  const writer = startWriter(t, place.dataDir)
+  await writer.heard('open')
+  await t.rejects(openAt(place), { message: /DATA_DIR .*data is in use by another running Signalbox: stop that one/ })
+  await writer.kill()
+  await (await openAt(place)).close()
+})
+
+t.test('a path that is no directory is refused in words', async t => {
+  const file = await tempDir(t)
+  await writeFile(file, 'not a directory')
+  await t.rejects(openAt(placeAt(file)), { message: /is no directory/ })
+  await t.rejects(openAt(placeAt(join(file, 'below'))), { message: /is no directory/ })
+})
+
+// Root may write everywhere.
+if (process.getuid?.() !== 0 && process.platform !== 'win32') {
+  t.test('a directory without rights is refused in words', async t => {
+    const dir = await tempDir(t)
+    await mkdir(dir, { mode: 0o500 })
+    await t.rejects(openAt(placeAt(dir)), { message: /cannot be written: give the user/ })
+    await chmod(dir, 0o700)
+  })
+}
+
+t.test('a store of a newer format is refused in words and left as it is', async t => {
+  const place = placeAt(await tempDir(t))
+  await (await openAt(place)).close()
+  await onLevel(place.dataDir, level => level.put('!format', '2'))
+  await t.rejects(openAt(place), { message: /newer Signalbox \(format 2/ })
+  await onLevel(place.dataDir, level => level.put('!format', '1'))
+  const { follower, close } = await openAt(place)
+  t.equal(follower.lineage.epochs.length, 2)
+  await close()
+})
+
+t.test('what was acknowledged before kill -9 is there after it', async t => {
+  const dir = await tempDir(t)
+  const acked = new Map<string, string>()
+  for (let round = 0; round < 4; round++) {
+    const writer = startWriter(t, dir, { publishers: 8 })
+    await writer.heard('acked', 50 + 40 * round)
+    await writer.kill()
+    for (const [n, id] of writer.said('acked')) acked.set(n as string, id as string)
+    t.same(writer.said('split'), [])
+  }
+  const { follower, close } = await openAt(placeAt(dir), { historyTtlMs: 0 })
+  const held = new Map(follower.history.map(entry => [String((dataOf(entry) as { n: number }).n), entry.id]))
+  t.ok(acked.size > 300, `${acked.size} acknowledged`)
+  t.same([...acked].filter(([n, id]) => held.get(n) !== id), [])
+  t.equal(follower.history.length, held.size, 'and each once')
+  t.equal(follower.lineage.epochs.length, 5)
+  await close()
+})
+
+t.test('a log cut off anywhere opens with what is before the cut', async t => {
+  for (const part of [0, 0.001, 0.3, 0.5, 0.77, 0.999]) {
+    const { place, ids } = await filled(t, 40)
+    const log = await newest(place.dataDir, /^\d+\.log$/)
+    await truncate(log, Math.floor((await stat(log)).size * part))
+    const { store, follower, close } = await openAt(place)
+    const { history, values, lineage } = follower
+    t.same(history.map(({ id }) => id), ids.slice(0, history.length))
+    t.ok(Math.abs(history.length - 40 * part) < 3, `${history.length} of 40 at ${part}`)
+    t.equal(lineage.epochs.at(-1)?.seam, [...history, ...values].reduce((last, { id }) => isAfter(id, last) ? id : last, ORIGIN))
+    await store.append([fact('goes on')])
+    await close()
+  }
+})
+
+t.test('garbage behind the log\'s end loses nothing', async t => {
+  for (const garbage of [Buffer.alloc(5000), Buffer.alloc(5000, 'garbage'), Buffer.from([1, 2, 3])]) {
+    const { place, ids } = await filled(t, 40)
+    await appendFile(await newest(place.dataDir, /^\d+\.log$/), garbage)
+    const { follower, close } = await openAt(place)
+    t.same(follower.history.map(({ id }) => id), ids)
+    await close()
+  }
+})
+
+t.test('history with a hole in it begins behind the hole, and says how many are missing', async t => {
+  const { place, ids, head: filledTo } = await filled(t, 400)
+  const log = await newest(place.dataDir, /^\d+\.log$/)
+  const bytes = await readFile(log)
+  const middle = Math.floor(bytes.length / 3)
+  bytes.writeUInt8(bytes.readUInt8(middle) ^ 0xff, middle)
+  await writeFile(log, bytes)
+  let opened = await openAt(place)
+  const { history, floor, head } = opened.follower
+  t.ok(history.length > 100 && history.length < 350, `${history.length} left`)
+  t.same(history.map(({ id }) => id), ids.slice(-history.length))
+  t.ok(isAfter(history[0]?.id ?? '', floor))
+  t.ok(isAfter(floor, ids.at(-history.length - 2) ?? ''), 'who stands before the hole is reset')
+  t.equal(head, filledTo)
+  t.match(place.logged.find(({ message }) => /missing/.test(message)), { level: 'warn', details: { lost: Number } })
+  t.ok(place.logged.some(({ message, details }) => /could not read/.test(message) && Number(details.bytes) > 0))
+  const { image } = opened.follower
+  opened = await opened.reopen()
+  t.same(opened.follower.image, image)
+  t.equal(place.logged.filter(({ message }) => /missing/.test(message)).length, 1, 'said once')
+  await opened.close()
+})
+
+const damages: Array<readonly [what: string, (dir: string) => Promise<unknown>]> = [
+  ['CURRENT is missing', dir => rm(join(dir, 'CURRENT'))],
+  ['CURRENT is empty', dir => truncate(join(dir, 'CURRENT'), 0)],
+  ['CURRENT names nothing', dir => writeFile(join(dir, 'CURRENT'), 'MANIFEST-999999\n')],
+  ['the MANIFEST is missing', async dir => rm(await newest(dir, /^MANIFEST/))],
+  ['the MANIFEST is empty', async dir => truncate(await newest(dir, /^MANIFEST/), 0)],
+  ['the MANIFEST is garbage', async dir => writeFile(await newest(dir, /^MANIFEST/), Buffer.alloc(500, 'garbage'))]
+]
+for (const [what, damage] of damages) {
+  t.test(`where ${what}, the store is repaired and loses nothing`, async t => {
+    const { place, ids } = await filled(t, 40)
+    await (await openAt(place)).close()
+    await damage(place.dataDir)
+    const { store, follower, close } = await openAt(place)
+    t.same(follower.history.map(({ id }) => id), ids)
+    t.same(follower.values.map(dataOf), [39])
+    t.ok(place.logged.some(({ level, message }) => level === 'warn' && /repair/.test(message)))
+    t.equal(follower.lineage.epochs.length, 3)
+    await store.append([fact('goes on')])
+    await close()
+    t.same(await readdir(dirname(place.dataDir)), ['data'])
+  })
+}
+
+t.test('where a table is missing or garbage, the store opens with the rest', async t => {
+  for (const damage of [(file: string) => rm(file), (file: string) => truncate(file, 100), (file: string) => writeFile(file, Buffer.alloc(3000, 'garbage'))]) {
+    const { place, ids } = await filled(t, 40)
+    const { store } = await openAt(place)
+    const [last] = await store.append([fact('last')])
+    await store.close()
+    await damage(await newest(place.dataDir, /^\d+\.ldb$/))
+    const { follower, close } = await openAt(place)
+    t.ok(follower.history.every(({ id }) => id === last || ids.includes(id)))
+    t.ok(place.logged.some(({ level, message }) => level === 'warn' && /repair/.test(message)))
+    await close()
+  }
+})
+
+t.test('what cannot be repaired is set aside, and the store starts empty', async t => {
+  const { place } = await filled(t, 40)
+  await rm(join(place.dataDir, 'CURRENT'))
+  // Repair writes its first file under this name.
+  await mkdir(join(place.dataDir, '000001.dbtmp'))
+  const { store, follower, close } = await openAt(place)
+  t.match(follower, { history: [], values: [], head: ORIGIN })
+  await store.append([fact('goes on')])
+  await close()
+  const { details } = place.logged.find(({ level }) => level === 'error') as Logged
+  t.match(basename(details.aside as string), /^data\.damaged-/)
+  t.ok((await readdir(details.aside as string)).includes('lost'))
+})
+
+t.test('ids given before the clock was set back far do not come again after damage', async t => {
+  const { place, ids } = await filled(t, 5)
+  await rm(join(place.dataDir, 'CURRENT'))
+  place.clock.turn(-86_400_000)
+  const { store, close } = await openAt(place)
+  const [id] = await store.append([fact(1)])
+  t.ok(isAfter(id as string, ids.at(-1) as string))
+  await close()
+})
+
+// A limit on the size of files stops a write as a full disk does, for any user and without a mount.
+if (process.platform === 'linux') {
+  t.test('a full disk refuses with STORE_UNAVAILABLE, and goes on once there is space, with nothing lost', async t => {
+    const dir = await tempDir(t)
+    const writer = startWriter(t, dir, { publishers: 4, bytes: 2000 })
+    await writer.heard('open')
+    limitFiles(writer, 256 * 1024)
+    await writer.heard('available false', 3)
+    limitFiles(writer, 'unlimited')
+    await starved(t, writer)
+    await writer.kill()
+    const again = startWriter(t, dir, { publishers: 0 })
+    await again.heard('open')
+    allHeld(t, writer, again)
+    await again.kill()
+  })
+
+  t.test('where the log comes back without what was told, a new epoch begins', async t => {
+    const dir = await tempDir(t)
+    const writer = startWriter(t, dir, { publishers: 2, bytes: 2000 })
+    await writer.heard('acked', 20)
+    await emptied(dir)
+    limitFiles(writer, 256 * 1024)
+    await writer.heard('loaded', 2)
+    limitFiles(writer, 'unlimited')
+    t.equal(writer.said('loaded').at(-1)?.[1], ORIGIN)
+    const before = writer.said('told').length
+    await writer.heard('told', before + 20)
+    const ids = writer.said('told').map(([, id]) => id as string)
+    t.ok(ids.every((id, at) => at === 0 || isAfter(id, ids[at - 1] as string)), 'ids rise all the same')
+    await writer.kill()
+  })
+}
+
+if (canMount()) {
+  t.test('a file system without space refuses, and goes on once there is some, with nothing lost', async t => {
+    const dir = await tempDir(t)
+    await mkdir(dir)
+    const writer = startWriter(t, dir, { publishers: 4, bytes: 2000, megabytes: 12 })
+    await writer.heard('available false')
+    await writer.heard('refused', 20)
+    writer.say('free')
+    await starved(t, writer)
+    writer.say('die')
+    await writer.heard('open', 2)
+    allHeld(t, writer, writer)
+    await writer.kill()
+  })
+}
+
+/** Nothing is acknowledged that was not told before, nothing is told twice, and publishing goes on in the end. */
+async function starved (t: Tap, writer: Writer): Promise<void> {
+  await writer.heard('available true')
+  await writer.heard('acked', writer.said('acked').length + 50)
+  const told = new Map<string, string>()
+  for (const [n, id] of writer.said('told')) {
+    if (told.has(n as string)) t.fail(`${n} was told twice`)
+    told.set(n as string, id as string)
+  }
+  t.same(writer.said('acked').filter(([n, id]) => told.get(n as string) !== id), [])
+  t.same(writer.said('split'), [], 'twins are answered alike')
+  const ids = [...told.values()]
+  t.ok(ids.every((id, at) => at === 0 || isAfter(id, ids[at - 1] as string)))
+  t.ok(writer.said('refused').length > 0)
+  t.ok(writer.said('refused').every(([, code]) => code === 'STORE_UNAVAILABLE'))
+  t.equal(writer.said('loaded').length, 1, 'and nobody had to begin anew')
+  t.comment(`${writer.said('acked').length} acknowledged, ${writer.said('refused').length} refused, ${writer.said('available').length} changes`)
+}
+
+function allHeld (t: Tap, before: Writer, after: Writer): void {
+  const held = after.said('held')
+  const ids = new Map(held as Array<[string, string]>)
+  t.same(before.said('acked').filter(([n, id]) => ids.get(n as string) !== id), [])
+  t.equal(ids.size, held.length, 'each once')
+}
+
+interface Writer {
+  readonly process: ChildProcess
+  /** The words behind this one, of each line that begins with it. */
+  said (word: string): string[][]
+  /** Waits until so many lines begin so. */
+  heard (start: string, count?: number): Promise<void>
+  say (word: string): void
+  kill (): Promise<void>
+}
+
+function startWriter (t: Tap, dir: string, options: { publishers?: number, bytes?: number, megabytes?: number } = {}): Writer {
+  const { publishers = 1, bytes = 100, megabytes } = options
+  const command = [process.execPath, '--import', 'tsx', fileURLToPath(new URL('writer.ts', import.meta.url))]
+  // In a name space of its own the mount ends with the process; the second run finds what the first left.
+  const script = 'mount -t tmpfs -o size="$1"m none "$2" && head -c "$3"M /dev/zero > "$2/ballast"; d="$2"; p="$4"; b="$5"; shift 5; "$@" "$d/data" "$p" "$b" "$d/ballast"; "$@" "$d/data" 0 0'
+  const [file = '', ...args] = megabytes === undefined
+    ? [...command, dir, `${publishers}`, `${bytes}`]
+    : ['unshare', '-Urm', 'sh', '-c', script, 'sh', `${megabytes}`, dir, `${megabytes / 2}`, `${publishers}`, `${bytes}`, ...command]
+  const child = spawn(file, args, { stdio: 'pipe', detached: true })
+  let complaint = ''
+  const ended = new Promise<void>(resolve => child.once('close', (code, signal) => { complaint += `${code} ${signal}`; resolve() }))
+  child.stderr.on('data', text => { complaint += text })
+  const lines: string[] = []
+  const watchers = new Set<() => void>()
+  createInterface(child.stdout).on('line', line => {
+    lines.push(line)
+    for (const look of watchers) look()
+  })
+  // Its whole group: the name space has a shell in between.
+  const kill = (): Promise<void> => {
+    try {
+      process.kill(-(child.pid as number), 'SIGKILL')
+    } catch {
+      // It has ended.
+    }
+    return ended
+  }
+  t.teardown(kill)
+  return {
+    process: child,
+    kill,
+    said: word => lines.filter(line => line.startsWith(`${word} `)).map(line => line.split(' ').slice(1)),
+    heard: (start, count = 1) => new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (lines.filter(line => line.startsWith(start)).length < count) return
+        watchers.delete(look)
+        resolve()
+      }
+      watchers.add(look)
+      ended.then(() => reject(new Error(`the writer ended; it last said ${lines.at(-1)}; ${complaint}`)))
+      look()
+    }),
+    say: word => { child.stdin.write(`${word}\n`) }
+  }
+}
+
+function limitFiles (writer: Writer, bytes: number | 'unlimited'): void {
+  execFileSync('prlimit', ['--pid', `${writer.process.pid}`, `--fsize=${bytes}:`])
+}
+
+/** Whether this user may mount in a name space of its own; in some containers nobody may. */
+function canMount (): boolean {
+  try {
+    execFileSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', 'none', '/tmp'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A closed store with so many facts and, beside each, another value of one key. */
+async function filled (t: Tap, count: number): Promise<{ place: Place, ids: string[], head: string }> {
+  const place = placeAt(await tempDir(t))
+  const { store, follower } = await openAt(place)
+  for (let n = 0; n < count; n++) await store.append([fact({ n, text: 'x'.repeat(200) }), value('a', n)])
+  await store.close()
+  return { place, ids: follower.history.map(({ id }) => id), head: follower.head }
+}
+
+async function newest (dir: string, form: RegExp): Promise<string> {
+  const names = (await readdir(dir)).filter(name => form.test(name)).sort()
+  return join(dir, names.at(-1) ?? 'none')
+}
+
+async function emptied (dir: string): Promise<void> {
+  for (const name of await readdir(dir)) await rm(join(dir, name), { recursive: true })
+}
+
+async function onLevel (dir: string, act: (level: ClassicLevel) => Promise<unknown>): Promise<void> {
+  const level = new ClassicLevel(dir)
+  await level.open()
+  await act(level)
+  await level.close()
+}
+
+async function keysIn (dir: string): Promise<string[]> {
+  let keys: string[] = []
+  await onLevel(dir, async level => { keys = await level.keys().all() })
+  return keys
+}
+
+type Tap = Pick<typeof t, 'ok' | 'equal' | 'same' | 'fail' | 'comment' | 'teardown'>
