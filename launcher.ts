@@ -40,7 +40,11 @@ async function main (): Promise<void> {
     if (flags.version === true) return console.log((await import('./src/app/package.ts')).version)
     loaded = loadConfig()
   } catch (error) {
-    console.error(error instanceof ConfigError ? error.message : `${(error as Error).message}\n\n${USAGE}`)
+    if (error instanceof ConfigError) {
+      for (const line of [...error.problems, ...error.warnings.map(warning => `warning: ${warning}`)]) console.error(line)
+    } else {
+      console.error(`${(error as Error).message}\n\n${USAGE}`)
+    }
     process.exit(EX_CONFIG)
   }
   for (const warning of loaded.warnings) console.error(`warning: ${warning}`)
@@ -52,7 +56,7 @@ async function main (): Promise<void> {
 }
 
 async function run (initial: Config, demo: boolean): Promise<void> {
-  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
+  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
     import('./src/app/log.ts'),
     import('./src/store/embedded.ts'),
     import('./src/core/gateway.ts'),
@@ -60,6 +64,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     import('./src/core/clock.ts'),
     import('./src/app/app.ts'),
     import('./src/app/system.ts'),
+    import('./src/app/package.ts'),
     import('./src/app/commands.ts'),
     import('./config/index.ts'),
     import('close-with-grace')
@@ -103,6 +108,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
         const { config: tuned, previous, now } = retune(config, changes)
         config = tuned
         gateway.tune(limitsOf(config))
+        log.level = config.logLevel
         log.info({ previous, now }, 'settings tuned')
         return { previous, now }
       } catch (error) {
@@ -143,9 +149,12 @@ async function run (initial: Config, demo: boolean): Promise<void> {
   process.on('message', message => { if (message === 'shutdown') void closing.close() })
 
   await gateway.start().catch(error => fail(error))
-  const url = await app.listen({ host: config.host, port: config.port, listenTextResolver: () => '' }).catch((error: NodeJS.ErrnoException) =>
+  await app.listen({
+    host: config.host,
+    port: config.port,
+    listenTextResolver: url => `signalbox ${version}: profile ${config.appProfile} on ${url}`
+  }).catch((error: NodeJS.ErrnoException) =>
     fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
-  log.info({ profile: config.appProfile, url, store: store.name, version: (await import('./src/app/package.ts')).version }, `signalbox: profile ${config.appProfile} on ${url}`)
   if (demo) log.info('demo feed on: this machine\'s own figures are published to room machine (DEMO_FEED=false turns it off)')
   process.send?.('ready')
 }

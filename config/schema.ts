@@ -3,54 +3,7 @@
 // Ranges are wide on purpose: they keep out what cannot work (a timer beyond 2^31 ms, a text beyond V8's longest
 // string), not what is merely unusual.
 
-import type { Format } from './format.ts'
-
-interface Common {
-  readonly section: string
-  /** One line for the operator. */
-  readonly meaning: string
-  /** Whether the command `tune` may change it while the gateway runs. */
-  readonly tunable?: true
-  /** What must never be shown: the value as a whole, or the credentials inside a URL. */
-  readonly secret?: 'whole' | 'credentials'
-}
-
-interface WholeNumber extends Common {
-  readonly type: 'integer'
-  readonly default: number
-  readonly minimum: number
-  readonly maximum: number
-  readonly unit?: string
-  /** What 0 stands for, where it is not just a small number. */
-  readonly zero?: string
-}
-
-interface Flag extends Common {
-  readonly type: 'boolean'
-  readonly default: boolean
-}
-
-interface Choice extends Common {
-  readonly type: 'choice'
-  readonly default: string
-  readonly choices: readonly string[]
-}
-
-interface Text extends Common {
-  readonly type: 'text'
-  readonly default: string
-  readonly format: Format
-}
-
-interface List extends Common {
-  readonly type: 'list'
-  readonly default: readonly string[]
-  readonly format: Format
-  /** The word for the empty list. */
-  readonly none?: string
-}
-
-export type Setting = WholeNumber | Flag | Choice | Text | List
+import { choice, flag, list, text, whole, type Setting } from './setting.ts'
 
 const PROFILE = 'Transport'
 const NETWORK = 'Network'
@@ -69,208 +22,112 @@ const YEAR = 31_536_000
 const MANY = 100_000_000
 
 const TABLE = {
-  APP_PROFILE: {
-    section: PROFILE, type: 'choice', default: 'SSE', choices: ['SSE', 'WEBSOCKET'],
-    meaning: 'The one transport to mount. Changing it is a restart; clients follow by themselves.'
-  },
-  ENABLE_SSE: {
-    section: PROFILE, type: 'boolean', default: true,
-    meaning: 'The older switch for SSE. Decides where APP_PROFILE and ENABLE_WS are not set; must not contradict them.'
-  },
-  ENABLE_WS: {
-    section: PROFILE, type: 'boolean', default: false,
-    meaning: 'The older switch for WEBSOCKET. Decides where APP_PROFILE and ENABLE_SSE are not set; must not contradict them.'
-  },
-  ENABLE_CONTROL_HTTP: {
-    section: PROFILE, type: 'boolean', default: true,
-    meaning: 'Mount POST /api/control, the commands over HTTP.'
-  },
+  APP_PROFILE: choice(PROFILE, 'The one transport to mount. Changing it is a restart; clients follow by themselves.',
+    { default: 'SSE', choices: ['SSE', 'WEBSOCKET'] }),
+  ENABLE_SSE: flag(PROFILE, 'The older switch for SSE. Decides where APP_PROFILE and ENABLE_WS are not set; must not contradict them.',
+    { default: true }),
+  ENABLE_WS: flag(PROFILE, 'The older switch for WEBSOCKET. Decides where APP_PROFILE and ENABLE_SSE are not set; must not contradict them.',
+    { default: false }),
+  ENABLE_CONTROL_HTTP: flag(PROFILE, 'Mount POST /api/control, the commands over HTTP.',
+    { default: true }),
 
-  HOST: {
-    section: NETWORK, type: 'text', default: '127.0.0.1', format: 'host',
-    meaning: 'Address to listen on. Any other than loopback needs ALLOW_ANONYMOUS=true.'
-  },
-  PORT: {
-    section: NETWORK, type: 'integer', default: 3000, minimum: 0, maximum: 65_535, zero: 'any free port',
-    meaning: 'Port to listen on.'
-  },
-  CORS_ORIGINS: {
-    section: NETWORK, type: 'list', default: [], format: 'origin',
-    meaning: 'Other origins whose pages may use the gateway, over HTTP and WebSocket. Empty: only its own.'
-  },
-  TRUST_PROXY: {
-    section: NETWORK, type: 'list', default: [], format: 'proxy', none: 'false',
-    meaning: 'Proxies whose forwarded headers count. Only these may say where a client comes from.'
-  },
-  MAX_HTTP_BUFFER_SIZE: {
-    section: NETWORK, type: 'integer', default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes',
-    meaning: 'Largest request body, WebSocket message, event and bundle.'
-  },
+  HOST: text(NETWORK, 'Address to listen on. Any other than loopback needs ALLOW_ANONYMOUS=true.',
+    { default: '127.0.0.1', format: 'host' }),
+  PORT: whole(NETWORK, 'Port to listen on.',
+    { default: 3000, minimum: 0, maximum: 65_535, zero: 'any free port' }),
+  CORS_ORIGINS: list(NETWORK, 'Other origins whose pages may use the gateway, over HTTP and WebSocket. Empty: only its own.',
+    { default: [], format: 'origin' }),
+  TRUST_PROXY: list(NETWORK, 'Proxies whose forwarded headers count. Only these may say where a client comes from.',
+    { default: [], format: 'proxy', none: 'false' }),
+  MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body, WebSocket message, event and bundle.',
+    { default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes' }),
 
-  MONITOR_TICK_MS: {
-    section: TICKS, type: 'integer', default: 200, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true,
-    meaning: 'Longest tick of the SSE profile: under load a client gets one bundle per tick.'
-  },
-  FLUSH_INTERVAL_MS: {
-    section: TICKS, type: 'integer', default: 250, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true,
-    meaning: 'Longest tick of the WEBSOCKET profile.'
-  },
-  TICK_FLOOR_MS: {
-    section: TICKS, type: 'integer', default: 100, minimum: 0, maximum: MINUTE_MS, unit: 'ms', tunable: true,
-    meaning: 'Shortest tick, used while the process is idle. Not set, it is never above the longest tick; equal to it, the tick is fixed.'
-  },
-  MAX_EVENTS_PER_SECOND_PER_CLIENT: {
-    section: TICKS, type: 'integer', default: 20, minimum: 0, maximum: 1_000_000, unit: 'messages/s', zero: 'no limit', tunable: true,
-    meaning: 'Messages (bundles) sent to one client per second, and messages accepted from one WebSocket client.'
-  },
-  MAX_QUEUE_PER_CLIENT: {
-    section: TICKS, type: 'integer', default: 100, minimum: 1, maximum: 1_000_000, unit: 'events', tunable: true,
-    meaning: 'Un-keyed events handed to a client before its socket drains, and the most in one bundle.'
-  },
-  SLOW_CLIENT_TIMEOUT: {
-    section: TICKS, type: 'integer', default: 30, minimum: 1, maximum: DAY, unit: 's', tunable: true,
-    meaning: 'A socket that has not drained for so long is ended; the client may come back and resume.'
-  },
+  MONITOR_TICK_MS: whole(TICKS, 'Longest tick of the SSE profile: under load a client gets one bundle per tick.',
+    { default: 200, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true }),
+  FLUSH_INTERVAL_MS: whole(TICKS, 'Longest tick of the WEBSOCKET profile.',
+    { default: 250, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true }),
+  TICK_FLOOR_MS: whole(TICKS, 'Shortest tick, used while the process is idle. Not set, it is never above the longest tick; equal to it, the tick is fixed.',
+    { default: 100, minimum: 0, maximum: MINUTE_MS, unit: 'ms', tunable: true }),
+  MAX_EVENTS_PER_SECOND_PER_CLIENT: whole(TICKS, 'Messages (bundles) sent to one client per second, and messages accepted from one WebSocket client.',
+    { default: 20, minimum: 0, maximum: 1_000_000, unit: 'messages/s', zero: 'no limit', tunable: true }),
+  MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Un-keyed events handed to a client before its socket drains, and the most in one bundle.',
+    { default: 100, minimum: 1, maximum: 1_000_000, unit: 'events', tunable: true }),
+  SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A socket that has not drained for so long is ended; the client may come back and resume.',
+    { default: 30, minimum: 1, maximum: DAY, unit: 'seconds', tunable: true }),
 
-  MAX_ROOM_SIZE: {
-    section: ROOMS, type: 'integer', default: 50, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true,
-    meaning: 'Members of one named room; the next join is refused with ROOM_FULL.'
-  },
-  MAX_ROOMS: {
-    section: ROOMS, type: 'integer', default: 100_000, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true,
-    meaning: 'Rooms the gateway keeps; an event for a further one is refused with ROOMS_FULL.'
-  },
-  MAX_ROOMS_PER_CLIENT: {
-    section: ROOMS, type: 'integer', default: 100, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true,
-    meaning: 'Rooms one connection may be in.'
-  },
-  MAX_KEYS_PER_ROOM: {
-    section: ROOMS, type: 'integer', default: 10_000, minimum: 1, maximum: MANY, unit: 'keys',
-    meaning: 'Keys with a present value in one room, or in the public feed; a further one is refused with KEYS_FULL.'
-  },
-  STATE_TTL: {
-    section: ROOMS, type: 'integer', default: DAY, minimum: 0, maximum: YEAR, unit: 's', zero: 'never',
-    meaning: 'A key that was not updated for so long is deleted.'
-  },
-  STATE_TYPES: {
-    section: ROOMS, type: 'list', default: [], format: 'type',
-    meaning: 'Types whose un-keyed events are state all the same: of each type and room the newest counts. For publishers that know no keys.'
-  },
+  MAX_ROOM_SIZE: whole(ROOMS, 'Members of one named room; the next join is refused with ROOM_FULL.',
+    { default: 50, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true }),
+  MAX_ROOMS: whole(ROOMS, 'Rooms the gateway keeps; an event for a further one is refused with ROOMS_FULL.',
+    { default: 100_000, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
+  MAX_ROOMS_PER_CLIENT: whole(ROOMS, 'Rooms one connection may be in.',
+    { default: 100, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
+  MAX_KEYS_PER_ROOM: whole(ROOMS, 'Keys with a present value in one room, or in the public feed; a further one is refused with KEYS_FULL.',
+    { default: 10_000, minimum: 1, maximum: MANY, unit: 'keys' }),
+  STATE_TTL: whole(ROOMS, 'A key that was not updated for so long is deleted.',
+    { default: DAY, minimum: 0, maximum: YEAR, unit: 'seconds', zero: 'never' }),
+  STATE_TYPES: list(ROOMS, 'Types whose un-keyed events are state all the same: of each type and room the newest counts. For publishers that know no keys.',
+    { default: [], format: 'type' }),
 
-  MAX_CLIENTS: {
-    section: CONNECTIONS, type: 'integer', default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true,
-    meaning: 'Connections per worker.'
-  },
-  MAX_CLIENTS_PER_IP: {
-    section: CONNECTIONS, type: 'integer', default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true,
-    meaning: 'Connections per client address.'
-  },
-  PING_INTERVAL: {
-    section: CONNECTIONS, type: 'integer', default: 10, minimum: 1, maximum: DAY, unit: 's',
-    meaning: 'Time between heartbeats.'
-  },
-  PING_TIMEOUT: {
-    section: CONNECTIONS, type: 'integer', default: 5, minimum: 1, maximum: DAY, unit: 's',
-    meaning: 'A WebSocket that leaves a ping unanswered for so long is ended. At most PING_INTERVAL.'
-  },
-  RECONNECT_JITTER: {
-    section: CONNECTIONS, type: 'integer', default: 3, minimum: 0, maximum: DAY, unit: 's', zero: 'all at once',
-    meaning: 'Clients sent away come back spread over this time.'
-  },
+  MAX_CLIENTS: whole(CONNECTIONS, 'Connections per worker.',
+    { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
+  MAX_CLIENTS_PER_IP: whole(CONNECTIONS, 'Connections per client address.',
+    { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
+  PING_INTERVAL: whole(CONNECTIONS, 'Time between heartbeats.',
+    { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
+  PING_TIMEOUT: whole(CONNECTIONS, 'A WebSocket that leaves a ping unanswered for so long is ended. At most PING_INTERVAL.',
+    { default: 5, minimum: 1, maximum: DAY, unit: 'seconds' }),
+  RECONNECT_JITTER: whole(CONNECTIONS, 'Clients sent away come back spread over this time.',
+    { default: 3, minimum: 0, maximum: DAY, unit: 'seconds', zero: 'all at once' }),
 
-  CONTROL_RATE_LIMIT: {
-    section: COMMANDS, type: 'integer', default: 5, minimum: 0, maximum: 1_000_000, unit: 'commands/s', zero: 'no limit', tunable: true,
-    meaning: 'Commands accepted from one caller.'
-  },
-  PUBLISH_RATE_LIMIT: {
-    section: COMMANDS, type: 'integer', default: 0, minimum: 0, maximum: 1_000_000, unit: 'requests/s', zero: 'no limit', tunable: true,
-    meaning: 'Publishing requests accepted from one caller.'
-  },
-  COMMANDS_MODULE: {
-    section: COMMANDS, type: 'text', default: '', format: 'path',
-    meaning: 'Your own commands: the path of an ES module. Empty: only the built-in ones.'
-  },
-  COMMAND_TIMEOUT: {
-    section: COMMANDS, type: 'integer', default: 10, minimum: 1, maximum: DAY, unit: 's',
-    meaning: 'A command that takes longer is answered with 202 and goes on; its result can be fetched later.'
-  },
-  IDEMPOTENCY_TTL: {
-    section: COMMANDS, type: 'integer', default: 3600, minimum: 1, maximum: YEAR, unit: 's',
-    meaning: 'How long an Idempotency-Key is remembered, so that a retry does nothing twice.'
-  },
+  CONTROL_RATE_LIMIT: whole(COMMANDS, 'Commands accepted from one caller.',
+    { default: 5, minimum: 0, maximum: 1_000_000, unit: 'commands/s', zero: 'no limit', tunable: true }),
+  PUBLISH_RATE_LIMIT: whole(COMMANDS, 'Publishing requests accepted from one caller.',
+    { default: 0, minimum: 0, maximum: 1_000_000, unit: 'requests/s', zero: 'no limit', tunable: true }),
+  COMMANDS_MODULE: text(COMMANDS, 'Your own commands: the path of an ES module. Empty: only the built-in ones.',
+    { default: '', format: 'path' }),
+  COMMAND_TIMEOUT: whole(COMMANDS, 'A command that takes longer is answered with 202 and goes on; its result can be fetched later.',
+    { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
+  IDEMPOTENCY_TTL: whole(COMMANDS, 'How long an Idempotency-Key is remembered, so that a retry does nothing twice.',
+    { default: 3600, minimum: 1, maximum: YEAR, unit: 'seconds' }),
 
-  DATA_DIR: {
-    section: STORE, type: 'text', default: './data', format: 'path',
-    meaning: 'Directory of the embedded store, or :memory: to keep nothing on disk.'
-  },
-  DURABILITY: {
-    section: STORE, type: 'choice', default: 'fsync', choices: ['fsync', 'process'],
-    meaning: 'What an acknowledged event survives: fsync, also a loss of power; process, only the end of the process, but faster.'
-  },
-  HISTORY_SIZE: {
-    section: STORE, type: 'integer', default: 100_000, minimum: 1, maximum: MANY, unit: 'events',
-    meaning: 'Un-keyed events kept for returning clients. Of the three HISTORY_ limits the first to be reached counts.'
-  },
-  HISTORY_TTL: {
-    section: STORE, type: 'integer', default: 300, minimum: 1, maximum: YEAR, unit: 's',
-    meaning: 'Age up to which un-keyed events are kept.'
-  },
-  HISTORY_BYTES: {
-    section: STORE, type: 'integer', default: 67_108_864, minimum: 1, maximum: 1_099_511_627_776, unit: 'bytes',
-    meaning: 'Size up to which un-keyed events are kept.'
-  },
+  DATA_DIR: text(STORE, 'Directory of the embedded store, or :memory: to keep nothing on disk.',
+    { default: './data', format: 'path' }),
+  DURABILITY: choice(STORE, 'What an acknowledged event survives: fsync, also a loss of power; process, only the end of the process, but faster.',
+    { default: 'fsync', choices: ['fsync', 'process'] }),
+  HISTORY_SIZE: whole(STORE, 'Un-keyed events kept for returning clients. Of the three HISTORY_ limits the first to be reached counts.',
+    { default: 100_000, minimum: 1, maximum: MANY, unit: 'events' }),
+  HISTORY_TTL: whole(STORE, 'Age up to which un-keyed events are kept.',
+    { default: 300, minimum: 1, maximum: YEAR, unit: 'seconds' }),
+  HISTORY_BYTES: whole(STORE, 'Size up to which un-keyed events are kept.',
+    { default: 67_108_864, minimum: 1, maximum: 1_099_511_627_776, unit: 'bytes' }),
 
-  WORKERS: {
-    section: REDIS, type: 'integer', default: 1, minimum: 1, maximum: 1024, unit: 'processes',
-    meaning: 'Processes to run. More than 1 needs REDIS_URL.'
-  },
-  REDIS_URL: {
-    section: REDIS, type: 'text', default: '', format: 'redis', secret: 'credentials',
-    meaning: 'Redis as the store. Empty: the embedded store.'
-  },
-  REDIS_PREFIX: {
-    section: REDIS, type: 'text', default: 'signalbox:', format: 'redis-name',
-    meaning: 'Put literally before the name of every Redis key. For Redis Cluster with a hash tag: {signalbox}:'
-  },
-  REDIS_CHANNEL: {
-    section: REDIS, type: 'text', default: 'events', format: 'redis-name',
-    meaning: 'Pub/Sub channel on which publishers may send events.'
-  },
+  WORKERS: whole(REDIS, 'Processes to run. More than 1 needs REDIS_URL.',
+    { default: 1, minimum: 1, maximum: 1024 }),
+  REDIS_URL: text(REDIS, 'Redis as the store. Empty: the embedded store.',
+    { default: '', format: 'redis', secret: 'credentials' }),
+  REDIS_PREFIX: text(REDIS, 'Put literally before the name of every Redis key. For Redis Cluster with a hash tag: {signalbox}:',
+    { default: 'signalbox:', format: 'redis-name' }),
+  REDIS_CHANNEL: text(REDIS, 'Pub/Sub channel on which publishers may send events.',
+    { default: 'events', format: 'redis-name' }),
 
-  AUTH_JWT_SECRET: {
-    section: AUTH, type: 'text', default: '', format: 'any', secret: 'whole',
-    meaning: 'Shared secret of the signed tokens callers bring.'
-  },
-  AUTH_JWKS_URL: {
-    section: AUTH, type: 'text', default: '', format: 'http', secret: 'credentials',
-    meaning: 'Where the public keys of the signed tokens are published.'
-  },
-  AUTH_ISSUER: {
-    section: AUTH, type: 'text', default: '', format: 'any',
-    meaning: 'Issuer a token must name.'
-  },
-  AUTH_AUDIENCE: {
-    section: AUTH, type: 'text', default: '', format: 'any',
-    meaning: 'Audience a token must name.'
-  },
-  ALLOW_ANONYMOUS: {
-    section: AUTH, type: 'boolean', default: false,
-    meaning: 'Let everybody who reaches HOST publish, read and control. For networks where that is meant.'
-  },
+  AUTH_JWT_SECRET: text(AUTH, 'Shared secret of the signed tokens callers bring.',
+    { default: '', format: 'any', secret: 'whole' }),
+  AUTH_JWKS_URL: text(AUTH, 'Where the public keys of the signed tokens are published.',
+    { default: '', format: 'http', secret: 'credentials' }),
+  AUTH_ISSUER: text(AUTH, 'Issuer a token must name.',
+    { default: '', format: 'any' }),
+  AUTH_AUDIENCE: text(AUTH, 'Audience a token must name.',
+    { default: '', format: 'any' }),
+  ALLOW_ANONYMOUS: flag(AUTH, 'Let everybody who reaches HOST publish, read and control. For networks where that is meant.',
+    { default: false }),
 
-  SHUTDOWN_TIMEOUT: {
-    section: PROCESS, type: 'integer', default: 10, minimum: 1, maximum: DAY, unit: 's',
-    meaning: 'Time to drain before the process ends all the same.'
-  },
-  LOG_LEVEL: {
-    section: PROCESS, type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], tunable: true,
-    meaning: 'Least grave messages to log.'
-  },
-  DEMO_FEED: {
-    section: PROCESS, type: 'boolean', default: false,
-    meaning: "Publish this machine's own CPU, memory, load, disk and network figures."
-  }
-} as const satisfies Record<string, Setting>
+  SHUTDOWN_TIMEOUT: whole(PROCESS, 'Time to drain before the process ends all the same.',
+    { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
+  LOG_LEVEL: choice(PROCESS, 'Least grave messages to log.',
+    { default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], tunable: true }),
+  DEMO_FEED: flag(PROCESS, "Publish this machine's own CPU, memory, load, disk and network figures.",
+    { default: false })
+}
 
 type Table = typeof TABLE
 

@@ -29,6 +29,9 @@ export class ManualClock implements Clock {
     return () => { this.#timers = this.#timers.filter(other => other !== timer) }
   }
 
+  /** How many wait for their moment. */
+  get pending (): number { return this.#timers.length }
+
   soon (run: () => void): void {
     this.#soon.push(run)
   }

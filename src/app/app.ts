@@ -1,8 +1,7 @@
 // The Fastify app: its plugins, in the order they are registered. It listens nowhere; the launcher does.
 
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
-import Fastify from 'fastify'
+import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { Gateway } from '../core/gateway.ts'
 import body from './body.ts'
@@ -42,7 +41,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     // One line per request would be most of what a gateway does.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     trustProxy: trustProxy === false ? false : [...trustProxy],
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -57,11 +56,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
   await app.register(errors)
-  await app.register(helmet, {
-    // No TLS here: a proxy that adds it may promise HTTPS, the gateway must not.
-    hsts: false,
-    contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null, 'script-src-attr': null, 'img-src': ["'self'", 'data:'] } }
-  })
   await app.register(cors, {
     origin: origins.length === 0 ? false : [...origins],
     methods: ['GET', 'POST'],

@@ -1,11 +1,27 @@
 // The page at /, and the browser client as one module at /client.js: static files, no other host.
 
 import { join } from 'node:path'
+import helmet from '@fastify/helmet'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import { packageRoot } from './package.ts'
 
+/** The page needs nothing but itself. */
+const CONTENT_POLICY = {
+  'default-src': ["'self'"],
+  'img-src': ["'self'", 'data:'],
+  'object-src': ["'none'"],
+  'base-uri': ["'none'"],
+  'form-action': ["'self'"],
+  'frame-ancestors': ["'self'"]
+}
+
 export default async function dashboard (app: FastifyInstance): Promise<void> {
+  await app.register(helmet, {
+    // No TLS here: a proxy that adds it may promise HTTPS, the gateway must not.
+    hsts: false,
+    contentSecurityPolicy: { useDefaults: false, directives: CONTENT_POLICY }
+  })
   await app.register(fastifyStatic, {
     root: join(packageRoot, 'src', 'dashboard'),
     cacheControl: false,

@@ -82,8 +82,17 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
   /** Ends what goes on just now: the connection, or the wait for the next one. */
   let cut = (): void => {}
 
+  const isClosed = (): boolean => status === 'closed'
+
   function tell<Name extends keyof Happenings> (name: Name, happening: unknown): void {
-    for (const listener of listeners[name]) listener(happening as Happenings[Name])
+    for (const listener of listeners[name]) {
+      try {
+        listener(happening as Happenings[Name])
+      } catch (error) {
+        // Another's mistake must not cost the events behind it.
+        console.error(error)
+      }
+    }
   }
 
   function become (now: Status, why: object = {}): void {
@@ -115,14 +124,14 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
   }
 
   async function stayConnected (): Promise<void> {
-    while (status !== 'closed') {
+    while (!isClosed()) {
       become('connecting')
-      const { reason, retryMs = backoff() } = await hear().catch((error: Error): End => ({ reason: error.message }))
-      // Closed meanwhile, which the compiler cannot know.
-      if ((status as Status) === 'closed') return
-      failures = performance.now() - liveSince > STABLE_MS ? 0 : failures + 1
+      const end = await hear().catch((error: Error): End => ({ reason: error.message }))
+      if (isClosed()) return
+      if (performance.now() - liveSince > STABLE_MS) failures = 0
       liveSince = Infinity
-      become('waiting', { reason, retryMs })
+      const retryMs = end.retryMs ?? backoff()
+      become('waiting', { reason: end.reason, retryMs })
       await new Promise<void>(resolve => {
         const timer = setTimeout(resolve, retryMs)
         cut = () => { clearTimeout(timer); resolve() }
@@ -132,7 +141,7 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
 
   /** Full jitter: clients that lost the gateway together do not come back together. */
   function backoff (): number {
-    return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures))
+    return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures++))
   }
 
   /** One connection, from the question after the profile to its end. */
@@ -140,7 +149,7 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
     const response = await fetch(`${base}/api/profile`, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
     if (!response.ok) return { reason: `the gateway answered ${response.status}`, retryMs: retryAfter(response) }
     const { stream, websocket } = await response.json() as Profile
-    if (status === 'closed') return { reason: 'closed' }
+    if (isClosed()) return { reason: 'closed' }
     if (stream !== null) return await hearStream(`${base}${stream}`)
     if (websocket !== null) return await hearSocket(`${base}${websocket}`.replace(/^http/, 'ws'))
     return { reason: 'the gateway has neither a stream nor a socket' }
@@ -160,7 +169,8 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
         handle(JSON.parse(data))
       })
       cut = () => end({ reason: 'closed' })
-      source.onerror = () => end({ reason: 'the connection was lost' })
+      // A page is not told the status of a refused stream.
+      source.onerror = () => end({ reason: status === 'live' ? 'the connection was lost' : 'the gateway did not open the stream' })
       on('message', events => take(events as Event[]))
       on('position', () => {})
       on('reset', data => forget(data as Data))
@@ -236,7 +246,7 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
     },
     control,
     close () {
-      if (status === 'closed') return
+      if (isClosed()) return
       become('closed')
       cut()
     }

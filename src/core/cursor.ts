@@ -4,7 +4,8 @@
 //   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent;
-// `state` is empty where both are the same, the flag is `s` while `ready` is owed for a snapshot. A later
+// `state` is empty where both are the same, the flag is `s` while `ready` is owed for a snapshot; empty fields
+// at the end are left out. A later
 // join stands apart from the first track until it has caught up, and names what it covers, so that a client
 // cut off in the middle returns to just that: `<digest of the room>`, then `,<type>` for only some types or
 // `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
@@ -48,13 +49,17 @@ export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
 export function formatStanding ({ facts, state, snapshot }: Standing): string {
-  return `${facts}~${facts === state ? '' : state}~${snapshot ? 's' : ''}`
+  if (facts === state) return snapshot ? `${facts}~~s` : facts
+  return snapshot ? `${facts}~${state}~s` : `${facts}~${state}`
 }
 
-export function formatParts (parts: ReadonlyMap<string, Filter>): string {
-  return [...parts].map(([room, filter]) =>
+/** A track with the rooms it covers, for a later join. */
+export function formatLater (standing: Standing, parts: ReadonlyMap<string, Filter>): string {
+  const [facts, state = '', flag = ''] = formatStanding(standing).split('~')
+  const rooms = [...parts].map(([room, filter]) =>
     [digestOfRoom(room), ...(filter.inverted ? (filter.types.size > 0 ? ['*'] : []) : []), ...filter.types].join()
   ).join(';')
+  return [facts, state, flag, rooms].join('~')
 }
 
 /** @returns null for what cannot be a cursor of ours */
@@ -68,7 +73,7 @@ export function parseCursor (text: string): Cursor | null {
   return { epoch, subscription, main, later: later as LaterStanding[] }
 }
 
-function parseStanding ([facts = '', state = '', flag, ...more]: string[]): Standing | null {
+function parseStanding ([facts = '', state = '', flag = '', ...more]: string[]): Standing | null {
   if (!isId(facts) || !(state === '' || isId(state)) || !(flag === '' || flag === 's') || more.length > 0) return null
   return { facts, state: state === '' ? facts : state, snapshot: flag === 's' }
 }

@@ -105,6 +105,7 @@ export class Gateway {
       counters: this.counters,
       get limits () { return limits() },
       stall: session => this.#stalls.add(session),
+      unstall: session => this.#stalls.delete(session),
       forget: session => this.#forget(session)
     }
   }

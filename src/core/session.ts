@@ -10,7 +10,7 @@
 
 import type { Clock } from './clock.ts'
 import type { Bundle, Connection, EndReason } from './connection.ts'
-import { digestOfRoom, digestOfSignature, formatParts, formatStanding, judge, parseCursor } from './cursor.ts'
+import { digestOfRoom, digestOfSignature, formatLater, formatStanding, judge, parseCursor } from './cursor.ts'
 import type { Cursor, ResetReason } from './cursor.ts'
 import type { Counters } from './counters.ts'
 import { Refusal } from './errors.ts'
@@ -34,8 +34,9 @@ export interface Hub {
   readonly shared: SharedBundles
   readonly counters: Counters
   readonly limits: Limits
-  /** The session's connection holds bytes back. */
+  /** The session's connection holds bytes back; it has let go of them. */
   stall (session: Session): void
+  unstall (session: Session): void
   forget (session: Session): void
 }
 
@@ -157,7 +158,7 @@ export class Session {
   get cursor (): string {
     const [main = { parts: new Map(), facts: this.#hub.rooms.head, state: this.#hub.rooms.head, snapshot: false, reset: null }, ...later] = this.#tracks
     const first = `${this.#hub.rooms.lineage.epoch}~${digestOfSignature(this.subscription.signature)}~${formatStanding(main)}`
-    return [first, ...later.map(track => `${formatStanding(track)}~${formatParts(track.parts)}`)].join('!')
+    return [first, ...later.map(track => formatLater(track, track.parts))].join('!')
   }
 
   wake (before: Id): void {
@@ -173,6 +174,7 @@ export class Session {
   drained (): void {
     if (this.#state !== 'stalled') return
     this.#state = 'due'
+    this.#hub.unstall(this)
     if (this.#catchingUp) this.#hub.ticker.soon(this)
     else this.#hub.ticker.due(this)
   }

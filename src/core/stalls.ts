@@ -5,6 +5,7 @@ import type { Clock } from './clock.ts'
 
 export interface Stalled {
   readonly connection: { readonly pending: number }
+  /** Goes on; whoever does so, or ends, is deleted here. */
   drained (): void
 }
 
@@ -46,13 +47,8 @@ export class Stalls<Member extends Stalled> {
     this.#stop = null
     const now = this.#clock.now()
     for (const [member, since] of this.#since) {
-      if (member.connection.pending === 0) {
-        this.#since.delete(member)
-        member.drained()
-      } else if (now - since >= this.#limitMs()) {
-        this.#since.delete(member)
-        this.#onSlow(member)
-      }
+      if (member.connection.pending === 0) member.drained()
+      else if (now - since >= this.#limitMs()) this.#onSlow(member)
     }
     if (this.#since.size > 0) this.#stop ??= this.#clock.after(SWEEP_MS, this.#sweep)
   }

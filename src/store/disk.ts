@@ -141,7 +141,7 @@ async function setAside ({ dir, wall, log }: DiskOptions, damage: unknown): Prom
     await mkdir(dir)
   } catch {
     aside = join(dir, `damaged-${stamp}`)
-    const names = await readdir(dir)
+    const names = (await readdir(dir)).filter(name => name !== 'lost+found')
     await mkdir(aside)
     for (const name of names) await rename(join(dir, name), join(aside, name))
   }

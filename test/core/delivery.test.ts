@@ -4,11 +4,10 @@
 
 import fc from 'fast-check'
 import t from 'tap'
-import type { Event } from '../../src/core/event.ts'
-import { compareIds } from '../../src/core/id.ts'
 import type { Join } from '../../src/core/subscription.ts'
-import { Client, rig } from './rig.ts'
-import type { Received, Rig } from './rig.ts'
+import { Page } from '../page.ts'
+import { rig } from './rig.ts'
+import type { Client, Rig } from './rig.ts'
 
 const ROOMS = ['a', 'b', 'c']
 const TYPES = ['x', 'y']
@@ -37,34 +36,28 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
 )
 
-/** A page: applies what it gets, message by message, and keeps its place for the next connection. */
-class Page {
-  wishes: Join[] = []
-  cursor: string | null = null
-  readonly values = new Map<string, Event>()
-  /** Last id seen of each key since it was last forgotten. */
-  readonly #seen = new Map<string, string>()
-  /** Runs of facts without a declared gap, a list for each (room, type). */
-  readonly runs = new Map<string, string[][]>()
-  readonly unready = new Set<string>()
-  /** Rooms whose join was answered: joining one again begins nothing. */
-  readonly #heard = new Set<string>()
-  resets = 0
+/** A page and its connection, which may be cut behind any message. */
+class Visitor extends Page {
+  wishes: Join[]
   client: Client | null = null
   #applied = 0
+
+  constructor (room: string) {
+    super()
+    this.wishes = [{ room }]
+  }
+
+  connect (rigged: Rig): void {
+    this.#applied = 0
+    this.client = rigged.connect(this.wishes, this.cursor)
+  }
 
   /** Applies what has arrived but for the last `lose` messages. */
   take (lose = 0): void {
     const { received } = this.client as Client
     const until = Math.max(this.#applied, received.length - lose)
-    for (const message of received.slice(this.#applied, until)) this.#apply(message)
+    for (const message of received.slice(this.#applied, until)) this.apply(message)
     this.#applied = until
-  }
-
-  connect (rigged: Rig): void {
-    this.#applied = 0
-    this.client = new Client(rigged.gateway)
-    if (this.wishes.length > 0) this.client.join(this.wishes, this.cursor)
   }
 
   cut (lose: number): void {
@@ -72,65 +65,8 @@ class Page {
     this.client?.session.end()
     this.client = null
   }
-
-  #apply (message: Received): void {
-    if (message.cursor !== null) this.cursor = message.cursor
-    switch (message.kind) {
-      case 'joined':
-        if (message.position === 'new') for (const room of message.rooms) if (!this.#heard.has(room)) this.unready.add(room)
-        for (const room of message.rooms) this.#heard.add(room)
-        break
-      case 'reset':
-        this.resets++
-        for (const room of message.rooms) {
-          this.unready.add(room)
-          for (const [name, event] of this.values) if (roomOf(event) === room) this.values.delete(name)
-          for (const name of this.#seen.keys()) if (name.startsWith(`${room} `)) this.#seen.delete(name)
-          if (message.reason !== 'subscription') for (const [name, runs] of this.runs) if (name.startsWith(`${room} `)) runs.push([])
-        }
-        break
-      case 'ready':
-        for (const room of message.rooms) this.unready.delete(room)
-        break
-      case 'bundle':
-        for (const [index, event] of message.events.entries()) {
-          const before = message.events[index - 1]
-          if (before !== undefined && compareIds(before.id, event.id) >= 0) throw new Error('a bundle is out of order')
-          this.#take(event)
-        }
-        break
-      default:
-    }
-  }
-
-  #take (event: Event): void {
-    const name = `${roomOf(event)} ${event.type}`
-    if (event.key === undefined) {
-      const runs = this.runs.get(name) ?? [[]]
-      this.runs.set(name, runs)
-      const last = runs.flat().at(-1)
-      if (last !== undefined && compareIds(event.id, last) <= 0) throw new Error(`fact ${event.id} came after ${last}`)
-      runs.at(-1)?.push(event.id)
-      return
-    }
-    const field = `${name} ${event.key}`
-    const seen = this.#seen.get(field)
-    if (seen !== undefined && compareIds(event.id, seen) <= 0) throw new Error(`${field}: ${event.id} came after ${seen}`)
-    this.#seen.set(field, event.id)
-    if (event.data === null) this.values.delete(field)
-    else this.values.set(field, event)
-  }
-
-  forget (room: string): void {
-    for (const [name, event] of this.values) if (roomOf(event) === room) this.values.delete(name)
-    for (const name of [...this.#seen.keys()]) if (name.startsWith(`${room} `)) this.#seen.delete(name)
-    for (const name of [...this.runs.keys()]) if (name.startsWith(`${room} `)) this.runs.delete(name)
-    this.unready.delete(room)
-    this.#heard.delete(room)
-  }
 }
 
-const roomOf = (event: Event): string => event.room ?? '@public'
 const typesOf = (choice: number): { types?: string[] } => choice === 0 ? {} : { types: choice === 3 ? TYPES : [TYPES[choice - 1] as string] }
 
 async function play (steps: Step[], options: { historySize: number, tickMs: number, bundleBytes: number }): Promise<{ resets: number }> {
@@ -148,14 +84,11 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     else if (event.data === null) values.delete(`${name} ${event.key}`)
     else values.set(`${name} ${event.key}`, id)
   }
-  const pages = [new Page(), new Page()]
-  for (const [index, page] of pages.entries()) {
-    page.wishes = [{ room: ROOMS[index] as string }]
-    page.connect(rigged)
-  }
+  const pages = [new Visitor('a'), new Visitor('b')]
+  for (const page of pages) page.connect(rigged)
 
   for (const s of steps) {
-    const page = 'client' in s ? pages[s.client] as Page : null
+    const page = 'client' in s ? pages[s.client] as Visitor : null
     const room = 'room' in s ? ROOMS[s.room] as string : ''
     switch (s.do) {
       case 'fact': await publish({ type: TYPES[s.type] as string, room, data: 1 }); break
@@ -203,7 +136,8 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     if (JSON.stringify(present) !== JSON.stringify(expected)) throw new Error(`values ${JSON.stringify(present)} instead of ${JSON.stringify(expected)}`)
     for (const [name, runs] of page.runs) {
       const all = facts.get(name) ?? []
-      for (const [index, run] of runs.entries()) {
+      for (const [index, events] of runs.entries()) {
+        const run = events.map(({ id }) => id)
         if (run.length === 0) continue
         const from = all.indexOf(run[0] as string)
         if (all.slice(from, from + run.length).join() !== run.join()) throw new Error(`${name}: facts ${run.join()} are not a run of ${all.join()}`)
@@ -212,12 +146,12 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     }
     if (page.unready.size > 0) throw new Error(`ready never came for ${[...page.unready].join()}`)
   }
-  const resets = pages.reduce((sum, page) => sum + page.resets, 0)
+  const resets = pages.reduce((sum, page) => sum + page.resets.length, 0)
   await rigged.close()
   return { resets }
 }
 
-function unclog (page: Page | null): void {
+function unclog (page: Visitor | null): void {
   if (page?.client == null) return
   page.client.clogged = false
   page.client.drain()

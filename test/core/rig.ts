@@ -11,6 +11,7 @@ import type { Store } from '../../src/core/store.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { ManualClock } from '../clock.ts'
+import type { Received } from '../page.ts'
 
 export const silent = { info () {}, warn () {}, error () {} }
 
@@ -86,11 +87,6 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
     close: async () => await store.close()
   }
 }
-
-export type Received =
-  | { readonly kind: 'joined', readonly rooms: readonly string[], readonly position: Joined['position'], readonly cursor: string | null }
-  | { readonly kind: 'bundle', readonly events: readonly Event[], readonly cursor: string }
-  | Message
 
 /** A connection that takes everything, or nothing while `pending` is set. */
 export class Client implements Connection {

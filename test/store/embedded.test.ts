@@ -7,13 +7,15 @@ import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
-import { ORIGIN, isAfter } from '../../src/core/id.ts'
+import { entryOf } from '../../src/core/event.ts'
+import { isAfter, ORIGIN } from '../../src/core/id.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { historyKey, recordOf, standingText, valueKey } from '../../src/store/record.ts'
 import { ManualClock } from '../clock.ts'
 import { storeContract } from './contract.ts'
-import { dataOf, fact, Recorder, tempDir, value } from './harness.ts'
-import type { ChildProcess } from 'node:child_process'
+import { dataOf, deletion, fact, Recorder, tempDir, value } from './harness.ts'
 import type { Limits, Opened } from './harness.ts'
+import type { Store } from '../../src/core/store.ts'
 import type { EmbeddedOptions } from '../../src/store/embedded.ts'
 
 const LIMITS: Limits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
@@ -240,6 +242,7 @@ t.test('history with a hole in it begins behind the hole, and says how many are 
   t.same(opened.follower.image, image)
   t.equal(place.logged.filter(({ message }) => /missing/.test(message)).length, 1, 'said once')
   await opened.close()
+  t.equal((await keysIn(place.dataDir)).filter(key => key.startsWith('h')).length, history.length, 'what is before it leaves the disk')
 })
 
 const damages: Array<readonly [what: string, (dir: string) => Promise<unknown>]> = [
@@ -310,9 +313,9 @@ if (process.platform === 'linux') {
     const dir = await tempDir(t)
     const writer = startWriter(t, dir, { publishers: 4, bytes: 2000 })
     await writer.heard('open')
-    limitFiles(writer, 256 * 1024)
+    limitFiles(writer.pid, 256 * 1024)
     await writer.heard('available false', 3)
-    limitFiles(writer, 'unlimited')
+    limitFiles(writer.pid, 'unlimited')
     await starved(t, writer)
     await writer.kill()
     const again = startWriter(t, dir, { publishers: 0 })
@@ -321,21 +324,91 @@ if (process.platform === 'linux') {
     await again.kill()
   })
 
-  t.test('where the log comes back without what was told, a new epoch begins', async t => {
-    const dir = await tempDir(t)
-    const writer = startWriter(t, dir, { publishers: 2, bytes: 2000 })
-    await writer.heard('acked', 20)
-    await emptied(dir)
-    limitFiles(writer, 256 * 1024)
-    await writer.heard('loaded', 2)
-    limitFiles(writer, 'unlimited')
-    t.equal(writer.said('loaded').at(-1)?.[1], ORIGIN)
-    const before = writer.said('told').length
-    await writer.heard('told', before + 20)
-    const ids = writer.said('told').map(([, id]) => id as string)
-    t.ok(ids.every((id, at) => at === 0 || isAfter(id, ids[at - 1] as string)), 'ids rise all the same')
-    await writer.kill()
+  // This process itself is starved here, so that the test owns the clock the store waits by. Tap would end it.
+  process.on('SIGXFSZ', () => {})
+
+  t.test('what was refused and yet reached the disk is told before publishing goes on', async t => {
+    const place = placeAt(await tempDir(t))
+    const { store, follower, close } = await openAt(place)
+    const acked = await starve(t, place, store)
+    t.match(follower.states, [{ yes: false, reason: /File too large/ }])
+    await t.rejects(store.append([fact('at once')]), { code: 'STORE_UNAVAILABLE', retryMs: Number })
+    // What a write leaves behind whose fsync alone failed.
+    const fresh = entryOf(fact('fact'), `${place.clock.wall() + 1}-0`)
+    const renewed = entryOf(value('a', 2), `${place.clock.wall() + 1}-1`)
+    await onLevel(place.dataDir, level => level.batch()
+      .put(historyKey(fresh.id), recordOf(fresh, acked.length + 1))
+      .put(valueKey(renewed), recordOf(renewed, 0))
+      .put('!head', standingText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0 }))
+      .write())
+    const { epoch } = follower.lineage
+    await revived(place, follower)
+    t.same(follower.applied.slice(-2).map(dataOf), ['fact', 2])
+    t.match(follower, { loads: 1, lineage: { epoch } }, 'nothing was lost, so no new epoch')
+    const [next] = await store.append([value('a', 3)])
+    t.ok(isAfter(next as string, renewed.id))
+    t.equal(follower.history.length, acked.length + 1)
+    t.same(await store.append([deletion('a', undefined, renewed.id)]), [null])
+    await close()
+    const again = await openAt(place)
+    t.match(again.follower.lineage.epochs, [{ epoch }, { seam: next }])
+    await again.close()
   })
+
+  t.test('where the log comes back without what was told, a new epoch begins at its end', async t => {
+    const place = placeAt(await tempDir(t))
+    const { store, follower, close } = await openAt(place)
+    const acked = await starve(t, place, store)
+    for (const name of await readdir(place.dataDir)) await rm(join(place.dataDir, name), { recursive: true })
+    const { epoch } = follower.lineage
+    await revived(place, follower)
+    t.match(follower, { loads: 2, history: [], values: [] })
+    t.equal(follower.lineage.epochs.at(-1)?.seam, ORIGIN)
+    t.not(follower.lineage.epoch, epoch)
+    const [next] = await store.append([fact('goes on')])
+    t.ok(isAfter(next as string, acked.at(-1) as string), 'ids rise all the same')
+    await close()
+  })
+
+  t.test('a store can be closed while it cannot be written to', async t => {
+    const place = placeAt(await tempDir(t))
+    const { store, close } = await openAt(place)
+    const acked = await starve(t, place, store)
+    await close()
+    await t.rejects(store.append([fact(1)]), { code: 'STORE_UNAVAILABLE' })
+    const again = await openAt(place)
+    t.same(again.follower.history.map(({ id }) => id), acked)
+    await again.close()
+  })
+}
+
+/** Publishes until the disk takes no more and the store has let go of it. @returns the ids of the facts that were acknowledged */
+async function starve (t: Tap, { clock }: Place, store: Store): Promise<string[]> {
+  await store.append([value('a', 1)])
+  t.teardown(() => limitFiles(process.pid, 'unlimited'))
+  limitFiles(process.pid, 64 * 1024)
+  const acked: string[] = []
+  const pending = clock.pending
+  try {
+    while (true) {
+      const large = fact('x'.repeat(1000))
+      const once = { key: `k${acked.length}`, fingerprint: 'x' }
+      const [[id], [same]] = await Promise.all([store.append([large], once), store.append([large], once)])
+      t.equal(id, same)
+      acked.push(id as string)
+    }
+  } catch (error) {
+    t.match(error, { code: 'STORE_UNAVAILABLE', statusCode: 503, message: /Idempotency-Key/ })
+  }
+  while (clock.pending === pending) await clock.settle()
+  limitFiles(process.pid, 'unlimited')
+  t.ok(acked.length > 20)
+  return acked
+}
+
+async function revived ({ clock }: Place, follower: Recorder): Promise<void> {
+  clock.advance(100)
+  await follower.until(({ states }) => states.at(-1)?.yes === true)
 }
 
 if (canMount()) {
@@ -381,7 +454,7 @@ function allHeld (t: Tap, before: Writer, after: Writer): void {
 }
 
 interface Writer {
-  readonly process: ChildProcess
+  readonly pid: number
   /** The words behind this one, of each line that begins with it. */
   said (word: string): string[][]
   /** Waits until so many lines begin so. */
@@ -419,7 +492,7 @@ function startWriter (t: Tap, dir: string, options: { publishers?: number, bytes
   }
   t.teardown(kill)
   return {
-    process: child,
+    pid: child.pid as number,
     kill,
     said: word => lines.filter(line => line.startsWith(`${word} `)).map(line => line.split(' ').slice(1)),
     heard: (start, count = 1) => new Promise((resolve, reject) => {
@@ -436,8 +509,9 @@ function startWriter (t: Tap, dir: string, options: { publishers?: number, bytes
   }
 }
 
-function limitFiles (writer: Writer, bytes: number | 'unlimited'): void {
-  execFileSync('prlimit', ['--pid', `${writer.process.pid}`, `--fsize=${bytes}:`])
+/** Lets a process write no file beyond so many bytes. */
+function limitFiles (pid: number, bytes: number | 'unlimited'): void {
+  execFileSync('prlimit', ['--pid', `${pid}`, `--fsize=${bytes}:`])
 }
 
 /** Whether this user may mount in a name space of its own; in some containers nobody may. */
@@ -464,10 +538,6 @@ async function newest (dir: string, form: RegExp): Promise<string> {
   return join(dir, names.at(-1) ?? 'none')
 }
 
-async function emptied (dir: string): Promise<void> {
-  for (const name of await readdir(dir)) await rm(join(dir, name), { recursive: true })
-}
-
 async function onLevel (dir: string, act: (level: ClassicLevel) => Promise<unknown>): Promise<void> {
   const level = new ClassicLevel(dir)
   await level.open()
@@ -481,4 +551,4 @@ async function keysIn (dir: string): Promise<string[]> {
   return keys
 }
 
-type Tap = Pick<typeof t, 'ok' | 'equal' | 'same' | 'fail' | 'comment' | 'teardown'>
+type Tap = Pick<typeof t, 'match' | 'ok' | 'equal' | 'same' | 'fail' | 'comment' | 'teardown'>

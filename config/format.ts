@@ -1,0 +1,72 @@
+// What texts and the items of lists must look like. Each format is a check for validation, and the sentence
+// about it that an operator reads.
+
+import { isIP } from 'node:net'
+
+interface Rule {
+  readonly allowed: string
+  readonly check: (text: string) => boolean
+  /** The one spelling of a text that passed, so that comparing it later is comparing strings. */
+  readonly canonical?: (text: string) => string
+}
+
+export type Format = 'any' | 'host' | 'path' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
+
+const HOST_NAME = /^(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?$/i
+const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]+$/i
+
+export const FORMATS: Readonly<Record<Format, Rule>> = {
+  any: {
+    allowed: 'any text',
+    check: () => true
+  },
+  host: {
+    allowed: 'an IP address (IPv6 without brackets) or a host name',
+    check: (text) => isIP(text) !== 0 || (HOST_NAME.test(text) && text.length <= 253)
+  },
+  path: {
+    allowed: 'a path',
+    check: (text) => !text.includes('\0')
+  },
+  origin: {
+    // With `*`, any page a user of the gateway happens to visit could read and publish through that user's browser.
+    allowed: 'origins like https://app.example.com:8443 (scheme, host, perhaps a port, no path), separated by commas; * is refused, because it would open the gateway to every page its users visit',
+    check: (text) => ORIGIN.test(text) && URL.canParse(text),
+    canonical: origin
+  },
+  proxy: {
+    allowed: 'false, or addresses and CIDRs of your proxies, separated by commas; true, a number of hops and /0 are refused, because they would let anybody forge an address',
+    check: isAddressOrCidr
+  },
+  type: {
+    allowed: 'types of 1 to 128 of A-Z a-z 0-9 _ . : / -, separated by commas, or * for all',
+    check: (text) => text === '*' || /^[A-Za-z0-9_.:/-]{1,128}$/.test(text)
+  },
+  http: {
+    allowed: 'a URL that begins with https:// or http://',
+    check: (text) => /^https?:\/\//i.test(text) && URL.canParse(text)
+  },
+  redis: {
+    allowed: 'a URL that begins with redis:// or rediss://',
+    check: (text) => /^rediss?:\/\//i.test(text) && URL.canParse(text)
+  },
+  'redis-name': {
+    allowed: '1 to 128 printable characters without spaces',
+    check: (text) => /^[!-~]{1,128}$/.test(text)
+  }
+}
+
+// As browsers send it in `Origin`: lower case, without the port that belongs to the scheme.
+function origin (text: string): string {
+  const { protocol, host } = new URL(text)
+  return `${protocol}//${host}`
+}
+
+function isAddressOrCidr (text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/')
+  const version = isIP(address)
+  // A zone (fe80::1%eth0) means something on this machine only, and proxy-addr can't compare it.
+  if (version === 0 || address.includes('%') || rest.length > 0) return false
+  if (prefix === undefined) return true
+  return /^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128)
+}

@@ -1,0 +1,167 @@
+// Loading: environment over `.env` over defaults, checked one by one (validate.ts) and together (rules.ts).
+// Whatever is wrong is collected and told at once, so that a start is tried twice and not ten times.
+
+import { readDotenv } from './dotenv.ts'
+import { NOT_YET, PROFILE_NAMES, chooseProfile, judgeRules, tickName } from './rules.ts'
+import { NAMES, SETTINGS, isName, toConfig, toValues, type Config, type Name, type Values } from './schema.ts'
+import { allowed, quote, readChoice, readText } from './setting.ts'
+import { guess, suspect } from './spelling.ts'
+import { validate, type Layer } from './validate.ts'
+
+export { TUNABLE } from './schema.ts'
+export type { Config, Name, Profile } from './schema.ts'
+
+/** Exit code of a process that can't run with its configuration, as in sysexits.h. */
+export const EX_CONFIG = 78
+
+/** `derived`: not set, and decided by other settings. */
+export type Source = 'environment' | '.env' | 'default' | 'derived'
+
+export interface Loaded {
+  /** Deeply frozen. */
+  readonly config: Config
+  readonly sources: Readonly<Record<Name, Source>>
+  /** What does not keep the gateway from starting, but is hardly meant: misspelt names. */
+  readonly warnings: readonly string[]
+}
+
+/** All that is wrong, one sentence a line, without secrets. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[]
+  /** Misspelt names may well be the cause. */
+  readonly warnings: readonly string[]
+
+  constructor (problems: readonly string[], warnings: readonly string[] = []) {
+    super(problems.join('\n'))
+    this.name = 'ConfigError'
+    this.problems = Object.freeze([...problems])
+    this.warnings = Object.freeze([...warnings])
+  }
+}
+
+type Texts = Readonly<Record<string, string | undefined>>
+
+/** Throws a ConfigError with all problems at once. */
+export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: Texts, cwd?: string } = {}): Loaded {
+  const dotenv = readDotenv(cwd)
+  const problems = [...dotenv.problems]
+  const environment = readLayer(env)
+  const file = readLayer(dotenv.texts)
+  const sourceOf = (name: Name): Source => name in environment ? 'environment' : name in file ? '.env' : 'default'
+  const place = (name: Name): string => sourceOf(name) === '.env' ? ' in .env' : ''
+
+  const unsupported = NAMES.filter((name) => NOT_YET[name] && sourceOf(name) !== 'default')
+  for (const name of unsupported) {
+    const value = quote(SETTINGS[name], environment[name] ?? file[name])
+    problems.push(`${name} is ${value}${place(name)}; not supported yet: ${NOT_YET[name]}.`)
+  }
+
+  const { values, wrong } = validate(without(file, unsupported), without(environment, unsupported))
+  for (const name of NAMES) {
+    const setting = SETTINGS[name]
+    // A list is wrong by some of its items; anything else is shown as it was written.
+    const written = (name in environment ? env : dotenv.texts)[name]
+    for (const item of wrong.get(name) ?? []) {
+      const what = setting.type === 'list' ? `holds ${quote(setting, item)}` : `is ${quote(setting, written)}`
+      problems.push(`${name} ${what}${place(name)}; allowed: ${allowed(setting)}.`)
+    }
+  }
+
+  const isSet = (name: Name): boolean => sourceOf(name) !== 'default'
+  const settled = settle(values, isSet, (name) => wrong.has(name) || unsupported.includes(name))
+  problems.push(...settled.problems)
+  const warnings = [...warnAbout(env), ...warnAboutFile(dotenv.texts)]
+  if (problems.length > 0) throw new ConfigError(problems, warnings)
+
+  const sources = Object.fromEntries(NAMES.map((name) => [name, settled.derived.includes(name) ? 'derived' : sourceOf(name)]))
+  return Object.freeze({
+    config: toConfig(settled.values),
+    sources: Object.freeze(sources as Record<Name, Source>),
+    warnings: Object.freeze(warnings)
+  })
+}
+
+/**
+ * The configuration after the changes of the command `tune`, given by name with JSON values. `previous` and `now` hold
+ * what changed, also the floor of the tick where it had to follow the tick down; `retune(config, previous)` undoes it all.
+ * Throws a ConfigError with all problems at once.
+ */
+export function retune (config: Config, changes: Readonly<Record<string, unknown>>): { config: Config, previous: Partial<Values>, now: Partial<Values> } {
+  const problems: string[] = []
+  const before = toValues(config)
+  const layer: Partial<Record<Name, unknown>> = {}
+  for (const [name, value] of Object.entries(changes)) {
+    if (!isName(name)) problems.push(notASetting(name, guess(name)))
+    else if (!SETTINGS[name].tunable) problems.push(`${name} can't be changed while the gateway runs; change it and restart.`)
+    else layer[name] = readJson(name, value)
+  }
+
+  const { values, wrong } = validate(before, layer)
+  for (const name of wrong.keys()) problems.push(`${name} is ${quote(SETTINGS[name], changes[name])}; allowed: ${allowed(SETTINGS[name])}.`)
+
+  const after = 'TICK_FLOOR_MS' in layer || wrong.has('TICK_FLOOR_MS') ? values : lowerFloor(values)
+  problems.push(...judgeRules(after, (name) => wrong.has(name)))
+  if (problems.length > 0) throw new ConfigError(problems)
+
+  const changed = NAMES.filter((name) => name in layer || after[name] !== before[name])
+  return { config: toConfig(after), previous: pick(before, changed), now: pick(after, changed) }
+}
+
+interface Settled {
+  readonly values: Values
+  readonly derived: readonly Name[]
+  readonly problems: readonly string[]
+}
+
+/** Decides what follows from other settings, then judges how all of them agree. */
+function settle (values: Values, isSet: (name: Name) => boolean, isWrong: (name: Name) => boolean): Settled {
+  const choice = PROFILE_NAMES.some(isWrong) ? undefined : chooseProfile(values, isSet)
+  const problems = choice && 'problem' in choice ? [choice.problem] : []
+  const profile = choice && 'profile' in choice ? choice.profile : undefined
+  if (profile) values = { ...values, APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET' }
+
+  const lowered = profile && !isSet('TICK_FLOOR_MS') ? lowerFloor(values) : values
+  const derived: Name[] = PROFILE_NAMES.some(isSet) ? PROFILE_NAMES.filter((name) => !isSet(name)) : []
+  if (lowered.TICK_FLOOR_MS !== values.TICK_FLOOR_MS) derived.push('TICK_FLOOR_MS')
+
+  // While the profile is open, so is which of the two ticks bounds the floor.
+  problems.push(...judgeRules(lowered, (name) => isWrong(name) || (name === 'APP_PROFILE' && !profile)))
+  return { values: lowered, derived, problems }
+}
+
+function lowerFloor (values: Values): Values {
+  return { ...values, TICK_FLOOR_MS: Math.min(values.TICK_FLOOR_MS, values[tickName(values)]) }
+}
+
+function readLayer (texts: Texts): Layer {
+  const read = NAMES.map((name) => [name, readText(SETTINGS[name], texts[name])] as const)
+  return Object.fromEntries(read.filter(([, value]) => value !== undefined))
+}
+
+function readJson (name: Name, value: unknown): unknown {
+  const setting = SETTINGS[name]
+  return setting.type === 'choice' && typeof value === 'string' ? readChoice(setting, value) : value
+}
+
+function warnAbout (env: Texts): string[] {
+  return Object.entries(env).flatMap(([name, text]) => {
+    const meant = suspect(name, text ?? '')
+    return meant ? notASetting(name, meant) : []
+  })
+}
+
+function warnAboutFile (texts: Texts): string[] {
+  return Object.keys(texts).filter((name) => !isName(name)).map((name) => notASetting(`${name} in .env`, guess(name)))
+}
+
+function notASetting (name: string, meant: Name | undefined): string {
+  return `${name} is not a setting${meant ? `; did you mean ${meant}?` : ' and has no effect.'}`
+}
+
+function without (layer: Layer, names: readonly Name[]): Layer {
+  return Object.fromEntries(Object.entries(layer).filter(([name]) => !names.some((other) => other === name)))
+}
+
+function pick (values: Values, names: readonly Name[]): Partial<Values> {
+  return Object.fromEntries(names.map((name) => [name, values[name]]))
+}

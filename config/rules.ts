@@ -1,0 +1,88 @@
+// What a schema of single settings can't say: how they must agree with each other. Every rule names the settings
+// it reads and is left out where one of them is wrong by itself: the operator has been told about that one.
+
+import { BlockList, isIP } from 'node:net'
+import type { Name, Profile, Values } from './schema.ts'
+
+/** Settings that are known and refused: better than to run without what was asked for. Empty this table to drop them. */
+export const NOT_YET: Readonly<Partial<Record<Name, string>>> = {
+  REDIS_URL: 'Redis comes with the next release; leave it empty for the embedded store',
+  AUTH_JWT_SECRET: 'authentication comes with a later release; leave it empty',
+  AUTH_JWKS_URL: 'authentication comes with a later release; leave it empty',
+  AUTH_ISSUER: 'authentication comes with a later release; leave it empty',
+  AUTH_AUDIENCE: 'authentication comes with a later release; leave it empty'
+}
+
+interface Rule {
+  readonly reads: readonly Name[]
+  /** The sentence about what does not agree. */
+  readonly judge: (values: Values) => string | undefined
+}
+
+const RULES: readonly Rule[] = [
+  {
+    reads: ['PING_TIMEOUT', 'PING_INTERVAL'],
+    judge: ({ PING_TIMEOUT, PING_INTERVAL }) => PING_TIMEOUT > PING_INTERVAL
+      ? `PING_TIMEOUT is ${PING_TIMEOUT} seconds; allowed: at most PING_INTERVAL, which is ${PING_INTERVAL}.`
+      : undefined
+  },
+  {
+    reads: ['APP_PROFILE', 'TICK_FLOOR_MS', 'MONITOR_TICK_MS', 'FLUSH_INTERVAL_MS'],
+    judge: (values) => {
+      const name = tickName(values)
+      return values.TICK_FLOOR_MS > values[name]
+        ? `TICK_FLOOR_MS is ${values.TICK_FLOOR_MS} ms; allowed: at most ${name}, which is ${values[name]}.`
+        : undefined
+    }
+  },
+  {
+    reads: ['WORKERS', 'REDIS_URL'],
+    judge: ({ WORKERS, REDIS_URL }) => WORKERS > 1 && REDIS_URL === ''
+      ? `WORKERS is ${WORKERS}; more than 1 needs REDIS_URL${NOT_YET.REDIS_URL ? ', which is not supported yet: leave it at 1' : ''}.`
+      : undefined
+  },
+  {
+    reads: ['HOST', 'ALLOW_ANONYMOUS'],
+    judge: ({ HOST, ALLOW_ANONYMOUS }) => !ALLOW_ANONYMOUS && !isLoopback(HOST)
+      ? `HOST is "${HOST}"; any other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet and everybody who reaches the port could publish, read and control.`
+      : undefined
+  }
+]
+
+export function judgeRules (values: Values, isWrong: (name: Name) => boolean): string[] {
+  return RULES
+    .filter(({ reads }) => !reads.some(isWrong))
+    .flatMap(({ judge }) => judge(values) ?? [])
+}
+
+/** The settings that have a say in the profile; the older switches count where they are set. */
+export const PROFILE_NAMES = ['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS'] as const satisfies readonly Name[]
+
+/** The profile on which all that was set agrees, or the sentence about where it does not. */
+export function chooseProfile (values: Values, isSet: (name: Name) => boolean): { profile: Profile } | { problem: string } {
+  const meant = {
+    APP_PROFILE: values.APP_PROFILE,
+    ENABLE_SSE: values.ENABLE_SSE ? 'SSE' : 'WEBSOCKET',
+    ENABLE_WS: values.ENABLE_WS ? 'WEBSOCKET' : 'SSE'
+  } as const
+  const given = PROFILE_NAMES.filter(isSet)
+  const profile = given[0] === undefined ? 'SSE' : meant[given[0]]
+  if (given.every((name) => meant[name] === profile)) return { profile }
+  const shown = given.map((name) => `${name}=${values[name]}`)
+  return { problem: `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)} contradict each other; allowed: exactly one of SSE and WEBSOCKET. Setting APP_PROFILE alone is enough.` }
+}
+
+/** The setting that holds the longest tick of the mounted profile. */
+export function tickName ({ APP_PROFILE }: Pick<Values, 'APP_PROFILE'>): 'MONITOR_TICK_MS' | 'FLUSH_INTERVAL_MS' {
+  return APP_PROFILE === 'SSE' ? 'MONITOR_TICK_MS' : 'FLUSH_INTERVAL_MS'
+}
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+
+// A name other than localhost may resolve to anything, tomorrow to something else.
+function isLoopback (host: string): boolean {
+  const version = isIP(host)
+  return version === 0 ? host.toLowerCase() === 'localhost' : LOOPBACK.check(host, version === 4 ? 'ipv4' : 'ipv6')
+}

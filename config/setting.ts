@@ -1,0 +1,163 @@
+// One setting: what the table says of it, how its text is read, what is allowed, and how a value is shown.
+// Reading never refuses. What does not look like the type stays text, and validation names it then together
+// with everything else that is wrong.
+
+import { FORMATS, type Format } from './format.ts'
+
+interface Common {
+  readonly section: string
+  /** One line for the operator. */
+  readonly meaning: string
+  /** Whether the command `tune` may change it while the gateway runs. */
+  readonly tunable?: true
+  /** What must never be shown: the value as a whole, or the credentials inside a URL. */
+  readonly secret?: 'whole' | 'credentials'
+}
+
+interface WholeNumber extends Common {
+  readonly type: 'integer'
+  readonly default: number
+  readonly minimum: number
+  readonly maximum: number
+  readonly unit?: string
+  /** What 0 stands for, where it is not just a small number. */
+  readonly zero?: string
+}
+
+interface Flag extends Common {
+  readonly type: 'boolean'
+  readonly default: boolean
+}
+
+interface Choice<C extends string = string> extends Common {
+  readonly type: 'choice'
+  readonly default: C
+  readonly choices: readonly C[]
+}
+
+interface Text extends Common {
+  readonly type: 'text'
+  readonly default: string
+  readonly format: Format
+}
+
+interface List extends Common {
+  readonly type: 'list'
+  readonly default: readonly string[]
+  readonly format: Format
+  /** The word for the empty list. */
+  readonly none?: string
+}
+
+export type Setting = WholeNumber | Flag | Choice | Text | List
+
+type Facts<S> = Omit<S, 'type' | 'section' | 'meaning'>
+
+export function whole (section: string, meaning: string, facts: Facts<WholeNumber>): WholeNumber {
+  return { type: 'integer', section, meaning, ...facts }
+}
+
+export function flag (section: string, meaning: string, facts: Facts<Flag>): Flag {
+  return { type: 'boolean', section, meaning, ...facts }
+}
+
+export function choice<const C extends string> (section: string, meaning: string, facts: Facts<Choice<C>>): Choice<C> {
+  return { type: 'choice', section, meaning, ...facts }
+}
+
+export function text (section: string, meaning: string, facts: Facts<Text>): Text {
+  return { type: 'text', section, meaning, ...facts }
+}
+
+export function list (section: string, meaning: string, facts: Facts<List>): List {
+  return { type: 'list', section, meaning, ...facts }
+}
+
+const MASK = '***'
+const LONGEST_SHOWN = 100
+const NUMERAL = /^[+-]?\d+(\.\d+)?(e\+?\d+)?$/i
+const FLAGS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true], ['1', true], ['yes', true], ['on', true],
+  ['false', false], ['0', false], ['no', false], ['off', false]
+])
+
+/** Reads the text of the environment or of `.env`; undefined where it is blank, which counts as not set. */
+export function readText (setting: Setting, raw: string | undefined): unknown {
+  const text = raw?.trim() ?? ''
+  if (text === '') return undefined
+  switch (setting.type) {
+    case 'integer': return NUMERAL.test(text) ? Number(text) : text
+    case 'boolean': return FLAGS.get(text.toLowerCase()) ?? text
+    case 'choice': return readChoice(setting, text)
+    // Spaces may belong to a secret.
+    case 'text': return setting.secret === 'whole' ? raw : text
+    case 'list': return readList(setting, text)
+  }
+}
+
+/** The choice that differs in upper and lower case only, else the text as it is. */
+export function readChoice (setting: Choice, text: string): string {
+  return setting.choices.find((word) => word.toLowerCase() === text.toLowerCase()) ?? text
+}
+
+function readList (setting: List, text: string): string[] {
+  if (setting.none === text.toLowerCase()) return []
+  const { check, canonical } = FORMATS[setting.format]
+  const items = text.split(',').map((item) => item.trim()).filter((item) => item !== '')
+  return [...new Set(items.map((item) => canonical && check(item) ? canonical(item) : item))]
+}
+
+/** What the setting may be, to follow "allowed:". */
+export function allowed (setting: Setting): string {
+  switch (setting.type) {
+    case 'integer': {
+      const unit = setting.unit ? ` ${setting.unit}` : ''
+      const zero = setting.zero ? ` (0: ${setting.zero})` : ''
+      return `whole numbers from ${setting.minimum} to ${setting.maximum}${unit}${zero}`
+    }
+    case 'boolean': return 'true or false (also 1, 0, yes, no, on, off)'
+    case 'choice': return anyOf(setting.choices)
+    case 'text': return FORMATS[setting.format].allowed
+    case 'list': return FORMATS[setting.format].allowed
+  }
+}
+
+/** The value as it would be written in `.env`, nothing masked. */
+export function writeText (setting: Setting, value: unknown): string {
+  if (setting.type !== 'list' || !Array.isArray(value)) return String(value)
+  return value.length === 0 ? setting.none ?? '' : value.join(',')
+}
+
+/** The value for the eyes of an operator, or for a log: with its unit, without secrets. */
+export function describeValue (setting: Setting, value: unknown): string {
+  const text = writeText(setting, value)
+  if (text === '') return '(empty)'
+  if (setting.type === 'integer') {
+    if (value === 0 && setting.zero) return `0 (${setting.zero})`
+    if (setting.unit) return `${text} ${setting.unit}`
+  }
+  return mask(setting, text)
+}
+
+/** A refused value as a JSON literal of one line: cut short, without secrets. */
+export function quote (setting: Setting, value: unknown): string {
+  if (typeof value !== 'string') return shorten(setting.secret ? MASK : JSON.stringify(value) ?? String(value))
+  return JSON.stringify(shorten(mask(setting, value)))
+}
+
+function mask (setting: Setting, text: string): string {
+  if (setting.secret === 'whole') return MASK
+  // What can't be read as a URL may be the bare password, so nothing of it is shown.
+  if (setting.secret === 'credentials' && !(text.includes('://') && URL.canParse(text))) return MASK
+  if (setting.secret === 'credentials') text = text.replace(/\?.*$/s, `?${MASK}`)
+  // Up to the last @: a password that was not percent-encoded may hold one itself.
+  return text.replace(/(:\/\/)[^,\s]*@/g, `$1${MASK}@`)
+}
+
+function shorten (text: string): string {
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text
+}
+
+function anyOf (words: readonly string[]): string {
+  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+}

@@ -1,0 +1,67 @@
+// A misspelt setting is silent by nature: nothing reads it. So names that resemble one of ours are pointed out.
+// The environment belongs to the whole machine and must hardly ever be suspected wrongly (AWS_PROFILE is two
+// letters from APP_PROFILE); `.env` is ours, so there any unknown name is, and the guess may be bolder.
+
+import { NAMES, isName, type Name } from './schema.ts'
+
+/** Shorter names of ours (HOST, PORT, WORKERS) resemble too much that belongs to others. */
+const LONG = 8
+const PREFIX = /^signalbox_*/i
+
+/** The setting probably meant by a variable of the environment, if it is worth a warning. */
+export function suspect (name: string, value: string): Name | undefined {
+  if (isName(name)) return undefined
+  const bare = name.replace(PREFIX, '')
+  // Kubernetes sets <SERVICE>_PORT=tcp://… in every container beside a service of that name.
+  if (bare !== name && value.includes('://')) return undefined
+  return closest(bare, (length) => length >= LONG ? Math.floor(length / 7) : bare === name ? -1 : 0)
+}
+
+/** The setting probably meant by a name in a place that is ours. */
+export function guess (name: string): Name | undefined {
+  return closest(name.replace(PREFIX, ''), (length) => length < LONG ? 1 : 2)
+}
+
+/** The name of ours with the fewest edits, not more than are tolerated for a name of its length. */
+function closest (name: string, tolerated: (length: number) => number): Name | undefined {
+  const letters = plain(name)
+  let best: Name | undefined
+  let fewest = Infinity
+  for (const candidate of NAMES) {
+    const wanted = plain(candidate)
+    const most = tolerated(candidate.length)
+    if (Math.abs(wanted.length - letters.length) > most) continue
+    const edits = distance(letters, wanted)
+    if (edits <= most && edits < fewest) {
+      best = candidate
+      fewest = edits
+    }
+  }
+  return best
+}
+
+function plain (name: string): string {
+  return name.replaceAll('_', '').toUpperCase()
+}
+
+/** Damerau-Levenshtein: letters added, lost, changed, or swapped with their neighbour (each part of the text once). */
+function distance (a: string, b: string): number {
+  let before: number[] = []
+  let above = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = a[i - 1] === b[j - 1] ? 0 : 1
+      let edits = Math.min(at(above, j) + 1, at(row, j - 1) + 1, at(above, j - 1) + change)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) edits = Math.min(edits, at(before, j - 2) + 1)
+      row.push(edits)
+    }
+    before = above
+    above = row
+  }
+  return at(above, b.length)
+}
+
+function at (row: readonly number[], index: number): number {
+  return row[index] ?? Infinity
+}

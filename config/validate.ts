@@ -1,0 +1,81 @@
+// Validation by env-schema, from the table. Types are read before (setting.ts), with less good will than Ajv's
+// coercion has ('0x10', '' and null would pass as numbers); so coercion is off here.
+
+import { Ajv } from 'ajv'
+import { envSchema } from 'env-schema'
+import { FORMATS, type Format } from './format.ts'
+import { NAMES, SETTINGS, isName, type Name, type Values } from './schema.ts'
+import type { Setting } from './setting.ts'
+
+/** Values by name that were read but not yet checked. */
+export type Layer = Readonly<Partial<Record<Name, unknown>>>
+
+export interface Verdict {
+  /** The valid values, with the defaults in place of absent and wrong ones. */
+  readonly values: Values
+  /** Names of the wrong ones; for lists with the wrong items. */
+  readonly wrong: ReadonlyMap<Name, readonly unknown[]>
+}
+
+const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, addUsedSchema: false })
+// An empty text is a default and means none; what an operator leaves empty counts as not set and never comes here.
+for (const [name, { check }] of Object.entries(FORMATS)) ajv.addFormat(name, (text) => text === '' || check(text))
+
+const schema = {
+  type: 'object',
+  properties: Object.fromEntries(NAMES.map((name) => [name, schemaOf(SETTINGS[name])]))
+}
+
+/** Checks the layers laid upon each other, later ones winning. */
+export function validate (...layers: [Layer, ...Layer[]]): Verdict {
+  try {
+    return { values: check(layers), wrong: new Map() }
+  } catch (error) {
+    const wrong = findWrong(error, Object.assign({}, ...layers))
+    // Once more without them, so that the rules between settings can judge the rest in the same run.
+    const [first, ...rest] = layers
+    return { values: check([without(first, wrong), ...rest.map((layer) => without(layer, wrong))]), wrong }
+  }
+}
+
+// env-schema would read process.env and .env by itself, but there an empty variable hides the file's value.
+function check (data: [Layer, ...Layer[]]): Values {
+  return envSchema<Values>({ schema, data, env: false, ajv })
+}
+
+function findWrong (error: unknown, merged: Layer): Map<Name, unknown[]> {
+  const wrong = new Map<Name, unknown[]>()
+  const errors = error instanceof Error && 'errors' in error && Array.isArray(error.errors) ? error.errors : []
+  for (const { instancePath } of errors as { instancePath: string }[]) {
+    const [, name = '', index] = instancePath.split('/')
+    if (!isName(name)) throw error
+    const value = merged[name]
+    const item: unknown = Array.isArray(value) && index !== undefined ? value[Number(index)] : value
+    const items = wrong.get(name) ?? []
+    if (!items.includes(item)) items.push(item)
+    wrong.set(name, items)
+  }
+  if (wrong.size === 0) throw error
+  return wrong
+}
+
+function without (layer: Layer, names: ReadonlyMap<string, unknown>): Layer {
+  return Object.fromEntries(Object.entries(layer).filter(([name]) => !names.has(name)))
+}
+
+function schemaOf (setting: Setting): object {
+  switch (setting.type) {
+    case 'integer': {
+      const { type, minimum, maximum } = setting
+      return { type, minimum, maximum, default: setting.default }
+    }
+    case 'boolean': return { type: 'boolean', default: setting.default }
+    case 'choice': return { type: 'string', enum: setting.choices, default: setting.default }
+    case 'text': return { ...text(setting.format), default: setting.default }
+    case 'list': return { type: 'array', items: text(setting.format), default: setting.default }
+  }
+}
+
+function text (format: Format): object {
+  return { type: 'string', format }
+}

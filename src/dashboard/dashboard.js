@@ -1,0 +1,212 @@
+// The page: what the client knows is drawn at most once a frame. An element with
+// `data-figure="room type key field"` shows that field; tables have a row for each key.
+
+import { connect } from '/client.js'
+
+const ROOM = 'machine'
+const SYSTEM = '@system'
+/** Types of the demo feed, which have their own places. */
+const KNOWN = ['cpu', 'memory', 'load', 'disk', 'disk-traffic', 'network', 'process', 'host']
+const MAX_NOTICES = 20
+const MAX_FACTS = 50
+const MAX_TEXT = 500
+/** Figures come twice a second; where none has come for so long the page says so. */
+const STALE_MS = 10_000
+
+const count = value => value.toLocaleString('en', { maximumFractionDigits: 1 })
+const bytes = value => {
+  const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10))
+  return `${count(value / 1024 ** power)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][power]}`
+}
+/** Not every system tells rates. */
+const rate = value => value === undefined ? '–' : `${bytes(value)}/s`
+const duration = seconds => {
+  const [days, hours, minutes] = [seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60].map(Math.floor)
+  if (days > 0) return `${days} d ${hours} h`
+  return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(seconds % 60)} s`
+}
+/** What `data-as` may name. */
+const FORMATS = { count, bytes, duration, percent: value => `${count(value)} %`, ms: value => `${count(value)} ms` }
+
+const byId = id => document.getElementById(id)
+const bound = [...document.querySelectorAll('[data-figure]')].map(element => {
+  const [room, type, key, field] = element.dataset.figure.split(' ')
+  return { element, room, type, key, path: field.split('.'), format: FORMATS[element.dataset.as] ?? String }
+})
+const box = connect('/', { rooms: [ROOM, SYSTEM] })
+const notices = []
+/** The last fact of each other type. */
+const facts = new Map()
+let isReady = false
+let isDue = false
+/** When a figure last came, by this page's clock: the gateway's may go differently. */
+let heardAt = 0
+
+box.on('event', event => {
+  if (event.room === ROOM && event.key === undefined) keepFact(event)
+  if (event.room === ROOM && KNOWN.includes(event.type)) heardAt = performance.now()
+  draw()
+})
+box.on('reset', draw)
+box.on('ready', () => {
+  isReady = true
+  draw()
+})
+box.on('hello', ({ profile }) => { byId('profile').textContent = profile })
+box.on('status', happening => {
+  byId('status').dataset.status = happening.status
+  byId('status').textContent = sentence(happening)
+})
+setInterval(draw, 1000)
+offerCurl()
+
+function keepFact (event) {
+  if (event.type === 'notice') {
+    notices.unshift(event)
+    notices.splice(MAX_NOTICES)
+    return
+  }
+  facts.delete(event.type)
+  facts.set(event.type, event)
+  if (facts.size > MAX_FACTS) facts.delete(facts.keys().next().value)
+}
+
+function draw () {
+  if (isDue) return
+  isDue = true
+  window.requestAnimationFrame(() => {
+    isDue = false
+    drawAll()
+  })
+}
+
+function drawAll () {
+  const values = [...box.state.entries()]
+  const machine = values.filter(event => event.room === ROOM && KNOWN.includes(event.type))
+  drawBound()
+  drawMachine(machine)
+  drawSaved()
+  drawNotices()
+  drawOthers(values.filter(event => event.room === ROOM && !KNOWN.includes(event.type)))
+  show('nothing', isReady && machine.length === 0)
+}
+
+function drawBound () {
+  for (const { element, room, type, key, path, format } of bound) {
+    const value = path.reduce((data, name) => data?.[name], box.state.get(room, type, key)?.data)
+    if (element.localName === 'meter') element.value = value ?? 0
+    else write(element, value === undefined ? '–' : format(value))
+  }
+}
+
+function drawMachine (events) {
+  show('figures', events.length > 0)
+  show('host', events.some(({ type }) => type === 'host'))
+  for (const card of document.querySelectorAll('[data-type]')) card.hidden = !events.some(({ type }) => type === card.dataset.type)
+  const of = type => events.filter(event => event.type === type).sort((a, b) => a.key.localeCompare(b.key, undefined, { numeric: true }))
+  drawRows('cores', of('cpu'), ({ key, data }) => [key.replace('-', ' '), meter(data.percent, key), count(data.percent)])
+  drawRows('disks', of('disk-traffic'), ({ key, data }) => [key, rate(data.readPerSecond), rate(data.writtenPerSecond)])
+  drawRows('interfaces', of('network'), ({ key, data }) => [key, rate(data.receivedPerSecond), rate(data.sentPerSecond)])
+  const isStale = events.length > 0 && performance.now() - heardAt > STALE_MS
+  show('stale', isStale)
+  if (isStale) write(byId('stale'), `Nothing new since ${new Date(Math.max(...events.map(({ timestamp }) => timestamp))).toLocaleString()}: these are the last values.`)
+}
+
+function drawSaved () {
+  const counters = box.state.get(SYSTEM, 'gateway', '1')?.data.counters
+  if (counters === undefined || counters.owed === 0) return
+  const saved = Math.max(0, counters.owed - counters.bundles)
+  write(byId('saved'), `${count(saved)} (${Math.round(saved / counters.owed * 100)} %)`)
+}
+
+function drawNotices () {
+  show('quiet', notices.length === 0)
+  const list = byId('notice-list')
+  if (list.firstChild?.dataset.id === notices[0]?.id) return
+  list.replaceChildren(...notices.map(({ id, timestamp, data }) => {
+    const item = document.createElement('li')
+    item.dataset.id = id
+    const time = document.createElement('time')
+    time.dateTime = new Date(timestamp).toISOString()
+    time.textContent = new Date(timestamp).toLocaleTimeString()
+    item.append(time, typeof data?.text === 'string' ? data.text : JSON.stringify(data))
+    return item
+  }))
+}
+
+function drawOthers (values) {
+  const events = [...values, ...facts.values()].sort((a, b) => a.type.localeCompare(b.type))
+  show('others', events.length > 0)
+  show('none', events.length === 0)
+  drawRows('other-rows', events, ({ room, type, key, data }) => [room, type, key ?? '(fact)', shorten(JSON.stringify(data))])
+}
+
+/** A row for each event; cells that are the same stay as they are, so that a selection survives. */
+function drawRows (id, events, cellsOf) {
+  const body = byId(id)
+  while (body.rows.length > events.length) body.deleteRow(-1)
+  events.forEach((event, index) => {
+    const row = body.rows[index] ?? body.insertRow()
+    cellsOf(event).forEach((content, column) => {
+      const cell = row.cells[column] ?? row.appendChild(newCell(body, column))
+      if (typeof content === 'string') write(cell, content)
+      else content(cell)
+    })
+  })
+}
+
+/** The first cell names the row; numbers stand under the head that says so. */
+function newCell (body, column) {
+  const cell = document.createElement(column === 0 ? 'th' : 'td')
+  if (column === 0) cell.scope = 'row'
+  cell.className = body.parentElement.tHead.rows[0].cells[column].className
+  return cell
+}
+
+function meter (value, name) {
+  return cell => {
+    const meter = cell.firstChild ?? cell.appendChild(Object.assign(document.createElement('meter'), { min: 0, max: 100, low: 75, high: 90, optimum: 0 }))
+    meter.ariaLabel = `${name} busy, percent`
+    meter.value = value
+  }
+}
+
+const shorten = text => text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
+
+function write (element, text) {
+  if (element.textContent !== text) element.textContent = text
+}
+
+function show (id, yes) {
+  byId(id).hidden = !yes
+}
+
+function sentence ({ status, reason, retryMs }) {
+  switch (status) {
+    case 'live': return 'Live'
+    case 'connecting': return 'Connecting…'
+    case 'waiting': {
+      const why = reason === 'DRAINING' ? 'The gateway is restarting' : `Not connected: ${reason}`
+      return `${why}. Trying again in ${Math.ceil(retryMs / 1000)} s; what you see are the last values.`
+    }
+    default: return 'Closed'
+  }
+}
+
+function offerCurl () {
+  const event = { type: 'greeting', room: ROOM, key: 'me', data: 'Hello' }
+  const line = `curl -X POST ${window.location.origin}/api/events -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
+  const button = byId('copy')
+  byId('curl').textContent = line
+  button.addEventListener('click', async () => {
+    try {
+      // Not there on pages that came over plain HTTP from another host.
+      await navigator.clipboard.writeText(line)
+      button.textContent = 'Copied'
+    } catch {
+      window.getSelection().selectAllChildren(byId('curl'))
+      button.textContent = 'Selected: copy it with the keyboard'
+    }
+    setTimeout(() => { button.textContent = 'Copy' }, 3000)
+  })
+}

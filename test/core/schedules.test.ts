@@ -1,0 +1,470 @@
+// Schedules that broke earlier drafts of the design, one test each; and the limits of ticks, paces and rooms.
+
+import t from 'tap'
+import { Refusal } from '../../src/core/errors.ts'
+import { Page } from '../page.ts'
+import { Client, rig } from './rig.ts'
+import type { Rig } from './rig.ts'
+
+const SECOND = 1000
+const HOUR = 3_600_000
+
+/** Lets `ms` pass in steps, so that what awaits a promise in between gets its turn. */
+async function pass ({ clock }: Rig, ms: number, step = 50): Promise<void> {
+  for (let passed = 0; passed < ms; passed += step) {
+    clock.advance(step)
+    await clock.settle()
+  }
+}
+
+function pageOf (...clients: Client[]): Page {
+  const page = new Page()
+  for (const client of clients) for (const message of client.received) page.apply(message)
+  return page
+}
+
+const facts = (count: number, size = 1, room = 'a'): object[] => Array.from({ length: count }, (_, n) => ({ type: 'log', room, data: size > 1 ? String(n).padEnd(size, '.') : n }))
+const gauge = (value: unknown, room = 'a'): object => ({ type: 'gauge', room, key: 'k', data: value })
+
+t.test('the first event after a quiet spell goes out at once, what follows with the tick', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  await r.publish(gauge(1))
+  await r.clock.settle()
+  t.equal(client.events.length, 1, 'no time has passed')
+  for (let n = 2; n <= 50; n++) await r.publish(gauge(n))
+  await r.clock.settle()
+  t.equal(client.bundles.length, 1, 'in the same tick nothing more')
+  r.clock.advance(100)
+  await r.clock.settle()
+  t.same(client.bundles.map(({ events }) => events.map(({ data }) => data)), [[1], [50]], 'the tick brings the newest value only')
+})
+
+t.test('one key updated 1,000 times in a second: at most one bundle a tick, and the last value', async t => {
+  const r = await rig({ limits: { tickMs: 200, tickFloorMs: 200 } })
+  const clients = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }]), r.connect([{ room: 'a', types: ['gauge'] }])]
+  await pass(r, SECOND)
+  for (let n = 1; n <= 1000; n++) {
+    await r.publish(gauge(n))
+    if (n % 10 === 0) await pass(r, 10, 10)
+  }
+  await pass(r, SECOND)
+  for (const client of clients) {
+    t.ok(client.bundles.length <= 6, `${client.bundles.length} bundles in five ticks and the leading edge`)
+    t.equal(client.events.at(-1)?.data, 1000)
+  }
+})
+
+t.test('1,000 facts arrive once each, in order, a bundle holding at most MAX_QUEUE_PER_CLIENT', async t => {
+  const r = await rig({ limits: { bundleFacts: 100 } })
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(...facts(1000))
+  await pass(r, SECOND)
+  t.same(client.events.map(({ data }) => data), Array.from({ length: 1000 }, (_, n) => n))
+  t.ok(client.bundles.every(({ events }) => events.length <= 100))
+})
+
+t.test('a client is sent at most MAX_EVENTS_PER_SECOND_PER_CLIENT messages a second, and nothing is lost by it', async t => {
+  const r = await rig({ limits: { tickMs: 10, tickFloorMs: 10, messagesPerSecond: 5, bundleFacts: 10 } })
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(...facts(100))
+  await pass(r, SECOND)
+  t.ok(client.bundles.length >= 4 && client.bundles.length <= 6, `${client.bundles.length} in the first second`)
+  await pass(r, 3 * SECOND)
+  t.equal(client.events.length, 100)
+})
+
+t.test('a tick of 0 sends every event, each value of a key too, in a message of its own', async t => {
+  const r = await rig({ limits: { tickMs: 0, tickFloorMs: 0, messagesPerSecond: 5 } })
+  const [one, two] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
+  await r.clock.settle()
+  for (let n = 0; n < 30; n++) await r.publish(gauge(n), { type: 'log', room: 'a', data: n })
+  await r.clock.settle()
+  for (const client of [one, two]) t.same(client.bundles.map(({ events }) => events.map(({ data }) => data)), Array.from({ length: 60 }, (_, n) => [n >> 1]))
+})
+
+t.test('the tick floats: at the floor while the loop is at leisure, at the ceiling when it is busy', async t => {
+  let load = 0
+  const r = await rig({ limits: { tickMs: 200, tickFloorMs: 50 }, gateway: { load: () => load } })
+  const client = r.connect([{ room: 'a' }])
+  const count = async (): Promise<number> => {
+    const before = client.bundles.length
+    for (let n = 0; n < 100; n++) {
+      await r.publish(gauge(n))
+      await pass(r, 10, 10)
+    }
+    return client.bundles.length - before
+  }
+  const quiet = await count()
+  load = 1
+  await count()
+  const busy = await count()
+  t.ok(quiet >= 19 && quiet <= 21, `${quiet} bundles in a second at 50 ms`)
+  t.ok(busy >= 4 && busy <= 6, `${busy} bundles in a second at 200 ms`)
+})
+
+t.test('a snapshot larger than a bundle, of values older than history, cut between its parts, is completed on return', async t => {
+  const r = await rig({ historyTtlMs: 300 * SECOND, limits: { bundleBytes: 10_000 } })
+  await r.publish({ type: 'gauge', room: 'a', key: 'oldest', data: 'an hour old' })
+  await pass(r, HOUR, 60 * SECOND)
+  await r.publish({ type: 'log', room: 'b', data: 'trimmed soon' })
+  for (let n = 0; n < 60; n++) await r.publish({ type: 'gauge', room: 'a', key: `k${n}`, data: 'x'.repeat(900) })
+  await pass(r, 400 * SECOND, SECOND)
+  t.not(r.gateway.history.floor, '0-0', 'history was trimmed')
+
+  const whole = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  t.ok(whole.bundles.length > 4, `${whole.bundles.length} parts`)
+  for (let cut = 1; cut < whole.received.length; cut++) {
+    const page = new Page()
+    for (const message of whole.received.slice(0, cut)) page.apply(message)
+    const parts = page.values.size
+    const back = r.connect([{ room: 'a' }], page.cursor)
+    await pass(r, SECOND)
+    for (const message of back.received) page.apply(message)
+    t.equal(page.values.size, 61, `cut behind message ${cut}, ${parts} values in`)
+    t.equal(page.unready.size, 0, 'ready was told')
+    t.same(page.resets, [])
+    back.session.end()
+  }
+})
+
+t.test('a laggard owed 50,000 facts keeps its gauge fresh', async t => {
+  const r = await rig({ limits: { messagesPerSecond: 20, bundleFacts: 100 } })
+  const client = r.connect([{ room: 'a' }])
+  await r.clock.settle()
+  for (let n = 0; n < 50; n++) await r.publish(...facts(1000))
+  await r.publish(gauge('fresh'))
+  await pass(r, 300)
+  t.ok(client.events.some(({ data }) => data === 'fresh'), 'within three ticks')
+  t.ok(client.events.length < 1000, 'while it is still far behind')
+  for (let n = 0; n < 20; n++) {
+    await r.publish(gauge(n))
+    await pass(r, 200)
+    t.equal(client.events.findLast(({ key }) => key === 'k')?.data, n)
+  }
+  await pass(r, 30 * SECOND)
+  const page = pageOf(client)
+  t.equal(page.facts.length, 50_000)
+  t.same(page.resets, [])
+})
+
+t.test('a key deleted and written again while a client lags or is away ends present', async t => {
+  const r = await rig({ limits: { bundleFacts: 2, messagesPerSecond: 1 } })
+  await r.publish(gauge(1))
+  const lagging = r.connect([{ room: 'a' }])
+  const away = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  const page = pageOf(away)
+  away.session.end()
+  await r.publish(...facts(10), gauge(null), ...facts(10), gauge(2), ...facts(10))
+  await pass(r, 60 * SECOND)
+  const back = r.connect([{ room: 'a' }], page.cursor)
+  await pass(r, 60 * SECOND)
+  for (const message of back.received) page.apply(message)
+  for (const [who, seen] of [['lagging', pageOf(lagging)], ['away', page]] as const) {
+    t.same([...seen.values.values()].map(({ data }) => data), [2], who)
+    t.equal(seen.facts.length, 30, who)
+  }
+  await r.publish(gauge(null))
+  await pass(r, 10 * SECOND)
+  t.equal(pageOf(lagging).values.size, 0, 'a deletion alone arrives too')
+})
+
+t.test('cut between the answer and the reset, a client is reset again', async t => {
+  const r = await rig()
+  await r.publish(gauge(1))
+  const first = r.connect([{ room: 'a' }], 'nonsense')
+  t.same(first.received.map(({ kind, cursor }) => [kind, cursor]), [['joined', null]], 'the answer has no cursor to come back with')
+  first.session.end()
+  const again = r.connect([{ room: 'a' }], 'nonsense')
+  await pass(r, SECOND)
+  t.same(again.kinds(), ['joined', 'reset', 'bundle', 'ready'])
+  t.match(again.received[1], { reason: 'unknown', missed: null })
+  const back = r.connect([{ room: 'a' }], again.cursorAfter(2))
+  await pass(r, SECOND)
+  t.same(back.kinds(), ['joined', 'bundle', 'ready'], 'cut behind the reset, the snapshot follows')
+})
+
+t.test('a second join in the middle, cut anywhere, loses and repeats nothing', async t => {
+  const r = await rig({ limits: { bundleBytes: 3000, bundleFacts: 5 } })
+  for (let n = 0; n < 20; n++) await r.publish({ type: 'gauge', room: 'b', key: `k${n}`, data: 'x'.repeat(300) })
+  const run = async (cut: number | null): Promise<{ page: Page, messages: number }> => {
+    const page = new Page()
+    const client = r.connect([{ room: 'a' }])
+    await r.publish(...facts(7), gauge('one'))
+    await pass(r, 200)
+    client.join([{ room: 'b' }])
+    await r.publish(...facts(7), ...facts(7, 1, 'b'), gauge('two'), gauge('in b', 'b'))
+    await pass(r, SECOND)
+    const messages = client.received.length
+    for (const message of client.received.slice(0, cut ?? messages)) page.apply(message)
+    if (cut !== null) {
+      client.session.end()
+      const back = r.connect([{ room: 'a' }, { room: 'b' }], page.cursor)
+      await r.publish(...facts(2, 1, 'b'))
+      await pass(r, SECOND)
+      for (const message of back.received) page.apply(message)
+      back.session.end()
+    }
+    return { page, messages }
+  }
+  const { messages } = await run(null)
+  t.ok(messages > 8, `${messages} messages to cut between`)
+  for (let cut = 1; cut <= messages; cut++) {
+    const { page } = await run(cut)
+    t.equal(page.values.size, 22, `cut behind message ${cut}: every value`)
+    t.equal(page.facts.filter(({ room }) => room === 'a').length, 14, 'every fact of the first room')
+    t.equal(page.facts.filter(({ room }) => room === 'b').length >= 2, true, 'and what followed in the second')
+    t.equal(page.unready.size, 0)
+    t.ok(page.resets.every(reason => reason === 'subscription'), 'a cut before the join was answered is another subscription, nothing worse')
+  }
+})
+
+t.test('facts of 1 MB do not hold up gauges, nor gauges them', async t => {
+  const r = await rig({ limits: { bundleBytes: 1_200_000, messagesPerSecond: 20 } })
+  const client = r.connect([{ room: 'a' }])
+  await r.clock.settle()
+  await r.publish(...facts(8, 1_000_000), gauge(0))
+  let fresh = 0
+  for (let n = 1; n <= 20; n++) {
+    await r.publish(gauge(n))
+    await pass(r, 200)
+    if (client.events.findLast(({ key }) => key === 'k')?.data === n) fresh++
+  }
+  t.equal(fresh, 20, 'the gauge was fresh at every look')
+  t.equal(pageOf(client).facts.length, 8, 'and the facts all arrived')
+  t.ok(client.bundles.every(({ events }) => events.length === 1 || JSON.stringify(events).length <= 1_200_000))
+})
+
+t.test('a return with other rooms or types is reset: nothing missed, the facts behind it and all values of the new rooms', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(...facts(3), gauge('a'), gauge('b', 'b'))
+  await pass(r, SECOND)
+  client.session.end()
+  await r.publish(...facts(2, 1, 'b'), { type: 'other', room: 'a', data: 1 }, ...facts(1))
+  for (const [joins, types] of [[[{ room: 'a' }, { room: 'b' }], ['log', 'log', 'other', 'log']], [[{ room: 'a', types: ['log'] }], ['log']]] as const) {
+    const back = r.connect([...joins], client.cursorAfter())
+    await pass(r, SECOND)
+    t.match(back.received[0], { position: 'reset', cursor: null })
+    t.match(back.received[1], { kind: 'reset', reason: 'subscription', missed: 0 })
+    t.same(back.events.filter(({ key }) => key === undefined).map(({ type }) => type), types)
+  }
+  const same = r.connect([{ room: 'b' }, { room: 'a' }, { room: 'a' }], r.connect([{ room: 'a' }, { room: 'b' }]).cursorAfter())
+  t.equal((same.received[0] as { position: string }).position, 'resumed', 'the same rooms in another order are the same')
+})
+
+t.test('an idle client in a quiet room keeps its place while busy rooms trim', async t => {
+  const r = await rig({ historySize: 50 })
+  const client = r.connect([{ room: 'quiet' }])
+  for (let n = 0; n < 20; n++) {
+    await r.publish(...facts(40, 1, 'busy'))
+    await pass(r, SECOND, 500)
+  }
+  await pass(r, 10 * SECOND, 500)
+  t.ok(client.kinds().includes('position'), 'the heartbeat told it where the log is')
+  t.ok(client.pings >= 2)
+  client.session.end()
+  await r.publish({ type: 'log', room: 'quiet', data: 'missed me' })
+  const back = r.connect([{ room: 'quiet' }], client.cursorAfter())
+  await pass(r, SECOND)
+  t.same(back.kinds(), ['joined', 'bundle'])
+  t.equal(back.events[0]?.data, 'missed me')
+  const idle = r.connect([{ room: 'quiet' }], back.cursorAfter())
+  await pass(r, 30 * SECOND, SECOND)
+  t.notOk(idle.kinds().includes('position'), 'where nothing has moved there is no position to tell')
+})
+
+t.test('a client that history left behind is told so, and gets all history still holds and every value', async t => {
+  const r = await rig({ historySize: 10 })
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(gauge('old'), ...facts(3))
+  await pass(r, SECOND)
+  client.session.end()
+  await r.publish(...facts(30), gauge('new'))
+  const back = r.connect([{ room: 'a' }], client.cursorAfter())
+  await pass(r, SECOND)
+  t.same(back.kinds(), ['joined', 'reset', 'bundle', 'ready'])
+  t.match(back.received[1], { reason: 'trimmed' })
+  t.same(back.events.map(({ data }) => data), [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 'new'])
+})
+
+t.test('a laggard that history overtakes while connected is told so', async t => {
+  const r = await rig({ historySize: 10 })
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  client.clogged = true
+  await r.publish(...facts(3))
+  await pass(r, SECOND)
+  await r.publish(...facts(40))
+  client.clogged = false
+  client.drain()
+  await pass(r, SECOND)
+  t.same(pageOf(client).resets, ['trimmed'])
+  t.same(client.events.slice(-10).map(({ data }) => data), [30, 31, 32, 33, 34, 35, 36, 37, 38, 39])
+})
+
+t.test('the id of a fact is a cursor while history holds it; any other id is reset, trimmed or unknown', async t => {
+  const r = await rig({ historySize: 5 })
+  const ids = await r.publish(...facts(8), gauge(1))
+  const join = async (cursor: string): Promise<Client> => {
+    const client = r.connect([{ room: 'a' }], cursor)
+    await pass(r, SECOND)
+    return client
+  }
+  const held = await join(ids[5] as string)
+  t.equal((held.received[0] as { position: string }).position, 'resumed')
+  t.same(held.events.map(({ data }) => data), [6, 7, 1], 'the facts behind it and the whole snapshot')
+  t.match((await join(ids[0] as string)).received[1], { kind: 'reset', reason: 'trimmed' })
+  t.match((await join(ids[8] as string)).received[1], { kind: 'reset', reason: 'unknown' }, 'the id of a value says nothing of facts')
+  t.match((await join('9999999999999-0')).received[1], { kind: 'reset', reason: 'unknown' })
+})
+
+t.test('what no cursor of this log can be is reset, and never refused', async t => {
+  const r = await rig()
+  await r.publish(...facts(2))
+  const real = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  const cursor = real.cursorAfter() as string
+  const [epoch, subscription] = cursor.split('~')
+  for (const [text, reason] of [
+    ['abc', 'unknown'], ['-1-0', 'unknown'], ['1-1,99,110', 'unknown'], ['[[[0,13]]]', 'unknown'], ['1'.repeat(20), 'unknown'], ['\0', 'unknown'], ['é'.repeat(4000), 'unknown'],
+    [`${cursor}~`.repeat(3), 'unknown'], [`${cursor}!`, 'unknown'], [`elsewhere~${subscription}~1-0`, 'unknown'], [`${epoch}~${subscription}~9999999999999-0`, 'ahead'], [`${epoch}~elsewhere~0-0`, 'subscription']
+  ] as const) {
+    const client = r.connect([{ room: 'a' }], text)
+    await r.clock.settle()
+    t.match(client.received[1], { kind: 'reset', reason }, JSON.stringify(text.slice(0, 50)))
+    client.session.end()
+  }
+})
+
+t.test('resuming twice with nothing new, at once, before the first event and twice from one cursor repeats nothing', async t => {
+  const r = await rig()
+  const early = r.connect([{ room: 'a' }])
+  early.session.end()
+  const first = r.connect([{ room: 'a' }], early.cursorAfter())
+  await pass(r, SECOND)
+  t.same(first.kinds(), ['joined', 'ready'], 'before the first event: nothing but the end of the snapshot')
+  first.session.end()
+  const second = r.connect([{ room: 'a' }], first.cursorAfter())
+  second.session.end()
+  const third = r.connect([{ room: 'a' }], second.cursorAfter())
+  const fourth = r.connect([{ room: 'a' }], second.cursorAfter())
+  await r.publish(...facts(3))
+  await pass(r, SECOND)
+  for (const client of [third, fourth]) {
+    t.equal((client.received[0] as { position: string }).position, 'resumed')
+    t.same(client.events.map(({ data }) => data), [0, 1, 2])
+  }
+})
+
+t.test('a public event reaches the feed, and rooms only where its type is named', async t => {
+  const r = await rig()
+  const feed = r.connect()
+  const feedOfType = r.connect([{ room: '@public', types: ['alarm'] }])
+  const room = r.connect([{ room: 'a' }])
+  const roomOfType = r.connect([{ room: 'a', types: ['alarm'] }])
+  await r.publish({ type: 'alarm', data: 1 }, { type: 'note', data: 2 }, { type: 'alarm', room: 'a', data: 3 }, { type: 'note', room: 'a', data: 4 })
+  await pass(r, SECOND)
+  t.same([feed, feedOfType, room, roomOfType].map(({ events }) => events.map(({ data }) => data)), [[1, 2], [1], [3, 4], [1, 3]])
+})
+
+t.test('a room takes MAX_ROOM_SIZE members, a refused join changes nothing, and a place becomes free', async t => {
+  const r = await rig({ limits: { roomSize: 2 } })
+  const [one] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
+  const third = new Client(r.gateway)
+  const code = (run: () => unknown): string => { try { run(); return '' } catch (error) { return (error as Refusal).code } }
+  t.equal(code(() => third.join([{ room: 'b' }, { room: 'a' }])), 'ROOM_FULL')
+  t.same(third.session.subscription.joins, [], 'all or nothing')
+  t.equal(r.gateway.room('b'), undefined)
+  third.join([{ room: '@public' }])
+  one?.session.end()
+  third.join([{ room: 'a' }])
+  t.equal(r.gateway.room('a')?.members, 2)
+  t.equal(code(() => third.join(Array.from({ length: 100 }, (_, n) => ({ room: `r${n}` })))), 'BAD_SUBSCRIPTION', 'MAX_ROOMS_PER_CLIENT')
+})
+
+t.test('values that are not updated for STATE_TTL end; one updated meanwhile does not', async t => {
+  const r = await rig({ gateway: { stateTtlMs: 10 * SECOND } })
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(gauge(1), { type: 'gauge', room: 'a', key: 'other', data: 1 })
+  await pass(r, 6 * SECOND)
+  await r.publish(gauge(2))
+  await pass(r, 6 * SECOND)
+  t.same([...pageOf(client).values.keys()], ['a gauge k'])
+  await pass(r, 10 * SECOND)
+  t.equal(pageOf(client).values.size, 0)
+  t.equal(r.gateway.rooms.find(({ room }) => room === 'a')?.keys, 0)
+})
+
+t.test('a paused room refuses publishing and stays readable; resumed it goes on', async t => {
+  const r = await rig()
+  await r.publish(gauge(1))
+  await r.gateway.pause('a', true)
+  await t.rejects(r.publish(gauge(2)), { code: 'ROOM_PAUSED' })
+  await r.publish(gauge(3, 'b'))
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  t.equal(client.events[0]?.data, 1)
+  await r.gateway.pause('a', false)
+  await r.publish(gauge(4))
+  await pass(r, SECOND)
+  t.equal(client.events.at(-1)?.data, 4)
+})
+
+t.test('clear deletes values, by room, type or key, and leaves facts alone', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  await r.publish(gauge(1), { type: 'gauge', room: 'a', key: 'l', data: 1 }, { type: 'other', room: 'a', key: 'k', data: 1 }, ...facts(2))
+  t.equal(await r.gateway.clear('a', 'gauge', 'k'), 1)
+  await pass(r, SECOND)
+  t.same([...pageOf(client).values.keys()].sort(), ['a gauge l', 'a other k'])
+  t.equal(await r.gateway.clear('a'), 2)
+  t.equal(await r.gateway.clear('nowhere'), 0)
+  await pass(r, SECOND)
+  const page = pageOf(client)
+  t.equal(page.values.size, 0)
+  t.equal(page.facts.length, 2)
+})
+
+t.test('MAX_ROOMS bounds the rooms that publishes and joins may open', async t => {
+  const r = await rig({ limits: { rooms: 2 } })
+  await t.rejects(r.publish(gauge(1, 'a'), gauge(1, 'b'), gauge(1, 'c')), { code: 'ROOMS_FULL' })
+  const answers = await Promise.allSettled(['a', 'b', 'c', 'd'].map(async room => await r.publish(gauge(1, room))))
+  t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 2, 'also of those on their way at the same time')
+  t.throws(() => r.connect([{ room: 'z' }]), { code: 'ROOMS_FULL' })
+  await r.publish({ type: 'x', data: 'public' })
+})
+
+t.test('a connection that does not drain within SLOW_CLIENT_TIMEOUT is ended; one that does goes on', async t => {
+  const r = await rig({ limits: { slowMs: 3000 } })
+  const [stuck, slow] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
+  await pass(r, SECOND)
+  stuck.clogged = slow.clogged = true
+  await r.publish(...facts(3))
+  await pass(r, 2 * SECOND)
+  slow.drain()
+  await pass(r, 2 * SECOND)
+  t.equal(stuck.closed, 'SLOW')
+  t.equal(slow.closed, null)
+  const back = r.connect([{ room: 'a' }], stuck.cursorAfter(2))
+  await pass(r, SECOND)
+  t.equal(back.events.length, 3, 'it comes back to where it had got')
+})
+
+t.test('drain refuses what is new, sends what is owed and says goodbye', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  await r.publish(gauge(1))
+  await r.publish(gauge(2), ...facts(2))
+  const drained = r.gateway.drain()
+  await t.rejects(r.publish(gauge(3)), { code: 'DRAINING' })
+  t.throws(() => r.connect(), { code: 'DRAINING' })
+  await r.clock.settle()
+  await drained
+  t.equal(client.closed, 'DRAINING')
+  t.same(client.events.map(({ data }) => data).slice(-3), [2, 0, 1], 'not waiting for the tick')
+})
