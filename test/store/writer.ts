@@ -92,3 +92,5 @@ for await (const word of createInterface(process.stdin)) {
   if (word === 'die') process.kill(process.pid, 'SIGKILL')
   if (word === 'stop') process.exit(0)
 }
+// Whoever started it is gone.
+process.exit(0)

@@ -182,7 +182,7 @@ export class WireClient {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()
-      if (left <= 0) throw new Error(`not within ${ms} ms; so far: ${JSON.stringify(this.messages.slice(-5))} ${this.head}`)
+      if (left <= 0) throw new Error(`not within ${ms} ms; ${this.messages.length} messages so far, the last: ${JSON.stringify(this.messages.at(-1)).slice(0, 300)}; ${this.head.slice(0, 100)}`)
       await new Promise<void>(resolve => {
         const timer = setTimeout(resolve, left)
         this.#waiting.push(() => { clearTimeout(timer); resolve() })
