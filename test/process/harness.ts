@@ -85,7 +85,7 @@ export class Stage {
       }
     })
     let over = false
-    void ended.then(() => { over = true })
+    ended.then(() => { over = true }, () => { over = true })
     const deadline = Date.now() + START_MS
     for (;;) {
       const url = log().map(({ msg }) => / on (http:\S+)$/.exec(msg)?.[1]).find(url => url !== undefined)
@@ -456,6 +456,8 @@ export interface Tally {
   readonly disorder: number
   /** Facts nobody sent. */
   readonly foreign: number
+  /** Facts never acknowledged that some got, and others who hear them did not. */
+  readonly torn: number
   /** Keys whose present value at a follower is not the last acknowledged one. */
   readonly stale: number
   readonly resets: number
@@ -470,6 +472,7 @@ export function tally (publishers: readonly Publisher[], followers: readonly Fol
   const attempted = new Set(publishers.flatMap(({ attempted }) => [...attempted.keys()]))
   const acknowledged = publishers.flatMap(({ acknowledged }) => [...acknowledged.values()])
   const newest = publishers.flatMap(({ newest }) => [...newest])
+  const open = publishers.flatMap(({ attempted, acknowledged }) => [...attempted].filter(([label]) => !acknowledged.has(label)))
   return {
     attempted: attempted.size,
     acknowledged: acknowledged.length,
@@ -478,6 +481,7 @@ export function tally (publishers: readonly Publisher[], followers: readonly Fol
     twice: sum(followers.map(({ twice }) => twice)),
     disorder: sum(followers.map(({ disorder }) => disorder)),
     foreign: sum(followers.map(({ facts }) => [...facts.keys()].filter(label => !attempted.has(label)).length)),
+    torn: open.filter(([label, sent]) => new Set(followers.filter(({ wish }) => hears(wish, sent)).map(({ facts }) => facts.has(label))).size > 1).length,
     stale: sum(followers.map(({ wish, page }) => newest.filter(([field, { sent, id }]) => hears(wish, sent) && page.values.get(field)?.id !== id).length)),
     resets: sum(followers.map(({ page }) => page.resets.length)),
     connections: sum(followers.map(({ connections }) => connections)),

@@ -1,0 +1,290 @@
+// The HTTP doors: what is taken, what is refused and with which words, and that a refusal changes nothing.
+
+import { connect } from 'node:net'
+import t from 'tap'
+import type { Test } from 'tap'
+import { startServer, WireClient } from './harness.ts'
+import type { Server, ServerOptions } from './harness.ts'
+
+async function server (t: Test, options: Partial<ServerOptions> = {}): Promise<Server> {
+  const started = await startServer({ profile: 'SSE', ...options })
+  t.teardown(async () => await started.close())
+  return started
+}
+
+interface Answer { status: number, body: Record<string, any>, headers: Headers }
+
+async function send (url: string, path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  const answer = await fetch(url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' || body instanceof Uint8Array ? body as string : JSON.stringify(body)
+  })
+  const text = await answer.text()
+  return { status: answer.status, body: JSON.parse(text), headers: answer.headers }
+}
+
+const EVENT = { type: 'cpu', room: 'a', key: 'k', data: 1 }
+
+t.test('POST /api/events takes an event, an array and NDJSON, and answers with ids', async t => {
+  const { url, gateway } = await server(t)
+  const one = await send(url, '/api/events', EVENT)
+  t.equal(one.status, 202)
+  t.match(one.body.ids, [/^\d+-\d+$/])
+  t.equal((await send(url, '/api/events', [EVENT, { type: 'log', data: null }])).body.ids.length, 2)
+  t.equal((await send(url, '/api/events', `${JSON.stringify(EVENT)}\n\n${JSON.stringify(EVENT)}\n`, { 'content-type': 'application/x-ndjson' })).body.ids.length, 2)
+  for (const type of ['application/json; charset=utf-8', ' application/json', 'APPLICATION/JSON ;charset=utf-8']) t.equal((await send(url, '/api/events', EVENT, { 'content-type': type })).status, 202, type)
+  t.equal(gateway.counters.events, 8)
+})
+
+t.test('a bad event is refused with what is wrong, and nothing of its batch is published', async t => {
+  const { url, gateway } = await server(t, { limits: { bundleBytes: 4000 } })
+  const deep = '{"type":"x","data":' + '['.repeat(100_000) + ']'.repeat(100_000) + '}'
+  const cases: Array<[unknown, number, string, RegExp, Record<string, string>?]> = [
+    ['', 400, 'BAD_REQUEST', /empty/],
+    ['{"type":', 400, 'BAD_REQUEST', /not valid JSON/],
+    [[], 400, 'BAD_EVENT', /1 to 1000/],
+    ['1', 400, 'BAD_EVENT', /object/],
+    ['null', 400, 'BAD_EVENT', /empty/],
+    [{ ...EVENT, id: '1-1', colour: 1 }, 400, 'BAD_EVENT', /"id", "colour".*type, room, key, data and timestamp/],
+    [{ ...EVENT, type: 'a b' }, 400, 'BAD_EVENT', /type/],
+    [{ ...EVENT, type: 'a\nb' }, 400, 'BAD_EVENT', /type/],
+    [{ ...EVENT, type: undefined }, 400, 'BAD_EVENT', /type/],
+    [{ ...EVENT, room: '@system' }, 400, 'BAD_EVENT', /gateway's own/],
+    [{ ...EVENT, room: '../a*' }, 400, 'BAD_EVENT', /room/],
+    [{ ...EVENT, room: '' }, 400, 'BAD_EVENT', /room/],
+    [{ ...EVENT, key: '' }, 400, 'BAD_EVENT', /key/],
+    [{ ...EVENT, key: 'x'.repeat(257) }, 400, 'BAD_EVENT', /key/],
+    [{ ...EVENT, key: 'a\u0000b' }, 400, 'BAD_EVENT', /key/],
+    [{ ...EVENT, data: undefined }, 400, 'BAD_EVENT', /data is missing/],
+    [{ ...EVENT, timestamp: '10' }, 400, 'BAD_EVENT', /timestamp/],
+    [{ ...EVENT, timestamp: -1 }, 400, 'BAD_EVENT', /timestamp/],
+    ['{"type":"x","data":9007199254740993}', 400, 'BAD_REQUEST', /as a string/],
+    ['{"type":"x","data":1e400}', 400, 'BAD_REQUEST', /as a string/],
+    ['{"type":"x","data":{"__proto__":{"a":1}}}', 400, 'BAD_REQUEST', /__proto__/],
+    [[EVENT, { type: 'x' }], 400, 'BAD_EVENT', /event 1 of 2: data/],
+    [Array.from({ length: 1001 }, () => ({ type: 'x', data: 1 })), 413, 'TOO_LARGE', /MAX_HTTP_BUFFER_SIZE/],
+    [{ ...EVENT, data: 'x'.repeat(3960) }, 413, 'TOO_LARGE', /4000 bytes/],
+    [deep, 413, 'TOO_LARGE', /./],
+    [new Uint8Array([0x7b, 0xff, 0x7d]), 400, 'BAD_REQUEST', /UTF-8/],
+    [EVENT, 415, 'UNSUPPORTED_MEDIA_TYPE', /application\/json/, { 'content-type': 'text/plain' }],
+    [EVENT, 415, 'UNSUPPORTED_MEDIA_TYPE', /application\/json/, { 'content-type': 'application/json garbage' }],
+    [`${JSON.stringify(EVENT)}\nnonsense`, 400, 'BAD_REQUEST', /line 2/, { 'content-type': 'application/x-ndjson' }],
+    [EVENT, 400, 'BAD_EVENT', /Idempotency-Key/, { 'idempotency-key': 'x'.repeat(201) }]
+  ]
+  for (const [body, status, code, words, headers] of cases) {
+    const answer = await send(url, '/api/events', body, headers)
+    t.match({ status: answer.status, ...answer.body }, { status, statusCode: status, code, error: String, message: words }, String(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 60))
+    t.notMatch(JSON.stringify(answer.body), /at .*\.(ts|js)|node_modules/)
+  }
+  t.equal(gateway.counters.events, 0)
+  t.equal((Object.prototype as Record<string, unknown>).a, undefined)
+})
+
+t.test('data of any kind arrives as it was sent', async t => {
+  const { url, port } = await server(t)
+  const client = await WireClient.open('SSE', port)
+  await client.untilKind('ready')
+  const values = [null, true, 0, -1.5, 1e20, 'x\nid: 9\nevent: y', 'x\r\n\r\ny', '\u2028\u2029\ufeff', '🎈 é', '\ud800', { toString: 1, constructor: { a: [] } }, [[[]]], '0.1234567890123456789', 0.30000000000000004, '__proto__']
+  await send(url, '/api/events', values.map(data => ({ type: 'x', data })))
+  await client.until(() => client.events.length === values.length)
+  t.same(client.events.map(({ data }) => data), values)
+  client.cut()
+})
+
+t.test('timestamps in seconds become milliseconds, absent ones are the time of ingest', async t => {
+  const { url, port } = await server(t)
+  const client = await WireClient.open('SSE', port)
+  await client.untilKind('ready')
+  const before = Date.now()
+  await send(url, '/api/events', [{ type: 'x', data: 1, timestamp: 1763770000.123 }, { type: 'x', data: 1, timestamp: 1763770000123 }, { type: 'x', data: 1 }])
+  await client.until(() => client.events.length === 3)
+  t.same(client.events.slice(0, 2).map(({ timestamp }) => timestamp), [1763770000123, 1763770000123])
+  t.ok((client.events[2]?.timestamp as number) >= before)
+  client.cut()
+})
+
+t.test('an Idempotency-Key makes a retry return the first ids, and only for the same body', async t => {
+  const { url, gateway } = await server(t)
+  const key = { 'idempotency-key': 'once' }
+  const twins = await Promise.all([1, 2, 3].map(async () => await send(url, '/api/events', EVENT, key)))
+  t.equal(new Set(twins.map(({ body }) => body.ids[0])).size, 1)
+  t.equal(gateway.counters.events, 1)
+  t.match(await send(url, '/api/events', { ...EVENT, data: 2 }, key), { status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } })
+  await send(url, '/api/events', { bad: 1 }, { 'idempotency-key': 'refused' })
+  t.equal((await send(url, '/api/events', EVENT, { 'idempotency-key': 'refused' })).status, 202, 'a refusal is not remembered')
+})
+
+t.test('commands: schema, results, unknown ones, and one execution for a key', async t => {
+  let runs = 0
+  const { url } = await server(t, {
+    commandTimeoutMs: 100,
+    commands: {
+      count: { schema: { type: 'object', properties: { by: { type: 'integer' } }, required: ['by'], additionalProperties: false }, handler: async ({ by }: { by: number }) => { await new Promise(resolve => setTimeout(resolve, 20)); runs += by; return { runs } } },
+      slow: { handler: async () => { await new Promise(resolve => setTimeout(resolve, 300)); return 'late' } },
+      broken: { handler: () => { throw new Error('the pump is stuck') } }
+    } as never
+  })
+  const run = async (body: unknown, headers?: Record<string, string>): Promise<Answer> => await send(url, '/api/control', body, headers)
+  t.match(await run({ command: 'ping' }), { status: 200, body: { ok: true, command: 'ping', result: { pong: true } } })
+  t.match(await run({ command: 'count', args: { by: 'x' } }), { status: 400, body: { code: 'BAD_COMMAND', message: /by must be integer/ } })
+  t.match(await run({ command: 'count', args: { by: 1, of: 2 } }), { status: 400, body: { code: 'BAD_COMMAND' } })
+  for (const command of ['constructor', 'toString', '__proto__x', 'nothing']) t.match(await run({ command }), { status: 404, body: { code: 'UNKNOWN_COMMAND', message: /there are .*ping/ } })
+  for (const body of [[], 'x', { command: ['ping'] }, { command: {} }, {}, { command: 'ping', argz: 1 }]) t.match(await run(JSON.stringify(body)), { status: 400, body: { code: 'BAD_COMMAND' } })
+  const twins = await Promise.all([1, 2, 3].map(async () => await run({ command: 'count', args: { by: 1 } }, { 'idempotency-key': 'k' })))
+  t.equal(runs, 1)
+  t.same(twins[1]?.body, twins[0]?.body)
+  t.same((await run({ command: 'count', args: { by: 1 } }, { 'idempotency-key': 'k' })).body, twins[0]?.body)
+  t.match(await run({ command: 'count', args: { by: 2 } }, { 'idempotency-key': 'k' }), { status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } })
+  const slow = await run({ command: 'slow' })
+  t.match(slow, { status: 202, body: { status: 'running' } })
+  const outcome = async (): Promise<Record<string, unknown>> => await (await fetch(`${url}/api/control/${slow.body.id as string}`)).json() as Record<string, unknown>
+  t.match(await outcome(), { status: 'running' })
+  while ((await outcome()).status === 'running') await new Promise(resolve => setTimeout(resolve, 20))
+  t.match(await outcome(), { id: slow.body.id, command: 'slow', status: 'done', result: 'late' })
+  t.match(await run({ command: 'broken' }), { status: 500, body: { code: 'COMMAND_FAILED', message: 'the pump is stuck' } })
+  t.equal((await fetch(`${url}/api/control/never-seen`)).status, 404)
+})
+
+t.test('the built-in commands publish, pause, clear and list', async t => {
+  const { url } = await server(t)
+  const run = async (command: string, args: object): Promise<Answer> => await send(url, '/api/control', { command, args })
+  t.equal((await run('publish', { event: EVENT })).body.result.ids.length, 1)
+  t.equal((await run('publish', { events: [EVENT, { ...EVENT, key: 'l' }] })).body.result.ids.length, 2)
+  t.match(await run('publish', { event: { type: 'x' } }), { status: 400, body: { code: 'BAD_EVENT' } })
+  t.match(await run('publish', { event: EVENT, events: [EVENT] }), { status: 400, body: { code: 'BAD_COMMAND' } })
+  await run('pause', { room: 'a' })
+  t.match(await send(url, '/api/events', EVENT), { status: 409, body: { code: 'ROOM_PAUSED', message: /resume/ } })
+  t.match((await run('rooms', {})).body.result.rooms, [{ room: 'a', keys: 2, members: 0, paused: true }, { room: '@system' }])
+  await run('resume', { room: 'a' })
+  t.equal((await send(url, '/api/events', EVENT)).status, 202)
+  t.match((await run('clear', { room: 'a', type: 'cpu', key: 'l' })).body.result, { removed: 1 })
+  t.match(await (await fetch(`${url}/api/rooms`)).json(), { rooms: [{ room: 'a', keys: 1 }] })
+})
+
+t.test('CONTROL_RATE_LIMIT counts both doors before anything is looked at, whatever is forwarded', async t => {
+  const { url } = await server(t, { limits: { controlPerSecond: 3 } })
+  const answers: Answer[] = []
+  for (let n = 0; n < 12; n++) answers.push(await send(url, '/api/control', n % 2 === 0 ? { command: 'ping' } : 'nonsense', { 'x-forwarded-for': `10.0.0.${n}`, 'x-real-ip': `10.0.0.${n}` }))
+  const refused = answers.filter(({ status }) => status === 429)
+  t.ok(refused.length >= 6, `${refused.length} of 12 refused`)
+  t.match(refused[0]?.body, { code: 'RATE_LIMITED', message: /3 requests a second.*CONTROL_RATE_LIMIT/ })
+  t.equal(refused[0]?.headers.get('retry-after'), '1')
+  t.equal(refused[0]?.headers.get('x-ratelimit-limit'), '3')
+  t.equal((await send(url, '/api/events', EVENT)).status, 202, 'publishing has a limit of its own')
+})
+
+t.test('a stream: headers, query, and refusals by status for a first request', async t => {
+  const { url, gateway } = await server(t, { limits: { roomSize: 1 } })
+  const get = async (query: string, headers: Record<string, string> = {}): Promise<{ status: number, code: string, headers: Headers, text: () => Promise<string> }> => {
+    const controller = new AbortController()
+    const answer = await fetch(`${url}/api/events/stream${query}`, { headers, signal: controller.signal })
+    if (answer.status !== 200) return { status: answer.status, code: (await answer.json() as { code: string }).code, headers: answer.headers, text: async () => '' }
+    return { status: 200, code: '', headers: answer.headers, text: async () => { const text = await answer.text(); controller.abort(); return text } }
+  }
+  const stream = await get('?rooms=a&_=1')
+  t.equal(stream.headers.get('content-type'), 'text/event-stream; charset=utf-8')
+  t.equal(stream.headers.get('cache-control'), 'no-cache, no-transform')
+  t.equal(stream.headers.get('x-accel-buffering'), 'no')
+  t.match(await get('?rooms=a'), { status: 409, code: 'ROOM_FULL' })
+  t.match(await get('?rooms=a%20b'), { status: 400, code: 'BAD_SUBSCRIPTION' })
+  t.match(await get('?room=a'), { status: 400, code: 'BAD_SUBSCRIPTION' })
+  t.match(await get('?rooms=@secret'), { status: 400, code: 'BAD_SUBSCRIPTION' })
+  t.match(await get('?rooms=' + Array.from({ length: 101 }, (_, n) => `r${n}`).join()), { status: 400, code: 'BAD_SUBSCRIPTION' })
+  t.equal(gateway.sessions.count, 1, 'the refused ones left nothing behind')
+  const returning = await get('?rooms=a', { 'last-event-id': 'x' })
+  t.equal(returning.status, 200)
+  t.match(await returning.text(), /^retry: \d+\nevent: bye\ndata: \{"reason":"ROOM_FULL","retryMs":\d+\}\n\n$/)
+  t.equal((await get('?rooms=a%20b', { 'last-event-id': 'x' })).status, 400, 'what will never be right is said to be wrong')
+  t.equal((await fetch(`${url}/api/events/stream`, { method: 'HEAD' })).status, 404)
+})
+
+t.test('the header Last-Event-ID wins over the query, and an empty one is none', async t => {
+  const { port, publish } = await server(t)
+  const ids = await publish({ type: 'log', data: 1 }, { type: 'log', data: 2 })
+  const ask = async (query: string, header: string | null): Promise<unknown[]> => {
+    const socket = connect(port, '127.0.0.1')
+    let text = ''
+    socket.on('data', data => { text += data.toString() })
+    socket.write(`GET /api/events/stream${query} HTTP/1.0\r\nHost: x\r\n${header === null ? '' : `Last-Event-ID: ${header}\r\n`}\r\n`)
+    while (!text.includes('event: ready')) await new Promise(resolve => setTimeout(resolve, 5))
+    socket.destroy()
+    t.notMatch(text, /\r\n[0-9a-f]+\r\nid/, 'no chunks for HTTP/1.0')
+    return [...text.matchAll(/^data: (\[.*\])$/gm)].flatMap(([, data]) => (JSON.parse(data as string) as Array<{ data: unknown }>).map(event => event.data))
+  }
+  t.same(await ask(`?lastEventId=${ids[1] as string}`, ids[0] as string), [2])
+  t.same(await ask(`?lastEventId=${ids[0] as string}`, null), [2])
+  t.same(await ask('?lastEventId=', ''), [])
+})
+
+t.test('the other profile\'s path says which one runs, and sends a returning EventSource away kindly', async t => {
+  const { url } = await server(t, { profile: 'WEBSOCKET' })
+  const first = await fetch(`${url}/api/events/stream`)
+  t.equal(first.status, 404)
+  t.match(await first.json(), { code: 'PROFILE_NOT_MOUNTED', message: /WEBSOCKET, at \/api\/events\/ws/ })
+  const returning = await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': 'x' } })
+  t.equal(returning.status, 200)
+  t.match(await returning.text(), /event: bye\ndata: \{"reason":"PROFILE_NOT_MOUNTED"/)
+  t.match(await (await fetch(`${url}/api/events/ws`)).json(), { statusCode: 426, code: 'UPGRADE_REQUIRED' })
+  const sse = await server(t)
+  t.match(await (await fetch(`${sse.url}/api/events/ws`)).json(), { code: 'PROFILE_NOT_MOUNTED', message: /SSE, at \/api\/events\/stream/ })
+})
+
+t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that helps', async t => {
+  const { url, gateway } = await server(t)
+  const get = async (path: string): Promise<Response> => await fetch(url + path)
+  const profile = await get('/api/profile')
+  t.equal(profile.headers.get('cache-control'), 'no-store')
+  t.match(await profile.json(), { profile: 'SSE', stream: '/api/events/stream', websocket: null, control: '/api/control', tickMs: 20, pingIntervalMs: 10_000, version: /^\d/, features: [] })
+  t.equal((await get('/healthz')).status, 200)
+  t.equal((await get('/readyz')).status, 200)
+  t.match(await (await get('/metrics')).text(), /^signalbox_sessions\{profile="SSE"\} 0$/m)
+  t.match(await (await get('/docs/json')).json(), { openapi: /^3/, paths: { '/api/events': {}, '/api/control': {}, '/api/events/stream': {} } })
+  const page = await get('/')
+  t.match(await page.text(), /<title>/)
+  t.match(page.headers.get('content-security-policy'), /default-src 'self'/)
+  t.match(await (await get('/client.js')).text(), /export/)
+  t.match(await (await get('/nowhere')).json(), { statusCode: 404, code: 'NOT_FOUND', message: /GET \/nowhere/ })
+  t.equal((await fetch(`${url}/api/events`, { method: 'PUT' })).status, 404)
+  const drained = gateway.drain()
+  t.match(await (await get('/readyz')).json(), { statusCode: 503, code: 'DRAINING' })
+  const refused = await send(url, '/api/events', EVENT)
+  t.match(refused, { status: 503, body: { code: 'DRAINING' } })
+  t.match(refused.headers.get('retry-after'), /^\d+$/)
+  t.equal((await get('/healthz')).status, 200, 'alive to the end')
+  await drained
+})
+
+t.test('pages of other sites may call only where CORS_ORIGINS lists them', async t => {
+  const { url } = await server(t, { origins: ['https://app.example.com'] })
+  const allow = async (origin: string): Promise<string | null> => (await fetch(`${url}/api/profile`, { headers: { origin } })).headers.get('access-control-allow-origin')
+  t.equal(await allow('https://app.example.com'), 'https://app.example.com')
+  t.equal(await allow('https://app.example.com.evil.com'), null)
+  t.equal(await allow('null'), null)
+})
+
+t.test('MAX_CLIENTS and MAX_CLIENTS_PER_IP bound the connections', async t => {
+  const { port, url } = await server(t, { limits: { clients: 2 } })
+  await Promise.all([WireClient.open('SSE', port), WireClient.open('SSE', port)].map(async opening => await (await opening).untilKind('ready')))
+  t.match(await (await fetch(`${url}/api/events/stream`)).json(), { statusCode: 503, code: 'OVERLOADED', message: /MAX_CLIENTS/ })
+  const narrow = await server(t, { limits: { clientsPerAddress: 1 } })
+  const only = await WireClient.open('SSE', narrow.port)
+  await only.untilKind('ready')
+  t.match(await (await fetch(`${narrow.url}/api/events/stream`)).json(), { statusCode: 429, code: 'RATE_LIMITED', message: /MAX_CLIENTS_PER_IP/ })
+  only.cut()
+  await new Promise(resolve => setTimeout(resolve, 50))
+  const again = await WireClient.open('SSE', narrow.port)
+  await again.untilKind('ready')
+})
+
+t.test('a client that goes while its stream is being opened leaves nothing behind', async t => {
+  const { port, gateway } = await server(t)
+  for (let n = 0; n < 50; n++) {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write('GET /api/events/stream?rooms=a HTTP/1.1\r\nHost: x\r\n\r\n', () => socket.resetAndDestroy())
+  }
+  await new Promise(resolve => setTimeout(resolve, 300))
+  t.equal(gateway.sessions.count, 0)
+  t.same(gateway.rooms, [])
+})
