@@ -104,4 +104,3 @@ export async function loadCommands (path: string, gateway: Gateway): Promise<str
   }
   return names
 }
-

@@ -33,10 +33,11 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store }: { ga
   const startedAt = Date.now()
   const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
   delay.enable()
+  /** 99th percentile of the last second. */
+  let lagMs = 0
 
   const stats = (): object => {
     const rooms = gateway.rooms
-    const lagMs = Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS)
     return {
       profile,
       store,
@@ -57,10 +58,11 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store }: { ga
   app.decorate('stats', stats)
 
   const timer = setInterval(() => {
+    lagMs = Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS)
+    delay.reset()
     // Nobody to tell, nothing to write.
     if ((gateway.room(SYSTEM)?.members ?? 0) === 0 || gateway.trouble !== null) return
     gateway.report('gateway', '1', stats()).catch(err => app.log.warn({ err }, 'the gateway\'s own figures could not be published'))
-    delay.reset()
   }, REPORT_MS).unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)

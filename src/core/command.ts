@@ -5,7 +5,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
-import type { Draft } from './event.ts'
 import type { LedgerRecord, Store } from './store.ts'
 
 export interface Command {
@@ -50,6 +49,8 @@ interface Running {
   readonly command: string
 }
 
+const MAX_UNKEPT = 10_000
+
 /** Longest Idempotency-Key, in characters. */
 export const MAX_KEY = 200
 
@@ -62,6 +63,8 @@ export class Commands {
   readonly #process = randomBytes(9).toString('base64url')
   readonly #registry = new Map<string, Command>()
   readonly #running = new Map<string, Running>()
+  /** Outcomes that the store did not take, newest last: nothing is run again for want of a record. */
+  readonly #unkept = new Map<string, Entry>()
 
   constructor (options: {
     store: Pick<Store, 'claim' | 'settle' | 'recall'>
@@ -112,7 +115,7 @@ export class Commands {
   async outcome (id: string): Promise<Outcome | null> {
     const running = this.#running.get(id)
     if (running !== undefined) return { id, command: running.command, status: 'running' }
-    const entry = await this.#store.recall(id) as Entry | null
+    const entry = this.#unkept.get(id) ?? await this.#store.recall(id) as Entry | null
     return entry === null ? null : this.#outcomeOf(id, entry)
   }
 
@@ -140,8 +143,9 @@ export class Commands {
     const started: Entry = { command: name, status: 'running', fingerprint, by: this.#process }
     const claim = this.#store.claim(id, started as unknown as LedgerRecord) as Promise<Entry | null>
     if (ledger) {
-      const earlier = await claim
-      if (earlier !== null) {
+      const earlier = this.#unkept.get(id) ?? await claim
+      // Our own record of something that does not run is of a claim that failed and was kept nevertheless: it never started.
+      if (earlier !== null && !(earlier.status === 'running' && earlier.by === this.#process)) {
         checkTwin(earlier.fingerprint, fingerprint)
         return this.#outcomeOf(id, earlier)
       }
@@ -173,6 +177,9 @@ export class Commands {
       await this.#store.settle(id, entry as unknown as LedgerRecord | null)
     } catch (error) {
       this.#onError(error, `the outcome of command ${id} could not be kept`)
+      if (entry === null) return
+      this.#unkept.set(id, entry)
+      if (this.#unkept.size > MAX_UNKEPT) this.#unkept.delete(this.#unkept.keys().next().value as string)
     }
   }
 

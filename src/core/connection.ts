@@ -17,7 +17,7 @@ export type Message =
   | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'position', readonly cursor: string }
 
-/** Why the gateway ends a connection. All but DISCONNECTED ask the client to come back. */
+/** Why the gateway ends a connection. A client may come back after each with its cursor. */
 export type EndReason = 'DRAINING' | 'SLOW' | 'DISCONNECTED'
 
 export interface Connection {

@@ -13,7 +13,7 @@
 import { createHash } from 'node:crypto'
 import { allBut, only } from './filter.ts'
 import type { Filter } from './filter.ts'
-import { compareIds, isAfter, isId, latest } from './id.ts'
+import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import type { Lineage } from './store.ts'
 
@@ -96,16 +96,17 @@ function parseLater (text: string): LaterStanding | null {
 export type ResetReason = 'trimmed' | 'unknown' | 'ahead' | 'subscription'
 
 /**
- * Whether what a cursor says was sent is what the log still holds to be so: it comes from this epoch, or from
- * an earlier one and lies before every seam since. Whether history reaches back to it is another question.
+ * Whether what was sent in an epoch up to some positions is what the log still holds to be so: it is the
+ * current epoch, or the positions lie before every seam since. Whether history reaches back to them is
+ * another question.
  */
-export function judge (cursor: Cursor, lineage: Lineage, head: Id): 'known' | 'unknown' | 'ahead' {
-  const index = lineage.epochs.findIndex(({ epoch }) => epoch === cursor.epoch)
+export function judge (from: string, positions: ReadonlyArray<{ facts: Id, state: Id }>, lineage: Lineage, head: Id): 'known' | 'unknown' | 'ahead' {
+  const index = lineage.epochs.findIndex(({ epoch }) => epoch === from)
   if (index === -1) return 'unknown'
   let reach = head
   for (const { seam } of lineage.epochs.slice(index + 1)) {
     if (compareIds(seam, reach) < 0) reach = seam
   }
-  const furthest = [cursor.main, ...cursor.later].reduce((id, { facts, state }) => latest(id, latest(facts, state)), cursor.main.facts)
+  const furthest = positions.reduce((id, { facts, state }) => latest(id, latest(facts, state)), ORIGIN)
   return isAfter(furthest, reach) ? 'ahead' : 'known'
 }

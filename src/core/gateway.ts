@@ -11,6 +11,7 @@ import type { Counters } from './counters.ts'
 import { Refusal } from './errors.ts'
 import { draftOf, parseEvent, PUBLIC, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
+import { Expiry } from './expiry.ts'
 import { compareIds, millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
@@ -19,7 +20,8 @@ import { RateWindow } from './rate.ts'
 import { PAUSED, Rooms } from './rooms.ts'
 import type { Room } from './room.ts'
 import { Session } from './session.ts'
-import type { Hub, SharedBundles } from './session.ts'
+import type { Hub } from './session.ts'
+import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
 import type { Follower, Image, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
@@ -43,12 +45,6 @@ export interface GatewayOptions {
 /** Most events in one publish. */
 export const MAX_BATCH = 1000
 const RETURN_AFTER_MS = 1000
-/** Bundles kept for sharing within a tick. */
-const SHARED_BYTES = 16 * 1024 * 1024
-/** Values end at most this much late, as a share of their age. */
-const EXPIRY_GRAIN = 0.1
-const EXPIRY_MAX_MS = 60_000
-const EXPIRY_MIN_MS = 250
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
 
@@ -73,13 +69,13 @@ export class Gateway {
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
   readonly #hub: Hub
+  readonly #expiry: Expiry
   /** Rooms that a publish on its way is about to make. */
   readonly #arriving = new Map<string, number>()
   #limits: Limits
   #state: 'starting' | 'open' | 'draining' = 'starting'
   #storeTrouble: string | null = null
   #publishing = 0
-  #stopExpiry: (() => void) | null = null
 
   constructor (options: GatewayOptions) {
     this.#options = options
@@ -97,11 +93,18 @@ export class Gateway {
       publish: events => this.publish(events),
       onError: (err, what) => options.log.error({ err }, what)
     })
+    this.#expiry = new Expiry({
+      clock,
+      ageMs: options.stateTtlMs,
+      rooms: this.#rooms,
+      end: async values => await this.#delete(values),
+      onError: err => options.log.warn({ err }, 'values that ran out could not be deleted yet')
+    })
     this.#hub = {
       clock,
       rooms: this.#rooms,
       ticker: this.#ticker,
-      shared: new TickBundles(this.#ticker),
+      shared: new SharedBundles(this.#ticker),
       counters: this.counters,
       get limits () { return limits() },
       stall: session => this.#stalls.add(session),
@@ -119,7 +122,7 @@ export class Gateway {
     }
     await this.#options.store.follow(follower)
     this.#state = 'open'
-    if (this.#options.stateTtlMs > 0) await this.#expire()
+    await this.#expiry.start()
   }
 
   /**
@@ -184,7 +187,7 @@ export class Gateway {
    */
   async drain (): Promise<void> {
     this.#state = 'draining'
-    this.#stopExpiry?.()
+    this.#expiry.stop()
     while (this.#publishing > 0) await this.#turn()
     await this.commands.idle()
     const sessions = [...this.#sessions]
@@ -221,7 +224,7 @@ export class Gateway {
       (type === undefined || entry.type === type) && (key === undefined || entry.key === key) && !isSwitch(entry)))
   }
 
-  /** Ends one session, or all of a room, for good. @returns how many */
+  /** Ends one session, or all that joined a room. @returns how many */
   disconnect (target: { session?: string | undefined, room?: string | undefined }): number {
     const ended = [...this.#sessions].filter(session =>
       (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
@@ -278,8 +281,12 @@ export class Gateway {
     return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
   }
 
+  /** At the start; and later where the log has lost what it had given out: sessions that had got it begin again. */
   #load (image: Image): void {
+    const { epoch } = this.#rooms.lineage
+    for (const session of this.#sessions) session.settle()
     this.#rooms.load(image)
+    for (const session of this.#sessions) session.relocate(epoch)
   }
 
   // From here to `connection.send` nothing waits, so order needs no lock.
@@ -349,27 +356,6 @@ export class Gateway {
     return removed
   }
 
-  /** Ends the values that were not updated for STATE_TTL, and comes back. */
-  async #expire (): Promise<void> {
-    const { clock, stateTtlMs, log } = this.#options
-    // By ids, against whichever is later of clock and log: a clock that was set back keeps nothing alive or dead.
-    const before = Math.max(clock.wall(), millisOf(this.#rooms.head)) - stateTtlMs
-    const expired: Entry[] = []
-    for (const room of this.#rooms) {
-      if (room.name === SYSTEM) continue
-      for (let value = room.oldestValue; value !== null && millisOf(value.entry.id) <= before; value = value.newer) expired.push(value.entry)
-    }
-    try {
-      await this.#delete(expired)
-    } catch (err) {
-      log.warn({ err }, 'values that ran out could not be deleted yet')
-    }
-    if (this.#state === 'open') {
-      const pauseMs = Math.min(EXPIRY_MAX_MS, Math.max(EXPIRY_MIN_MS, stateTtlMs * EXPIRY_GRAIN))
-      this.#stopExpiry = clock.after(pauseMs, () => { void this.#expire() })
-    }
-  }
-
   #endSlow (session: Session): void {
     this.counters.slow++
     session.close('SLOW', this.returnAfterMs())
@@ -394,29 +380,3 @@ function * valuesOf (room: Room<Session>): Generator<Entry> {
 }
 
 const isSwitch = (entry: Entry): boolean => entry.room === SYSTEM && entry.type === PAUSED
-
-/** The bundles of this tick. */
-class TickBundles implements SharedBundles {
-  readonly #ticker: Ticker
-  readonly #bundles = new Map<string, NonNullable<ReturnType<SharedBundles['get']>>>()
-  #tick = -1
-  #bytes = 0
-
-  constructor (ticker: Ticker) {
-    this.#ticker = ticker
-  }
-
-  get (key: string): ReturnType<SharedBundles['get']> {
-    if (this.#ticker.tick !== this.#tick) {
-      this.#tick = this.#ticker.tick
-      this.#bundles.clear()
-      this.#bytes = 0
-    }
-    return this.#bundles.get(key)
-  }
-
-  set (key: string, value: NonNullable<ReturnType<SharedBundles['get']>>): void {
-    for (const entry of value.bundle.entries) this.#bytes += entry.size
-    if (this.#bytes <= SHARED_BYTES) this.#bundles.set(key, value)
-  }
-}

@@ -25,11 +25,15 @@ export class Rooms<Member extends Listener> {
   /** Everything up to here may be gone from history. */
   floor: Id = ORIGIN
   /** The history of all rooms in id order. */
-  readonly history = new Log()
+  history = new Log()
 
   readonly #rooms = new Map<string, Room<Member>>()
 
+  /** Takes in an image of the log in place of everything; members stay. */
   load (image: Image): void {
+    const before = [...this.#rooms.values()]
+    this.#rooms.clear()
+    this.history = new Log()
     this.lineage = image.lineage
     this.head = image.head
     this.floor = image.floor
@@ -41,6 +45,7 @@ export class Rooms<Member extends Listener> {
       this.history.push(entry)
       this.open(entry.room).remember(entry)
     }
+    for (const { name, members } of before) for (const member of members) this.open(name).members.add(member)
   }
 
   /** Takes in one entry behind the head and wakes those it is owed to. */

@@ -9,12 +9,12 @@
 //   ended
 
 import type { Clock } from './clock.ts'
-import type { Bundle, Connection, EndReason } from './connection.ts'
-import { digestOfRoom, digestOfSignature, formatLater, formatStanding, judge, parseCursor } from './cursor.ts'
-import type { Cursor, ResetReason } from './cursor.ts'
+import type { Connection, EndReason } from './connection.ts'
+import { digestOfSignature, formatLater, formatStanding, judge, parseCursor } from './cursor.ts'
+import type { ResetReason } from './cursor.ts'
 import type { Counters } from './counters.ts'
 import { Refusal } from './errors.ts'
-import { intersect, isAll, isNone, matches, NONE, unite, without } from './filter.ts'
+import { isAll, matches } from './filter.ts'
 import type { Filter } from './filter.ts'
 import { compareIds, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
@@ -22,9 +22,12 @@ import type { Limits } from './limits.ts'
 import { read } from './read.ts'
 import type { Source, Turn } from './read.ts'
 import type { Rooms } from './rooms.ts'
+import type { SharedBundles } from './shared-bundles.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
 import type { Ticker } from './ticker.ts'
+import { advance, merge, narrow, newcomer, reset, tracksOf } from './track.ts'
+import type { Track } from './track.ts'
 
 /** What a session shares with all others. */
 export interface Hub {
@@ -38,31 +41,6 @@ export interface Hub {
   stall (session: Session): void
   unstall (session: Session): void
   forget (session: Session): void
-}
-
-/** Bundles made in this tick, for everybody who stands in the same place and hears the same. */
-export interface SharedBundles {
-  get (key: string): Shared | undefined
-  set (key: string, value: Shared): void
-}
-
-interface Shared {
-  readonly bundle: Bundle
-  readonly facts: Id | null
-  readonly state: Id | null
-  readonly head: Id
-  readonly turn: Turn
-}
-
-interface Track {
-  /** What it covers: room -> types. */
-  parts: Map<string, Filter>
-  facts: Id
-  state: Id
-  /** A snapshot is under way: `ready` is owed. */
-  snapshot: boolean
-  /** A `reset` is owed. */
-  reset: { reason: ResetReason, missed: number | null } | null
 }
 
 /** How a join begins. */
@@ -117,7 +95,7 @@ export class Session {
     this.#checkRoom(after)
     const fresh = added(before.parts, after.parts)
     const first = before.joins.length === 0
-    this.#settle()
+    this.settle()
     this.subscription = after
     // Nothing new to hear: it goes on where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
@@ -135,21 +113,14 @@ export class Session {
   /** Stops hearing rooms. @returns those it was in */
   leave (rooms: readonly string[]): string[] {
     const left = rooms.filter(room => this.subscription.rooms.has(room))
-    this.#settle()
+    this.settle()
     const before = this.subscription.parts
     this.subscription = this.subscription.without(left)
     const { parts } = this.subscription
     for (const room of before.keys()) {
       if (!parts.has(room)) this.#hub.rooms.leave(room, this)
     }
-    this.#tracks = this.#tracks.filter(track => {
-      for (const [room, filter] of track.parts) {
-        const rest = intersect(filter, parts.get(room) ?? NONE)
-        if (isNone(rest)) track.parts.delete(room)
-        else track.parts.set(room, rest)
-      }
-      return track.parts.size > 0
-    })
+    this.#tracks = narrow(this.#tracks, parts)
     if (this.#tracks.length > 0) this.#awake()
     return left
   }
@@ -168,6 +139,21 @@ export class Session {
     main.facts = main.state = before
     this.#state = 'due'
     this.#hub.ticker.due(this)
+  }
+
+  /**
+   * The log was loaded anew, because it had lost something: goes on where it still holds what was sent in
+   * `epoch`, and begins again where it does not.
+   */
+  relocate (epoch: string): void {
+    if (this.#tracks.length === 0) return
+    const { rooms } = this.#hub
+    const verdict = judge(epoch, this.#tracks, rooms.lineage, rooms.head)
+    if (verdict !== 'known') {
+      reset(this.#tracks, verdict, null)
+      for (const track of this.#tracks) track.facts = rooms.head
+    }
+    this.#awake()
   }
 
   /** The connection has taken everything: go on. */
@@ -210,7 +196,7 @@ export class Session {
     this.connection.ping()
     const { head } = this.#hub.rooms
     if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#told === head) return
-    this.#settle()
+    this.settle()
     this.#told = head
     this.connection.tell({ kind: 'position', cursor: this.cursor })
     this.#rest()
@@ -265,7 +251,7 @@ export class Session {
     if (text === null) return [newcomer(parts, rooms.head)]
     if (isId(text)) return [this.#fromId(parts, text)]
     const cursor = parseCursor(text)
-    const verdict = cursor === null ? 'unknown' : judge(cursor, rooms.lineage, rooms.head)
+    const verdict = cursor === null ? 'unknown' : judge(cursor.epoch, [cursor.main, ...cursor.later], rooms.lineage, rooms.head)
     if (cursor === null || verdict !== 'known') {
       return [{ ...newcomer(parts, rooms.head), reset: { reason: cursor === null ? 'unknown' : verdict as ResetReason, missed: null } }]
     }
@@ -309,11 +295,11 @@ export class Session {
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
       const reading = read([...this.#sources()], { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
       const { facts, state, turn } = reading
-      this.#advance(facts, state, rooms.head)
+      advance(this.#tracks, facts, state, rooms.head)
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, facts, state, head: rooms.head, turn }
       if (lone) shared.set(key, found)
     } else {
-      this.#advance(found.facts, found.state, found.head)
+      advance(this.#tracks, found.facts, found.state, found.head)
     }
     this.#turn = found.turn
     this.#catchingUp = found.facts !== null || found.state !== null
@@ -328,15 +314,7 @@ export class Session {
       this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
     }
     if (found.state === null) this.#tellReady()
-    this.#merge()
-  }
-
-  /** Moves every track as far as a reading went; null is the whole way to the head. */
-  #advance (facts: Id | null, state: Id | null, head: Id): void {
-    for (const track of this.#tracks) {
-      track.facts = facts === null ? head : latest(track.facts, facts)
-      track.state = state === null ? head : latest(track.state, state)
-    }
+    this.#tracks = merge(this.#tracks)
   }
 
   #tellResets (): void {
@@ -363,17 +341,6 @@ export class Session {
     }
   }
 
-  /** A later join that stands where the first track stands is one with it. */
-  #merge (): void {
-    const [main, ...later] = this.#tracks
-    if (main === undefined || later.length === 0) return
-    this.#tracks = [main, ...later.filter(track => {
-      if (track.facts !== main.facts || track.state !== main.state || track.snapshot !== main.snapshot) return true
-      for (const [room, filter] of track.parts) main.parts.set(room, unite(main.parts.get(room) ?? NONE, filter))
-      return false
-    })]
-  }
-
   get #inStep (): boolean {
     const { head } = this.#hub.rooms
     return this.#tracks.length === 1 && this.#tracks[0]?.facts === head && this.#tracks[0].state === head
@@ -386,7 +353,7 @@ export class Session {
   }
 
   /** Makes the tracks say where an idle session stands. */
-  #settle (): void {
+  settle (): void {
     const main = this.#tracks[0]
     if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#hub.rooms.head
   }
@@ -409,36 +376,4 @@ export class Session {
       }
     }
   }
-}
-
-/** Facts from here on, and first the value of every key: that is the snapshot. */
-function newcomer (parts: Map<string, Filter>, facts: Id): Track {
-  return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
-}
-
-function reset (tracks: Track[], reason: ResetReason, missed: number | null): void {
-  for (const track of tracks) {
-    track.state = ORIGIN
-    track.snapshot = true
-    track.reset = { reason, missed }
-  }
-}
-
-/** The tracks a cursor tells of, as far as the subscription still covers them. */
-function tracksOf (cursor: Cursor, parts: Map<string, Filter>): Track[] {
-  const rest = new Map(parts)
-  const later = cursor.later.flatMap(({ facts, state, snapshot, parts: named }): Track[] => {
-    const covered = new Map<string, Filter>()
-    for (const [room, filter] of rest) {
-      const theirs = intersect(named.get(digestOfRoom(room)) ?? NONE, filter)
-      if (isNone(theirs)) continue
-      covered.set(room, theirs)
-      const left = without(filter, theirs)
-      if (isNone(left)) rest.delete(room)
-      else rest.set(room, left)
-    }
-    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
-  })
-  const { facts, state, snapshot } = cursor.main
-  return [...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later]
 }

@@ -15,7 +15,7 @@ export interface Store {
   /** Words for a log line and for /readyz: what and where. */
   readonly name: string
 
-  /** Gives the follower the log as it stands, then all that comes. Called once; resolves when the image has been handed over. */
+  /** Gives the follower the log as it stands, then all that comes. Called once; resolves when the image has been handed over (what came since the log was opened may follow it at once). */
   follow (follower: Follower): Promise<void>
 
   /**
@@ -27,7 +27,11 @@ export interface Store {
    */
   append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>>
 
-  /** Keeps the record of a command under its id unless there is one, atomically. @returns the one that was there, or null */
+  /**
+   * Keeps the record of a command under its id unless there is one, atomically. Where it fails with
+   * STORE_UNAVAILABLE the record may have been kept all the same.
+   * @returns the one that was there, or null
+   */
   claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null>
   /** Replaces a command's record; null forgets it. */
   settle (id: string, record: LedgerRecord | null): Promise<void>
@@ -51,11 +55,11 @@ export type LedgerRecord = Readonly<Record<string, unknown>>
 
 /** Who is told what the log holds. All calls are synchronous and in order. */
 export interface Follower {
-  /** Forget everything: this is the present. */
+  /** Forget everything: this is the present. Comes first, and again where the log lost what it had given out, with a new lineage. */
   load (image: Image): void
   /** Entries behind all earlier ones, in id order (often none), and the floor as it is after them. */
   apply (entries: readonly Entry[], floor: Id): void
-  /** Whether the store can be written to just now; `reason` is for the operator. */
+  /** Whether the store can be written to just now, which it can until told otherwise; `reason` is for the operator. */
   available (yes: boolean, reason?: string): void
 }
 

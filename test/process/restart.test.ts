@@ -10,6 +10,9 @@ import type { Arrived } from '../wire/harness.ts'
 import { freePort, request, sentence, Stage, tally, until } from './harness.ts'
 import type { Wish } from './harness.ts'
 
+// Also where no runner says so: everything here waits for processes.
+t.setTimeout(120_000)
+
 /** Subscriptions of every shape: rooms, types over room and feed, the feed, several rooms, rooms with the feed. */
 const WISHES: readonly Wish[] = [
   { rooms: ['a'] },

@@ -1,0 +1,137 @@
+// The pure parts, each against the plainest statement of what it should be.
+
+import fc from 'fast-check'
+import t from 'tap'
+import { frame as sseFrame, named, unchunked } from '../../profiles/sse/frame.ts'
+import { frame as wsFrame } from '../../profiles/websocket/frame.ts'
+import { formatLater, formatStanding, parseCursor } from '../../src/core/cursor.ts'
+import { draftOf, entryOf, parseEvent } from '../../src/core/event.ts'
+import type { Entry } from '../../src/core/event.ts'
+import { allBut, intersect, isNone, matches, only, unite, without } from '../../src/core/filter.ts'
+import type { Filter } from '../../src/core/filter.ts'
+import { compareIds, isId, ORIGIN } from '../../src/core/id.ts'
+import { readJson } from '../../src/core/json.ts'
+import { read } from '../../src/core/read.ts'
+import { Room } from '../../src/core/room.ts'
+import { parseJoins, Subscription } from '../../src/core/subscription.ts'
+import { parse } from '../wire/harness.ts'
+
+const id = fc.tuple(fc.bigInt(0n, 9999999999999999n), fc.oneof(fc.bigInt(0n, 20n), fc.bigInt(0n, 18446744073709551615n))).map(([ms, n]) => `${ms}-${n}`)
+const name = fc.stringMatching(/^[A-Za-z0-9_.:/-]{1,20}$/)
+const filter: fc.Arbitrary<Filter> = fc.tuple(fc.subarray(['x', 'y', 'z']), fc.boolean()).map(([types, inverted]) => inverted ? allBut(types) : only(types))
+
+t.test('ids compare as pairs of numbers', async () => {
+  const pair = (text: string): [bigint, bigint] => text.split('-').map(BigInt) as [bigint, bigint]
+  fc.assert(fc.property(id, id, (a, b) => {
+    const [[msA, nA], [msB, nB]] = [pair(a), pair(b)]
+    const expected = msA !== msB ? (msA < msB ? -1 : 1) : nA === nB ? 0 : nA < nB ? -1 : 1
+    return Math.sign(compareIds(a, b)) === expected && isId(a)
+  }), { numRuns: 1000 })
+})
+
+t.test('filters are sets of types, whichever way they are kept', async () => {
+  const types = ['x', 'y', 'z', 'another']
+  fc.assert(fc.property(filter, filter, (a, b) => types.every(type =>
+    matches(intersect(a, b), type) === (matches(a, type) && matches(b, type)) &&
+    matches(unite(a, b), type) === (matches(a, type) || matches(b, type)) &&
+    matches(without(a, b), type) === (matches(a, type) && !matches(b, type))) &&
+    (!isNone(a) || types.every(type => !matches(a, type)))))
+})
+
+t.test('a cursor says what it was made from, and any other text is refused without harm', async () => {
+  const standing = fc.record({ facts: id, state: id, snapshot: fc.boolean() })
+  const later = fc.record({ standing, rooms: fc.uniqueArray(name, { minLength: 1, maxLength: 3 }), types: filter })
+  fc.assert(fc.property(standing, fc.array(later, { maxLength: 3 }), (main, laters) => {
+    const text = [`epoch~digest~${formatStanding(main)}`, ...laters.map(({ standing, rooms, types }) =>
+      formatLater(standing, new Map(rooms.filter(() => !isNone(types)).map(room => [room, types]))))].join('!')
+    const cursor = parseCursor(text)
+    if (cursor === null) return text.length > 12_000
+    return JSON.stringify(cursor.main) === JSON.stringify(main) &&
+      cursor.later.every((track, index) => track.facts === laters[index]?.standing.facts && track.state === laters[index]?.standing.state && track.snapshot === laters[index]?.standing.snapshot)
+  }))
+  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 200 }), text => { parseCursor(text); return true }), { numRuns: 2000 })
+})
+
+t.test('the same wishes are the same subscription, in whatever order and however often', async () => {
+  const join = fc.record({ room: fc.constantFrom('a', 'b', '@public'), types: fc.option(fc.subarray(['x', 'y', 'z'], { minLength: 1 }), { nil: undefined }) })
+  fc.assert(fc.property(fc.array(join, { minLength: 1, maxLength: 5 }), fc.infiniteStream(fc.nat()), (joins, random) => {
+    const order = Array.from(random.take(joins.length))
+    const shuffled = joins.map((join, index) => ({ join, at: order[index] as number })).sort((a, b) => a.at - b.at).map(({ join }) => join)
+    const parsed = (wishes: typeof joins): Subscription => Subscription.none.with(parseJoins(wishes, { rooms: 0 }))
+    return parsed(joins).signature === parsed([...shuffled, ...joins]).signature
+  }))
+})
+
+t.test('JSON is read exactly or refused: no number is rounded on its way', async t => {
+  fc.assert(fc.property(fc.bigInt({ min: -(10n ** 22n), max: 10n ** 22n }), number => {
+    try {
+      return BigInt(readJson(`{"a":"${number}","n":${number}}`, 'BAD_EVENT') instanceof Object ? (readJson(`[${number}]`, 'BAD_EVENT') as number[])[0] as number : 0) === number
+    } catch {
+      return !Number.isSafeInteger(Number(number)) && BigInt(Number(number)) !== number
+    }
+  }), { numRuns: 1000 })
+  fc.assert(fc.property(fc.jsonValue(), value => JSON.stringify(readJson(JSON.stringify(value), 'BAD_EVENT')) === JSON.stringify(value)))
+  for (const text of ['{"__proto__":1}', '{"a":[{"\\u005f_proto__" :1}]}', '1e-400', '[1e309]']) t.throws(() => readJson(text, 'BAD_EVENT'), { code: 'BAD_EVENT' }, text)
+  t.same(readJson('"__proto__ is a word, 12345678901234567890 too"', 'BAD_EVENT'), '__proto__ is a word, 12345678901234567890 too')
+})
+
+t.test('whatever was published comes out of both frames as it went in, as one message', async () => {
+  const event = fc.record({ type: name, room: name, key: fc.string({ minLength: 1, maxLength: 50 }), data: fc.jsonValue() })
+  fc.assert(fc.property(fc.array(event, { minLength: 1, maxLength: 5 }), events => {
+    const entries = events.flatMap(({ key, ...rest }, index): Entry[] => {
+      // eslint-disable-next-line no-control-regex
+      const value = /[\u0000-\u001f\u007f-\u009f]/.test(key) ? rest : { ...rest, key }
+      return [entryOf(parseEvent(value, { now: 1, maxBytes: 1e6, stateTypes: new Set() }), `1-${index}`)]
+    })
+    const bundle = { entries, cursor: 'e~s~1-9' }
+    const bytes = sseFrame(bundle)
+    const { messages, parsed } = parse('SSE', bytes, 0, [])
+    const [message] = messages
+    const text = wsFrame(bundle).toString()
+    return parsed === bytes.length && messages.length === 1 && message?.kind === 'bundle' &&
+      JSON.stringify(message.events) === JSON.stringify(JSON.parse(text).data) &&
+      message.events.every((received, index) => JSON.stringify(received.data) === JSON.stringify(events[index]?.data) && received.type === events[index]?.type)
+  }))
+})
+
+t.test('a chunk without its chunking is the bare event', async t => {
+  t.equal(unchunked(named('bye', { a: 1 }, 'x')).toString(), 'id: x\nevent: bye\ndata: {"a":1}\n\n')
+})
+
+t.test('STATE_TYPES gives un-keyed events of those types their type as key', async t => {
+  const parsed = (stateTypes: string[], event: object): string | null => parseEvent({ data: 1, ...event }, { now: 1, maxBytes: 1e6, stateTypes: new Set(stateTypes) }).key
+  t.equal(parsed(['cpu'], { type: 'cpu' }), 'cpu')
+  t.equal(parsed(['cpu'], { type: 'log' }), null)
+  t.equal(parsed(['*'], { type: 'log' }), 'log')
+  t.equal(parsed(['*'], { type: 'log', key: 'own' }), 'own')
+})
+
+t.test('reading in bundles of any size gives the same events as reading all at once', async () => {
+  const event = fc.record({ room: fc.nat({ max: 2 }), type: fc.constantFrom('x', 'y'), key: fc.option(fc.constantFrom('k', 'l'), { nil: undefined }), size: fc.nat({ max: 200 }), remove: fc.boolean() })
+  fc.assert(fc.property(fc.array(event, { maxLength: 40 }), fc.integer({ min: 100, max: 2000 }), fc.integer({ min: 1, max: 6 }), fc.nat({ max: 40 }), filter, (events, bytes, facts, from, heard) => {
+    const rooms = [new Room('a', ORIGIN), new Room('b', ORIGIN), new Room('c', ORIGIN)]
+    const log = events.map(({ room, type, key, size, remove }, index) => {
+      const entry = entryOf(draftOf({ type, room: (rooms[room] as Room<unknown>).name, key, data: key !== undefined && remove ? null : 'd'.repeat(size), timestamp: 1 }), `${index + 1}-0`)
+      rooms[room]?.apply(entry)
+      return entry
+    })
+    const head = `${log.length}-0`
+    let position = { facts: `${Math.min(from, log.length)}-0`, state: ORIGIN }
+    const got: Entry[] = []
+    let turn: 'facts' | 'values' = 'values'
+    for (let round = 0; round <= 2 * log.length + 1; round++) {
+      const reading = read(rooms.map(room => ({ room, filter: heard, ...position })), { facts, bytes }, turn)
+      if (reading.entries.length > 1 && reading.entries.reduce((sum, entry) => sum + entry.size + 1, 0) > bytes) return false
+      if (reading.entries.filter(({ key }) => key === null).length > facts) return false
+      got.push(...reading.entries)
+      turn = reading.turn
+      if (reading.facts === null && reading.state === null) break
+      const next = { facts: reading.facts === null ? head : reading.facts === ORIGIN ? position.facts : reading.facts, state: reading.state === null ? head : reading.state === ORIGIN ? position.state : reading.state }
+      if (next.facts === position.facts && next.state === position.state) return false
+      position = next
+    }
+    const newest = new Map(log.filter(({ key }) => key !== null).map(entry => [`${entry.room} ${entry.type} ${entry.key}`, entry]))
+    const expected = log.filter((entry, index) => matches(heard, entry.type) && (entry.key === null || entry.deletion ? index >= from : newest.get(`${entry.room} ${entry.type} ${entry.key}`) === entry))
+    return got.map(({ id }) => id).sort().join() === expected.map(({ id }) => id).sort().join()
+  }), { numRuns: 2000 })
+})
