@@ -134,7 +134,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     origins: config.corsOrigins,
     trustProxy: config.trustProxy.length === 0 ? false : config.trustProxy
   })
-  if (demo) await app.register((await import('./src/app/demo-feed.ts')).default, { gateway })
+  if (demo) await app.register((await import('./src/app/demo-feed.ts')).default, { gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
 
   const closing = closeWithGrace({ delay: config.shutdownTimeout * 1000, logger: false, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`), onTimeout: ms => log.error(`the drain took longer than ${ms} ms (SHUTDOWN_TIMEOUT): ending`) }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'an error nobody caught: draining, then ending')
@@ -155,7 +155,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     listenTextResolver: url => `signalbox ${version}: profile ${config.appProfile} on ${url}`
   }).catch((error: NodeJS.ErrnoException) =>
     fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
-  if (demo) log.info('demo feed on: this machine\'s own figures are published to room machine (DEMO_FEED=false turns it off)')
+  if (demo) log.info('demo feed on: this machine\'s own figures are published to the public feed (DEMO_FEED=false turns it off)')
   process.send?.('ready')
 }
 

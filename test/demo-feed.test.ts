@@ -1,8 +1,9 @@
 import { mock } from 'node:test'
 import Fastify from 'fastify'
 import t from 'tap'
-import demoFeed, { parseDiskStats, parseNetDev, Rates, shareBusy, stepOf, Threshold, Watch } from '../src/app/demo-feed.ts'
-import type { Figure } from '../src/app/demo-feed.ts'
+import demoFeed, { stepOf, Threshold, Watch } from '../src/app/demo-feed.ts'
+import { parseDiskStats, parseNetDev, Rates, shareBusy } from '../src/app/machine.ts'
+import type { Figure } from '../src/app/machine.ts'
 import type { Gateway } from '../src/core/gateway.ts'
 
 t.test('bytes by interface are read from /proc/net/dev', async t => {
@@ -91,7 +92,7 @@ t.test('notices tell what has changed, not what was so from the start', async t 
   ])
 })
 
-t.test('figures are published as state of the room machine, with one warning while that fails', async t => {
+t.test('figures are published as state of the public feed, with one warning while that fails', async t => {
   const published: Array<Record<string, unknown>> = []
   const warnings: unknown[] = []
   let refusing = true
@@ -121,7 +122,7 @@ t.test('figures are published as state of the room machine, with one warning whi
   t.equal(warnings.length, 1)
   refusing = false
   await until(() => published.some(({ type }) => type === 'process') && published.some(({ key }) => key === 'core-0'))
-  t.ok(published.every(({ room }) => room === 'machine'))
+  t.ok(published.every(({ room }) => room === undefined))
   t.ok(published.every(({ type, key }) => (key === undefined) === (type === 'notice')), 'notices are the facts')
   await app.close()
   const before = attempts

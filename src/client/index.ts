@@ -1,6 +1,7 @@
 // The browser client: one module without imports. It asks the gateway which profile runs, listens over SSE or
 // WebSocket, and keeps the newest value of every key. After any end it comes back from its cursor, asking for the
-// profile again, so a restart, even into the other profile, loses and repeats nothing.
+// profile again, so a restart, even into the other profile, loses and repeats nothing. Only where the gateway refuses
+// what is asked for does it stop, and says why.
 
 import type { Event } from '../core/event.ts'
 
@@ -13,14 +14,14 @@ export interface ConnectOptions {
   readonly types?: readonly string[]
 }
 
-/** `waiting`: not connected, and coming back by itself. */
+/** `waiting`: not connected, and coming back by itself. `closed`: by `close`, or refused for good. */
 export type Status = 'connecting' | 'live' | 'waiting' | 'closed'
 
 /** What can be listened to, and what a listener is given. */
 export interface Happenings {
   /** An event of a subscribed room; `state` knows it already. */
   event: Event
-  /** `reason` and `retryMs` come with `waiting`. */
+  /** `reason` and `retryMs` come with `waiting`; `reason` with `closed`, where the gateway refused. */
   status: { readonly status: Status, readonly reason?: string, readonly retryMs?: number }
   hello: { readonly profile: 'SSE' | 'WEBSOCKET', readonly session: string, readonly tickMs: number, readonly position: 'new' | 'resumed' | 'reset' }
   /** Values of these rooms were forgotten, and come anew. */
@@ -55,6 +56,8 @@ interface Profile {
 interface End {
   readonly reason: string
   readonly retryMs?: number | undefined
+  /** Asking again for the same would be refused again. */
+  readonly forGood?: boolean
 }
 
 type Data = Record<string, unknown>
@@ -64,9 +67,10 @@ const RETRY_MAX_MS = 30_000
 /** A connection that stood so long was a good one: the next failure counts as the first. */
 const STABLE_MS = 5000
 const ANSWER_MS = 10_000
+const NOT_OPENED = 'the gateway did not open the stream'
 
 /**
- * Connects, and stays connected until `close`.
+ * Connects, and stays connected until `close`, or until the gateway refuses for good what is asked for.
  * @param url where the gateway is: `/` for the page's own host
  */
 export function connect (url: string, { rooms = [], types = [] }: ConnectOptions = {}): Box {
@@ -128,6 +132,7 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
       become('connecting')
       const end = await hear().catch((error: Error): End => ({ reason: error.message }))
       if (isClosed()) return
+      if (end.forGood === true) return become('closed', { reason: end.reason })
       if (performance.now() - liveSince > STABLE_MS) failures = 0
       liveSince = Infinity
       const retryMs = end.retryMs ?? backoff()
@@ -157,9 +162,10 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
 
   function hearStream (address: string): Promise<End> {
     const query = Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor }).filter(([, value]) => value !== '')
-    const source = new EventSource(`${address}?${new URLSearchParams(query)}`)
+    const url = `${address}?${new URLSearchParams(query)}`
+    const source = new EventSource(url)
     return new Promise(resolve => {
-      const end = (why: End): void => {
+      const end = (why: End | Promise<End>): void => {
         // Its own way of coming back knows neither another profile nor full jitter.
         source.close()
         resolve(why)
@@ -169,8 +175,10 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
         handle(JSON.parse(data))
       })
       cut = () => end({ reason: 'closed' })
-      // A page is not told the status of a refused stream.
-      source.onerror = () => end({ reason: status === 'live' ? 'the connection was lost' : 'the gateway did not open the stream' })
+      source.onerror = () => {
+        if (status === 'live') end({ reason: 'the connection was lost' })
+        else end(source.readyState === EventSource.CLOSED ? whyRefused(url) : { reason: NOT_OPENED })
+      }
       on('message', events => take(events as Event[]))
       on('position', () => {})
       on('reset', data => forget(data as Data))
@@ -203,7 +211,7 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
         reset: forget,
         ready: data => tell('ready', data),
         bye: data => end(data as unknown as End),
-        error: data => end({ reason: String(data.message), retryMs: data.retryMs as number | undefined })
+        error: data => end(refused(data, data.retryMs as number | undefined))
       }
       cut = () => end({ reason: 'closed' })
       socket.onclose = ({ code }) => end({ reason: `the connection was lost (${code})` })
@@ -252,6 +260,23 @@ export function connect (url: string, { rooms = [], types = [] }: ConnectOptions
     }
   }
 }
+
+/** An EventSource does not tell the status of a refused stream, so it is asked for once more. */
+async function whyRefused (url: string): Promise<End> {
+  const response = await fetch(url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
+  if (response.ok) {
+    await response.body?.cancel()
+    return { reason: NOT_OPENED }
+  }
+  // Without a code it is not the gateway's answer, but that of something in front of it.
+  const told = await response.json().catch(() => null) as Data | null
+  if (typeof told?.code !== 'string') return { reason: `the stream was answered with ${response.status}`, retryMs: retryAfter(response) }
+  return refused(told, retryAfter(response))
+}
+
+/** The gateway's refusal, the same over both doors: 400 and 403 are about what was asked for, all others pass. */
+const refused = ({ statusCode, message }: Data, retryMs: number | undefined): End =>
+  ({ reason: String(message), retryMs, forGood: statusCode === 400 || statusCode === 403 })
 
 /** Neither part can hold a NUL. */
 const nameOf = (room: string | undefined, type: string, key: string): string => `${room ?? '@public'}\0${type}\0${key}`

@@ -3,37 +3,48 @@
 
 import { connect } from '/client.js'
 
-const ROOM = 'machine'
+const PUBLIC = '@public'
 const SYSTEM = '@system'
-/** Types of the demo feed, which have their own places. */
-const KNOWN = ['cpu', 'memory', 'load', 'disk', 'disk-traffic', 'network', 'process', 'host']
+/** Types and keys of the demo feed, which have their own places. The feed is public, so others may publish to it anything. */
+const MACHINE = new Map(Object.entries({
+  cpu: /^(total|core-\d+)$/,
+  memory: /^total$/,
+  load: /^average$/,
+  disk: /^data$/,
+  'disk-traffic': /^/,
+  network: /^/,
+  process: /^gateway$/,
+  host: /^this$/
+}))
 const MAX_NOTICES = 20
 const MAX_FACTS = 50
 const MAX_TEXT = 500
+const MAX_ROWS = 256
 /** Figures come twice a second; where none has come for so long the page says so. */
 const STALE_MS = 10_000
 
-const count = value => value.toLocaleString('en', { maximumFractionDigits: 1 })
-const bytes = value => {
+/** Not every system tells every figure, and not every publisher numbers. */
+const figure = format => value => Number.isFinite(value) ? format(value) : '–'
+const count = figure(value => value.toLocaleString('en', { maximumFractionDigits: 1 }))
+const bytes = figure(value => {
   const power = Math.min(4, Math.floor(Math.log2(Math.max(1, value)) / 10))
   return `${count(value / 1024 ** power)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][power]}`
-}
-/** Not every system tells rates. */
-const rate = value => value === undefined ? '–' : `${bytes(value)}/s`
-const duration = seconds => {
+})
+const rate = figure(value => `${bytes(value)}/s`)
+const duration = figure(seconds => {
   const [days, hours, minutes] = [seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60].map(Math.floor)
   if (days > 0) return `${days} d ${hours} h`
   return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(seconds % 60)} s`
-}
+})
 /** What `data-as` may name. */
-const FORMATS = { count, bytes, duration, percent: value => `${count(value)} %`, ms: value => `${count(value)} ms` }
+const FORMATS = { count, bytes, duration, percent: figure(value => `${count(value)} %`), ms: figure(value => `${count(value)} ms`) }
 
 const byId = id => document.getElementById(id)
 const bound = [...document.querySelectorAll('[data-figure]')].map(element => {
   const [room, type, key, field] = element.dataset.figure.split(' ')
   return { element, room, type, key, path: field.split('.'), format: FORMATS[element.dataset.as] ?? String }
 })
-const box = connect('/', { rooms: [ROOM, SYSTEM] })
+const box = connect('/', { rooms: [PUBLIC, SYSTEM] })
 const notices = []
 /** The last fact of each other type. */
 const facts = new Map()
@@ -43,11 +54,14 @@ let isDue = false
 let heardAt = 0
 
 box.on('event', event => {
-  if (event.room === ROOM && event.key === undefined) keepFact(event)
-  if (event.room === ROOM && KNOWN.includes(event.type)) heardAt = performance.now()
+  if (event.key === undefined) keepFact(event)
+  if (isMachine(event)) heardAt = performance.now()
   draw()
 })
-box.on('reset', draw)
+box.on('reset', () => {
+  isReady = false
+  draw()
+})
 box.on('ready', () => {
   isReady = true
   draw()
@@ -60,8 +74,12 @@ box.on('status', happening => {
 setInterval(draw, 1000)
 offerCurl()
 
+function isMachine ({ room, type, key }) {
+  return room === undefined && key !== undefined && MACHINE.get(type)?.test(key) === true
+}
+
 function keepFact (event) {
-  if (event.type === 'notice') {
+  if (event.type === 'notice' && typeof event.data?.text === 'string') {
     notices.unshift(event)
     notices.splice(MAX_NOTICES)
     return
@@ -81,20 +99,20 @@ function draw () {
 }
 
 function drawAll () {
-  const values = [...box.state.entries()]
-  const machine = values.filter(event => event.room === ROOM && KNOWN.includes(event.type))
+  const values = [...box.state.entries()].filter(({ room }) => room === undefined)
+  const machine = values.filter(isMachine)
   drawBound()
   drawMachine(machine)
   drawSaved()
   drawNotices()
-  drawOthers(values.filter(event => event.room === ROOM && !KNOWN.includes(event.type)))
+  drawOthers(values.filter(event => !isMachine(event)))
   show('nothing', isReady && machine.length === 0)
 }
 
 function drawBound () {
   for (const { element, room, type, key, path, format } of bound) {
     const value = path.reduce((data, name) => data?.[name], box.state.get(room, type, key)?.data)
-    if (element.localName === 'meter') element.value = value ?? 0
+    if (element.localName === 'meter') element.value = Number.isFinite(value) ? value : 0
     else write(element, value === undefined ? '–' : format(value))
   }
 }
@@ -114,9 +132,10 @@ function drawMachine (events) {
 
 function drawSaved () {
   const counters = box.state.get(SYSTEM, 'gateway', '1')?.data.counters
-  if (counters === undefined || counters.owed === 0) return
+  if (counters === undefined) return
+  // Snapshots are bundles too, but nothing would be owed for them without bundling.
   const saved = Math.max(0, counters.owed - counters.bundles)
-  write(byId('saved'), `${count(saved)} (${Math.round(saved / counters.owed * 100)} %)`)
+  write(byId('saved'), saved === 0 ? '0' : `${count(saved)} (${Math.floor(saved / counters.owed * 100)} %)`)
 }
 
 function drawNotices () {
@@ -129,20 +148,23 @@ function drawNotices () {
     const time = document.createElement('time')
     time.dateTime = new Date(timestamp).toISOString()
     time.textContent = new Date(timestamp).toLocaleTimeString()
-    item.append(time, typeof data?.text === 'string' ? data.text : JSON.stringify(data))
+    item.append(time, shorten(data.text))
     return item
   }))
 }
 
 function drawOthers (values) {
-  const events = [...values, ...facts.values()].sort((a, b) => a.type.localeCompare(b.type))
+  const events = [...values, ...facts.values()].sort((a, b) => a.type < b.type ? -1 : Number(a.type > b.type))
   show('others', events.length > 0)
   show('none', events.length === 0)
-  drawRows('other-rows', events, ({ room, type, key, data }) => [room, type, key ?? '(fact)', shorten(JSON.stringify(data))])
+  drawRows('other-rows', events, ({ type, key, data }) => [type, key ?? '(fact)', shorten(JSON.stringify(data))])
+  show('more', events.length > MAX_ROWS)
+  write(byId('more'), `and ${count(events.length - MAX_ROWS)} more`)
 }
 
-/** A row for each event; cells that are the same stay as they are, so that a selection survives. */
-function drawRows (id, events, cellsOf) {
+/** A row for each event, up to a limit; cells that are the same stay as they are, so that a selection survives. */
+function drawRows (id, all, cellsOf) {
+  const events = all.slice(0, MAX_ROWS)
   const body = byId(id)
   while (body.rows.length > events.length) body.deleteRow(-1)
   events.forEach((event, index) => {
@@ -167,7 +189,7 @@ function meter (value, name) {
   return cell => {
     const meter = cell.firstChild ?? cell.appendChild(Object.assign(document.createElement('meter'), { min: 0, max: 100, low: 75, high: 90, optimum: 0 }))
     meter.ariaLabel = `${name} busy, percent`
-    meter.value = value
+    meter.value = Number.isFinite(value) ? value : 0
   }
 }
 
@@ -189,12 +211,12 @@ function sentence ({ status, reason, retryMs }) {
       const why = reason === 'DRAINING' ? 'The gateway is restarting' : `Not connected: ${reason}`
       return `${why}. Trying again in ${Math.ceil(retryMs / 1000)} s; what you see are the last values.`
     }
-    default: return 'Closed'
+    default: return reason === undefined ? 'Closed' : `The gateway refused: ${reason}`
   }
 }
 
 function offerCurl () {
-  const event = { type: 'greeting', room: ROOM, key: 'me', data: 'Hello' }
+  const event = { type: 'greeting', key: 'me', data: 'Hello' }
   const line = `curl -X POST ${window.location.origin}/api/events -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
   const button = byId('copy')
   byId('curl').textContent = line

@@ -177,14 +177,15 @@ export class WireClient {
     this.socket.write(Buffer.concat([header, mask, Buffer.from(payload.map((byte, index) => byte ^ (mask[index & 3] as number)))]))
   }
 
-  /** Resolves once `done` holds; looks whenever something has arrived. */
+  /** Resolves once `done` holds; looks whenever something has arrived, and now and then. */
   async until (done: () => boolean, ms = 10_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()
       if (left <= 0) throw new Error(`not within ${ms} ms; ${this.messages.length} messages so far, the last: ${JSON.stringify(this.messages.at(-1)).slice(0, 300)}; ${this.head.slice(0, 100)}`)
       await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, left)
+        // Some conditions are the server's: they change without anything arriving here.
+        const timer = setTimeout(resolve, Math.min(left, 50))
         this.#waiting.push(() => { clearTimeout(timer); resolve() })
       })
     }

@@ -1,0 +1,22 @@
+// Runs the tests and ends with one plain line of counts: `npm test`, or `npm test -- test/core/pure.test.ts`.
+
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+
+const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
+const child = spawn(process.execPath, [tap, '--reporter=terse', ...process.argv.slice(2)], { stdio: ['inherit', 'pipe', 'inherit'] })
+
+let output = ''
+child.stdout.on('data', (data: Buffer) => {
+  process.stdout.write(data)
+  output += data.toString()
+})
+child.on('close', code => {
+  const counts = /^# \{ total: \d+(.*) \}$/m.exec(output)?.[1]
+  const count = (name: string): number => Number(new RegExp(`${name}: (\\d+)`).exec(counts ?? '')?.[1] ?? 0)
+  const skipped = count('skip') + count('todo')
+  const failed = counts === undefined ? 1 : count('fail')
+  console.log(`\n${count('pass')} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  process.exitCode = code === 0 && failed === 0 && count('pass') > 0 ? 0 : 1
+})
