@@ -32,6 +32,8 @@ export class Room<Member> {
   floor: Id
   /** The newest entry the room has seen, also when it is gone. */
   lastId: Id | null = null
+  /** Facts that are gone from history. */
+  trimmed = 0
 
   readonly #values = new Map<string, Value>()
   #oldest: Value | null = null
@@ -86,6 +88,7 @@ export class Room<Member> {
   /** Forgets the oldest entry of history, which is `entry`. */
   forget (entry: Entry): void {
     (entry.deletion ? this.deletions : this.facts).shift()
+    if (!entry.deletion) this.trimmed++
     this.floor = entry.id
   }
 

@@ -21,6 +21,7 @@ import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
 import type { Source, Turn } from './read.ts'
+import type { Room } from './room.ts'
 import type { Rooms } from './rooms.ts'
 import type { SharedBundles } from './shared-bundles.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
@@ -71,6 +72,8 @@ export class Session {
   /** Monotonic ms before which no bundle may go out. */
   #nextAt = -Infinity
   #catchingUp = false
+  /** Facts of its rooms up to where it stands, counted from the process's start; known of a laggard that hears whole rooms. */
+  #passed: number | null = null
 
   constructor (hub: Hub, id: string, caller: string, connection: Connection) {
     this.#hub = hub
@@ -97,6 +100,7 @@ export class Session {
     const first = before.joins.length === 0
     this.settle()
     this.subscription = after
+    this.#passed = null
     // Nothing new to hear: it goes on where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
     for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
@@ -116,6 +120,7 @@ export class Session {
     this.settle()
     const before = this.subscription.parts
     this.subscription = this.subscription.without(left)
+    this.#passed = null
     const { parts } = this.subscription
     for (const room of before.keys()) {
       if (!parts.has(room)) this.#hub.rooms.leave(room, this)
@@ -149,6 +154,7 @@ export class Session {
     if (this.#tracks.length === 0) return
     const { rooms } = this.#hub
     const verdict = judge(epoch, this.#tracks, rooms.lineage, rooms.head)
+    this.#passed = null
     if (verdict !== 'known') {
       reset(this.#tracks, verdict, null)
       for (const track of this.#tracks) track.facts = rooms.head
@@ -179,9 +185,14 @@ export class Session {
     }
     this.#send()
     if (this.#state !== 'due') return
-    if (this.connection.pending > 0) this.#stall()
+    const stalled = this.connection.pending > 0
+    if (!stalled && this.#inStep) {
+      this.#rest()
+      return
+    }
+    this.#passed = this.#countPassed()
+    if (stalled) this.#stall()
     else if (this.#catchingUp) ticker.soon(this)
-    else if (this.#inStep) this.#rest()
     else ticker.due(this)
   }
 
@@ -280,8 +291,21 @@ export class Session {
     const { rooms } = this.#hub
     const lost = tracks.filter(track => [...track.parts.keys()].some(room => compareIds(track.facts, rooms.open(room).floor) < 0))
     if (lost.length === 0) return
+    const missed = this.#passed === null ? null : this.#count(room => room.trimmed) - this.#passed
     for (const track of lost) track.facts = latest(track.facts, rooms.floor)
-    reset(tracks, 'trimmed', null)
+    reset(tracks, 'trimmed', missed)
+  }
+
+  #countPassed (): number | null {
+    const [main, ...later] = this.#tracks
+    if (main === undefined || later.length > 0 || ![...main.parts.values()].every(isAll)) return null
+    return this.#count(room => room.trimmed + room.facts.after(main.facts))
+  }
+
+  #count (of: (room: Room<Session>) => number): number {
+    let sum = 0
+    for (const room of this.subscription.parts.keys()) sum += of(this.#hub.rooms.open(room))
+    return sum
   }
 
   #send (): void {

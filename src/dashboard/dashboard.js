@@ -34,7 +34,8 @@ const rate = figure(value => `${bytes(value)}/s`)
 const duration = figure(seconds => {
   const [days, hours, minutes] = [seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60].map(Math.floor)
   if (days > 0) return `${days} d ${hours} h`
-  return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(seconds % 60)} s`
+  if (hours > 0) return `${hours} h ${minutes} min`
+  return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`
 })
 /** What `data-as` may name. */
 const FORMATS = { count, bytes, duration, percent: figure(value => `${count(value)} %`), ms: figure(value => `${count(value)} ms`) }

@@ -70,7 +70,7 @@ t.test('JSON is read exactly or refused: no number is rounded on its way', async
       return !Number.isSafeInteger(Number(number)) && BigInt(Number(number)) !== number
     }
   }), { numRuns: 1000 })
-  fc.assert(fc.property(fc.jsonValue(), value => JSON.stringify(readJson(JSON.stringify(value), 'BAD_EVENT')) === JSON.stringify(value)))
+  fc.assert(fc.property(fc.jsonValue().filter(value => !JSON.stringify(value).includes('__proto__')), value => JSON.stringify(readJson(JSON.stringify(value), 'BAD_EVENT')) === JSON.stringify(value)))
   for (const text of ['{"__proto__":1}', '{"a":[{"\\u005f_proto__" :1}]}', '1e-400', '[1e309]']) t.throws(() => readJson(text, 'BAD_EVENT'), { code: 'BAD_EVENT' }, text)
   t.same(readJson('"__proto__ is a word, 12345678901234567890 too"', 'BAD_EVENT'), '__proto__ is a word, 12345678901234567890 too')
 })

@@ -2,12 +2,12 @@
 // they were sent: as a page would, by message, so that a test can cut them off behind any.
 
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
-import type { Event } from '../../src/core/event.ts'
+import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import type { GatewayOptions } from '../../src/core/gateway.ts'
 import type { Limits } from '../../src/core/limits.ts'
 import type { Joined, Session } from '../../src/core/session.ts'
-import type { Store } from '../../src/core/store.ts'
+import type { Follower, Image, Store } from '../../src/core/store.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { ManualClock } from '../clock.ts'
@@ -44,6 +44,8 @@ export interface Rig {
   readonly gateway: Gateway
   publish (...events: object[]): Promise<string[]>
   connect (joins?: Join[], cursor?: string | null): Client
+  /** The gateway's follower and the log it has, for a test to hand over another. */
+  reload (): { follower: Follower, image: Image & { readonly history: readonly Entry[] } }
   close (): Promise<void>
 }
 
@@ -60,8 +62,22 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
     clock,
     log: silent
   })
+  let follower: Follower | null = null
+  let image: Image | null = null
+  const history: Entry[] = []
+  const watched: Store = {
+    ...bound(store),
+    follow: async given => {
+      follower = given
+      await store.follow({
+        load: loaded => { image = loaded; given.load(loaded) },
+        apply: (entries, floor) => { history.push(...entries.filter(({ key, deletion }) => key === null || deletion)); given.apply(entries, floor) },
+        available: (yes, reason) => given.available(yes, reason)
+      })
+    }
+  }
   const gateway = new Gateway({
-    store,
+    store: watched,
     clock,
     limits: { ...LIMITS, ...options.limits },
     load: () => 0,
@@ -84,7 +100,19 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
       client.join(joins, cursor)
       return client
     },
+    reload: () => ({ follower: follower as unknown as Follower, image: { ...image as unknown as Image, history } }),
     close: async () => await store.close()
+  }
+}
+
+function bound (store: Store): Omit<Store, 'follow'> {
+  return {
+    name: store.name,
+    append: async (...args) => await store.append(...args),
+    claim: async (...args) => await store.claim(...args),
+    settle: async (...args) => { await store.settle(...args) },
+    recall: async id => await store.recall(id),
+    close: async () => { await store.close() }
   }
 }
 

@@ -303,6 +303,7 @@ t.test('a laggard that history overtakes while connected is told so', async t =>
   client.drain()
   await pass(r, SECOND)
   t.same(pageOf(client).resets, ['trimmed'])
+  t.match(client.received.find(({ kind }) => kind === 'reset'), { missed: 30 }, 'and how many it missed')
   t.same(client.events.slice(-10).map(({ data }) => data), [30, 31, 32, 33, 34, 35, 36, 37, 38, 39])
 })
 
@@ -452,6 +453,25 @@ t.test('a connection that does not drain within SLOW_CLIENT_TIMEOUT is ended; on
   const back = r.connect([{ room: 'a' }], stuck.cursorAfter(2))
   await pass(r, SECOND)
   t.equal(back.events.length, 3, 'it comes back to where it had got')
+})
+
+t.test('a log that lost what it had given out is declared to those who had got it, and to nobody else', async t => {
+  const r = await rig()
+  const before = r.connect([{ room: 'a' }])
+  await r.publish(...facts(1))
+  await pass(r, SECOND)
+  const early = before.cursorAfter()
+  await r.publish(...facts(1))
+  await pass(r, SECOND)
+  const beyond = before.cursorAfter()
+  const { follower, image } = r.reload()
+  const lost = { ...image, history: image.history.slice(0, 1), head: image.history[0]?.id as string }
+  follower.load({ ...lost, lineage: { epoch: 'later', epochs: [...image.lineage.epochs, { epoch: 'later', seam: lost.head }] } })
+  await pass(r, SECOND)
+  t.match(before.received.findLast(({ kind }) => kind === 'reset'), { reason: 'ahead' })
+  for (const [cursor, position] of [[beyond, 'reset'], [early, 'resumed'], [before.cursorAfter(), 'resumed']] as const) {
+    t.match(r.connect([{ room: 'a' }], cursor).received[0], { position })
+  }
 })
 
 t.test('drain refuses what is new, sends what is owed and says goodbye', async t => {

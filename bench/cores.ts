@@ -1,0 +1,29 @@
+// How busy this machine's cores are, whoever keeps them so: a neighbour on the server's core spoils a run.
+
+import { readFileSync } from 'node:fs'
+
+export interface CoreTimes {
+  /** All but idle and stolen, and stolen by the host, in units of 10 ms. */
+  readonly busy: number
+  readonly stolen: number
+  readonly total: number
+}
+
+/** @returns null where the system does not tell */
+export function coreTimes (core: number): CoreTimes | null {
+  try {
+    const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''
+    const [user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, stolen = 0] = line.split(' ').map(Number)
+    const busy = user + nice + system + irq + softirq
+    return { busy, stolen, total: busy + idle + iowait + stolen }
+  } catch {
+    return null
+  }
+}
+
+/** Share of a core in use, and share taken by the host, between two looks. */
+export function coreShare (before: CoreTimes | null, after: CoreTimes | null): { busy: number, stolen: number } | null {
+  if (before === null || after === null || after.total === before.total) return null
+  const total = after.total - before.total
+  return { busy: (after.busy - before.busy) / total, stolen: (after.stolen - before.stolen) / total }
+}
