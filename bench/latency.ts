@@ -7,19 +7,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ProfileName } from '../src/app/status.ts'
 import { coreShare, coreTimes } from './cores.ts'
 import { Histogram } from './histogram.ts'
-import type { Summary } from './histogram.ts'
 import { Ledger } from './ledger.ts'
-import type { Wrongs } from './ledger.ts'
 import { publish, ROOM } from './publisher.ts'
 import type { Source } from './publisher.ts'
 import { report } from './latency-report.ts'
+import type { Measurement } from './latency-report.ts'
 import { LOAD_CORE, pinned, SERVER_CORE, startServer } from './server.ts'
 import { Viewer } from './viewer.ts'
 
-export const VIEWERS = 100
+const VIEWERS = 100
 const QUICK = process.argv.includes('--quick')
-export const WARM_UP_MS = QUICK ? 700 : 2000
-export const WINDOW_MS = QUICK ? 1800 : 8000
+const WARM_UP_MS = QUICK ? 700 : 2000
+const WINDOW_MS = QUICK ? 1800 : 8000
 /** Time everything published has to arrive once publishing has ended. */
 const ARRIVAL_MS = 15_000
 /** What the metric of the event loop's lag counts as none: its timer's own period. */
@@ -28,7 +27,7 @@ const LAG_RESOLUTION_MS = 10
 const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
 const TICK = { SSE: 'MONITOR_TICK_MS', WEBSOCKET: 'FLUSH_INTERVAL_MS' } as const
 
-export interface Workload {
+interface Workload {
   readonly name: string
   /** Events a second it means to publish. */
   readonly rate: number
@@ -43,39 +42,12 @@ const times = (count: number, source: (index: number) => Source): Source[] => Ar
 
 const steady = times(10, () => ({ key: () => null, gapMs: around(100, 0.5) }))
 let turn = 0
-export const WORKLOADS: readonly Workload[] = [
+const WORKLOADS: readonly Workload[] = [
   // By turns a fact and a value, never closer than a tick at its floor.
   { name: 'sparse', rate: 5, compared: false, sources: [{ key: () => turn++ % 2 === 0 ? null : 'only', gapMs: around(200, 0.4) }] },
   { name: 'steady', rate: 100, compared: true, sources: steady },
   { name: 'hot keys', rate: 1000, compared: true, sources: times(50, index => ({ key: () => `key-${index}`, gapMs: around(50, 0.5) })) }
 ]
-
-export interface Measurement {
-  readonly profile: ProfileName
-  readonly workload: string
-  readonly bundled: boolean
-  readonly seconds: number
-  /** A second: events meant to be published, acknowledged, messages and events received by all viewers. */
-  readonly offered: number
-  readonly published: number
-  readonly messages: number
-  readonly events: number
-  /** Milliseconds. */
-  readonly facts: Summary | null
-  readonly values: Summary | null
-  readonly updates: Summary | null
-  readonly answers: Summary | null
-  readonly late: Summary | null
-  readonly lagP99: number
-  /** Shares of a core; `others`: used on the server's core by somebody else, where that can be told. */
-  readonly serverCpu: number
-  readonly loadCpu: number
-  readonly others: number | null
-  readonly stolen: number | null
-  readonly wrongs: Wrongs
-  /** Connections lost, resets and complaints. */
-  readonly troubles: readonly string[]
-}
 
 async function measure (profile: ProfileName, workload: Workload, bundled: boolean): Promise<Measurement> {
   const server = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...(bundled ? {} : { [TICK[profile]]: 0 }) })

@@ -90,6 +90,9 @@ t.test('notices tell what has changed, not what was so from the start', async t 
     'load is down to 1.2',
     'network eth0 is down'
   ])
+  const busy = new Watch()
+  t.strictSame(busy.look(figures(41, 2.5), 0), [], 'a load that was high already has not risen')
+  t.strictSame(busy.look(figures(41, 1.2), 500), ['load is down to 1.2'])
 })
 
 t.test('figures are published as state of the public feed, with one warning while that fails', async t => {

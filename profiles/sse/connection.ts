@@ -6,11 +6,8 @@ import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
-import { STREAM_HEADERS } from '../../src/app/farewell.ts'
+import { GRACE_MS, STREAM_HEADERS } from '../../src/app/farewell.ts'
 import { frame, HEARTBEAT, LAST_CHUNK, named, unchunked } from './frame.ts'
-
-/** Time a client has to take the last words before its socket is destroyed, ms. */
-const GRACE_MS = 1000
 
 export class SseConnection implements Connection {
   #socket: Socket | null = null

@@ -4,7 +4,7 @@ import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { callerOf } from '../../src/app/caller.ts'
-import { farewell, isReturning } from '../../src/app/farewell.ts'
+import { farewell, isReturning, partFrom } from '../../src/app/farewell.ts'
 import { errorSchema } from '../../src/app/schemas.ts'
 import { PATHS } from '../../src/app/status.ts'
 import { Refusal } from '../../src/core/errors.ts'
@@ -75,9 +75,8 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     return reply
   })
 
-  app.addHook('preClose', async () => {
-    for (const connection of connections) connection.destroy()
-  })
+  // By now each was told goodbye; those that do not go are not waited for any longer.
+  app.addHook('preClose', async () => await partFrom(connections))
 }, { name: 'profile-sse', encapsulate: true })
 
 /** The wishes of a query: every room with the types, or the feed with them. */

@@ -2,15 +2,13 @@
 
 import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import { GRACE_MS } from '../../src/app/farewell.ts'
 import { frame, message, position } from './frame.ts'
 
 /** RFC 6455, 7.4.1, and the IANA registry for 1012 and 1013. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013 } as const
 
 const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway }
-
-/** Time the other side has to answer a close before its socket is destroyed, ms. */
-const GRACE_MS = 1000
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket

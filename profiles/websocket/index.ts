@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { RawData, WebSocket } from 'ws'
 import { callerOf } from '../../src/app/caller.ts'
+import { partFrom } from '../../src/app/farewell.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
 import { PATHS } from '../../src/app/status.ts'
 import { Refusal } from '../../src/core/errors.ts'
@@ -39,10 +40,10 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       request.log.debug({ err: error }, 'a WebSocket broke')
       socket.terminate()
     },
+    // In place of the plugin's own, which would wait for every client to answer. By now each was told goodbye.
     preClose: done => {
       pongs.stop()
-      for (const connection of connections) connection.destroy()
-      done()
+      partFrom(connections).then(() => done(), done)
     }
   })
 

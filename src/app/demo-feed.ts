@@ -82,7 +82,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 /** Tells from the figures what is worth a sentence. */
 export class Watch {
   readonly #cores = new Map<string, Threshold>()
-  readonly #load = new Threshold(LOAD_HIGH)
+  #load: Threshold | null = null
   #memory: number | null = null
   /** Null until the interfaces have been seen once: those that were up already are no news. */
   #interfaces: Set<string> | null = null
@@ -114,7 +114,12 @@ export class Watch {
   }
 
   #average ({ one, cores }: { one: number, cores: number }, now: number): string[] {
-    switch (this.#load.next(one / Math.max(1, cores), now)) {
+    const first = this.#load === null
+    this.#load ??= new Threshold(LOAD_HIGH)
+    const change = this.#load.next(one / Math.max(1, cores), now)
+    // A load that was high already has not risen.
+    if (first) return []
+    switch (change) {
       case 'above': return [`load rose to ${one}: more work than the ${cores} cores can do at once`]
       case 'below': return [`load is down to ${one}`]
       default: return []

@@ -1,6 +1,7 @@
-// A native EventSource gives up for good on any status but 200. So a returning client that is turned away
-// for a reason that may pass gets a stream after all: when to come back, why, and its end.
+// Last words. A native EventSource gives up for good on any status but 200: so a returning client that is
+// turned away for a reason that may pass gets a stream after all: when to come back, why, and its end.
 
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../core/errors.ts'
 
@@ -9,6 +10,10 @@ export const STREAM_HEADERS = {
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no'
 } as const
+
+/** Time a client has to take its last words and go, ms. */
+export const GRACE_MS = 1000
+const LOOK_MS = 10
 
 export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined
 
@@ -19,4 +24,11 @@ export async function farewell (reply: FastifyReply, refusal: Refusal): Promise<
     .type('text/event-stream; charset=utf-8')
     .headers(STREAM_HEADERS)
     .send(`retry: ${retryMs}\nevent: bye\ndata: ${JSON.stringify({ reason: refusal.code, retryMs })}\n\n`)
+}
+
+/** Waits for ended connections to go, and destroys those that do not. Whoever goes takes itself out of the set. */
+export async function partFrom (connections: ReadonlySet<{ destroy (): void }>): Promise<void> {
+  const until = performance.now() + GRACE_MS
+  while (connections.size > 0 && performance.now() < until) await setTimeout(LOOK_MS)
+  for (const connection of connections) connection.destroy()
 }

@@ -8,6 +8,9 @@ import type { Code } from './errors.ts'
 /** Worth a closer look: integers beyond 15 digits, and exponents of three digits. Nearly no text has either. */
 const SUSPECT_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/
 const SUSPECT_NAME = /"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])(?:_|\\u005[fF]){2}"\s*:/
+const INTEGER = /^-?\d+$/
+/** Digits of the largest double. */
+const MAX_DIGITS = 310
 const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 
 /**
@@ -32,12 +35,14 @@ export function readJson (text: string, code: Code): unknown {
 function checkNumbers (text: string, code: Code): void {
   for (const [token] of text.matchAll(STRING_OR_NUMBER)) {
     if (token.startsWith('"')) continue
-    const number = Number(token)
-    const integer = /^-?\d+$/.test(token)
-    const lost = integer ? !Number.isSafeInteger(number) : !Number.isFinite(number) || (number === 0 && /[1-9]/.test(token.split(/[eE]/)[0] as string))
-    // A large round integer is a double too; one longer than any double is not worth the arithmetic.
-    if (lost && !(integer && token.length <= 310 && Number.isFinite(number) && BigInt(token) === BigInt(number))) {
-      throw new Refusal(code, `the number ${token.slice(0, 40)} cannot be kept exactly; send it as a string`)
-    }
+    if (!isKept(token)) throw new Refusal(code, `the number ${token.slice(0, 40)} cannot be kept exactly; send it as a string`)
   }
+}
+
+/** Whether a number is sent on as it came. A fraction is: what a double leaves of its digits is what every reader has. */
+function isKept (token: string): boolean {
+  const number = Number(token)
+  if (!Number.isFinite(number)) return false
+  if (!INTEGER.test(token)) return number !== 0 || !/[1-9]/.test(token.split(/[eE]/)[0] as string)
+  return Number.isSafeInteger(number) || String(number) === token || (token.length <= MAX_DIGITS && BigInt(token) === BigInt(number))
 }

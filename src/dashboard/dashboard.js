@@ -133,7 +133,10 @@ function drawMachine (events) {
 
 function drawSaved () {
   const counters = box.state.get(SYSTEM, 'gateway', '1')?.data.counters
-  if (counters === undefined) return
+  if (counters === undefined) {
+    write(byId('saved'), '–')
+    return
+  }
   // Snapshots are bundles too, but nothing would be owed for them without bundling.
   const saved = Math.max(0, counters.owed - counters.bundles)
   write(byId('saved'), saved === 0 ? '0' : `${count(saved)} (${Math.floor(saved / counters.owed * 100)} %)`)

@@ -229,7 +229,10 @@ export class WireClient {
     const { messages, parsed, closeCode, pings } = parse(this.profile, this.bytes, this.#parsed, this.#rooms)
     this.#parsed = parsed
     this.messages.push(...messages)
-    this.closeCode ??= closeCode
+    if (closeCode !== null && this.closeCode === null) {
+      this.closeCode = closeCode
+      this.sendFrame(8, Buffer.from([closeCode >> 8, closeCode & 255]))
+    }
     if (this.pongs) for (const ping of pings) this.sendFrame(10, ping)
     this.#wake()
   }
