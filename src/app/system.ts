@@ -58,7 +58,8 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store }: { ga
   app.decorate('stats', stats)
 
   const timer = setInterval(() => {
-    lagMs = Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS)
+    // Nothing was recorded yet: NaN.
+    lagMs = Math.max(0, (delay.percentile(99) || 0) / 1e6 - LAG_RESOLUTION_MS)
     delay.reset()
     // Nobody to tell, nothing to write.
     if ((gateway.room(SYSTEM)?.members ?? 0) === 0 || gateway.trouble !== null) return
