@@ -1,7 +1,7 @@
 // What the measurements of bench/latency.ts say: Markdown on stdout, everything in reports/latency.json.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
+import { arch, cpus, platform, release, totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ProfileName } from '../src/app/status.ts'
@@ -59,7 +59,7 @@ const FILE = fileURLToPath(new URL('../reports/latency.json', import.meta.url))
 
 /** @returns what must not be: anything lost, twice, out of order or stale */
 export function report (measurements: readonly Measurement[], circumstances: Circumstances): string[] {
-  const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()} ${arch()}`
+  const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()} ${arch()}`
   mkdirSync(dirname(FILE), { recursive: true })
   writeFileSync(FILE, JSON.stringify({ at: new Date().toISOString(), node: process.version, machine, target: TARGET, ...circumstances, measurements }, null, 2))
 

@@ -17,8 +17,8 @@ import { Viewer } from './viewer.ts'
 
 const VIEWERS = 100
 const QUICK = process.argv.includes('--quick')
-const WARM_UP_MS = QUICK ? 700 : 2000
-const WINDOW_MS = QUICK ? 1800 : 8000
+const WARM_UP_MS = QUICK ? 500 : 2000
+const WINDOW_MS = QUICK ? 1500 : 8000
 /** Time everything published has to arrive once publishing has ended. */
 const ARRIVAL_MS = 15_000
 /** What the metric of the event loop's lag counts as none: its timer's own period. */

@@ -5,7 +5,11 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
-const child = spawn(process.execPath, [tap, '--reporter=terse', ...process.argv.slice(2)], { stdio: ['inherit', 'pipe', 'inherit'] })
+const child = spawn(process.execPath, [tap, '--reporter=terse', ...process.argv.slice(2)], {
+  stdio: ['inherit', 'pipe', 'inherit'],
+  // One summary at the end: through a pipe the reporter's redrawing would be hundreds of them.
+  env: { ...process.env, CI: 'true' }
+})
 
 let output = ''
 child.stdout.on('data', (data: Buffer) => {
