@@ -19,8 +19,12 @@ const VIEWERS = 100
 const QUICK = process.argv.includes('--quick')
 const WARM_UP_MS = QUICK ? 500 : 2000
 const WINDOW_MS = QUICK ? 1500 : 8000
+/** Longer than any tick: what is measured does not begin behind the last bundle of the warm-up. */
+const QUIET_MS = 300
 /** Time everything published has to arrive once publishing has ended. */
 const ARRIVAL_MS = 15_000
+/** The whole run, whatever happens. */
+const LIMIT_MS = 240_000
 /** What the metric of the event loop's lag counts as none: its timer's own period. */
 const LAG_RESOLUTION_MS = 10
 
@@ -74,6 +78,7 @@ async function measure (profile: ProfileName, workload: Workload, bundled: boole
       messages: ledger.messages,
       events: ledger.events
     })
+    await delay(QUIET_MS)
     const late = new Histogram()
     const before = await look()
     ledger.openWindow()
@@ -85,9 +90,8 @@ async function measure (profile: ProfileName, workload: Workload, bundled: boole
 
     const seconds = (after.at - before.at) / 1000
     const load = process.cpuUsage(before.load)
-    const grown = (name: string): number => (after.metrics.get(name) as number) - (before.metrics.get(name) as number)
     const core = coreShare(before.core, after.core)
-    const serverCpu = grown('process_cpu_seconds_total') / seconds
+    const serverCpu = (figure(after.metrics, 'process_cpu_seconds_total') - figure(before.metrics, 'process_cpu_seconds_total')) / seconds
     return {
       profile,
       workload: workload.name,
@@ -102,7 +106,7 @@ async function measure (profile: ProfileName, workload: Workload, bundled: boole
       updates: ledger.updates.summary,
       answers: ledger.answers.summary,
       late: late.summary,
-      lagP99: Math.max(0, (after.metrics.get('nodejs_eventloop_lag_p99_seconds') as number) * 1000 - LAG_RESOLUTION_MS),
+      lagP99: Math.max(0, figure(after.metrics, 'nodejs_eventloop_lag_p99_seconds') * 1000 - LAG_RESOLUTION_MS),
       serverCpu,
       loadCpu: (load.user + load.system) / 1e6 / seconds,
       others: core === null ? null : Math.max(0, core.busy - serverCpu),
@@ -122,6 +126,16 @@ async function arrival (ledger: Ledger): Promise<void> {
   await delay(400)
 }
 
+function figure (metrics: ReadonlyMap<string, number>, name: string): number {
+  const value = metrics.get(name)
+  if (value === undefined || Number.isNaN(value)) throw new Error(`/metrics has no ${name}`)
+  return value
+}
+
+setTimeout(() => {
+  console.error(`not done after ${LIMIT_MS / 1000} s`)
+  process.exit(1)
+}, LIMIT_MS).unref()
 const startedAt = performance.now()
 const measurements: Measurement[] = []
 console.error(pinned ? `server on core ${SERVER_CORE}, load on core ${LOAD_CORE}` : 'no two cores, or no taskset: server and load are not kept apart')

@@ -36,7 +36,10 @@ export async function startServer (settings: Record<string, string | number>): P
   let output = ''
   child.stdout.on('data', text => { output += text })
   child.stderr.on('data', text => { output += text })
-  const kill = (): void => { child.kill('SIGKILL') }
+  const kill = (): void => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
   process.once('exit', kill)
   const ended = new Promise<void>((resolve, reject) => child.once('close', () => resolve()).once('error', reject))
   const stop = async (): Promise<void> => {

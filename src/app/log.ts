@@ -6,5 +6,5 @@ import pretty from 'pino-pretty'
 
 export function createLog (level: string): Logger {
   if (!process.stdout.isTTY) return pino({ level })
-  return pino({ level }, pretty({ colorize: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss' }))
+  return pino({ level }, pretty({ colorize: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true }))
 }

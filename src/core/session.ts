@@ -65,6 +65,8 @@ export class Session {
 
   readonly #hub: Hub
   #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
+  /** The first join was made: a cursor counts in no other. */
+  #joined = false
   #tracks: Track[] = []
   #turn: Turn = 'values'
   /** The last position the client was told. */
@@ -97,7 +99,8 @@ export class Session {
     const after = before.with(joins)
     this.#checkRoom(after)
     const fresh = added(before.parts, after.parts)
-    const first = before.joins.length === 0
+    const first = !this.#joined
+    this.#joined = true
     this.settle()
     this.subscription = after
     this.#passed = null
@@ -198,7 +201,7 @@ export class Session {
 
   /** A last bundle, whatever tick and pace say, if the connection takes it. */
   flush (): void {
-    if ((this.#state === 'due') && this.connection.pending === 0) this.#send()
+    if (this.#state === 'due' && this.connection.pending === 0) this.#send()
   }
 
   /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
@@ -367,7 +370,7 @@ export class Session {
 
   get #inStep (): boolean {
     const { head } = this.#hub.rooms
-    return this.#tracks.length === 1 && this.#tracks[0]?.facts === head && this.#tracks[0].state === head
+    return this.#tracks.every(({ facts, state }) => facts === head && state === head)
   }
 
   /** Nothing is owed: wait to be woken. */

@@ -361,6 +361,20 @@ t.test('resuming twice with nothing new, at once, before the first event and twi
   }
 })
 
+t.test('a session that left everything rests, and hears again what it joins then', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  client.session.leave(['a'])
+  await pass(r, SECOND)
+  t.equal(r.clock.pending, 2, 'nothing turns in the ticker: the heartbeat and the store alone are waited for')
+  t.same(r.gateway.rooms, [])
+  client.join([{ room: 'b' }], client.cursorAfter())
+  t.match(client.received.at(-1), { position: 'reset' }, 'a cursor counts in a connection\'s first join only')
+  await r.publish(...facts(2, 1, 'b'), ...facts(1))
+  await pass(r, SECOND)
+  t.equal(client.events.length, 2)
+})
+
 t.test('a public event reaches the feed, and rooms only where its type is named', async t => {
   const r = await rig()
   const feed = r.connect()

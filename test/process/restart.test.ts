@@ -59,7 +59,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     const counts = tally(publishers, followers)
     t.comment(`${signal}, ${RESTARTS} restarts: ${sentence(counts)}`)
     t.same(counts.complaints, [], 'no page got anything it should not')
-    t.ok(counts.acknowledged > 500, 'there was load')
+    t.ok(counts.acknowledged > 200, 'there was load')
     t.equal(counts.lost, 0, 'every acknowledged fact reached everybody who hears it')
     t.equal(counts.twice, 0, 'none twice')
     t.equal(counts.disorder, 0, 'none out of order')

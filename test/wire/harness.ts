@@ -116,6 +116,8 @@ export interface Wish {
   readonly rooms?: readonly string[]
   readonly types?: readonly string[]
   readonly cursor?: string | null
+  /** False: over WebSocket, connects and joins nothing. */
+  readonly join?: boolean
 }
 
 /** A client of either profile over a socket of its own. */
@@ -156,7 +158,7 @@ export class WireClient {
     } else {
       client.socket.write(`GET /api/events/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`)
       await client.until(() => client.head !== '')
-      client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
     }
     return client
   }
