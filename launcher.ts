@@ -115,7 +115,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
         throw new Refusal('BAD_COMMAND', (error as Error).message)
       }
     },
-    shutdown: () => { void closing.close() }
+    shutdown: () => { void shutDown() }
   })
   if (config.commandsModule !== '') {
     const names = await commands.loadCommands(config.commandsModule, gateway).catch(error => fail(error, EX_CONFIG))
@@ -136,17 +136,29 @@ async function run (initial: Config, demo: boolean): Promise<void> {
   })
   if (demo) await app.register((await import('./src/app/demo-feed.ts')).default, { gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
 
-  const closing = closeWithGrace({ delay: config.shutdownTimeout * 1000, logger: false, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`), onTimeout: ms => log.error(`the drain took longer than ${ms} ms (SHUTDOWN_TIMEOUT): ending`) }, async ({ signal, err }) => {
-    if (err !== undefined) log.fatal({ err }, 'an error nobody caught: draining, then ending')
-    const { count } = gateway.sessions
-    log.info({ signal, sessions: count }, 'draining')
-    await gateway.drain()
+  const limitMs = config.shutdownTimeout * 1000
+  const late = (): void => log.error(`the drain took longer than ${limitMs} ms (SHUTDOWN_TIMEOUT): ending`)
+  let drained: Promise<void> | null = null
+  const drain = async (signal?: string): Promise<void> => await (drained ??= (async () => {
+    log.info({ signal, sessions: gateway.sessions.count }, 'draining')
+    // Half of the time for commands that run, half for everything else.
+    await gateway.drain(limitMs / 2)
     await app.close()
     await store.close()
     log.info('drained; nothing is left to do')
+  })())
+  closeWithGrace({ delay: limitMs, logger: false, onTimeout: late, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`) }, async ({ signal, err }) => {
+    if (err !== undefined) log.fatal({ err }, 'an error nobody caught: draining, then ending')
+    await drain(signal)
   })
-  // Windows has no SIGTERM: a supervisor that started this process may send it the word.
-  process.on('message', message => { if (message === 'shutdown') void closing.close() })
+  // Without a signal: the command, or the word of a supervisor that started this process (Windows has no SIGTERM).
+  // A signal that comes during such a drain is the first, and joins it.
+  const shutDown = async (): Promise<void> => {
+    setTimeout(() => { late(); process.exit(1) }, limitMs)
+    await drain()
+    process.exit(0)
+  }
+  process.on('message', message => { if (message === 'shutdown') void shutDown() })
 
   await gateway.start().catch(error => fail(error))
   await app.listen({

@@ -18,7 +18,7 @@ import { Viewer } from './viewer.ts'
 const VIEWERS = 100
 const QUICK = process.argv.includes('--quick')
 const WARM_UP_MS = QUICK ? 500 : 2000
-const WINDOW_MS = QUICK ? 1500 : 8000
+const WINDOW_MS = QUICK ? 1200 : 8000
 /** Longer than any tick: what is measured does not begin behind the last bundle of the warm-up. */
 const QUIET_MS = 300
 /** Time everything published has to arrive once publishing has ended. */

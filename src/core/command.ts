@@ -102,13 +102,13 @@ export class Commands {
     const twin = this.#running.get(id)
     if (twin !== undefined) {
       checkTwin(twin.fingerprint, fingerprint)
-      return await this.#atMost(twin.outcome, { id, command: name, status: 'running' })
+      return await this.#race(twin.outcome, this.#timeoutMs, { id, command: name, status: 'running' })
     }
     const outcome = this.#start({ id, name, command, args, caller, fingerprint, ledger: idempotencyKey !== undefined })
     this.#running.set(id, { fingerprint, outcome, command: name })
     const forget = (): void => { this.#running.delete(id) }
     outcome.then(forget, forget)
-    return await this.#atMost(outcome, { id, command: name, status: 'running' })
+    return await this.#race(outcome, this.#timeoutMs, { id, command: name, status: 'running' })
   }
 
   /** What became of a command; null for an id never seen. */
@@ -119,9 +119,11 @@ export class Commands {
     return entry === null ? null : this.#outcomeOf(id, entry)
   }
 
-  /** Resolves when nothing runs any more. */
-  async idle (): Promise<void> {
-    await Promise.allSettled([...this.#running.values()].map(({ outcome }) => outcome))
+  /** Waits until nothing runs any more, at most `ms`. @returns the names of those that still do */
+  async idle (ms: number): Promise<string[]> {
+    const ended = Promise.allSettled([...this.#running.values()].map(({ outcome }) => outcome))
+    await this.#race(ended, ms, [])
+    return [...this.#running.values()].map(({ command }) => command)
   }
 
   #check ({ command: name, args = {}, idempotencyKey }: Order): { name: string, command: Command, args: unknown } {
@@ -183,11 +185,11 @@ export class Commands {
     }
   }
 
-  async #atMost (outcome: Promise<Outcome>, otherwise: Outcome): Promise<Outcome> {
+  async #race<T> (promise: Promise<T>, ms: number, otherwise: T): Promise<T> {
     let cancel = (): void => {}
-    const timeout = new Promise<Outcome>(resolve => { cancel = this.#clock.after(this.#timeoutMs, () => resolve(otherwise)) })
+    const timeout = new Promise<T>(resolve => { cancel = this.#clock.after(ms, () => resolve(otherwise)) })
     try {
-      return await Promise.race([outcome, timeout])
+      return await Promise.race([promise, timeout])
     } finally {
       cancel()
     }

@@ -184,12 +184,14 @@ export class Gateway {
   /**
    * Refuses what is new, lets what is on its way arrive, sends everybody what is owed and the word that
    * ends it. Resolves when all sessions are ended. Idempotent.
+   * @param patienceMs how long running commands are waited for; what becomes of one that takes longer will be `unknown`
    */
-  async drain (): Promise<void> {
+  async drain (patienceMs = 0): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
     while (this.#publishing > 0) await this.#turn()
-    await this.commands.idle()
+    const left = await this.commands.idle(patienceMs)
+    if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands still run and are not waited for any longer')
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
       session.flush()
