@@ -255,6 +255,16 @@ t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that 
   await drained
 })
 
+t.test('ENABLE_CONTROL_HTTP=false leaves commands to the socket', async t => {
+  const { url, port } = await server(t, { profile: 'WEBSOCKET', controlHttp: false })
+  t.match(await send(url, '/api/control', { command: 'ping' }), { status: 404, body: { code: 'NOT_FOUND' } })
+  t.equal((await (await fetch(`${url}/api/profile`)).json() as { control: null }).control, null)
+  const client = await WireClient.open('WEBSOCKET', port)
+  client.say({ action: 'control', command: 'ping' })
+  t.match(await client.untilKind('result'), { data: { result: { pong: true } } })
+  client.cut()
+})
+
 t.test('pages of other sites may call only where CORS_ORIGINS lists them', async t => {
   const { url } = await server(t, { origins: ['https://app.example.com'] })
   const allow = async (origin: string): Promise<string | null> => (await fetch(`${url}/api/profile`, { headers: { origin } })).headers.get('access-control-allow-origin')
