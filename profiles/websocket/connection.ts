@@ -12,16 +12,17 @@ const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket
-  readonly #onPing: (connection: WsConnection) => void
+  readonly #onPing: (connection: WsConnection, ping: number) => void
   /** Number of the last ping, and of the last one answered. */
   #pings = 0
   #pongs = 0
 
-  /** @param onPing told of every ping, to look for its pong in time */
-  constructor (socket: WebSocket, onPing: (connection: WsConnection) => void) {
+  /** @param onPing told of every ping by its number, to look for its pong in time */
+  constructor (socket: WebSocket, onPing: (connection: WsConnection, ping: number) => void) {
     this.#socket = socket
     this.#onPing = onPing
-    socket.on('pong', () => { this.#pongs = this.#pings })
+    // Its payload says which ping it answers (RFC 6455, 5.5.3); an unasked-for one answers none.
+    socket.on('pong', payload => { this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings)) })
   }
 
   get pending (): number {
@@ -52,20 +53,19 @@ export class WsConnection implements Connection {
   ping (): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
     this.#pings++
-    this.#socket.ping()
-    this.#onPing(this)
+    this.#socket.ping(String(this.#pings))
+    this.#onPing(this, this.#pings)
   }
 
-  /** The ping last sent was not answered. */
-  get silent (): boolean {
-    return this.#pongs < this.#pings
+  /** Whether a ping, or a later one, was answered. */
+  answered (ping: number): boolean {
+    return this.#pongs >= ping
   }
 
   close (reason: EndReason, retryMs: number): void {
     if (reason === 'SLOW') {
       // The code waits behind what the client does not take; it is for those that take it after all.
       this.end(CODES.SLOW, 'SLOW')
-      this.#socket.terminate()
       return
     }
     this.say('bye', { reason, retryMs })

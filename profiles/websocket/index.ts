@@ -27,6 +27,8 @@ export interface WebSocketOptions {
 /** So many messages that could not be served, within so many ms, end a connection. */
 const MAX_ERRORS = 20
 const ERROR_WINDOW_MS = 10_000
+/** Longest `ref`, in characters. */
+const MAX_REF = 200
 /** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
 const MAX_FRAGMENTS = 1024
 
@@ -74,7 +76,10 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       return
     }
     connections.add(connection)
-    request.raw.socket.on('drain', () => session.drained())
+    request.raw.socket.on('drain', () => {
+      session.drained()
+      socket.resume()
+    })
     socket.on('close', () => {
       session.end()
       connections.delete(connection)
@@ -84,7 +89,14 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     let windowStart = 0
     let received = 0
     let errors: number[] = []
+    const answer = (event: string, data: object, ref?: unknown): void => {
+      connection.say(event, data, ref)
+      // Who does not read its answers is not listened to any more, until it does.
+      if (connection.pending > 0) socket.pause()
+    }
     socket.on('message', (data: RawData, isBinary: boolean) => {
+      // What was on its way when the connection was ended.
+      if (socket.readyState !== socket.OPEN) return
       if (isBinary) {
         connection.end(CLOSE.notText, 'messages are text')
         return
@@ -93,7 +105,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       const fail = (error: unknown): void => {
         if (!(error instanceof Refusal)) request.log.error({ err: error }, 'a message failed')
         const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
-        connection.say('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
+        answer('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
         if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
         const now = performance.now()
         errors = [...errors.filter(at => now - at < ERROR_WINDOW_MS), now]
@@ -110,11 +122,18 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
           throw new Refusal('RATE_LIMITED', `${limit} messages a second are read (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(windowStart + 1000 - now))
         }
         const message = readJson(data.toString(), 'BAD_MESSAGE')
-        ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
-        act(gateway, session, message).then(answer => connection.say(answer.event, answer.data, ref), fail)
+        ref = refOf(message)
+        act(gateway, session, message).then(({ event, data }) => answer(event, data, ref), fail)
       } catch (error) {
         fail(error)
       }
     })
   }
 }, { name: 'profile-websocket', encapsulate: true })
+
+/** Comes back in the answer, so it is kept short. */
+function refOf (message: unknown): string | number | undefined {
+  const ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
+  if (ref === undefined || typeof ref === 'number' || (typeof ref === 'string' && ref.length <= MAX_REF)) return ref
+  throw new Refusal('BAD_MESSAGE', `ref must be a number or a string of at most ${MAX_REF} characters`)
+}

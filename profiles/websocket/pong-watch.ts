@@ -6,15 +6,15 @@ import type { WsConnection } from './connection.ts'
 
 export class PongWatch {
   readonly #timeoutMs: number
-  readonly #outstanding: Array<{ connection: WsConnection, due: number }> = []
+  readonly #outstanding: Array<{ connection: WsConnection, ping: number, due: number }> = []
   #timer: NodeJS.Timeout | null = null
 
   constructor (timeoutMs: number) {
     this.#timeoutMs = timeoutMs
   }
 
-  readonly expect = (connection: WsConnection): void => {
-    this.#outstanding.push({ connection, due: performance.now() + this.#timeoutMs })
+  readonly expect = (connection: WsConnection, ping: number): void => {
+    this.#outstanding.push({ connection, ping, due: performance.now() + this.#timeoutMs })
     this.#timer ??= setTimeout(this.#look, this.#timeoutMs).unref()
   }
 
@@ -27,9 +27,9 @@ export class PongWatch {
     setImmediate(() => {
       const now = performance.now()
       let judged = 0
-      for (const { connection, due } of this.#outstanding) {
+      for (const { connection, ping, due } of this.#outstanding) {
         if (due > now) break
-        if (connection.silent) {
+        if (!connection.answered(ping)) {
           connection.end(CLOSE.goingAway, 'no pong')
           connection.destroy()
         }

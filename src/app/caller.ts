@@ -4,4 +4,6 @@ import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyRequest } from 'fastify'
 
 /** The address, an IPv6 one cut to its /64, which is what one household or host has to choose from. */
-export const callerOf = (request: FastifyRequest): string => normalizeIP(request.ip)
+export const callerOf = (request: FastifyRequest): string =>
+  // Whoever has hung up meanwhile has no address any more, whatever the type says.
+  normalizeIP((request.ip as string | undefined) ?? '')

@@ -24,7 +24,9 @@ export interface BuiltInOptions {
   readonly shutdown: () => void
 }
 
-const ajv = new Ajv({ allErrors: true, strict: false })
+// The first problem is enough: arguments with a hundred thousand would take as long to complain about.
+const ajv = new Ajv({ strict: false })
+const MAX_COMPLAINT = 500
 const NO_ARGS = { type: 'object', additionalProperties: false }
 const ROOM = { type: 'string', pattern: `${NAME.source}|^${PUBLIC}$` }
 
@@ -32,7 +34,7 @@ const ROOM = { type: 'string', pattern: `${NAME.source}|^${PUBLIC}$` }
 export function compile ({ schema = NO_ARGS, handler }: CommandDefinition): Command {
   const validate = ajv.compile(schema)
   return {
-    check: args => validate(args) ? null : ajv.errorsText(validate.errors, { dataVar: 'args', separator: '; ' }),
+    check: args => validate(args) ? null : ajv.errorsText(validate.errors, { dataVar: 'args' }).slice(0, MAX_COMPLAINT),
     handler
   }
 }
@@ -56,7 +58,7 @@ export function registerBuiltIns ({ gateway, stats, tune, shutdown }: BuiltInOpt
       return { room, paused }
     })
   }
-  define<Record<string, unknown>>('tune', { type: 'object', minProperties: 1 }, changes => tune(changes))
+  define<Record<string, unknown>>('tune', { type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } }, changes => tune(changes))
   define<{ session?: string, room?: string }>('disconnect', {
     type: 'object',
     additionalProperties: false,

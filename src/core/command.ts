@@ -50,6 +50,8 @@ interface Running {
 }
 
 const MAX_UNKEPT = 10_000
+/** Largest record kept of a command without a key that was answered at once, in characters. */
+const MAX_ASIDE = 4096
 
 /** Longest Idempotency-Key, in characters. */
 export const MAX_KEY = 200
@@ -143,9 +145,9 @@ export class Commands {
   async #start (job: { id: string, name: string, command: Command, args: unknown, caller: string, fingerprint: string, ledger: boolean }): Promise<Outcome> {
     const { id, name, command, args, caller, fingerprint, ledger } = job
     const started: Entry = { command: name, status: 'running', fingerprint, by: this.#process }
-    const claim = this.#store.claim(id, started as unknown as LedgerRecord) as Promise<Entry | null>
+    const claim = async (): Promise<Entry | null> => await this.#store.claim(id, started as unknown as LedgerRecord) as Entry | null
     if (ledger) {
-      const earlier = this.#unkept.get(id) ?? await claim
+      const earlier = this.#unkept.get(id) ?? await claim()
       // Our own record of something that does not run is of a claim that failed and was kept nevertheless: it never started.
       if (earlier !== null && !(earlier.status === 'running' && earlier.by === this.#process)) {
         checkTwin(earlier.fingerprint, fingerprint)
@@ -154,9 +156,10 @@ export class Commands {
     } else {
       // Without a key nobody can ask for it twice. The record only answers GET /api/control/:id, and is not
       // waited for: commands that mend things must work while the store does not.
-      claim.catch(error => this.#onError(error, `command ${name} (${id}) could not be recorded`))
+      claim().catch(error => this.#onError(error, `command ${name} (${id}) could not be recorded`))
     }
     let ended: Entry
+    const began = this.#clock.now()
     try {
       const result = await command.handler(args as never, { id, caller, publish: this.#publish })
       ended = { ...started, status: 'done', result: result ?? null }
@@ -169,8 +172,10 @@ export class Commands {
       this.#onError(error, `command ${name} (${id}) failed`)
       ended = { ...started, status: 'failed', error: { code: 'COMMAND_FAILED', message: error instanceof Error ? error.message : String(error) } }
     }
-    const settled = this.#settle(id, ended)
-    if (ledger) await settled
+    if (ledger) await this.#settle(id, ended)
+    // Who got a large result as the answer will not ask for it again, and the disk need not keep it.
+    else if (this.#clock.now() - began < this.#timeoutMs && JSON.stringify(ended).length > MAX_ASIDE) void this.#settle(id, { ...ended, result: undefined })
+    else void this.#settle(id, ended)
     return this.#outcomeOf(id, ended)
   }
 

@@ -7,11 +7,11 @@
 // `state` is empty where both are the same, the flag is `s` while `ready` is owed for a snapshot; empty fields
 // at the end are left out. A later
 // join stands apart from the first track until it has caught up, and names what it covers, so that a client
-// cut off in the middle returns to just that: `<digest of the room>`, then `,<type>` for only some types or
-// `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
+// cut off in the middle returns to just that: `<digest of a room>.<digest of another>`, then `,<type>` for only
+// some types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
 import { createHash } from 'node:crypto'
-import { allBut, only } from './filter.ts'
+import { ALL, allBut, only } from './filter.ts'
 import type { Filter } from './filter.ts'
 import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
@@ -40,6 +40,8 @@ export interface Cursor {
 
 /** Longer ones are not ours: Node takes 16 KiB of headers, and so much text is never written here. */
 const MAX_LENGTH = 12_000
+/** Joins that may be catching up apart at the same time. */
+export const MAX_LATER = 32
 const DIGEST_LENGTH = 10
 
 /** What a cursor says of the subscription it came from. */
@@ -56,10 +58,12 @@ export function formatStanding ({ facts, state, snapshot }: Standing): string {
 /** A track with the rooms it covers, for a later join. */
 export function formatLater (standing: Standing, parts: ReadonlyMap<string, Filter>): string {
   const [facts, state = '', flag = ''] = formatStanding(standing).split('~')
-  const rooms = [...parts].map(([room, filter]) =>
-    [digestOfRoom(room), ...(filter.inverted ? (filter.types.size > 0 ? ['*'] : []) : []), ...filter.types].join()
-  ).join(';')
-  return [facts, state, flag, rooms].join('~')
+  const groups = new Map<string, string[]>()
+  for (const [room, filter] of parts) {
+    const types = [filter.inverted && filter.types.size > 0 ? ',*' : '', ...[...filter.types].sort().map(type => `,${type}`)].join('')
+    groups.set(types, [...groups.get(types) ?? [], digestOfRoom(room)])
+  }
+  return [facts, state, flag, [...groups].map(([types, rooms]) => rooms.join('.') + types).join(';')].join('~')
 }
 
 /** @returns null for what cannot be a cursor of ours */
@@ -68,6 +72,7 @@ export function parseCursor (text: string): Cursor | null {
   const [first = '', ...rest] = text.split('!')
   const [epoch, subscription, ...standing] = first.split('~')
   const main = parseStanding(standing)
+  if (rest.length > MAX_LATER) return null
   const later = rest.map(parseLater)
   if (!epoch || !subscription || main === null || later.includes(null)) return null
   return { epoch, subscription, main, later: later as LaterStanding[] }
@@ -84,10 +89,9 @@ function parseLater (text: string): LaterStanding | null {
   if (standing === null || fields.length !== 4) return null
   const parts = new Map<string, Filter>()
   for (const part of (fields[3] as string).split(';')) {
-    const [room = '', ...types] = part.split(',')
-    if (types.length === 0) parts.set(room, allBut([]))
-    else if (types[0] === '*') parts.set(room, allBut(types.slice(1)))
-    else parts.set(room, only(types))
+    const [rooms = '', ...types] = part.split(',')
+    const filter = types.length === 0 ? ALL : types[0] === '*' ? allBut(types.slice(1)) : only(types)
+    for (const room of rooms.split('.')) parts.set(room, filter)
   }
   return { ...standing, parts }
 }

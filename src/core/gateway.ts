@@ -205,10 +205,12 @@ export class Gateway {
 
   tune (limits: Limits): void {
     this.#limits = limits
+    this.#ticker.retune()
   }
 
   /** Pauses or resumes publishing to a room: an event of the gateway's own, so that it outlives a restart. */
   async pause (room: string, paused: boolean): Promise<void> {
+    if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
     const data = paused ? { since: this.#options.clock.wall() } : null
     await this.#append([draftOf({ type: PAUSED, room: SYSTEM, key: room, data, timestamp: this.#options.clock.wall() })])
   }

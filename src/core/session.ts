@@ -10,10 +10,11 @@
 
 import type { Clock } from './clock.ts'
 import type { Connection, EndReason } from './connection.ts'
-import { digestOfSignature, formatLater, formatStanding, judge, parseCursor } from './cursor.ts'
+import { digestOfSignature, formatLater, formatStanding, judge, MAX_LATER, parseCursor } from './cursor.ts'
 import type { ResetReason } from './cursor.ts'
 import type { Counters } from './counters.ts'
 import { Refusal } from './errors.ts'
+import type { Entry } from './event.ts'
 import { isAll, matches } from './filter.ts'
 import type { Filter } from './filter.ts'
 import { compareIds, isId, latest, ORIGIN } from './id.ts'
@@ -97,7 +98,11 @@ export class Session {
   join (joins: readonly Join[], cursor: string | null = null): Joined {
     const before = this.subscription
     const after = before.with(joins)
+    if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
     this.#checkRoom(after)
+    if (this.#tracks.length > MAX_LATER) {
+      throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
+    }
     const fresh = added(before.parts, after.parts)
     const first = !this.#joined
     this.#joined = true
@@ -110,7 +115,7 @@ export class Session {
     const tracks = first ? this.#begin(fresh, cursor) : [newcomer(fresh, this.#hub.rooms.head)]
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
-    this.#tracks.push(...tracks)
+    this.#tracks = merge([...this.#tracks, ...tracks])
     if (first) this.#told = (tracks[0] as Track).facts
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
@@ -167,9 +172,9 @@ export class Session {
 
   /** The connection has taken everything: go on. */
   drained (): void {
+    this.#hub.unstall(this)
     if (this.#state !== 'stalled') return
     this.#state = 'due'
-    this.#hub.unstall(this)
     if (this.#catchingUp) this.#hub.ticker.soon(this)
     else this.#hub.ticker.due(this)
   }
@@ -206,7 +211,11 @@ export class Session {
 
   /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
   beat (): void {
-    if (this.connection.pending > 0) return
+    if (this.connection.pending > 0) {
+      // Whatever it is that is not taken, an answer for example: there is a limit to waiting for it.
+      this.#hub.stall(this)
+      return
+    }
     this.connection.ping()
     const { head } = this.#hub.rooms
     if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#told === head) return
@@ -236,10 +245,14 @@ export class Session {
   get oldestOwed (): Id | null {
     if (this.#state !== 'due' && this.#state !== 'stalled') return null
     let oldest: Id | null = null
-    for (const source of this.#sources()) {
-      for (const side of [source.room.facts.at(source.room.facts.after(source.facts)), source.room.valueAfter(source.state)?.entry]) {
-        if (side !== undefined && matches(source.filter, side.type) && (oldest === null || compareIds(side.id, oldest) < 0)) oldest = side.id
-      }
+    const consider = (entry: Entry): boolean => {
+      if (oldest === null || compareIds(entry.id, oldest) < 0) oldest = entry.id
+      return true
+    }
+    for (const { room, filter, facts, state } of this.#sources()) {
+      const isHeard = (entry: Entry): boolean => matches(filter, entry.type) && consider(entry)
+      for (let index = room.facts.after(facts), entry = room.facts.at(index); entry !== undefined && !isHeard(entry); entry = room.facts.at(++index));
+      for (let value = room.valueAfter(state); value !== null && !isHeard(value.entry); value = value.newer);
     }
     return oldest
   }

@@ -30,7 +30,7 @@ export class Stalls<Member extends Stalled> {
   }
 
   add (member: Member): void {
-    this.#since.set(member, this.#clock.now())
+    if (!this.#since.has(member)) this.#since.set(member, this.#clock.now())
     this.#stop ??= this.#clock.after(SWEEP_MS, this.#sweep)
   }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { Refusal } from './errors.ts'
 import { NAME, PUBLIC, SYSTEM } from './event.ts'
-import { ALL, isNone, NONE, only, unite, without } from './filter.ts'
+import { ALL, isNone, NONE, only, without } from './filter.ts'
 import type { Filter } from './filter.ts'
 
 /** One wish: a room (or the feed, `@public`) and, optionally, types. */
@@ -23,8 +23,14 @@ export interface SubscriptionLimits {
   readonly rooms: number
 }
 
-/** Bounds the filter of one subscription: its cursor and every read carry them. */
+/** Bounds one join: every read carries its filter. */
 const MAX_TYPES = 100
+/** Bounds one message. */
+const MAX_JOINS = 1000
+/** Bounds what a cursor may have to spell out of a subscription, in characters: it has to fit into a header. */
+const MAX_SPELLING = 8000
+/** A room in a cursor, and what divides it from the next. */
+const ROOM_SPELLING = 11
 
 export class Subscription {
   static readonly none = new Subscription([])
@@ -41,21 +47,34 @@ export class Subscription {
   private constructor (joins: readonly Join[]) {
     this.joins = joins
     this.rooms = new Set(joins.map(join => join.room))
-    const parts = new Map<string, Filter>()
-    const hear = (room: string, filter: Filter): void => {
-      parts.set(room, unite(parts.get(room) ?? NONE, filter))
+    const heard = new Map<string, Set<string> | null>()
+    const hear = (room: string, types: readonly string[]): void => {
+      const set = heard.get(room)
+      if (set === null) return
+      if (set === undefined) heard.set(room, new Set(types))
+      else for (const type of types) set.add(type)
     }
     for (const { room, types } of joins) {
-      hear(room, types === undefined ? ALL : only(types))
-      if (types !== undefined) hear(PUBLIC, only(types))
+      if (types === undefined) {
+        heard.set(room, null)
+      } else {
+        hear(room, types)
+        hear(PUBLIC, types)
+      }
     }
-    this.parts = parts
-    this.signature = sign(parts)
+    this.parts = new Map([...heard].map(([room, types]) => [room, types === null ? ALL : only(types)]))
+    this.signature = sign(this.parts)
   }
 
+  /** @throws Refusal BAD_SUBSCRIPTION where it would name more than a cursor can carry */
   with (joins: readonly Join[]): Subscription {
     const merged = new Map(this.joins.map(join => [nameOf(join), join]))
+    const before = merged.size
     for (const join of joins) merged.set(nameOf(join), join)
+    if (merged.size === before) return this
+    const lists = new Set([...merged.values()].map(({ types = [] }) => types.join()))
+    const spelling = [...lists].reduce((sum, list) => sum + list.length, 0) + ROOM_SPELLING * merged.size
+    if (spelling > MAX_SPELLING) throw bad('a connection may not name so many different types; leave types out for every type')
     return new Subscription([...merged.values()])
   }
 
@@ -80,6 +99,7 @@ export function added (before: Parts, after: Parts): Map<string, Filter> {
  * @throws Refusal BAD_SUBSCRIPTION
  */
 export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>, limits: SubscriptionLimits): Join[] {
+  if (joins.length > MAX_JOINS) throw bad(`a join may name ${MAX_JOINS} rooms; this one names ${joins.length}`)
   const wishes = joins.length === 0 ? [{ room: PUBLIC }] : joins
   const rooms = new Set<string>()
   const parsed = wishes.map(({ room, types }: { room: unknown, types?: unknown }): Join => {

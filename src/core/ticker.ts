@@ -89,6 +89,20 @@ export class Ticker {
     this.tick++
   }
 
+  /** Limits have changed: nobody goes on waiting by the old ones. */
+  retune (): void {
+    this.#stopBeat?.()
+    this.#stopBeat = null
+    this.#stopPace?.()
+    this.#stopPace = null
+    const { tickMs } = this.#limits()
+    this.lengthMs = Math.min(this.lengthMs, tickMs)
+    this.#ready.push(...this.#waiting, ...this.#paced.map(({ session }) => session))
+    this.#waiting = []
+    this.#paced = []
+    this.#slice()
+  }
+
   stop (): void {
     this.#stopBeat?.()
     this.#stopPace?.()

@@ -44,15 +44,17 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   }
 }
 
-/** A later join that stands where the first track stands is one with it. */
+/** Tracks that stand in the same place are one, the first of them. */
 export function merge (tracks: Track[]): Track[] {
-  const [main, ...later] = tracks
-  if (main === undefined || later.length === 0) return tracks
-  return [main, ...later.filter(track => {
-    if (track.facts !== main.facts || track.state !== main.state || track.snapshot !== main.snapshot) return true
-    for (const [room, filter] of track.parts) main.parts.set(room, unite(main.parts.get(room) ?? NONE, filter))
-    return false
-  })]
+  if (tracks.length < 2) return tracks
+  const standing = new Map<string, Track>()
+  for (const track of tracks) {
+    const place = `${track.facts}~${track.state}~${track.snapshot}~${track.reset?.reason}`
+    const first = standing.get(place)
+    if (first === undefined) standing.set(place, track)
+    else for (const [room, filter] of track.parts) first.parts.set(room, unite(first.parts.get(room) ?? NONE, filter))
+  }
+  return [...standing.values()]
 }
 
 /** The tracks without what is no longer heard. */
@@ -70,10 +72,11 @@ export function narrow (tracks: readonly Track[], heard: Parts): Track[] {
 /** The tracks a cursor tells of, as far as they are still heard; what it does not name apart is the first's. */
 export function tracksOf (cursor: Cursor, parts: Parts): Track[] {
   const rest = new Map(parts)
+  const digests = new Map(cursor.later.length === 0 ? [] : [...parts.keys()].map(room => [room, digestOfRoom(room)]))
   const later = cursor.later.flatMap(({ facts, state, snapshot, parts: named }): Track[] => {
     const covered = new Map<string, Filter>()
     for (const [room, filter] of rest) {
-      const theirs = intersect(named.get(digestOfRoom(room)) ?? NONE, filter)
+      const theirs = intersect(named.get(digests.get(room) as string) ?? NONE, filter)
       if (isNone(theirs)) continue
       covered.set(room, theirs)
       const left = without(filter, theirs)
@@ -83,5 +86,5 @@ export function tracksOf (cursor: Cursor, parts: Parts): Track[] {
     return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
   })
   const { facts, state, snapshot } = cursor.main
-  return [...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later]
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later])
 }
