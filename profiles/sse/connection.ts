@@ -77,6 +77,10 @@ export class SseConnection implements Connection {
  */
 export async function openStream (reply: FastifyReply, retryMs: number): Promise<{ socket: Socket, chunked: boolean } | null> {
   const { raw } = reply
+  // Asked for in one packet with another request, it waits for that one's answer.
+  if (raw.socket === null && !reply.request.raw.socket.destroyed) {
+    await new Promise<void>(resolve => { raw.once('socket', () => resolve()).once('close', resolve) })
+  }
   const { socket } = raw
   if (socket === null || socket.destroyed) return null
   reply.headers(STREAM_HEADERS)

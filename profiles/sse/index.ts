@@ -1,5 +1,7 @@
 // The profile SSE: one route, a stream of bundles; commands come over HTTP.
 
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -18,6 +20,9 @@ const PARAMETERS = ['rooms', 'types', 'lastEventId']
 
 export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }) => {
   const connections = new Set<SseConnection>()
+  /** Sockets that carry a stream: it never ends, so nothing asked behind it could ever be answered. */
+  const streaming = new WeakSet<Socket>()
+  app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
   await app.register(FastifySSEPlugin, { retryDelay: false })
 
   app.get(PATHS.SSE, {
@@ -38,6 +43,10 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
       response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
     }
   }, async (request, reply) => {
+    if (request.raw.socket.destroyed) {
+      reply.hijack()
+      return reply
+    }
     const connection = new SseConnection()
     let session
     let joined
@@ -51,7 +60,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
         throw error
       }
     } catch (error) {
-      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await farewell(reply, error)
+      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await farewell(reply, error, gateway.returnAfterMs())
       throw error
     }
     const end = (): void => {
@@ -59,6 +68,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
       connections.delete(connection)
     }
     request.raw.socket.once('close', end)
+    streaming.add(request.raw.socket)
     connections.add(connection)
     const stream = await openStream(reply, gateway.returnAfterMs())
     // Gone while the stream was being opened; or ended by us, which it then hears by the end of the stream.

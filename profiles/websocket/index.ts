@@ -1,5 +1,7 @@
 // The profile WEBSOCKET: one socket for events, rooms and commands, throttled in both directions.
 
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -47,6 +49,16 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       pongs.stop()
       partFrom(connections).then(() => done(), done)
     }
+  })
+
+  // Node takes any Upgrade header for a wish to leave HTTP once somebody listens for upgrades. The plugin would
+  // route such a request without its body and keep its socket: only what asks for the socket is passed on.
+  const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
+  app.server.removeAllListeners('upgrade')
+  app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const wanted = request.method === 'GET' && request.url?.split('?')[0] === PATHS.WEBSOCKET && /^websocket$/i.test(request.headers.upgrade ?? '')
+    if (wanted && upgrade !== undefined) upgrade(request, socket, head)
+    else answerUpgrade(socket, request.url)
   })
 
   app.route({
@@ -130,6 +142,14 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     })
   }
 }, { name: 'profile-websocket', encapsulate: true })
+
+/** Answers a request that wants to leave HTTP for something else, or elsewhere. */
+function answerUpgrade (socket: Duplex, url = ''): void {
+  const refusal = new Refusal('BAD_REQUEST', `${url.split('?')[0]?.slice(0, 100)} cannot be upgraded: send the request without an Upgrade header (the WebSocket is GET ${PATHS.WEBSOCKET})`)
+  const body = JSON.stringify(refusal.body)
+  socket.on('error', () => {})
+  socket.end(`HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
+}
 
 /** Comes back in the answer, so it is kept short. */
 function refOf (message: unknown): string | number | undefined {

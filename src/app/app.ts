@@ -8,7 +8,7 @@ import body from './body.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
 import docs from './docs.ts'
-import errors from './errors.ts'
+import errors, { answerClientError, refuse, translate } from './errors.ts'
 import metrics from './metrics.ts'
 import publish from './publish.ts'
 import status from './status.ts'
@@ -49,6 +49,10 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     // By then the streams were ended with a word; what is still open belongs to clients that do not close.
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    // The gateway itself refuses while it drains, in the contract's words; Fastify's own 503 would end a native EventSource for good.
+    return503OnClosing: false,
+    frameworkErrors: (error, _request, reply) => { void refuse(reply, translate(error, bodyLimit)) },
+    clientErrorHandler: answerClientError,
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 }
   })
   // Schemas describe the routes in /docs; events and commands are checked by the core's parser, the same for every door.

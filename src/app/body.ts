@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
+import { MAX_BATCH } from '../core/gateway.ts'
 import { readJson } from '../core/json.ts'
 
 declare module 'fastify' {
@@ -21,6 +22,8 @@ export default fp(async (app: FastifyInstance) => {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readJson(textOf(request, body), 'BAD_REQUEST'))
   app.addContentTypeParser('application/x-ndjson', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const lines = textOf(request, body).split('\n').filter(line => line.trim() !== '')
+    // Before a million lines are parsed to be refused.
+    if (lines.length > MAX_BATCH) throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${lines.length}`)
     return lines.map((line, index) => {
       try {
         return readJson(line, 'BAD_REQUEST')
@@ -32,6 +35,10 @@ export default fp(async (app: FastifyInstance) => {
 }, { name: 'body' })
 
 function textOf (request: FastifyRequest, body: Buffer): string {
+  const { 'content-encoding': encoding, 'content-type': type = '' } = request.headers
+  if ((encoding !== undefined && encoding !== 'identity') || /charset=(?!"?utf-?8"?\s*(?:;|$))/i.test(type)) {
+    throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body is taken as it is, in UTF-8: without Content-Encoding and without another charset')
+  }
   if (request.headers['idempotency-key'] !== undefined) request.fingerprint = createHash('sha256').update(body).digest('base64url')
   // Decoding would put U+FFFD in place of what it cannot read, and pass on something nobody sent.
   if (!isUtf8(body)) throw new Refusal('BAD_REQUEST', 'the body is not valid UTF-8')

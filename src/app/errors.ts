@@ -1,6 +1,7 @@
 // Every error a client can get, in one shape. What the gateway refuses brings its own words; what Fastify
 // refuses is put into the contract's; anything else is ours to mend and is told only to the log.
 
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
@@ -25,7 +26,18 @@ export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<Fa
   return await reply.code(refusal.statusCode).type('application/json; charset=utf-8').send(JSON.stringify(refusal.body))
 }
 
-function translate (error: FastifyError, bodyLimit: number | undefined): Refusal {
+/** What never became a request: answered on the bare socket. */
+export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
+  const refusal = error.code === 'HPE_HEADER_OVERFLOW'
+    ? new Refusal('TOO_LARGE', 'the headers of a request may hold 16 KiB')
+    : new Refusal('BAD_REQUEST', error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request took too long to arrive' : 'this is not HTTP/1.1')
+  const body = JSON.stringify(refusal.body)
+  socket.end(`HTTP/1.1 ${error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+}
+
+/** The contract's words for what Fastify refuses. */
+export function translate (error: FastifyError, bodyLimit: number | undefined): Refusal {
   switch (error.statusCode) {
     case 413: return new Refusal('TOO_LARGE', `a body may hold ${bodyLimit} bytes (MAX_HTTP_BUFFER_SIZE)`)
     case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson for events')

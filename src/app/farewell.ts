@@ -17,8 +17,8 @@ const LOOK_MS = 10
 
 export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined
 
-export async function farewell (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
-  const retryMs = refusal.retryMs ?? 1000
+/** @param retryMs when this client, rather than all at once, should come back */
+export async function farewell (reply: FastifyReply, refusal: Refusal, retryMs: number): Promise<FastifyReply> {
   return await reply
     .code(200)
     .type('text/event-stream; charset=utf-8')

@@ -56,6 +56,6 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     schema: { hide: true }
   }, async (request, reply) => {
     const refusal = new Refusal('PROFILE_NOT_MOUNTED', `${PATHS[missing]} is not mounted: this gateway runs the profile ${profile}, at ${PATHS[profile]}`, gateway.returnAfterMs())
-    return await (missing === 'SSE' && isReturning(request) ? farewell(reply, refusal) : refuse(reply, refusal))
+    return await (missing === 'SSE' && isReturning(request) ? farewell(reply, refusal, gateway.returnAfterMs()) : refuse(reply, refusal))
   })
 }

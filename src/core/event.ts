@@ -66,6 +66,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
 /** Below this a timestamp can only be meant in seconds: it would be before March 1973 in milliseconds. */
 const SECONDS_BELOW = 1e11
+const MAX_LISTED = 5
 const MAX_TIMESTAMP = 8.64e15
 /** Bytes of the `{"id":"<16 digits>-<20 digits>",` an event gets in front: what an id can add to the size. */
 const ID_BYTES = 45
@@ -79,11 +80,15 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
     throw bad('an event is an object such as {"type": "cpu", "room": "plant-1", "key": "host-7", "data": 0.5}')
   }
   const event = value as Record<string, unknown>
-  const unknown = Object.keys(event).filter(name => !FIELDS.has(name))
+  const unknown: string[] = []
+  for (const name in event) {
+    if (!FIELDS.has(name) && unknown.push(name) > MAX_LISTED) break
+  }
   if (unknown.length > 0) {
     throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data and timestamp (the gateway sets the id)`)
   }
   const { type, room, data } = event
+  if (type === undefined) throw bad('type is missing; it says what kind of event this is, for example "cpu"')
   if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type must be ${NAME_RULE}`)
   if (room !== undefined && (typeof room !== 'string' || !NAME.test(room))) {
     throw bad(typeof room === 'string' && room.startsWith('@')
@@ -146,4 +151,4 @@ const bad = (message: string): Refusal => new Refusal('BAD_EVENT', message)
 
 /** Names for a message, cut short: they come from outside. */
 const list = (names: string[]): string =>
-  names.slice(0, 5).map(name => JSON.stringify(name.slice(0, 40))).join(', ') + (names.length > 5 ? ', …' : '')
+  names.slice(0, MAX_LISTED).map(name => JSON.stringify(name.slice(0, 40))).join(', ') + (names.length > MAX_LISTED ? ', …' : '')

@@ -132,6 +132,7 @@ export class Gateway {
    * @throws Refusal
    */
   async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
+    if (!Array.isArray(events)) throw new TypeError('publish takes an array of events')
     if (events.length === 0 || events.length > MAX_BATCH) {
       throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${events.length}`)
     }
@@ -140,7 +141,7 @@ export class Gateway {
       try {
         return parseEvent(event, rules)
       } catch (error) {
-        throw error instanceof Refusal && events.length > 1 ? new Refusal(error.code, `event ${index} of ${events.length}: ${error.message}`) : error
+        throw error instanceof Refusal && events.length > 1 ? new Refusal(error.code, `event ${index + 1} of ${events.length}: ${error.message}`) : error
       }
     })
     this.#checkOpen()

@@ -187,7 +187,7 @@ export class Session {
       this.#stall()
       return
     }
-    if (clock.now() < this.#nextAt && limits.tickMs > 0) {
+    if (limits.tickMs > 0 && limits.messagesPerSecond > 0 && clock.now() < this.#nextAt) {
       ticker.later(this, this.#nextAt)
       return
     }

@@ -126,9 +126,12 @@ function drawMachine (events) {
   drawRows('cores', of('cpu'), ({ key, data }) => [key.replace('-', ' '), meter(data.percent, key), count(data.percent)])
   drawRows('disks', of('disk-traffic'), ({ key, data }) => [key, rate(data.readPerSecond), rate(data.writtenPerSecond)])
   drawRows('interfaces', of('network'), ({ key, data }) => [key, rate(data.receivedPerSecond), rate(data.sentPerSecond)])
-  const isStale = events.length > 0 && performance.now() - heardAt > STALE_MS
+  const newest = Math.max(...events.map(({ timestamp }) => timestamp))
+  // What a snapshot brings may be of a feed that no longer runs: the gateway's own report says what time it is there.
+  const age = (box.state.get(SYSTEM, 'gateway', '1')?.timestamp ?? newest) - newest
+  const isStale = events.length > 0 && (age > STALE_MS || performance.now() - heardAt > STALE_MS)
   show('stale', isStale)
-  if (isStale) write(byId('stale'), `Nothing new since ${new Date(Math.max(...events.map(({ timestamp }) => timestamp))).toLocaleString()}: these are the last values.`)
+  if (isStale) write(byId('stale'), `Nothing new since ${new Date(newest).toLocaleString()}: these are the last values.`)
 }
 
 function drawSaved () {
@@ -161,7 +164,7 @@ function drawOthers (values) {
   const events = [...values, ...facts.values()].sort((a, b) => a.type < b.type ? -1 : Number(a.type > b.type))
   show('others', events.length > 0)
   show('none', events.length === 0)
-  drawRows('other-rows', events, ({ type, key, data }) => [type, key ?? '(fact)', shorten(JSON.stringify(data))])
+  drawRows('other-rows', events, ({ type, key, data }) => [type, key ?? '(last fact)', shorten(JSON.stringify(data))])
   show('more', events.length > MAX_ROWS)
   write(byId('more'), `and ${count(events.length - MAX_ROWS)} more`)
 }
@@ -212,7 +215,7 @@ function sentence ({ status, reason, retryMs }) {
     case 'live': return 'Live'
     case 'connecting': return 'Connecting…'
     case 'waiting': {
-      const why = reason === 'DRAINING' ? 'The gateway is restarting' : `Not connected: ${reason}`
+      const why = reason === 'DRAINING' ? 'The gateway is restarting' : /^Failed to fetch|NetworkError/.test(reason) ? 'The gateway does not answer' : `Not connected: ${reason}`
       return `${why}. Trying again in ${Math.ceil(retryMs / 1000)} s; what you see are the last values.`
     }
     default: return reason === undefined ? 'Closed' : `The gateway refused: ${reason}`

@@ -143,7 +143,7 @@ class EmbeddedStore implements Store {
 
   claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
     const key = commandKey(id)
-    return this.#ask(0, key, batch => {
+    return this.#ask(JSON.stringify(record).length, key, batch => {
       const before = batch.commandOf(key)
       if (before === null) batch.keep(key, record, this.#options.idempotencyTtlMs)
       return before
@@ -152,7 +152,7 @@ class EmbeddedStore implements Store {
 
   settle (id: string, record: LedgerRecord | null): Promise<void> {
     const key = commandKey(id)
-    return this.#ask(0, null, batch => {
+    return this.#ask(JSON.stringify(record).length, null, batch => {
       if (record === null) batch.forget(key)
       else batch.keep(key, record, this.#options.idempotencyTtlMs)
     })

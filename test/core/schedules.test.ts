@@ -104,6 +104,42 @@ t.test('the tick floats: at the floor while the loop is at leisure, at the ceili
   t.ok(busy >= 4 && busy <= 6, `${busy} bundles in a second at 200 ms`)
 })
 
+t.test('who waits by an old tick or pace goes on at once when they are tuned', async t => {
+  const slow = { tickMs: 60_000, tickFloorMs: 60_000, messagesPerSecond: 1, bundleFacts: 1 }
+  for (const tickMs of [0, 50]) {
+    const r = await rig({ limits: slow })
+    const client = r.connect([{ room: 'a' }])
+    for (let n = 0; n < 3; n++) {
+      await r.publish(gauge(n), ...facts(2))
+      await pass(r, 200)
+    }
+    const before = client.events.length
+    r.gateway.tune({ ...r.gateway.limits, tickMs, tickFloorMs: tickMs, messagesPerSecond: 0 })
+    await pass(r, 200)
+    t.ok(client.events.length > before)
+    t.equal(pageOf(client).facts.length, 6)
+    t.equal(pageOf(client).values.size, 1)
+  }
+})
+
+t.test('a cursor of a connection that joined room by room stays short enough to come back with', async t => {
+  const r = await rig({ limits: { bundleFacts: 1, messagesPerSecond: 1 } })
+  const client = r.connect([{ room: 'busy' }])
+  await r.publish(...facts(500, 1, 'busy'))
+  const joins = []
+  for (let n = 0; n < 30; n++) {
+    await r.publish(...facts(1, 1, 'busy'))
+    joins.push({ room: `room-${n}`, types: Array.from({ length: 20 }, (_, type) => `a-type-${type}`) })
+    client.join(joins.slice(-1))
+    await r.clock.settle()
+  }
+  await pass(r, 3 * SECOND)
+  const cursor = client.cursorAfter() as string
+  t.ok(cursor.length < 12_000, `${cursor.length} characters`)
+  const back = r.connect([{ room: 'busy' }, ...joins], cursor)
+  t.match(back.received[0], { position: 'resumed' })
+})
+
 t.test('a snapshot larger than a bundle, of values older than history, cut between its parts, is completed on return', async t => {
   const r = await rig({ historyTtlMs: 300 * SECOND, limits: { bundleBytes: 10_000 } })
   await r.publish({ type: 'gauge', room: 'a', key: 'oldest', data: 'an hour old' })

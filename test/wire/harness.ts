@@ -184,7 +184,7 @@ export class WireClient {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()
-      if (left <= 0) throw new Error(`not within ${ms} ms; ${this.messages.length} messages so far, the last: ${JSON.stringify(this.messages.at(-1)).slice(0, 300)}; ${this.head.slice(0, 100)}`)
+      if (left <= 0) throw new Error(`not within ${ms} ms; ${this.messages.length} messages so far, the last: ${JSON.stringify(this.messages.at(-1) ?? null).slice(0, 300)}; ${this.head.slice(0, 100)}`)
       await new Promise<void>(resolve => {
         // Some conditions are the server's: they change without anything arriving here.
         const timer = setTimeout(resolve, Math.min(left, 50))

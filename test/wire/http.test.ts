@@ -62,7 +62,7 @@ t.test('a bad event is refused with what is wrong, and nothing of its batch is p
     ['{"type":"x","data":9007199254740993}', 400, 'BAD_REQUEST', /as a string/],
     ['{"type":"x","data":1e400}', 400, 'BAD_REQUEST', /as a string/],
     ['{"type":"x","data":{"__proto__":{"a":1}}}', 400, 'BAD_REQUEST', /__proto__/],
-    [[EVENT, { type: 'x' }], 400, 'BAD_EVENT', /event 1 of 2: data/],
+    [[EVENT, { type: 'x' }], 400, 'BAD_EVENT', /event 2 of 2: data/],
     [Array.from({ length: 1001 }, () => ({ type: 'x', data: 1 })), 413, 'TOO_LARGE', /MAX_HTTP_BUFFER_SIZE/],
     [{ ...EVENT, data: 'x'.repeat(3960) }, 413, 'TOO_LARGE', /4000 bytes/],
     [deep, 413, 'TOO_LARGE', /./],
@@ -285,6 +285,39 @@ t.test('MAX_CLIENTS and MAX_CLIENTS_PER_IP bound the connections', async t => {
   await new Promise(resolve => setTimeout(resolve, 50))
   const again = await WireClient.open('SSE', narrow.port)
   await again.untilKind('ready')
+})
+
+t.test('a stream asked for in one packet with another request is opened; whatever is asked behind a stream ends it', async t => {
+  const { port, gateway } = await server(t)
+  const socket = connect(port, '127.0.0.1')
+  let text = ''
+  socket.on('error', () => {})
+  socket.on('data', data => { text += data.toString() })
+  const until = async (done: () => boolean): Promise<void> => { while (!done()) await new Promise(resolve => setTimeout(resolve, 5)) }
+  socket.write('GET /api/profile HTTP/1.1\r\nHost: x\r\n\r\nGET /api/events/stream?rooms=a HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until(() => text.includes('event: ready'))
+  t.match(text, /"profile":"SSE".*event: hello/s)
+  for (let n = 0; n < 1000; n++) socket.write('GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until(() => socket.destroyed)
+  await until(() => gateway.sessions.count === 0)
+  t.same(gateway.rooms, [])
+})
+
+t.test('what never becomes a request is answered in the same shape', async t => {
+  const { port, url } = await server(t)
+  const raw = async (bytes: string): Promise<string> => await new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1')
+    let text = ''
+    socket.on('error', () => {})
+    socket.on('data', data => { text += data.toString() }).on('close', () => resolve(text))
+    socket.write(bytes)
+  })
+  t.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1.1 400 .*"code":"BAD_REQUEST"/s)
+  t.match(await raw(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1.1 431 .*"code":"TOO_LARGE"/s)
+  t.match(await (await fetch(`${url}/%ff`)).json(), { statusCode: 400, code: 'BAD_REQUEST' })
+  for (const headers of [{ 'content-encoding': 'gzip' }, { 'content-type': 'application/json; charset=utf-16' }]) {
+    t.match(await send(url, '/api/events', EVENT, headers as unknown as Record<string, string>), { status: 415, body: { code: 'UNSUPPORTED_MEDIA_TYPE' } })
+  }
 })
 
 t.test('a client that goes while its stream is being opened leaves nothing behind', async t => {

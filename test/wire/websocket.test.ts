@@ -21,7 +21,7 @@ async function open (t: Test, { port }: Server): Promise<WireClient> {
 
 /** Says something and waits for the answer with its ref. */
 async function ask (client: WireClient, message: object): Promise<Arrived & { data: Record<string, any> }> {
-  const ref = Math.random()
+  const ref = (message as { ref?: unknown }).ref ?? Math.random()
   client.say({ ...message, ref })
   const answer = (): Arrived | undefined => client.messages.find(message => 'ref' in message && message.ref === ref)
   await client.until(() => answer() !== undefined)
@@ -135,6 +135,57 @@ t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no 
   t.equal(deaf.closeCode, 1001)
   await new Promise(resolve => setTimeout(resolve, 300))
   t.notOk(healthy.closed, 'who answers stays')
+})
+
+t.test('a client that does not read its answers is not listened to, and ended in time', async t => {
+  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0, slowMs: 500 }, pingIntervalMs: 200, pingTimeoutMs: 200 })
+  await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
+  const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
+  await client.untilKind('hello')
+  client.socket.pause()
+  let taken = 0
+  for (let n = 0; n < 400; n++) {
+    client.say({ action: 'control', command: 'rooms', ref: n })
+    if (n % 20 === 0) await new Promise(resolve => setTimeout(resolve, 5))
+    taken = Math.max(taken, client.socket.bytesWritten - client.socket.writableLength)
+  }
+  await client.until(() => s.gateway.sessions.stalled === 1)
+  await client.until(() => s.gateway.sessions.count === 0, 5000)
+  t.equal(s.gateway.counters.slow, 1)
+  client.cut()
+})
+
+t.test('what an ended connection still says has no effect', async t => {
+  const s = await server(t)
+  const client = await open(t, s)
+  t.equal(s.gateway.disconnect({ room: 'home' }), 1)
+  client.say({ action: 'join', room: 'ghosts' })
+  await client.until(() => client.closed, 5000)
+  t.same(s.gateway.rooms, [])
+})
+
+t.test('subscriptions are bounded in what they name', async t => {
+  const s = await server(t, { limits: { messagesPerSecond: 0 } })
+  const client = await open(t, s)
+  const many = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ room: 'a', types: [`t${n}`] }))
+  t.match(await ask(client, { action: 'join', rooms: many(5000) }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /1000 rooms/ } })
+  t.match(await ask(client, { action: 'join', rooms: many(1000) }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /so many different types/ } })
+  t.match(await ask(client, { action: 'join', rooms: many(100) }), { kind: 'joined' })
+  t.match(await ask(client, { action: 'ping', ref: 'x' }), { kind: 'pong' })
+  client.say({ action: 'ping', ref: 'x'.repeat(201) })
+  t.match(await client.untilKind('error', 3), { data: { code: 'BAD_MESSAGE', message: /ref/ } })
+})
+
+t.test('a request that wants to be upgraded to anything else is answered and its socket closed', async t => {
+  const s = await server(t)
+  const answer = async (request: string): Promise<string> => await new Promise(resolve => {
+    const socket = connect(s.port, '127.0.0.1')
+    let text = ''
+    socket.on('data', data => { text += data.toString() }).on('close', () => resolve(text))
+    socket.write(request)
+  })
+  t.match(await answer('POST /api/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}'), /^HTTP\/1.1 400 .*without an Upgrade header/s)
+  t.match(await answer('GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'), /^HTTP\/1.1 400 .*BAD_REQUEST/s)
 })
 
 t.test('a handshake from another site\'s page is refused before it is one', async t => {
