@@ -32,6 +32,8 @@ export interface AppOptions {
   readonly trustProxy: readonly string[] | false
 }
 
+/** The longest cursor, and all that browsers and proxies add. */
+const MAX_HEADER_BYTES = 32 * 1024
 /** Time a client has for its headers, and for its whole request: those who take longer hold a socket for nothing. */
 const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
@@ -45,7 +47,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     bodyLimit,
     trustProxy: trustProxy === false ? false : [...trustProxy],
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
     // By then the streams were ended with a word; what is still open belongs to clients that do not close.
     forceCloseConnections: true,
     exposeHeadRoutes: false,

@@ -30,7 +30,7 @@ export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<Fa
 export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
   const refusal = error.code === 'HPE_HEADER_OVERFLOW'
-    ? new Refusal('TOO_LARGE', 'the headers of a request may hold 16 KiB')
+    ? new Refusal('TOO_LARGE', 'the headers of a request may hold 32 KiB')
     : new Refusal('BAD_REQUEST', error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request took too long to arrive' : 'this is not HTTP/1.1')
   const body = JSON.stringify(refusal.body)
   socket.end(`HTTP/1.1 ${error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)

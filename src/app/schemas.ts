@@ -2,6 +2,7 @@
 
 export const eventSchema = {
   type: 'object',
+  example: { type: 'cpu', room: 'plant-1', key: 'host-7', data: { percent: 42 } },
   required: ['type', 'data'],
   additionalProperties: false,
   properties: {

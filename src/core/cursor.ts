@@ -38,8 +38,11 @@ export interface Cursor {
   readonly later: readonly LaterStanding[]
 }
 
-/** Longer ones are not ours: Node takes 16 KiB of headers, and so much text is never written here. */
-const MAX_LENGTH = 12_000
+/**
+ * Longer ones are not ours. The longest there can be: 33 tracks of some 60 characters, a thousand rooms of 11, and
+ * twice the types a subscription may spell out (for its rooms and for the public feed).
+ */
+const MAX_LENGTH = 24_000
 /** Joins that may be catching up apart at the same time. */
 export const MAX_LATER = 32
 const DIGEST_LENGTH = 10

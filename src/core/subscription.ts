@@ -27,10 +27,8 @@ export interface SubscriptionLimits {
 const MAX_TYPES = 100
 /** Bounds one message. */
 const MAX_JOINS = 1000
-/** Bounds what a cursor may have to spell out of a subscription, in characters: it has to fit into a header. */
-const MAX_SPELLING = 8000
-/** A room in a cursor, and what divides it from the next. */
-const ROOM_SPELLING = 11
+/** Bounds what a cursor may have to spell out of a subscription's lists of types, in characters: it has to fit into a header. */
+const MAX_SPELLING = 4000
 
 export class Subscription {
   static readonly none = new Subscription([])
@@ -73,7 +71,7 @@ export class Subscription {
     for (const join of joins) merged.set(nameOf(join), join)
     if (merged.size === before) return this
     const lists = new Set([...merged.values()].map(({ types = [] }) => types.join()))
-    const spelling = [...lists].reduce((sum, list) => sum + list.length, 0) + ROOM_SPELLING * merged.size
+    const spelling = [...lists].reduce((sum, list) => sum + list.length, 0)
     if (spelling > MAX_SPELLING) throw bad('a connection may not name so many different types; leave types out for every type')
     return new Subscription([...merged.values()])
   }

@@ -45,7 +45,7 @@ t.test('a cursor says what it was made from, and any other text is refused witho
     const text = [`epoch~digest~${formatStanding(main)}`, ...laters.map(({ standing, rooms, types }) =>
       formatLater(standing, new Map(rooms.filter(() => !isNone(types)).map(room => [room, types]))))].join('!')
     const cursor = parseCursor(text)
-    if (cursor === null) return text.length > 12_000
+    if (cursor === null) return text.length > 24_000
     return JSON.stringify(cursor.main) === JSON.stringify(main) &&
       cursor.later.every((track, index) => track.facts === laters[index]?.standing.facts && track.state === laters[index]?.standing.state && track.snapshot === laters[index]?.standing.snapshot)
   }))

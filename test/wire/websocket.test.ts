@@ -167,7 +167,7 @@ t.test('what an ended connection still says has no effect', async t => {
 t.test('subscriptions are bounded in what they name', async t => {
   const s = await server(t, { limits: { messagesPerSecond: 0 } })
   const client = await open(t, s)
-  const many = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ room: 'a', types: [`t${n}`] }))
+  const many = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ room: 'a', types: [`type-number-${n}`] }))
   t.match(await ask(client, { action: 'join', rooms: many(5000) }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /1000 rooms/ } })
   t.match(await ask(client, { action: 'join', rooms: many(1000) }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /so many different types/ } })
   t.match(await ask(client, { action: 'join', rooms: many(100) }), { kind: 'joined' })
