@@ -45,6 +45,8 @@ export interface GatewayOptions {
 /** Most events in one publish. */
 export const MAX_BATCH = 1000
 const RETURN_AFTER_MS = 1000
+/** Between two looks whether what was being published has arrived. */
+const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
 
@@ -65,7 +67,7 @@ export class Gateway {
   readonly #rooms = new Rooms<Session>()
   readonly #sessions = new Set<Session>()
   readonly #perCaller = new Map<string, number>()
-  readonly #ticker: Ticker
+  readonly #ticker: Ticker<Session>
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
   readonly #hub: Hub
@@ -82,7 +84,15 @@ export class Gateway {
     this.#limits = options.limits
     const { clock, store } = options
     const limits = (): Limits => this.#limits
-    this.#ticker = new Ticker({ clock, limits, load: options.load })
+    this.#ticker = new Ticker({
+      clock,
+      limits,
+      load: options.load,
+      onFailure: (session, err) => {
+        options.log.error({ err, session: session.id }, 'a session failed and is ended')
+        session.close('DISCONNECTED', this.returnAfterMs())
+      }
+    })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
     this.rates = { control: new RateWindow(clock), publish: new RateWindow(clock) }
@@ -190,7 +200,7 @@ export class Gateway {
   async drain (patienceMs = 0): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
-    while (this.#publishing > 0) await this.#turn()
+    while (this.#publishing > 0) await new Promise<void>(resolve => { this.#options.clock.after(LOOK_MS, resolve) })
     const left = await this.commands.idle(patienceMs)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands still run and are not waited for any longer')
     const sessions = [...this.#sessions]

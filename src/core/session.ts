@@ -35,7 +35,7 @@ import type { Track } from './track.ts'
 export interface Hub {
   readonly clock: Clock
   readonly rooms: Rooms<Session>
-  readonly ticker: Ticker
+  readonly ticker: Ticker<Session>
   readonly shared: SharedBundles
   readonly counters: Counters
   readonly limits: Limits

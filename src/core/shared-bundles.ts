@@ -4,7 +4,6 @@
 import type { Bundle } from './connection.ts'
 import type { Id } from './id.ts'
 import type { Turn } from './read.ts'
-import type { Ticker } from './ticker.ts'
 
 export interface Shared {
   readonly bundle: Bundle
@@ -19,12 +18,12 @@ export interface Shared {
 const MAX_BYTES = 16 * 1024 * 1024
 
 export class SharedBundles {
-  readonly #ticker: Ticker
+  readonly #ticker: { readonly tick: number }
   readonly #bundles = new Map<string, Shared>()
   #tick = -1
   #bytes = 0
 
-  constructor (ticker: Ticker) {
+  constructor (ticker: { readonly tick: number }) {
     this.#ticker = ticker
   }
 

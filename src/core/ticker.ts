@@ -32,7 +32,7 @@ const SLICE_CHECK = 16
 const AT_LEISURE = 0.7
 const BUSY = 0.95
 
-export class Ticker {
+export class Ticker<Member extends Served> {
   /** Number of the current tick. */
   tick = 0
   /** Length of the current tick, ms. */
@@ -41,26 +41,28 @@ export class Ticker {
   readonly #clock: Clock
   readonly #limits: () => TickLimits
   readonly #load: () => number
+  readonly #onFailure: (session: Member, error: unknown) => void
   #startedAt = -Infinity
-  #ready: Served[] = []
-  #waiting: Served[] = []
-  #paced: Array<{ session: Served, at: number }> = []
+  #ready: Member[] = []
+  #waiting: Member[] = []
+  #paced: Array<{ session: Member, at: number }> = []
   #slicing = false
   #stopBeat: (() => void) | null = null
   #stopPace: (() => void) | null = null
 
-  /** @param load share of the event loop in use since the last call, 0 to 1 */
-  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number }) {
+  /** @param options.load share of the event loop in use since the last call, 0 to 1; `onFailure` ends a session that threw */
+  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number, onFailure: (session: Member, error: unknown) => void }) {
     this.#clock = options.clock
     this.#limits = options.limits
     this.#load = options.load
+    this.#onFailure = options.onFailure
     this.lengthMs = options.limits().tickFloorMs
   }
 
   /** Something is owed to a session that was owed nothing, or what came meanwhile is owed to one just served. */
-  due (session: Served): void {
+  due (session: Member): void {
     if (this.#limits().tickMs === 0) {
-      session.serve()
+      this.#serve(session)
       return
     }
     if (this.#clock.now() >= this.#startedAt + this.lengthMs && this.#stopBeat === null) this.#begin()
@@ -73,13 +75,13 @@ export class Ticker {
   }
 
   /** Serves a session outside of ticks: it is new, or owed more than its last bundle held. */
-  soon (session: Served): void {
+  soon (session: Member): void {
     this.#ready.push(session)
     this.#slice()
   }
 
   /** Serves a session when its pace allows. Paces are equal, so those who ask later are also due later. */
-  later (session: Served, at: number): void {
+  later (session: Member, at: number): void {
     this.#paced.push({ session, at })
     this.#stopPace ??= this.#clock.after(Math.max(0, at - this.#clock.now()), this.#release)
   }
@@ -143,6 +145,15 @@ export class Ticker {
     if (released > 0) this.#slice()
   }
 
+  /** One session's failure must not cost the others their turn, nor the log its follower. */
+  #serve (session: Member): void {
+    try {
+      session.serve()
+    } catch (error) {
+      this.#onFailure(session, error)
+    }
+  }
+
   #slice (): void {
     if (this.#slicing || this.#ready.length === 0) return
     this.#slicing = true
@@ -156,7 +167,7 @@ export class Ticker {
     const until = this.#clock.now() + SLICE_MS
     let index = 0
     while (index < ready.length) {
-      (ready[index++] as Served).serve()
+      this.#serve(ready[index++] as Member)
       if (index % SLICE_CHECK === 0 && this.#clock.now() >= until) break
     }
     if (index < ready.length) this.#ready = ready.slice(index).concat(this.#ready)

@@ -524,6 +524,20 @@ t.test('a log that lost what it had given out is declared to those who had got i
   }
 })
 
+t.test('a connection that throws is ended, and costs nobody else anything', async t => {
+  const r = await rig()
+  const [broken, healthy] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
+  await pass(r, SECOND)
+  broken.send = () => { throw new Error('broken') }
+  await r.publish(...facts(2))
+  await pass(r, SECOND)
+  t.equal(broken.closed, 'DISCONNECTED')
+  t.equal(healthy.events.length, 2)
+  await r.publish(...facts(1))
+  await pass(r, SECOND)
+  t.equal(healthy.events.length, 3)
+})
+
 t.test('drain refuses what is new, sends what is owed and says goodbye', async t => {
   const r = await rig()
   const client = r.connect([{ room: 'a' }])

@@ -303,6 +303,28 @@ t.test('a stream asked for in one packet with another request is opened; whateve
   t.same(gateway.rooms, [])
 })
 
+t.test('to the last moment of a drain a returning EventSource is sent away kindly', async t => {
+  const { url, port, close } = await server(t)
+  // It takes the goodbye and does not go, so the drain waits for it for a while.
+  const lingering = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  lingering.on('error', () => {})
+  let text = ''
+  lingering.on('data', data => { text += data.toString() })
+  lingering.write('GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+  while (!text.includes('event: ready')) await new Promise(resolve => setTimeout(resolve, 5))
+  const closing = close()
+  while (!text.includes('event: bye')) await new Promise(resolve => setTimeout(resolve, 5))
+  await new Promise(resolve => setTimeout(resolve, 100))
+  const returning = await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': 'x' } })
+  t.equal(returning.status, 200)
+  t.match(await returning.text(), /event: bye\ndata: \{"reason":"DRAINING"/)
+  const refused = await send(url, '/api/events', EVENT)
+  t.match(refused, { status: 503, body: { code: 'DRAINING' } })
+  t.ok(refused.headers.get('retry-after'))
+  lingering.destroy()
+  await closing
+})
+
 t.test('what never becomes a request is answered in the same shape', async t => {
   const { port, url } = await server(t)
   const raw = async (bytes: string): Promise<string> => await new Promise(resolve => {
