@@ -57,9 +57,9 @@ export class WsConnection implements Connection {
     this.#onPing(this, this.#pings)
   }
 
-  /** Whether a ping, or a later one, was answered. */
+  /** Whether a ping, or a later one, was answered; or may have been, where nothing is read just now. */
   answered (ping: number): boolean {
-    return this.#pongs >= ping
+    return this.#pongs >= ping || this.#socket.isPaused
   }
 
   close (reason: EndReason, retryMs: number): void {

@@ -29,6 +29,8 @@ export interface WebSocketOptions {
 /** So many messages that could not be served, within so many ms, end a connection. */
 const MAX_ERRORS = 20
 const ERROR_WINDOW_MS = 10_000
+/** Between two looks whether a client has taken its answers, ms. */
+const LOOK_MS = 50
 /** Longest `ref`, in characters. */
 const MAX_REF = 200
 /** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
@@ -88,10 +90,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       return
     }
     connections.add(connection)
-    request.raw.socket.on('drain', () => {
-      session.drained()
-      socket.resume()
-    })
+    request.raw.socket.on('drain', () => session.drained())
     socket.on('close', () => {
       session.end()
       connections.delete(connection)
@@ -104,7 +103,17 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     const answer = (event: string, data: object, ref?: unknown): void => {
       connection.say(event, data, ref)
       // Who does not read its answers is not listened to any more, until it does.
-      if (connection.pending > 0) socket.pause()
+      if (connection.pending > 0 && !socket.isPaused) {
+        socket.pause()
+        listenAgain()
+      }
+    }
+    // Looked for, since a socket whose buffer was never full does not tell that it is empty.
+    const listenAgain = (): void => {
+      setTimeout(() => {
+        if (connection.pending === 0) socket.resume()
+        else if (socket.readyState === socket.OPEN) listenAgain()
+      }, LOOK_MS).unref()
     }
     socket.on('message', (data: RawData, isBinary: boolean) => {
       // What was on its way when the connection was ended.

@@ -155,6 +155,24 @@ t.test('a client that does not read its answers is not listened to, and ended in
   client.cut()
 })
 
+t.test('a client that reads its answers late is listened to again', async t => {
+  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0 }, pingIntervalMs: 100, pingTimeoutMs: 100 })
+  await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
+  const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
+  await client.untilKind('hello')
+  client.socket.pause()
+  for (let n = 0; n < 100; n++) {
+    for (let m = 0; m < 3; m++) client.say({ action: 'control', command: 'rooms' })
+    client.say({ action: 'ping' })
+    await new Promise(resolve => setTimeout(resolve, 3))
+  }
+  await client.until(() => s.gateway.sessions.stalled === 1)
+  client.socket.resume()
+  await client.until(() => client.messages.filter(({ kind }) => kind === 'pong').length === 100)
+  t.match(await ask(client, { action: 'ping' }), { kind: 'pong' })
+  client.cut()
+})
+
 t.test('what an ended connection still says has no effect', async t => {
   const s = await server(t)
   const client = await open(t, s)
