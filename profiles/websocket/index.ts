@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { RawData, WebSocket } from 'ws'
 import { callerOf } from '../../src/app/caller.ts'
+import { answerBare } from '../../src/app/errors.ts'
 import { partFrom } from '../../src/app/farewell.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
 import { PATHS } from '../../src/app/status.ts'
@@ -60,7 +61,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const wanted = request.method === 'GET' && request.url?.split('?')[0] === PATHS.WEBSOCKET && /^websocket$/i.test(request.headers.upgrade ?? '')
     if (wanted && upgrade !== undefined) upgrade(request, socket, head)
-    else answerUpgrade(socket, request.url)
+    else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${PATHS.WEBSOCKET} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
   })
 
   app.route({
@@ -151,14 +152,6 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     })
   }
 }, { name: 'profile-websocket', encapsulate: true })
-
-/** Answers a request that wants to leave HTTP for something else, or elsewhere. */
-function answerUpgrade (socket: Duplex, url = ''): void {
-  const refusal = new Refusal('BAD_REQUEST', `${url.split('?')[0]?.slice(0, 100)} cannot be upgraded: send the request without an Upgrade header (the WebSocket is GET ${PATHS.WEBSOCKET})`)
-  const body = JSON.stringify(refusal.body)
-  socket.on('error', () => {})
-  socket.end(`HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
-}
 
 /** Comes back in the answer, so it is kept short. */
 function refOf (message: unknown): string | number | undefined {

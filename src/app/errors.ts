@@ -2,6 +2,7 @@
 // refuses is put into the contract's; anything else is ours to mend and is told only to the log.
 
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
@@ -29,11 +30,18 @@ export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<Fa
 /** What never became a request: answered on the bare socket. */
 export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
-  const refusal = error.code === 'HPE_HEADER_OVERFLOW'
-    ? new Refusal('TOO_LARGE', 'the headers of a request may hold 32 KiB')
-    : new Refusal('BAD_REQUEST', error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'the request took too long to arrive' : 'this is not HTTP/1.1')
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', 'the headers of a request may hold 32 KiB'))
+    case 'ERR_HTTP_REQUEST_TIMEOUT': return answerBare(socket, '408 Request Timeout', new Refusal('BAD_REQUEST', 'the request took too long to arrive'))
+    default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not HTTP/1.1'))
+  }
+}
+
+/** Answers where there is no reply to answer with, and closes the socket. */
+export function answerBare (socket: Duplex, status: string, refusal: Refusal): void {
   const body = JSON.stringify(refusal.body)
-  socket.end(`HTTP/1.1 ${error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  socket.on('error', () => {})
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
 }
 
 /** The contract's words for what Fastify refuses. */
