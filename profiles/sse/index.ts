@@ -51,7 +51,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     let session
     let joined
     try {
-      const joins = parseJoins(joinsOf(request), { rooms: gateway.limits.roomsPerClient })
+      const joins = parseJoins(joinsOf(request))
       session = gateway.open(connection, callerOf(request))
       try {
         joined = session.join(joins, cursorOf(request))

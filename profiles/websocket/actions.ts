@@ -51,7 +51,7 @@ function join (gateway: Gateway, session: Session, { room, rooms, types, lastEve
     const { room, types: own = types, ...rest } = wish as Message
     if (Object.keys(rest).length > 0) throw bad('an entry of rooms is a name or { "room", "types" }')
     return { room, ...(own === undefined ? {} : { types: own }) }
-  }), { rooms: gateway.limits.roomsPerClient })
+  }))
   const joined = session.join(joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
   const names = [...new Set(joins.map(join => join.room))]
   const members = Object.fromEntries(names.map(name => [name, gateway.room(name)?.members ?? 0]))

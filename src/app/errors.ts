@@ -37,9 +37,12 @@ export function answerClientError (error: NodeJS.ErrnoException, socket: Socket)
   }
 }
 
-/** Answers where there is no reply to answer with, and closes the socket. */
+/**
+ * Answers where there is no reply to answer with, and closes the socket.
+ * @param status code and phrase, which the body repeats
+ */
 export function answerBare (socket: Duplex, status: string, refusal: Refusal): void {
-  const body = JSON.stringify(refusal.body)
+  const body = JSON.stringify({ ...refusal.body, statusCode: Number(status.slice(0, 3)), error: status.slice(4) })
   socket.on('error', () => {})
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
 }

@@ -1,6 +1,7 @@
 // The gateway joins the parts of the core and is all that the floors above see of it. Four verbs:
-// `publish`, `open`, `control`, `drain`; `start` begins its life, and `tune` is there because limits may be
-// changed while it runs and every part must see the same ones.
+// `publish`, `open`, `control`, `drain`; `start` begins its life. The rest is what the built-in commands are
+// made of (`tune`, `pause`, `clear`, `disconnect`, `report`), here because it touches what only this class
+// holds together, and a read-only view.
 
 import { randomBytes } from 'node:crypto'
 import type { Clock } from './clock.ts'
@@ -78,21 +79,14 @@ export class Gateway {
   #state: 'starting' | 'open' | 'draining' = 'starting'
   #storeTrouble: string | null = null
   #publishing = 0
+  #drained: Promise<void> | null = null
 
   constructor (options: GatewayOptions) {
     this.#options = options
     this.#limits = options.limits
     const { clock, store } = options
     const limits = (): Limits => this.#limits
-    this.#ticker = new Ticker({
-      clock,
-      limits,
-      load: options.load,
-      onFailure: (session, err) => {
-        options.log.error({ err, session: session.id }, 'a session failed and is ended')
-        session.close('DISCONNECTED', this.returnAfterMs())
-      }
-    })
+    this.#ticker = new Ticker({ clock, limits, load: options.load })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
     this.rates = { control: new RateWindow(clock), publish: new RateWindow(clock) }
@@ -119,6 +113,10 @@ export class Gateway {
       get limits () { return limits() },
       stall: session => this.#stalls.add(session),
       unstall: session => this.#stalls.delete(session),
+      fail: (session, err) => {
+        options.log.error({ err, session: session.id }, 'a session failed and is ended')
+        session.close('DISCONNECTED', this.returnAfterMs())
+      },
       forget: session => this.#forget(session)
     }
   }
@@ -197,7 +195,12 @@ export class Gateway {
    * ends it. Resolves when all sessions are ended. Idempotent.
    * @param patienceMs how long running commands are waited for; what becomes of one that takes longer will be `unknown`
    */
-  async drain (patienceMs = 0): Promise<void> {
+  drain (patienceMs = 0): Promise<void> {
+    this.#drained ??= this.#drain(patienceMs)
+    return this.#drained
+  }
+
+  async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
     while (this.#publishing > 0) await new Promise<void>(resolve => { this.#options.clock.after(LOOK_MS, resolve) })
@@ -222,11 +225,10 @@ export class Gateway {
   /** Pauses or resumes publishing to a room: an event of the gateway's own, so that it outlives a restart. */
   async pause (room: string, paused: boolean): Promise<void> {
     if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
-    const data = paused ? { since: this.#options.clock.wall() } : null
-    await this.#append([draftOf({ type: PAUSED, room: SYSTEM, key: room, data, timestamp: this.#options.clock.wall() })])
+    await this.report(PAUSED, room, paused ? { since: this.#options.clock.wall() } : null)
   }
 
-  /** Publishes the gateway's own figures to the room `@system`. */
+  /** Publishes what the gateway says of itself: a value of the room `@system`, null to delete it. */
   async report (type: string, key: string, data: unknown): Promise<void> {
     await this.#append([draftOf({ type, room: SYSTEM, key, data, timestamp: this.#options.clock.wall() })])
   }

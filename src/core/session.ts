@@ -42,6 +42,8 @@ export interface Hub {
   /** The session's connection holds bytes back; it has let go of them. */
   stall (session: Session): void
   unstall (session: Session): void
+  /** The session's connection threw: it is to be ended. */
+  fail (session: Session, error: unknown): void
   forget (session: Session): void
 }
 
@@ -60,7 +62,6 @@ export class Session {
   /** Who it counts for: rate limits, connections per address. */
   readonly caller: string
   readonly connection: Connection
-  readonly since: number
   servedIn = -1
   subscription = Subscription.none
 
@@ -83,7 +84,6 @@ export class Session {
     this.id = id
     this.caller = caller
     this.connection = connection
-    this.since = hub.clock.wall()
   }
 
   get state (): string {
@@ -181,6 +181,29 @@ export class Session {
 
   /** Called by the ticker. */
   serve (): void {
+    this.#guarded(this.#serve)
+  }
+
+  /** A last bundle, whatever tick and pace say, if the connection takes it. */
+  flush (): void {
+    this.#guarded(this.#flush)
+  }
+
+  /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
+  beat (): void {
+    this.#guarded(this.#beat)
+  }
+
+  /** One connection's failure must not cost the others their turn, nor the log its follower. */
+  #guarded (act: () => void): void {
+    try {
+      act.call(this)
+    } catch (error) {
+      this.#hub.fail(this, error)
+    }
+  }
+
+  #serve (): void {
     if (this.#state !== 'due') return
     const { clock, limits, ticker } = this.#hub
     if (this.connection.pending > 0) {
@@ -204,13 +227,11 @@ export class Session {
     else ticker.due(this)
   }
 
-  /** A last bundle, whatever tick and pace say, if the connection takes it. */
-  flush (): void {
+  #flush (): void {
     if (this.#state === 'due' && this.connection.pending === 0) this.#send()
   }
 
-  /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
-  beat (): void {
+  #beat (): void {
     if (this.connection.pending > 0) {
       // Whatever it is that is not taken, an answer for example: there is a limit to waiting for it.
       this.#hub.stall(this)
@@ -260,7 +281,7 @@ export class Session {
   /** Checks a wider subscription against the limits before anything is changed. */
   #checkRoom (after: Subscription): void {
     const { limits, rooms } = this.#hub
-    checkRooms(after.rooms.size, { rooms: limits.roomsPerClient })
+    checkRooms(after.rooms.size, limits.roomsPerClient)
     const entering = [...after.rooms].filter(room => !this.subscription.rooms.has(room) && !room.startsWith('@'))
     const full = limits.roomSize === 0 ? [] : entering.filter(room => (rooms.get(room)?.members.size ?? 0) >= limits.roomSize)
     if (full.length > 0) {

@@ -18,11 +18,6 @@ export interface Join {
 /** For every room, the types that are heard. Rooms with none are absent. */
 export type Parts = ReadonlyMap<string, Filter>
 
-/** What a subscription may ask for at most. */
-export interface SubscriptionLimits {
-  readonly rooms: number
-}
-
 /** Bounds one join: every read carries its filter. */
 const MAX_TYPES = 100
 /** Bounds one message. */
@@ -96,15 +91,13 @@ export function added (before: Parts, after: Parts): Map<string, Filter> {
  * @param joins as they came: rooms with or without types; none at all: the public feed
  * @throws Refusal BAD_SUBSCRIPTION
  */
-export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>, limits: SubscriptionLimits): Join[] {
+export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>): Join[] {
   if (joins.length > MAX_JOINS) throw bad(`a join may name ${MAX_JOINS} rooms; this one names ${joins.length}`)
   const wishes = joins.length === 0 ? [{ room: PUBLIC }] : joins
-  const rooms = new Set<string>()
-  const parsed = wishes.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
+  return wishes.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
     if (typeof room !== 'string' || !(NAME.test(room) || room === PUBLIC || room === SYSTEM)) {
       throw bad(`room ${show(room)} is not a room's name: 1 to 128 characters of A-Z a-z 0-9 _ . : / -, or ${PUBLIC} for the public feed, or ${SYSTEM}`)
     }
-    rooms.add(room)
     if (types === undefined) return { room }
     if (!Array.isArray(types) || types.length === 0) throw bad('types must name at least one type; leave it out for every type')
     for (const type of types) {
@@ -114,14 +107,12 @@ export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknow
     if (sorted.length > MAX_TYPES) throw bad(`a subscription may name ${MAX_TYPES} types; leave types out for every type`)
     return { room, types: sorted }
   })
-  checkRooms(rooms.size, limits)
-  return parsed
 }
 
 /** @throws Refusal BAD_SUBSCRIPTION where a connection would be in more rooms than it may */
-export function checkRooms (count: number, limits: SubscriptionLimits): void {
-  if (limits.rooms > 0 && count > limits.rooms) {
-    throw bad(`a connection may join ${limits.rooms} rooms (MAX_ROOMS_PER_CLIENT); this makes ${count}`)
+export function checkRooms (count: number, limit: number): void {
+  if (limit > 0 && count > limit) {
+    throw bad(`a connection may join ${limit} rooms (MAX_ROOMS_PER_CLIENT); this makes ${count}`)
   }
 }
 

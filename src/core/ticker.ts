@@ -41,7 +41,6 @@ export class Ticker<Member extends Served> {
   readonly #clock: Clock
   readonly #limits: () => TickLimits
   readonly #load: () => number
-  readonly #onFailure: (session: Member, error: unknown) => void
   #startedAt = -Infinity
   #ready: Member[] = []
   #waiting: Member[] = []
@@ -50,19 +49,18 @@ export class Ticker<Member extends Served> {
   #stopBeat: (() => void) | null = null
   #stopPace: (() => void) | null = null
 
-  /** @param options.load share of the event loop in use since the last call, 0 to 1; `onFailure` ends a session that threw */
-  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number, onFailure: (session: Member, error: unknown) => void }) {
+  /** @param options.load share of the event loop in use since the last call, 0 to 1 */
+  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number }) {
     this.#clock = options.clock
     this.#limits = options.limits
     this.#load = options.load
-    this.#onFailure = options.onFailure
     this.lengthMs = options.limits().tickFloorMs
   }
 
   /** Something is owed to a session that was owed nothing, or what came meanwhile is owed to one just served. */
   due (session: Member): void {
     if (this.#limits().tickMs === 0) {
-      this.#serve(session)
+      session.serve()
       return
     }
     if (this.#clock.now() >= this.#startedAt + this.lengthMs && this.#stopBeat === null) this.#begin()
@@ -99,7 +97,7 @@ export class Ticker<Member extends Served> {
     this.#stopPace = null
     const { tickMs } = this.#limits()
     this.lengthMs = Math.min(this.lengthMs, tickMs)
-    this.#ready.push(...this.#waiting, ...this.#paced.map(({ session }) => session))
+    this.#ready = this.#ready.concat(this.#waiting, this.#paced.map(({ session }) => session))
     this.#waiting = []
     this.#paced = []
     this.#slice()
@@ -124,9 +122,8 @@ export class Ticker<Member extends Served> {
   readonly #beat = (): void => {
     this.#stopBeat = null
     this.#begin()
-    const waiting = this.#waiting
+    this.#ready = this.#ready.concat(this.#waiting)
     this.#waiting = []
-    for (const session of waiting) this.#ready.push(session)
     this.#slice()
   }
 
@@ -145,15 +142,6 @@ export class Ticker<Member extends Served> {
     if (released > 0) this.#slice()
   }
 
-  /** One session's failure must not cost the others their turn, nor the log its follower. */
-  #serve (session: Member): void {
-    try {
-      session.serve()
-    } catch (error) {
-      this.#onFailure(session, error)
-    }
-  }
-
   #slice (): void {
     if (this.#slicing || this.#ready.length === 0) return
     this.#slicing = true
@@ -167,7 +155,7 @@ export class Ticker<Member extends Served> {
     const until = this.#clock.now() + SLICE_MS
     let index = 0
     while (index < ready.length) {
-      this.#serve(ready[index++] as Member)
+      (ready[index++] as Member).serve()
       if (index % SLICE_CHECK === 0 && this.#clock.now() >= until) break
     }
     if (index < ready.length) this.#ready = ready.slice(index).concat(this.#ready)

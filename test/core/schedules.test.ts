@@ -536,6 +536,11 @@ t.test('a connection that throws is ended, and costs nobody else anything', asyn
   await r.publish(...facts(1))
   await pass(r, SECOND)
   t.equal(healthy.events.length, 3)
+  const faltering = r.connect([{ room: 'a' }])
+  faltering.ping = () => { throw new Error('broken') }
+  await pass(r, 12 * SECOND, 500)
+  t.equal(faltering.closed, 'DISCONNECTED', 'the heartbeat is guarded too')
+  t.ok(healthy.pings > 0)
 })
 
 t.test('drain refuses what is new, sends what is owed and says goodbye', async t => {
