@@ -56,10 +56,11 @@ async function main (): Promise<void> {
 }
 
 async function run (initial: Config, demo: boolean): Promise<void> {
-  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
+  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { alone }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
     import('./src/app/log.ts'),
-    import('./src/store/embedded.ts'),
+    import('./src/store/embedded/index.ts'),
     import('./src/core/gateway.ts'),
+    import('./src/core/group.ts'),
     import('./src/core/errors.ts'),
     import('./src/core/clock.ts'),
     import('./src/app/app.ts'),
@@ -89,6 +90,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
   }).catch(error => fail(error))
   const gateway = new Gateway({
     store,
+    group: alone(),
     clock: systemClock,
     limits: limitsOf(config),
     load: eventLoopLoad(),

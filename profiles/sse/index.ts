@@ -13,6 +13,7 @@ import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { parseJoins } from '../../src/core/subscription.ts'
+import type { Session } from '../../src/core/session.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openStream, SseConnection } from './connection.ts'
 
@@ -48,27 +49,27 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
       return reply
     }
     const connection = new SseConnection()
-    let session
+    let session: Session | null = null
+    const end = (): void => {
+      session?.end()
+      connections.delete(connection)
+    }
+    const { socket } = request.raw
+    socket.once('close', end)
+    streaming.add(socket)
     let joined
     try {
       const joins = parseJoins(joinsOf(request))
       session = gateway.open(connection, callerOf(request))
-      try {
-        joined = session.join(joins, cursorOf(request))
-      } catch (error) {
-        session.end()
-        throw error
-      }
+      joined = await gateway.join(session, joins, cursorOf(request))
     } catch (error) {
+      end()
+      socket.off('close', end)
+      streaming.delete(socket)
       if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await farewell(reply, error, gateway.returnAfterMs())
       throw error
     }
-    const end = (): void => {
-      session.end()
-      connections.delete(connection)
-    }
-    request.raw.socket.once('close', end)
-    streaming.add(request.raw.socket)
+    const { position, cursor } = joined
     connections.add(connection)
     const stream = await openStream(reply, gateway.returnAfterMs())
     // Gone while the stream was being opened; or ended by us, which it then hears by the end of the stream.
@@ -80,7 +81,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
     connection.attach(stream.socket, stream.chunked)
-    connection.say('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), ...joined }, joined.cursor)
+    connection.say('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), position, cursor }, cursor)
     session.drained()
     return reply
   })

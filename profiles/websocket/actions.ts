@@ -16,18 +16,20 @@ export interface Answer {
 type Message = Record<string, unknown>
 type Action = (gateway: Gateway, session: Session, message: Message) => Answer | Promise<Answer>
 
-const ACTIONS: Record<string, { readonly fields: readonly string[], readonly run: Action }> = {
-  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], run: join },
-  leave: { fields: ['room', 'rooms'], run: leave },
+/** `moves`: it changes what is heard, so whatever the client asked for behind it waits until that is so. */
+const ACTIONS: Record<string, { readonly fields: readonly string[], readonly moves?: true, readonly run: Action }> = {
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], moves: true, run: join },
+  leave: { fields: ['room', 'rooms'], moves: true, run: leave },
   control: { fields: ['command', 'args', 'idempotencyKey'], run: control },
   ping: { fields: [], run: () => ({ event: 'pong', data: { time: Date.now() } }) }
 }
 
 /**
- * Does what a message asks for.
- * @throws Refusal
+ * Understands what a message asks for.
+ * @returns what does it, and whether what comes behind it has to wait
+ * @throws Refusal BAD_MESSAGE
  */
-export async function act (gateway: Gateway, session: Session, value: unknown): Promise<Answer> {
+export function actionOf (value: unknown): { moves: boolean, run: (gateway: Gateway, session: Session) => Answer | Promise<Answer> } {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw bad('a message is an object such as {"action": "join", "room": "plant-1"}')
   }
@@ -39,10 +41,10 @@ export async function act (gateway: Gateway, session: Session, value: unknown): 
   if (unknown.length > 0) {
     throw bad(`unknown field ${JSON.stringify(unknown[0]?.slice(0, 40))}; ${String(name)} takes ${[...action.fields, 'ref'].join(', ')}`)
   }
-  return await action.run(gateway, session, message)
+  return { moves: action.moves === true, run: (gateway, session) => action.run(gateway, session, message) }
 }
 
-function join (gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Answer {
+async function join (gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Promise<Answer> {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be the cursor as it came, a string')
   const named = roomsOf(room, rooms)
   const wishes = named.length === 0 ? [PUBLIC] : named
@@ -52,10 +54,8 @@ function join (gateway: Gateway, session: Session, { room, rooms, types, lastEve
     if (Object.keys(rest).length > 0) throw bad('an entry of rooms is a name or { "room", "types" }')
     return { room, ...(own === undefined ? {} : { types: own }) }
   }))
-  const joined = session.join(joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
-  const names = [...new Set(joins.map(join => join.room))]
-  const members = Object.fromEntries(names.map(name => [name, gateway.room(name)?.members ?? 0]))
-  return { event: 'joined', data: { rooms: names, members, ...joined } }
+  const { members, ...joined } = await gateway.join(session, joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
+  return { event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }
 }
 
 function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): Answer {
@@ -68,8 +68,8 @@ function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): 
 }
 
 async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: Message): Promise<Answer> {
-  const { count, resetMs } = gateway.rates.control.hit(session.caller)
   const max = gateway.limits.controlPerSecond
+  const { count, resetMs } = await gateway.rates.control.hit(session.caller, max)
   if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)
   if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')
   const { status, body } = answerOf(await gateway.control({

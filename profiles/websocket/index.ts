@@ -14,7 +14,7 @@ import { PATHS } from '../../src/app/status.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { readJson } from '../../src/core/json.ts'
-import { act } from './actions.ts'
+import { actionOf } from './actions.ts'
 import { CLOSE, WsConnection } from './connection.ts'
 import { PongWatch } from './pong-watch.ts'
 
@@ -32,6 +32,8 @@ const MAX_ERRORS = 20
 const ERROR_WINDOW_MS = 10_000
 /** Between two looks whether a client has taken its answers, ms. */
 const LOOK_MS = 50
+/** Messages of one client that may wait for a join of its to be through. */
+const MAX_WAITING = 100
 /** Longest `ref`, in characters. */
 const MAX_REF = 200
 /** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
@@ -101,18 +103,23 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     let windowStart = 0
     let received = 0
     let errors: number[] = []
+    /** The last change of what is heard that is under way, and how much waits behind it. */
+    let moving: Promise<unknown> | null = null
+    let waiting = 0
     const answer = (event: string, data: object, ref?: unknown): void => {
       connection.say(event, data, ref)
       // Who does not read its answers is not listened to any more, until it does.
-      if (connection.pending > 0 && !socket.isPaused) {
-        socket.pause()
-        listenAgain()
-      }
+      if (connection.pending > 0) stopListening()
+    }
+    const stopListening = (): void => {
+      if (socket.isPaused) return
+      socket.pause()
+      listenAgain()
     }
     // Looked for, since a socket whose buffer was never full does not tell that it is empty.
     const listenAgain = (): void => {
       setTimeout(() => {
-        if (connection.pending === 0) socket.resume()
+        if (connection.pending === 0 && waiting < MAX_WAITING) socket.resume()
         else if (socket.readyState === socket.OPEN) listenAgain()
       }, LOOK_MS).unref()
     }
@@ -145,7 +152,19 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
         }
         const message = readJson(data.toString(), 'BAD_MESSAGE')
         ref = refOf(message)
-        act(gateway, session, message).then(({ event, data }) => answer(event, data, ref), fail)
+        const { moves, run } = actionOf(message)
+        const done = (async () => {
+          if (moving !== null) {
+            if (++waiting >= MAX_WAITING) stopListening()
+            await moving
+            waiting--
+          }
+          const { event, data } = await run(gateway, session)
+          answer(event, data, ref)
+        })().catch(fail)
+        if (!moves) return
+        moving = done
+        void done.then(() => { if (moving === done) moving = null })
       } catch (error) {
         fail(error)
       }

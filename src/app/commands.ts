@@ -45,7 +45,7 @@ export function registerBuiltIns ({ gateway, stats, tune, shutdown }: BuiltInOpt
 
   define('ping', NO_ARGS, () => ({ pong: true, time: Date.now() }))
   define('stats', NO_ARGS, () => stats())
-  define('rooms', NO_ARGS, () => ({ rooms: gateway.rooms }))
+  define('rooms', NO_ARGS, async () => ({ rooms: await gateway.presence() }))
   define<{ event?: unknown, events?: unknown[] }>('publish', {
     type: 'object',
     additionalProperties: false,
@@ -64,7 +64,7 @@ export function registerBuiltIns ({ gateway, stats, tune, shutdown }: BuiltInOpt
     additionalProperties: false,
     properties: { session: { type: 'string' }, room: ROOM },
     oneOf: [{ required: ['session'] }, { required: ['room'] }]
-  }, target => ({ ended: gateway.disconnect(target) }))
+  }, async target => ({ ended: await gateway.disconnect(target) }))
   define<{ room: string, type?: string, key?: string }>('clear', {
     type: 'object',
     additionalProperties: false,

@@ -1,21 +1,20 @@
-// Rate limits of a route, over a window that another door may share (the WebSocket's control messages hit
-// the same one). Fixed windows of one second, before anything else of the request is looked at.
+// Rate limits of a route, over a count that another door may share (the WebSocket's control messages hit
+// the same one). Before anything else of the request is looked at.
 
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
-import type { RateWindow } from '../core/rate.ts'
+import type { Rate } from '../core/rate.ts'
 import { callerOf } from './caller.ts'
 
 /**
  * Limits the routes registered in this scope.
  * @param max requests a second and caller just now; 0 = no limit
  */
-export async function limitRoutes (app: FastifyInstance, name: string, window: RateWindow, max: () => number): Promise<void> {
+export async function limitRoutes (app: FastifyInstance, name: string, rate: Rate, max: () => number): Promise<void> {
   class SharedWindow {
     incr (caller: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void): void {
-      const { count, resetMs } = window.hit(caller)
-      done(null, { current: count, ttl: resetMs })
+      rate.hit(caller, max()).then(({ count, resetMs }) => done(null, { current: count, ttl: resetMs }), done)
     }
 
     child (): SharedWindow {

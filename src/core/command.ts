@@ -5,12 +5,30 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
+import type { Group } from './group.ts'
 import type { LedgerRecord, Store } from './store.ts'
 
 export interface Command {
   /** @returns what is wrong with the arguments, in words; null where nothing is */
   check (args: unknown): string | null
   handler (args: never, context: CommandContext): unknown
+}
+
+/** A command that others carry out: whoever does settles its record. */
+export interface RemoteCommand {
+  check (args: unknown): string | null
+  /**
+   * Hands the command over, and `record` to the ledger in the same step. Does nothing where that was done before.
+   * @throws Refusal where it was not handed over; with STORE_UNAVAILABLE it may have been
+   */
+  dispatch (job: Job, record: LedgerRecord): Promise<void>
+}
+
+export interface Job {
+  readonly id: string
+  readonly command: string
+  readonly args: unknown
+  readonly caller: string
 }
 
 /** What a handler is given besides its arguments. */
@@ -39,7 +57,7 @@ export interface Outcome {
 
 interface Entry extends Omit<Outcome, 'id'> {
   readonly fingerprint: string
-  /** The process that runs it. */
+  /** The process that runs it; empty where it was handed over. */
   readonly by: string
 }
 
@@ -50,6 +68,9 @@ interface Running {
 }
 
 const MAX_UNKEPT = 10_000
+/** Between two looks what became of a command that runs elsewhere, ms; growing from the first to the second. */
+const FIRST_LOOK_MS = 50
+const LAST_LOOK_MS = 1000
 /** Largest record kept of a command without a key that was answered at once, in characters. */
 const MAX_ASIDE = 4096
 
@@ -58,18 +79,22 @@ export const MAX_KEY = 200
 
 export class Commands {
   readonly #store: Pick<Store, 'claim' | 'settle' | 'recall'>
+  readonly #group: Pick<Group, 'worker' | 'isAlive'>
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #publish: (events: readonly unknown[]) => Promise<string[]>
   readonly #onError: (error: unknown, what: string) => void
-  readonly #process = randomBytes(9).toString('base64url')
   readonly #registry = new Map<string, Command>()
+  #remote: (name: string) => Promise<RemoteCommand | null> = async () => null
+  /** Wakes who waits for a command that runs elsewhere. */
+  readonly #waiting = new Map<string, () => void>()
   readonly #running = new Map<string, Running>()
   /** Outcomes that the store did not take, newest last: nothing is run again for want of a record. */
   readonly #unkept = new Map<string, Entry>()
 
   constructor (options: {
     store: Pick<Store, 'claim' | 'settle' | 'recall'>
+    group: Pick<Group, 'worker' | 'isAlive'>
     clock: Clock
     /** Milliseconds after which the caller is told `running`. */
     timeoutMs: number
@@ -78,6 +103,7 @@ export class Commands {
     onError: (error: unknown, what: string) => void
   }) {
     this.#store = options.store
+    this.#group = options.group
     this.#clock = options.clock
     this.#timeoutMs = options.timeoutMs
     this.#publish = options.publish
@@ -92,12 +118,22 @@ export class Commands {
     this.#registry.set(name, command)
   }
 
+  /** Where commands that are not registered here are looked for. */
+  lookElsewhere (find: (name: string) => Promise<RemoteCommand | null>): void {
+    this.#remote = find
+  }
+
+  /** Something became of a command that runs elsewhere: whoever waits for it looks at once. */
+  news (id: string): void {
+    this.#waiting.get(id)?.()
+  }
+
   /**
    * Runs a command, or finds out what became of it where its key is known.
    * @throws Refusal BAD_COMMAND, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, and what the handler refuses with
    */
   async run (order: Order): Promise<Outcome> {
-    const { name, command, args } = this.#check(order)
+    const { name, command, args } = await this.#check(order)
     const { idempotencyKey, caller } = order
     const id = idempotencyKey === undefined ? randomBytes(16).toString('base64url') : digest(caller, idempotencyKey)
     const fingerprint = digest(name, JSON.stringify(args))
@@ -118,7 +154,7 @@ export class Commands {
     const running = this.#running.get(id)
     if (running !== undefined) return { id, command: running.command, status: 'running' }
     const entry = this.#unkept.get(id) ?? await this.#store.recall(id) as Entry | null
-    return entry === null ? null : this.#outcomeOf(id, entry)
+    return entry === null ? null : await this.#outcomeOf(id, entry)
   }
 
   /** Waits until nothing runs any more, at most `ms`. @returns the names of those that still do */
@@ -128,13 +164,13 @@ export class Commands {
     return [...this.#running.values()].map(({ command }) => command)
   }
 
-  #check ({ command: name, args = {}, idempotencyKey }: Order): { name: string, command: Command, args: unknown } {
+  async #check ({ command: name, args = {}, idempotencyKey }: Order): Promise<{ name: string, command: Command | RemoteCommand, args: unknown }> {
     if (typeof name !== 'string' || name === '') throw new Refusal('BAD_COMMAND', 'command must be the name of a command, for example {"command": "ping", "args": {}}')
     if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
       throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
     }
-    const command = this.#registry.get(name)
-    if (command === undefined) {
+    const command = this.#registry.get(name) ?? await this.#remote(name)
+    if (command === null) {
       throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
     }
     const problem = command.check(args)
@@ -142,18 +178,33 @@ export class Commands {
     return { name, command, args }
   }
 
-  async #start (job: { id: string, name: string, command: Command, args: unknown, caller: string, fingerprint: string, ledger: boolean }): Promise<Outcome> {
+  async #start (job: { id: string, name: string, command: Command | RemoteCommand, args: unknown, caller: string, fingerprint: string, ledger: boolean }): Promise<Outcome> {
     const { id, name, command, args, caller, fingerprint, ledger } = job
-    const started: Entry = { command: name, status: 'running', fingerprint, by: this.#process }
+    const started: Entry = { command: name, status: 'running', fingerprint, by: this.#group.worker }
     const claim = async (): Promise<Entry | null> => await this.#store.claim(id, started as unknown as LedgerRecord) as Entry | null
     if (ledger) {
-      const earlier = this.#unkept.get(id) ?? await claim()
-      // Our own record of something that does not run is of a claim that failed and was kept nevertheless: it never started.
-      if (earlier !== null && !(earlier.status === 'running' && earlier.by === this.#process)) {
+      for (;;) {
+        const earlier = this.#unkept.get(id) ?? await claim()
+        // Our own record of something that does not run is of a claim that failed and was kept nevertheless: it never started.
+        if (earlier === null || (earlier.status === 'running' && earlier.by === this.#group.worker)) break
         checkTwin(earlier.fingerprint, fingerprint)
-        return this.#outcomeOf(id, earlier)
+        const outcome = await this.#follow(id, earlier)
+        if (outcome !== null) return outcome
+        // It was refused meanwhile, which is not remembered: now it is our turn.
       }
-    } else {
+    }
+    if ('dispatch' in command) {
+      const handed: Entry = { ...started, by: '' }
+      try {
+        await command.dispatch({ id, command: name, args, caller }, handed as unknown as LedgerRecord)
+      } catch (error) {
+        // Without the store nobody knows whether it was handed over: then the record stays as it is.
+        if (ledger && !(error instanceof Refusal && error.code === 'STORE_UNAVAILABLE')) await this.#settle(id, null)
+        throw error
+      }
+      return await this.#follow(id, handed) ?? { id, command: name, status: 'unknown' }
+    }
+    if (!ledger) {
       // Without a key nobody can ask for it twice. The record only answers GET /api/control/:id, and is not
       // waited for: commands that mend things must work while the store does not.
       claim().catch(error => this.#onError(error, `command ${name} (${id}) could not be recorded`))
@@ -176,7 +227,7 @@ export class Commands {
     // Who got a large result as the answer will not ask for it again, and the disk need not keep it.
     else if (this.#clock.now() - began < this.#timeoutMs && JSON.stringify(ended).length > MAX_ASIDE) void this.#settle(id, { ...ended, result: undefined })
     else void this.#settle(id, ended)
-    return this.#outcomeOf(id, ended)
+    return await this.#outcomeOf(id, ended)
   }
 
   async #settle (id: string, entry: Entry | null): Promise<void> {
@@ -200,12 +251,28 @@ export class Commands {
     }
   }
 
-  #outcomeOf (id: string, { command, status, result, error, by }: Entry): Outcome {
+  /** Waits until something has become of a command that runs elsewhere. @returns null where its record is gone */
+  async #follow (id: string, entry: Entry): Promise<Outcome | null> {
+    for (let pause = FIRST_LOOK_MS; ; pause = Math.min(2 * pause, LAST_LOOK_MS)) {
+      const outcome = await this.#outcomeOf(id, entry).catch(() => null)
+      if (outcome !== null && outcome.status !== 'running') return outcome
+      const news = new Promise<void>(resolve => { this.#waiting.set(id, resolve) })
+      await this.#race(news, pause, undefined)
+      this.#waiting.delete(id)
+      // Where the ledger cannot be read just now, what it said last still holds.
+      const now = await this.#store.recall(id).catch(() => entry) as Entry | null
+      if (now === null) return null
+      entry = now
+    }
+  }
+
+  async #outcomeOf (id: string, { command, status, result, error, by }: Entry): Promise<Outcome> {
+    // Where the process that ran it is gone, what became of it is not known.
+    const isLost = status === 'running' && by !== '' && by !== this.#group.worker && !await this.#group.isAlive(by)
     return {
       id,
       command,
-      // Somebody else's that still says `running`: the process that ran it is gone.
-      status: status === 'running' && by !== this.#process ? 'unknown' : status,
+      status: isLost ? 'unknown' : status,
       ...(result === undefined ? {} : { result }),
       ...(error === undefined ? {} : { error })
     }

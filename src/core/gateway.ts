@@ -1,7 +1,7 @@
-// The gateway joins the parts of the core and is all that the floors above see of it. Four verbs:
-// `publish`, `open`, `control`, `drain`; `start` begins its life. The rest is what the built-in commands are
+// The gateway joins the parts of the core and is all that the floors above see of it. Five verbs:
+// `publish`, `open`, `join`, `control`, `drain`; `start` begins its life. The rest is what the built-in commands are
 // made of (`tune`, `pause`, `clear`, `disconnect`, `report`), here because it touches what only this class
-// holds together, and a read-only view.
+// holds together, and a read-only view. `ask` is how a command reaches all processes of the deployment.
 
 import { randomBytes } from 'node:crypto'
 import type { Clock } from './clock.ts'
@@ -13,22 +13,26 @@ import { Refusal } from './errors.ts'
 import { draftOf, parseEvent, PUBLIC, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
+import type { Group } from './group.ts'
 import { compareIds, millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import { Pulse } from './pulse.ts'
-import { RateWindow } from './rate.ts'
+import { Places } from './places.ts'
+import { Rate } from './rate.ts'
 import { PAUSED, Rooms } from './rooms.ts'
 import type { Room } from './room.ts'
 import { Session } from './session.ts'
-import type { Hub } from './session.ts'
+import type { Hub, Joined } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
-import type { Follower, Image, Once, Store } from './store.ts'
+import type { Join } from './subscription.ts'
+import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
 export interface GatewayOptions {
   readonly store: Store
+  readonly group: Group
   readonly clock: Clock
   readonly limits: Limits
   /** Share of the event loop in use since the last call, 0 to 1. */
@@ -51,6 +55,12 @@ const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
 
+/** Whom to disconnect: a session by its id, or all that joined a room. */
+export interface Target {
+  readonly session?: string
+  readonly room?: string
+}
+
 export interface RoomView {
   readonly room: string
   readonly members: number
@@ -61,7 +71,7 @@ export interface RoomView {
 
 export class Gateway {
   readonly commands: Commands
-  readonly rates: { readonly control: RateWindow, readonly publish: RateWindow }
+  readonly rates: { readonly control: Rate, readonly publish: Rate }
   readonly counters: Counters = newCounters()
 
   readonly #options: GatewayOptions
@@ -73,6 +83,8 @@ export class Gateway {
   readonly #pulse: Pulse<Session>
   readonly #hub: Hub
   readonly #expiry: Expiry
+  readonly #places: Places
+  readonly #orders = new Map<string, (args: never) => unknown>()
   /** Rooms that a publish on its way is about to make. */
   readonly #arriving = new Map<string, number>()
   #limits: Limits
@@ -84,14 +96,21 @@ export class Gateway {
   constructor (options: GatewayOptions) {
     this.#options = options
     this.#limits = options.limits
-    const { clock, store } = options
+    const { clock, store, group } = options
     const limits = (): Limits => this.#limits
     this.#ticker = new Ticker({ clock, limits, load: options.load })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
-    this.rates = { control: new RateWindow(clock), publish: new RateWindow(clock) }
+    this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
+    this.#places = new Places({
+      clock,
+      group,
+      members: room => this.#rooms.get(room)?.members.size ?? 0,
+      limit: () => this.#limits.roomSize
+    })
     this.commands = new Commands({
       store,
+      group,
       clock,
       timeoutMs: options.commandTimeoutMs,
       publish: events => this.publish(events),
@@ -113,12 +132,16 @@ export class Gateway {
       get limits () { return limits() },
       stall: session => this.#stalls.add(session),
       unstall: session => this.#stalls.delete(session),
+      moved: rooms => this.#places.changed(rooms),
       fail: (session, err) => {
         options.log.error({ err, session: session.id }, 'a session failed and is ended')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
       forget: session => this.#forget(session)
     }
+    this.carryOut('arrive', () => {})
+    this.carryOut('disconnect', (target: Target) => this.#disconnect(target))
+    group.listen((name, args) => this.#orders.get(name)?.(args as never))
   }
 
   /** Takes the log in and follows it. Until then everything is refused. */
@@ -126,6 +149,7 @@ export class Gateway {
     const follower: Follower = {
       load: image => this.#load(image),
       apply: (entries, floor) => this.#apply(entries, floor),
+      begin: lineage => this.#begin(lineage),
       available: (yes, reason) => { this.#storeTrouble = yes ? null : reason ?? 'the store cannot be reached' }
     }
     await this.#options.store.follow(follower)
@@ -185,6 +209,25 @@ export class Gateway {
     return session
   }
 
+  /**
+   * Adds to what a session hears, once it is known what its cursor means and that the rooms have a place.
+   * @param cursor where to go on from, as the client brought it; counts in the first join only
+   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL, ROOMS_FULL, STORE_UNAVAILABLE; nothing was joined then
+   */
+  async join (session: Session, joins: readonly Join[], cursor: string | null = null): Promise<Joined & { readonly members: Record<string, number> }> {
+    const entering = session.entering(joins)
+    // Another process may have told the client more than this one has heard of yet.
+    if (cursor !== null && session.isBeyond(cursor)) await this.#options.store.sync()
+    const { totals, settle } = await this.#places.take(entering)
+    try {
+      const joined = session.join(joins, cursor)
+      const members = joins.map(({ room }) => [room, totals.get(room) ?? this.#rooms.get(room)?.members.size ?? 0])
+      return { ...joined, members: Object.fromEntries(members) }
+    } finally {
+      settle()
+    }
+  }
+
   /** Runs a command; see `Commands.run`. The callers of both doors end here. */
   async control (order: Parameters<Commands['run']>[0]): ReturnType<Commands['run']> {
     return await this.commands.run(order)
@@ -226,6 +269,22 @@ export class Gateway {
   async pause (room: string, paused: boolean): Promise<void> {
     if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
     await this.report(PAUSED, room, paused ? { since: this.#options.clock.wall() } : null)
+    // Whoever is answered finds it so on every process.
+    await this.ask('arrive')
+  }
+
+  /** Says how this process does what all are asked to do; see `ask`. */
+  carryOut<Args> (name: string, run: (args: Args) => unknown): void {
+    this.#orders.set(name, run)
+  }
+
+  /**
+   * Asks all processes of the deployment, this one too, to do something.
+   * @returns what they answered; those that are gone are missing
+   * @throws Refusal STORE_UNAVAILABLE
+   */
+  async ask (name: string, args: unknown = null): Promise<unknown[]> {
+    return await this.#options.group.ask(name, args)
   }
 
   /** Publishes what the gateway says of itself: a value of the room `@system`, null to delete it. */
@@ -241,12 +300,10 @@ export class Gateway {
       (type === undefined || entry.type === type) && (key === undefined || entry.key === key) && !isSwitch(entry)))
   }
 
-  /** Ends one session, or all that joined a room. @returns how many */
-  disconnect (target: { session?: string | undefined, room?: string | undefined }): number {
-    const ended = [...this.#sessions].filter(session =>
-      (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
-    for (const session of ended) session.close('DISCONNECTED', this.returnAfterMs())
-    return ended.length
+  /** Ends one session, or all that joined a room, on whichever process. @returns how many */
+  async disconnect (target: Target): Promise<number> {
+    const counts = await this.ask('disconnect', target)
+    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
   /** Milliseconds after which this client, rather than all at once, should come back. */
@@ -260,8 +317,8 @@ export class Gateway {
 
   /** Why nothing new is taken in just now; null while all is well. */
   get trouble (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
-    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: 'the log is being read' }
     if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
+    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }
 
@@ -278,8 +335,27 @@ export class Gateway {
     return { events: this.#rooms.history.size, head: this.#rooms.head, floor: this.#rooms.floor, epoch: this.#rooms.lineage.epoch }
   }
 
+  /** The rooms as this process knows them. */
   get rooms (): RoomView[] {
     return [...this.#rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
+  }
+
+  /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
+  async presence (): Promise<RoomView[]> {
+    const elsewhere = new Map(await this.#options.group.elsewhere())
+    const here = this.rooms.map(view => {
+      const members = view.members + (elsewhere.get(view.room) ?? 0)
+      elsewhere.delete(view.room)
+      return { ...view, members }
+    })
+    // The log knows nothing of a room that nobody has published to.
+    return [...here, ...Array.from(elsewhere, ([room, members]) => ({ room, members, keys: 0, lastId: null, paused: false }))]
+  }
+
+  /** Members of a room over all processes. */
+  async membersOf (room: string): Promise<number> {
+    const elsewhere = await this.#options.group.elsewhere([room])
+    return (this.#rooms.get(room)?.members.size ?? 0) + (elsewhere.get(room) ?? 0)
   }
 
   /** The room as it stands; undefined where there is none. */
@@ -304,6 +380,12 @@ export class Gateway {
     for (const session of this.#sessions) session.settle()
     this.#rooms.load(image)
     for (const session of this.#sessions) session.relocate(epoch)
+  }
+
+  #begin (lineage: Lineage): void {
+    // Where an idle session stands is at the head, which lies in the epoch that ends here.
+    for (const session of this.#sessions) session.settle()
+    this.#rooms.lineage = lineage
   }
 
   // From here to `connection.send` nothing waits, so order needs no lock.
@@ -371,6 +453,13 @@ export class Gateway {
       removed += ids.filter(id => id !== null).length
     }
     return removed
+  }
+
+  #disconnect (target: Target): number {
+    const ended = [...this.#sessions].filter(session =>
+      (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
+    for (const session of ended) session.close('DISCONNECTED', this.returnAfterMs())
+    return ended.length
   }
 
   #endSlow (session: Session): void {

@@ -1,27 +1,34 @@
-// Rate limits: fixed windows of one second, one counter per caller, behind whichever doors share it.
-// A window needs no timer: when the second has passed, all counts are forgotten at once.
+// Rate limits: fixed windows of one second, one counter per caller, behind whichever doors share it, over all
+// processes. Where those cannot be asked, this process's own window goes on limiting.
 
 import type { Clock } from './clock.ts'
+import type { Group, Hit } from './group.ts'
 
 const WINDOW_MS = 1000
 
-export interface Hit {
-  /** Requests in this window, this one included. */
-  readonly count: number
-  /** Milliseconds until the window ends. */
-  readonly resetMs: number
-}
-
-export class RateWindow {
+export class Rate {
+  readonly #name: string
   readonly #clock: Clock
+  readonly #group: Pick<Group, 'hit'>
   #startedAt = -Infinity
+  // A window needs no timer: when the second has passed, all counts are forgotten at once.
   readonly #counts = new Map<string, number>()
 
-  constructor (clock: Clock) {
+  constructor (name: string, clock: Clock, group: Pick<Group, 'hit'>) {
+    this.#name = name
     this.#clock = clock
+    this.#group = group
   }
 
-  hit (caller: string): Hit {
+  /** @param max requests a window; 0 = no limit, which needs no counting */
+  async hit (caller: string, max: number): Promise<Hit> {
+    const here = this.#hitHere(caller)
+    // A flood is not worth a question. Two windows of the group may fall into one of ours.
+    if (max === 0 || here.count > 2 * max) return here
+    return await this.#group.hit(this.#name, caller) ?? here
+  }
+
+  #hitHere (caller: string): Hit {
     const now = this.#clock.now()
     const start = Math.floor(now / WINDOW_MS) * WINDOW_MS
     if (start !== this.#startedAt) {

@@ -17,7 +17,7 @@ import { Refusal } from './errors.ts'
 import type { Entry } from './event.ts'
 import { isAll, matches } from './filter.ts'
 import type { Filter } from './filter.ts'
-import { compareIds, isId, latest, ORIGIN } from './id.ts'
+import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
@@ -42,6 +42,8 @@ export interface Hub {
   /** The session's connection holds bytes back; it has let go of them. */
   stall (session: Session): void
   unstall (session: Session): void
+  /** The session came into these rooms, or left them. */
+  moved (rooms: Iterable<string>): void
   /** The session's connection threw: it is to be ended. */
   fail (session: Session, error: unknown): void
   forget (session: Session): void
@@ -91,18 +93,28 @@ export class Session {
   }
 
   /**
-   * Adds to what is heard; bundles follow by themselves.
-   * @param cursor where to go on from, as the client brought it; counts in the first join only
-   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL or ROOMS_FULL; nothing was joined then
+   * Which rooms a join would enter.
+   * @throws Refusal BAD_SUBSCRIPTION, ROOMS_FULL, OVERLOADED or DRAINING where it is not allowed
    */
-  join (joins: readonly Join[], cursor: string | null = null): Joined {
-    const before = this.subscription
-    const after = before.with(joins)
+  entering (joins: readonly Join[]): string[] {
+    const after = this.subscription.with(joins)
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
-    this.#checkRoom(after)
+    this.#checkLimits(after)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
     }
+    return [...after.rooms].filter(room => !this.subscription.rooms.has(room))
+  }
+
+  /**
+   * Adds to what is heard; bundles follow by themselves. Whether the rooms have a place is for the gateway to see to.
+   * @param cursor where to go on from, as the client brought it; counts in the first join only
+   * @throws Refusal as `entering`; nothing was joined then
+   */
+  join (joins: readonly Join[], cursor: string | null = null): Joined {
+    this.entering(joins)
+    const before = this.subscription
+    const after = before.with(joins)
     const fresh = added(before.parts, after.parts)
     const first = !this.#joined
     this.#joined = true
@@ -133,9 +145,18 @@ export class Session {
     for (const room of before.keys()) {
       if (!parts.has(room)) this.#hub.rooms.leave(room, this)
     }
+    this.#hub.moved(left)
     this.#tracks = narrow(this.#tracks, parts)
     if (this.#tracks.length > 0) this.#awake()
     return left
+  }
+
+  /** Whether a cursor may tell of what this process has not been told yet. */
+  isBeyond (cursor: string): boolean {
+    const { rooms } = this.#hub
+    if (isId(cursor)) return isAfter(cursor, rooms.head)
+    const parsed = parseCursor(cursor)
+    return parsed !== null && judge(parsed.epoch, [parsed.main, ...parsed.later], rooms.lineage, rooms.head) !== 'known'
   }
 
   /** Where the client stands once it has what was sent so far. */
@@ -258,6 +279,7 @@ export class Session {
     if (this.#state === 'ended') return
     this.#state = 'ended'
     for (const room of this.subscription.parts.keys()) this.#hub.rooms.leave(room, this)
+    this.#hub.moved(this.subscription.rooms)
     this.#tracks = []
     this.#hub.forget(this)
   }
@@ -279,15 +301,10 @@ export class Session {
   }
 
   /** Checks a wider subscription against the limits before anything is changed. */
-  #checkRoom (after: Subscription): void {
+  #checkLimits (after: Subscription): void {
     const { limits, rooms } = this.#hub
     checkRooms(after.rooms.size, limits.roomsPerClient)
-    const entering = [...after.rooms].filter(room => !this.subscription.rooms.has(room) && !room.startsWith('@'))
-    const full = limits.roomSize === 0 ? [] : entering.filter(room => (rooms.get(room)?.members.size ?? 0) >= limits.roomSize)
-    if (full.length > 0) {
-      throw new Refusal('ROOM_FULL', `${full.length > 1 ? 'rooms' : 'room'} ${full.join(', ')} ${full.length > 1 ? 'have' : 'has'} all ${limits.roomSize} members (MAX_ROOM_SIZE); try again when somebody has left`)
-    }
-    const opening = entering.filter(room => rooms.get(room) === undefined).length
+    const opening = [...after.rooms].filter(room => !room.startsWith('@') && rooms.get(room) === undefined).length
     if (limits.rooms > 0 && opening > 0 && rooms.named + opening > limits.rooms) {
       throw new Refusal('ROOMS_FULL', `there are ${rooms.named} rooms, and ${limits.rooms} may exist (MAX_ROOMS); join an existing one or try again later`)
     }

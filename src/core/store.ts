@@ -14,9 +14,18 @@ import type { Id } from './id.ts'
 export interface Store {
   /** Words for a log line and for /readyz: what and where. */
   readonly name: string
+  /** What the operator should know of it though it works, as sentences. */
+  readonly warnings: readonly string[]
 
   /** Gives the follower the log as it stands, then all that comes. Called once; resolves when the image has been handed over (what came since the log was opened may follow it at once). */
   follow (follower: Follower): Promise<void>
+
+  /**
+   * Resolves when the follower has been told all that the log holds just now. Where other processes append too, that
+   * may be more than it was told so far.
+   * @throws Refusal STORE_UNAVAILABLE
+   */
+  sync (): Promise<void>
 
   /**
    * Appends events in order, all or none, in one atomic step with the memory of the idempotency key.
@@ -59,6 +68,8 @@ export interface Follower {
   load (image: Image): void
   /** Entries behind all earlier ones, in id order (often none), and the floor as it is after them. */
   apply (entries: readonly Entry[], floor: Id): void
+  /** A new epoch begins behind what was told so far, of which nothing was lost. */
+  begin (lineage: Lineage): void
   /** Whether the store can be written to just now, which it can until told otherwise; `reason` is for the operator. */
   available (yes: boolean, reason?: string): void
 }

@@ -4,12 +4,13 @@
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
 import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
+import { alone } from '../../src/core/group.ts'
 import type { GatewayOptions } from '../../src/core/gateway.ts'
 import type { Limits } from '../../src/core/limits.ts'
 import type { Joined, Session } from '../../src/core/session.ts'
 import type { Follower, Image, Store } from '../../src/core/store.ts'
 import type { Join } from '../../src/core/subscription.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
 import { ManualClock } from '../clock.ts'
 import type { Received } from '../page.ts'
 
@@ -72,11 +73,13 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
       await store.follow({
         load: loaded => { image = loaded; given.load(loaded) },
         apply: (entries, floor) => { history.push(...entries.filter(({ key, deletion }) => key === null || deletion)); given.apply(entries, floor) },
+        begin: lineage => given.begin(lineage),
         available: (yes, reason) => given.available(yes, reason)
       })
     }
   }
   const gateway = new Gateway({
+    group: alone(),
     store: watched,
     clock,
     limits: { ...LIMITS, ...options.limits },
@@ -108,6 +111,8 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
 function bound (store: Store): Omit<Store, 'follow'> {
   return {
     name: store.name,
+    warnings: store.warnings,
+    sync: async () => { await store.sync() },
     append: async (...args) => await store.append(...args),
     claim: async (...args) => await store.claim(...args),
     settle: async (...args) => { await store.settle(...args) },

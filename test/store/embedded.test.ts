@@ -9,14 +9,14 @@ import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { entryOf } from '../../src/core/event.ts'
 import { isAfter, ORIGIN } from '../../src/core/id.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
-import { historyKey, recordOf, standingText, valueKey } from '../../src/store/record.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
+import { historyKey, recordOf, standingText, valueKey } from '../../src/store/embedded/record.ts'
 import { ManualClock } from '../clock.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, Recorder, tempDir, value } from './harness.ts'
 import type { Limits, Opened } from './harness.ts'
 import type { Store } from '../../src/core/store.ts'
-import type { EmbeddedOptions } from '../../src/store/embedded.ts'
+import type { EmbeddedOptions } from '../../src/store/embedded/index.ts'
 
 const LIMITS: Limits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
 

@@ -96,6 +96,11 @@ export class Recorder implements Follower {
     this.#changed()
   }
 
+  begin (lineage: Lineage): void {
+    this.lineage = lineage
+    this.#changed()
+  }
+
   available (yes: boolean, reason?: string): void {
     this.states.push({ yes, reason })
     this.#changed()

@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/core/clock.ts'
 import { Refusal } from '../../src/core/errors.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
 import { dataOf, fact } from './harness.ts'
 import type { Entry } from '../../src/core/event.ts'
 import type { Image } from '../../src/core/store.ts'
@@ -62,6 +62,7 @@ await store.follow({
   apply (entries): void {
     for (const entry of entries) say('told', numberOf(entry), entry.id)
   },
+  begin () {},
   available: yes => say('available', yes)
 })
 say('open')

@@ -12,8 +12,9 @@ import type { ProfileName } from '../../src/app/status.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
+import { alone } from '../../src/core/group.ts'
 import type { Limits } from '../../src/core/limits.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
 import { LIMITS, silent } from '../core/rig.ts'
 import type { Received } from '../page.ts'
 
@@ -58,6 +59,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
   })
   const limits = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...options.limits }
   const gateway = new Gateway({
+    group: alone(),
     store,
     clock: systemClock,
     limits,

@@ -1,14 +1,14 @@
 // The log as it is found on the disk. What is missing in it is noticed by the ordinals of facts and deletions: history
 // with a hole must not be passed off as whole, so it then begins behind the hole.
 
-import { compareIds, latest, ORIGIN } from '../core/id.ts'
+import { compareIds, latest, ORIGIN } from '../../core/id.ts'
 import { Unusable } from './disk.ts'
 import {
   EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyAfter, historyKey, idBefore, parseRecord, parseStanding, VALUES, valueKey
 } from './record.ts'
-import type { Entry } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
-import type { Lineage } from '../core/store.ts'
+import type { Entry } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
+import type { Lineage } from '../../core/store.ts'
 import type { Disk } from './disk.ts'
 import type { Range, Standing } from './record.ts'
 

@@ -1,12 +1,12 @@
 // One atomic write in the making: events, the values and history that follow from them, and records kept for a time.
 // Those who are planned later see what the earlier ones put in.
 
-import { entryOf } from '../core/event.ts'
-import { millisOf } from '../core/id.ts'
+import { entryOf } from '../../core/event.ts'
+import { millisOf } from '../../core/id.ts'
 import { expiryKey, historyKey, keyOfExpiry, recordOf, valueKey } from './record.ts'
-import type { Draft, Entry } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
-import type { LedgerRecord } from '../core/store.ts'
+import type { Draft, Entry } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
+import type { LedgerRecord } from '../../core/store.ts'
 import type { Change } from './disk.ts'
 
 /** What an idempotency key was answered with. */

@@ -7,9 +7,9 @@
 //   x<time> <key>              what of the two above is to be forgotten then
 // An event's record is a short line of fields and its JSON text, so that loading parses no JSON and counts no bytes.
 
-import { compareIds, isId, millisOf, ORIGIN } from '../core/id.ts'
-import type { Entry } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
+import { compareIds, isId, millisOf, ORIGIN } from '../../core/id.ts'
+import type { Entry } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
 
 /** Raised where an older Signalbox could not read what this one writes. */
 export const FORMAT = 1

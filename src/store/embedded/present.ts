@@ -1,15 +1,15 @@
 // The log as memory has it: which keys are present, what history holds, and where both end. A batch changes it
 // while being planned; `settle` makes that last once the disk has it, `undo` takes it back.
 
-import { fieldOf } from '../core/event.ts'
-import { Refusal } from '../core/errors.ts'
-import { isAfter, latest } from '../core/id.ts'
+import { fieldOf } from '../../core/event.ts'
+import { Refusal } from '../../core/errors.ts'
+import { isAfter, latest } from '../../core/id.ts'
 import { History } from './history.ts'
 import { Keys } from './keys.ts'
 import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, standingText } from './record.ts'
-import type { Draft, Entry } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
-import type { Image, Lineage } from '../core/store.ts'
+import type { Draft, Entry } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
+import type { Image, Lineage } from '../../core/store.ts'
 import type { Batch } from './batch.ts'
 import type { Change } from './disk.ts'
 import type { HistoryLimits } from './history.ts'

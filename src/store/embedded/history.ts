@@ -1,8 +1,8 @@
 // What history holds, as ids and sizes: a queue that is filled at one end and trimmed at the other by
 // number, bytes and age, and that goes back to where it was when the disk did not take the change.
 
-import { millisOf } from '../core/id.ts'
-import type { Id } from '../core/id.ts'
+import { millisOf } from '../../core/id.ts'
+import type { Id } from '../../core/id.ts'
 
 /** 0 for no limit. */
 export interface HistoryLimits {

@@ -12,18 +12,18 @@
 
 import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
-import { Refusal } from '../core/errors.ts'
-import { compareIds, isAfter, millisOf, ORIGIN } from '../core/id.ts'
+import { Refusal } from '../../core/errors.ts'
+import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { Batch } from './batch.ts'
 import { openDisk, textOf } from './disk.ts'
 import { EMPTY_LOG, readLog } from './log.ts'
 import { memoryDisk } from './memory.ts'
 import { Present } from './present.ts'
 import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
-import type { Clock } from '../core/clock.ts'
-import type { Draft, Entry } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
-import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../core/store.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Draft, Entry } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
+import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../../core/store.ts'
 import type { Disk, StoreLog } from './disk.ts'
 import type { Log } from './log.ts'
 import type { Limits } from './present.ts'
@@ -72,6 +72,7 @@ interface Job {
 
 class EmbeddedStore implements Store {
   readonly name: string
+  readonly warnings: readonly string[]
   readonly #options: EmbeddedOptions
   readonly #maxWaitingBytes: number
   #disk: Disk = memoryDisk()
@@ -96,6 +97,7 @@ class EmbeddedStore implements Store {
   constructor (options: EmbeddedOptions) {
     this.#options = options
     this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
+    this.warnings = options.dataDir === MEMORY ? ['DATA_DIR is :memory:, so nothing outlives this process'] : []
     this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
   }
 
@@ -121,6 +123,9 @@ class EmbeddedStore implements Store {
     this.#early = []
     if (this.#broken !== null) follower.available(false, this.#broken)
   }
+
+  // Nobody else appends, and the follower is told before whoever appended is answered.
+  async sync (): Promise<void> {}
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)

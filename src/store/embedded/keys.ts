@@ -1,8 +1,8 @@
 // Which keys are present, and since which event. Answers "is this room full" and "is that value still the
 // present one" for the appends of a batch, each after those before it, and takes back what did not come to pass.
 
-import { PUBLIC } from '../core/event.ts'
-import type { Id } from '../core/id.ts'
+import { PUBLIC } from '../../core/event.ts'
+import type { Id } from '../../core/id.ts'
 
 export class Keys {
   readonly #rooms = new Map<string, Map<string, Id>>()
