@@ -7,7 +7,10 @@ import { parseArgs } from 'node:util'
 import type { FastifyPluginAsync } from 'fastify'
 import type { Config } from './config/index.ts'
 import type { Gateway } from './src/core/gateway.ts'
+import type { Group } from './src/core/group.ts'
 import type { Limits } from './src/core/limits.ts'
+import type { Store } from './src/core/store.ts'
+import type { Logger } from 'pino'
 
 const NEEDED = [20, 19] as const
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -56,11 +59,9 @@ async function main (): Promise<void> {
 }
 
 async function run (initial: Config, demo: boolean): Promise<void> {
-  const [{ createLog }, { openEmbeddedStore }, { Gateway }, { alone }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
+  const [{ createLog }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
     import('./src/app/log.ts'),
-    import('./src/store/embedded/index.ts'),
     import('./src/core/gateway.ts'),
-    import('./src/core/group.ts'),
     import('./src/core/errors.ts'),
     import('./src/core/clock.ts'),
     import('./src/app/app.ts'),
@@ -77,20 +78,10 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     process.exit(code)
   }
 
-  const store = await openEmbeddedStore({
-    dataDir: config.dataDir,
-    durability: config.durability,
-    historySize: config.historySize,
-    historyTtlMs: config.historyTtl * 1000,
-    historyBytes: config.historyBytes,
-    maxKeysPerRoom: config.maxKeysPerRoom,
-    idempotencyTtlMs: config.idempotencyTtl * 1000,
-    clock: systemClock,
-    log
-  }).catch(error => fail(error))
+  const { store, group, serve, leave } = await openStore(config, log).catch(error => fail(error))
   const gateway = new Gateway({
     store,
-    group: alone(),
+    group,
     clock: systemClock,
     limits: limitsOf(config),
     load: eventLoopLoad(),
@@ -102,22 +93,32 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     log
   })
 
+  const tuned = (changes: Record<string, unknown>): ReturnType<typeof retune> => {
+    try {
+      return retune(config, changes)
+    } catch (error) {
+      throw new Refusal('BAD_COMMAND', (error as Error).message)
+    }
+  }
+  gateway.carryOut('tune', (changes: Record<string, unknown>) => {
+    const { config: changed, previous, now } = tuned(changes)
+    config = changed
+    gateway.tune(limitsOf(config))
+    log.level = config.logLevel
+    log.info({ previous, now }, 'settings tuned')
+  })
+  // The answers go out first: a drain waits for the command that began it.
+  gateway.carryOut('shutdown', () => { void shutDown() })
   commands.registerBuiltIns({
     gateway,
     stats: () => app.stats(),
-    tune: changes => {
-      try {
-        const { config: tuned, previous, now } = retune(config, changes)
-        config = tuned
-        gateway.tune(limitsOf(config))
-        log.level = config.logLevel
-        log.info({ previous, now }, 'settings tuned')
-        return { previous, now }
-      } catch (error) {
-        throw new Refusal('BAD_COMMAND', (error as Error).message)
-      }
+    tune: async changes => {
+      const { previous, now } = tuned(changes)
+      await gateway.ask('tune', changes)
+      return { previous, now }
     },
-    shutdown: () => { void shutDown() }
+    // Where the others cannot be told, this one at least goes.
+    shutdown: async () => { await gateway.ask('shutdown').catch(() => { void shutDown() }) }
   })
   if (config.commandsModule !== '') {
     const names = await commands.loadCommands(config.commandsModule, gateway).catch(error => fail(error, EX_CONFIG))
@@ -146,6 +147,7 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     // Half of the time for commands that run, half for everything else.
     await gateway.drain(limitMs / 2)
     await app.close()
+    await leave()
     await store.close()
     log.info('drained; nothing is left to do')
   })())
@@ -162,7 +164,9 @@ async function run (initial: Config, demo: boolean): Promise<void> {
   }
   process.on('message', message => { if (message === 'shutdown') void shutDown() })
 
-  await gateway.start().catch(error => fail(error))
+  const started = gateway.start().then(() => serve(gateway), error => fail(error))
+  // Redis may come later than the gateway, which then says so at /readyz; a directory is there or not.
+  if (config.redisUrl === '') await started
   await app.listen({
     host: config.host,
     port: config.port,
@@ -171,6 +175,43 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
   if (demo) log.info('demo feed on: this machine\'s own figures are published to the public feed (DEMO_FEED=false turns it off)')
   process.send?.('ready')
+}
+
+interface Opened {
+  readonly store: Store
+  readonly group: Group
+  /** Begins to take in what comes through the store rather than through our doors. */
+  readonly serve: (gateway: Gateway) => void
+  /** Takes this process out of the others' sight. */
+  readonly leave: () => Promise<void>
+}
+
+/** The store, and what this process shares with others. */
+async function openStore (config: Config, log: Logger): Promise<Opened> {
+  const [{ alone, newWorker }, { systemClock: clock }] = await Promise.all([import('./src/core/group.ts'), import('./src/core/clock.ts')])
+  const options = {
+    historySize: config.historySize,
+    historyTtlMs: config.historyTtl * 1000,
+    historyBytes: config.historyBytes,
+    maxKeysPerRoom: config.maxKeysPerRoom,
+    idempotencyTtlMs: config.idempotencyTtl * 1000,
+    clock,
+    log
+  }
+  if (config.redisUrl === '') {
+    const { openEmbeddedStore } = await import('./src/store/embedded/index.ts')
+    return { store: await openEmbeddedStore({ ...options, dataDir: config.dataDir, durability: config.durability }), group: alone(), serve () {}, leave: async () => {} }
+  }
+  const [{ RedisStore }, { RedisGroup }] = await Promise.all([import('./src/store/redis/index.ts'), import('./src/store/redis/group.ts')])
+  const worker = newWorker()
+  const store = new RedisStore({ ...options, url: config.redisUrl, prefix: config.redisPrefix, worker })
+  const group = new RedisGroup({ store, worker, clock, log })
+  return {
+    store,
+    group,
+    serve () {},
+    leave: async () => { await group.close() }
+  }
 }
 
 async function profileOf (config: Config, gateway: Gateway): Promise<FastifyPluginAsync> {

@@ -47,8 +47,8 @@ export const FORMATS: Readonly<Record<Format, Rule>> = {
     check: (text) => /^https?:\/\//i.test(text) && URL.canParse(text)
   },
   redis: {
-    allowed: 'a URL that begins with redis:// or rediss://',
-    check: (text) => /^rediss?:\/\//i.test(text) && URL.canParse(text)
+    allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS), redis+sentinel://[user:password@]host:port,host:port/name, or redis+cluster://[user:password@]host:port,host:port',
+    check: isRedisUrl
   },
   'redis-name': {
     allowed: '1 to 128 printable characters without spaces',
@@ -60,6 +60,13 @@ export const FORMATS: Readonly<Record<Format, Rule>> = {
 function origin (text: string): string {
   const { protocol, host } = new URL(text)
   return `${protocol}//${host}`
+}
+
+function isRedisUrl (text: string): boolean {
+  const [, kind, hosts = '', path = ''] = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:.*@)?([^/?#@]+)(?:\/([^?#]*))?/i.exec(text) ?? []
+  // Several hosts are no URL to the parser: each is looked at as if it stood alone.
+  if (kind === undefined) return /^rediss?:\/\//i.test(text) && URL.canParse(text)
+  return hosts.split(',').every((host) => URL.canParse(`redis://${host}`)) && (kind !== 'sentinel' || path !== '')
 }
 
 function isAddressOrCidr (text: string): boolean {

@@ -6,7 +6,6 @@ import type { Name, Profile, Values } from './schema.ts'
 
 /** Settings that are known and refused: better than to run without what was asked for. Empty this table to drop them. */
 export const NOT_YET: Readonly<Partial<Record<Name, string>>> = {
-  REDIS_URL: 'Redis comes with the next release; leave it empty for the embedded store',
   AUTH_JWT_SECRET: 'authentication comes with a later release; leave it empty',
   AUTH_JWKS_URL: 'authentication comes with a later release; leave it empty',
   AUTH_ISSUER: 'authentication comes with a later release; leave it empty',
@@ -38,7 +37,7 @@ const RULES: readonly Rule[] = [
   {
     reads: ['WORKERS', 'REDIS_URL'],
     judge: ({ WORKERS, REDIS_URL }) => WORKERS > 1 && REDIS_URL === ''
-      ? `WORKERS is ${WORKERS}; more than 1 needs REDIS_URL${NOT_YET.REDIS_URL ? ', which is not supported yet: leave it at 1' : ''}.`
+      ? `WORKERS is ${WORKERS}; more than 1 needs REDIS_URL, for example redis://127.0.0.1:6379.`
       : undefined
   },
   {

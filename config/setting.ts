@@ -145,10 +145,13 @@ export function quote (setting: Setting, value: unknown): string {
   return JSON.stringify(shorten(mask(setting, value)))
 }
 
+/** Several hosts are no URL to the parser. */
+const SEVERAL_HOSTS = /^rediss?\+(sentinel|cluster):\/\//i
+
 function mask (setting: Setting, text: string): string {
   if (setting.secret === 'whole') return MASK
   // What can't be read as a URL may be the bare password, so nothing of it is shown.
-  if (setting.secret === 'credentials' && !(text.includes('://') && URL.canParse(text))) return MASK
+  if (setting.secret === 'credentials' && !(text.includes('://') && (URL.canParse(text) || SEVERAL_HOSTS.test(text)))) return MASK
   if (setting.secret === 'credentials') text = text.replace(/\?.*$/s, `?${MASK}`)
   // Up to the last @: a password that was not percent-encoded may hold one itself.
   return text.replace(/(:\/\/)[^,\s]*@/g, `$1${MASK}@`)

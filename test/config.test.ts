@@ -249,10 +249,17 @@ t.test('addresses beyond loopback need ALLOW_ANONYMOUS', async (t) => {
   refuses(t, { HOST: 'http://a' }, /^HOST is "http:\/\/a"; allowed: an IP address/)
 })
 
-t.test('what is not supported yet is refused, never ignored', async (t) => {
-  refuses(t, { REDIS_URL: 'redis://localhost:6379' }, /^REDIS_URL is "redis:\/\/localhost:6379"; not supported yet: Redis comes with the next release; leave it empty for the embedded store\.$/)
+t.test('several workers need Redis, whose URL has one of three forms', async (t) => {
   refuses(t, { WORKERS: '4' }, /^WORKERS is 4; more than 1 needs REDIS_URL/)
-  refuses(t, { WORKERS: '4', REDIS_URL: 'redis://a' }, /^REDIS_URL .* not supported yet/)
+  for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379']) {
+    t.equal(load(t, { WORKERS: '4', REDIS_URL }).config.redisUrl, REDIS_URL)
+  }
+  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a']) {
+    refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
+  }
+})
+
+t.test('what is not supported yet is refused, never ignored', async (t) => {
   for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE']) {
     refuses(t, { [name]: 'x' }, new RegExp(`^${name} is .*; not supported yet`))
     refuses(t, { [name]: 'x', HOST: '0.0.0.0' }, /^AUTH_/, /^HOST .*there is no authentication yet/)
@@ -266,15 +273,19 @@ t.test('secrets appear nowhere', async (t) => {
     { REDIS_URL: 'redis://:hunter2@cache:6379/0' },
     { REDIS_URL: 'redis://me:hunt@hunter2@cache' },
     { REDIS_URL: 'redis://cache?password=hunter2' },
+    { REDIS_URL: 'redis+sentinel://me:hunter2@a:26379,b:26379/mymaster' },
     { REDIS_URL: 'me:hunter2@cache' },
     { REDIS_URL: 'hunter2' },
     { REDIS_URL: 'redis://me:x/hunter2@cache' },
     { CORS_ORIGINS: 'https://me:hunter2@a.example' }
   ]
   for (const env of secrets) {
-    const [problem = ''] = problemsOf(() => load(t, env))
-    t.match(problem, '***', problem)
-    t.notMatch(problem, 'hunter2')
+    // What is not refused is listed.
+    let shown = ''
+    const [problem = shown] = problemsOf(() => { shown = describeConfig(load(t, env)) })
+    const text = problem === '' ? shown : problem
+    t.match(text, '***', text)
+    t.notMatch(text, 'hunter2')
   }
   const { config, sources } = load(t, {})
   const listing = describeConfig({ config: { ...config, authJwtSecret: 'hunter2', redisUrl: 'redis://me:hunter2@cache:6379/0' }, sources })

@@ -15,7 +15,7 @@ const BESIDE = ['config', 'src/client', 'src/dashboard']
 
 const ALLOWED_PACKAGES: Record<string, RegExp> = {
   'src/core': /^node:/,
-  'src/store': /^(node:|classic-level$)/,
+  'src/store': /^(node:|classic-level$|ioredis$)/,
   'src/client': /^$/
 }
 

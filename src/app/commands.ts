@@ -18,10 +18,10 @@ export interface BuiltInOptions {
   readonly gateway: Gateway
   /** Figures for `stats` that only the app knows. */
   readonly stats: () => object
-  /** Changes settings at run time. @throws Refusal BAD_COMMAND with every problem */
-  readonly tune: (changes: Record<string, unknown>) => { previous: object, now: object }
-  /** Begins a clean drain and returns. */
-  readonly shutdown: () => void
+  /** Changes settings of all processes. @throws Refusal BAD_COMMAND with every problem */
+  readonly tune: (changes: Record<string, unknown>) => Promise<{ previous: object, now: object }>
+  /** Begins a clean drain of all processes and returns. */
+  readonly shutdown: () => Promise<void>
 }
 
 // The first problem is enough: arguments with a hundred thousand would take as long to complain about.
@@ -58,7 +58,7 @@ export function registerBuiltIns ({ gateway, stats, tune, shutdown }: BuiltInOpt
       return { room, paused }
     })
   }
-  define<Record<string, unknown>>('tune', { type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } }, changes => tune(changes))
+  define<Record<string, unknown>>('tune', { type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } }, async changes => await tune(changes))
   define<{ session?: string, room?: string }>('disconnect', {
     type: 'object',
     additionalProperties: false,
@@ -71,9 +71,8 @@ export function registerBuiltIns ({ gateway, stats, tune, shutdown }: BuiltInOpt
     required: ['room'],
     properties: { room: ROOM, type: { type: 'string' }, key: { type: 'string' } }
   }, async ({ room, type, key }) => ({ removed: await gateway.clear(room, type, key) }))
-  define('shutdown', NO_ARGS, () => {
-    // The answer goes out first.
-    setImmediate(shutdown)
+  define('shutdown', NO_ARGS, async () => {
+    await shutdown()
     return { draining: true }
   })
 }

@@ -1,7 +1,6 @@
 // Schedules that broke earlier drafts of the design, one test each; and the limits of ticks, paces and rooms.
 
 import t from 'tap'
-import { Refusal } from '../../src/core/errors.ts'
 import { Page } from '../page.ts'
 import { Client, rig } from './rig.ts'
 import type { Rig } from './rig.ts'

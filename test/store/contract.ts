@@ -366,13 +366,13 @@ function opensAgain (t: Tap, harness: Harness): void {
     await opened.close()
   })
 
-  t.test('each opening begins an epoch whose seam is the last id the log held', async t => {
+  t.test('each start of what keeps the log begins an epoch whose seam is the last id it held', async t => {
     let opened = await harness.open()
     t.same(opened.follower.lineage.epochs, [{ epoch: opened.follower.lineage.epoch, seam: '0-0' }])
     for (let round = 0; round < 3; round++) {
       const ids = await opened.store.append([fact(1), value('a', 1)])
       const before = opened.follower.lineage.epochs
-      opened = await opened.reopen()
+      opened = await opened.restart()
       const { epoch, epochs } = opened.follower.lineage
       t.match(epoch, /^[A-Za-z0-9]{8,16}$/)
       t.same(epochs, [...before, { epoch, seam: ids[1] }])

@@ -47,6 +47,10 @@ async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Pr
       await store.close()
       return openAt(place, { ...options, ...limits })
     },
+    async restart () {
+      await store.close()
+      return openAt(place, options)
+    },
     close: () => store.close()
   }
 }

@@ -35,6 +35,8 @@ export interface Opened {
   turnBack (ms: number): void
   /** Closes the store and opens another over the same log, with the same clock. */
   reopen (limits?: Partial<Limits>): Promise<Opened>
+  /** The same, where what keeps the log is started anew too. */
+  restart (): Promise<Opened>
   close (): Promise<void>
 }
 

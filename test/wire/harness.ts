@@ -71,7 +71,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
     stateTypes: new Set(),
     log: silent
   })
-  registerBuiltIns({ gateway, stats: () => ({}), tune: () => ({ previous: {}, now: {} }), shutdown () {} })
+  registerBuiltIns({ gateway, stats: () => ({}), tune: async () => ({ previous: {}, now: {} }), shutdown: async () => {} })
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
   const pingIntervalMs = options.pingIntervalMs ?? 10_000
   const app = await buildApp({

@@ -1,0 +1,198 @@
+// Follows the log from the last entry it has, over a connection of its own, and never skips: each entry names the one
+// before it, so what was trimmed, lost by a fail-over or deleted meanwhile shows in the first entry that comes. Then the
+// log is read as a whole again. What ends an epoch without loss costs nothing but the new epoch's name.
+
+import type { Clock } from '../../core/clock.ts'
+import type { Entry } from '../../core/event.ts'
+import { compareIds } from '../../core/id.ts'
+import type { Id } from '../../core/id.ts'
+import type { Follower } from '../../core/store.ts'
+import { connection, reasonOf } from './connect.ts'
+import type { Client } from './connect.ts'
+import { entryOf, logEntryOf } from './entry.ts'
+import type { StreamEntry } from './entry.ts'
+import { readImage, readLineage } from './image.ts'
+import type { Opening } from './image.ts'
+import type { Keys } from './keys.ts'
+
+export interface FollowOptions {
+  readonly url: string
+  readonly name: string
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly follower: Follower
+  /** Writes an entry to the log and tells where it stands. */
+  readonly open: () => Promise<Opening>
+  /** What workers tell each other through the log. */
+  readonly onNote: (field: string, text: string) => void
+  /** An event was taken in from the channel. */
+  readonly onTaken: (source: string) => void
+  /** Why nothing can be read just now. */
+  readonly onTrouble: (reason: string) => void
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+}
+
+const PAGE = 1000
+const BLOCK_MS = 1000
+/** A read that blocks for one second and is not answered within this has no server behind it. */
+const TIMEOUT_MS = 2500
+const PAUSE_MS = 200
+
+export class Follow {
+  readonly #options: FollowOptions
+  readonly #client: Client
+  /** The newest entry taken in; null: the log is to be read as a whole. */
+  #last: Id | null = null
+  #epoch = ''
+  #closed = false
+  #waiting: Array<{ id: Id, resolve: (passed: boolean) => void }> = []
+  #loaded = (): void => {}
+
+  constructor (options: FollowOptions) {
+    this.#options = options
+    this.#client = connection({ url: options.url, name: options.name, commandTimeoutMs: TIMEOUT_MS, onError: reason => options.onTrouble(reason) })
+  }
+
+  /** Resolves when the log has been handed over as a whole. */
+  async start (): Promise<void> {
+    const loaded = new Promise<void>(resolve => { this.#loaded = resolve })
+    this.#client.connect().catch(() => {})
+    void this.#run()
+    await loaded
+  }
+
+  /** The newest entry taken in; null while the log has to be read as a whole. */
+  get last (): Id | null {
+    return this.#last
+  }
+
+  /** Waits until an entry has been taken in. @returns whether it was, within the time */
+  passed (id: Id, ms: number): Promise<boolean> {
+    if (this.#hasPassed(id)) return Promise.resolve(true)
+    return new Promise(resolve => {
+      const waiter = {
+        id,
+        resolve: (passed: boolean) => {
+          cancel()
+          resolve(passed)
+        }
+      }
+      const cancel = this.#options.clock.after(ms, () => {
+        this.#waiting = this.#waiting.filter(other => other !== waiter)
+        resolve(false)
+      })
+      this.#waiting.push(waiter)
+    })
+  }
+
+  /** Nothing comes any more: over with this connection, on with another. */
+  reconnect (): void {
+    this.#client.disconnect(true)
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#client.disconnect()
+    for (const { resolve } of this.#waiting.splice(0)) resolve(false)
+    this.#loaded()
+  }
+
+  async #run (): Promise<void> {
+    const { keys, clock, onTrouble } = this.#options
+    while (!this.#closed) {
+      try {
+        if (this.#client.status !== 'ready') {
+          await new Promise<void>(resolve => { clock.after(PAUSE_MS / 10, resolve) })
+        } else if (this.#last === null) {
+          await this.#load()
+        } else {
+          const reply = await this.#client.xread('COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', keys.log, this.#last)
+          if (reply !== null && !this.#closed) await this.#take((reply[0] as [string, StreamEntry[]])[1])
+        }
+      } catch (error) {
+        if (this.#closed) return
+        const reason = reasonOf(error)
+        onTrouble(reason)
+        if (reason === 'Command timed out') this.reconnect()
+        await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
+      }
+    }
+  }
+
+  async #load (): Promise<void> {
+    const { keys, clock, follower, open, log } = this.#options
+    const begun = clock.now()
+    const opening = await open()
+    const read = await readImage(this.#client, keys, opening)
+    if (this.#closed) return
+    if (read === null) {
+      log.info({}, 'the log changed while it was being read; reading it again')
+      return
+    }
+    const { image, last } = read
+    follower.load(image)
+    this.#epoch = image.lineage.epoch
+    this.#last = last
+    const facts = [...image.history].length
+    const values = [...image.values].length
+    log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
+    this.#release()
+    this.#loaded()
+  }
+
+  async #take (page: readonly StreamEntry[]): Promise<void> {
+    const { keys, follower, onNote, onTaken, log } = this.#options
+    let entries: Entry[] = []
+    let floor: Id | null = null
+    const flush = (): void => {
+      if (floor !== null) follower.apply(entries, floor)
+      entries = []
+      floor = null
+      this.#release()
+    }
+    for (const raw of page) {
+      const { id, after, epoch, floor: then, field, text, source } = logEntryOf(raw)
+      if (after !== this.#last) {
+        flush()
+        log.warn({ last: this.#last, next: id, after }, 'entries of the log are missing behind the last one taken in: reading it as a whole')
+        this.#last = null
+        return
+      }
+      if (epoch !== this.#epoch) {
+        flush()
+        const lineage = await readLineage(this.#client, keys, epoch)
+        if (lineage === null) {
+          this.#last = null
+          return
+        }
+        follower.begin(lineage)
+        this.#epoch = epoch
+        log.info({ epoch, seam: after }, 'another Redis server, or the same one started anew; nothing was lost')
+      }
+      this.#last = id
+      floor = then
+      if (field !== 'event') {
+        flush()
+        onNote(field, text)
+        continue
+      }
+      const entry = entryOf(id, text)
+      if (entry === null) log.warn({ id }, 'an entry of the log is none of ours, and is passed over')
+      else entries.push(entry)
+      if (source !== undefined) onTaken(source)
+    }
+    flush()
+  }
+
+  #hasPassed (id: Id): boolean {
+    return this.#last !== null && compareIds(id, this.#last) <= 0
+  }
+
+  #release (): void {
+    if (this.#waiting.length === 0) return
+    const passed = this.#waiting.filter(({ id }) => this.#hasPassed(id))
+    if (passed.length === 0) return
+    this.#waiting = this.#waiting.filter(({ id }) => !this.#hasPassed(id))
+    for (const { resolve } of passed) resolve(true)
+  }
+}

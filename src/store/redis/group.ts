@@ -1,0 +1,279 @@
+// The workers of a deployment, over Redis. What a worker says of itself holds as long as its lease, which it renews: of
+// one that was killed nothing is left when the lease has run out, and one that comes back from a long sleep says it
+// all again. Members are told as counts, never as steps.
+//
+// Orders to all and their answers travel through the log: every worker has each once, behind the events before it.
+
+import { randomBytes } from 'node:crypto'
+import { fullOf } from '../../core/group.ts'
+import type { CarryOut, Entered, Group, Hit } from '../../core/group.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Client } from './connect.ts'
+import type { RedisStore } from './index.ts'
+
+export interface GroupOptions {
+  readonly worker: string
+  readonly store: RedisStore
+  readonly clock: Clock
+  readonly log: { warn (details: object, message: string): void }
+}
+
+const LEASE_MS = 12_000
+const BEAT_MS = 3000
+/** What is only a bound is not worth waiting for. */
+const PATIENCE_MS = 500
+/** All workers have so long to do what was asked. */
+const ANSWER_MS = 2000
+
+const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
+
+/** Keys: workers members. Arguments: worker, lease ms. Returns 1 where it was known to be alive, and all that are. */
+const BEAT = `${NOW}
+local me, lease = ARGV[1], tonumber(ARGV[2])
+local score = redis.call('ZSCORE', KEYS[1], me)
+redis.call('ZADD', KEYS[1], now + lease, me)
+local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now))
+if #dead > 0 then
+  local gone = {}
+  for _, worker in ipairs(dead) do gone[worker] = true end
+  for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+    if gone[string.match(field, '^%S+')] then redis.call('HDEL', KEYS[2], field) end
+  end
+  for _, worker in ipairs(dead) do redis.call('ZREM', KEYS[1], worker) end
+end
+return {(score and tonumber(score) >= now) and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
+`
+
+/** Keys: workers members. Arguments: worker, limit, then room and count by turns. Returns totals, and the rooms that are full. */
+const ENTER = `${NOW}
+local me, limit = ARGV[1], tonumber(ARGV[2])
+local alive = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
+local totals, full = {}, {}
+for at = 3, #ARGV, 2 do
+  local room, total = ARGV[at], tonumber(ARGV[at + 1])
+  for _, worker in ipairs(alive) do
+    if worker ~= me then total = total + tonumber(redis.call('HGET', KEYS[2], worker .. ' ' .. room) or 0) end
+  end
+  totals[#totals + 1] = total
+  if limit > 0 and total > limit and string.sub(room, 1, 1) ~= '@' then full[#full + 1] = room end
+end
+if #full == 0 then
+  for at = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], me .. ' ' .. ARGV[at], ARGV[at + 1]) end
+end
+return {totals, full}
+`
+
+/** Key: workers. Argument: worker. */
+const ALIVE = `${NOW}
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+return (score and tonumber(score) >= now) and 1 or 0
+`
+
+/** Key: the counter. Returns the count of this second, and the ms it has left. */
+const HIT = `
+local t = redis.call('TIME')
+local count = 1
+if redis.call('HGET', KEYS[1], 'second') == t[1] then
+  count = redis.call('HINCRBY', KEYS[1], 'count', 1)
+else
+  redis.call('HSET', KEYS[1], 'second', t[1], 'count', 1)
+  redis.call('PEXPIRE', KEYS[1], 2000)
+end
+return {count, 1000 - math.floor(t[2] / 1000)}
+`
+
+interface Scripts {
+  sbBeat (workers: string, members: string, worker: string, leaseMs: number): Promise<[known: number, alive: string[]]>
+  sbEnter (workers: string, members: string, worker: string, limit: number, ...counts: Array<string | number>): Promise<[totals: number[], full: string[]]>
+  sbAlive (workers: string, worker: string): Promise<number>
+  sbHit (key: string): Promise<[count: number, leftMs: number]>
+}
+const scripts = (client: Client): Scripts => client as unknown as Scripts
+
+export class RedisGroup implements Group {
+  readonly worker: string
+  readonly #options: GroupOptions
+  /** What this worker has declared: members by room. */
+  readonly #declared = new Map<string, number>()
+  /** Workers that were alive at the last beat. */
+  #alive: readonly string[]
+  readonly #asked = new Map<string, (from: string, value: unknown) => void>()
+  #carryOut: CarryOut = () => {}
+  #stop = (): void => {}
+  #closed = false
+
+  constructor (options: GroupOptions) {
+    const { store, worker } = options
+    this.#options = options
+    this.worker = worker
+    this.#alive = [worker]
+    store.define('sbBeat', BEAT, 2)
+    store.define('sbEnter', ENTER, 2)
+    store.define('sbAlive', ALIVE, 1)
+    store.define('sbHit', HIT, 1)
+    store.on('ready', () => { void this.#beat() })
+    store.on('ask', text => this.#asks(text))
+    store.on('answer', text => this.#answers(text))
+  }
+
+  /** The workers of the deployment, as of some seconds ago. */
+  get workers (): readonly string[] {
+    return this.#alive
+  }
+
+  listen (carryOut: CarryOut): void {
+    this.#carryOut = carryOut
+  }
+
+  async ask (name: string, args: unknown): Promise<unknown[]> {
+    const { store, clock, worker } = { ...this.#options }
+    await this.#beat()
+    const id = randomBytes(9).toString('base64url')
+    const missing = new Set(this.#alive)
+    const answers: unknown[] = []
+    const all = new Promise<void>(resolve => {
+      const cancel = clock.after(ANSWER_MS, resolve)
+      this.#asked.set(id, (from, value) => {
+        answers.push(value)
+        missing.delete(from)
+        if (missing.size > 0) return
+        cancel()
+        resolve()
+      })
+    })
+    try {
+      await store.note('ask', JSON.stringify({ id, from: worker, name, args }))
+      await all
+      return answers
+    } finally {
+      this.#asked.delete(id)
+    }
+  }
+
+  async isAlive (worker: string): Promise<boolean> {
+    const { store } = this.#options
+    return await store.ask(async client => await scripts(client).sbAlive(store.keys.workers, worker)) === 1
+  }
+
+  async enter (counts: ReadonlyMap<string, number>, limit: number): Promise<Entered> {
+    const { store } = this.#options
+    const { workers, members } = store.keys
+    const answer = await this.#bounded(async client => await scripts(client).sbEnter(workers, members, this.worker, limit, ...[...counts].flat()))
+    if (answer === null) {
+      for (const [room, count] of counts) this.#declared.set(room, count)
+      return { totals: counts, full: fullOf(counts, limit) }
+    }
+    const [totals, full] = answer
+    if (full.length === 0) for (const [room, count] of counts) this.#declared.set(room, count)
+    return { totals: new Map([...counts.keys()].map((room, at) => [room, totals[at] as number])), full }
+  }
+
+  declare (counts: ReadonlyMap<string, number>): void {
+    const { members } = this.#options.store.keys
+    const some: string[] = []
+    const none: string[] = []
+    for (const [room, count] of counts) {
+      if (this.#declared.get(room) === count) continue
+      if (count > 0) {
+        this.#declared.set(room, count)
+        some.push(this.#field(room), String(count))
+      } else {
+        this.#declared.delete(room)
+        none.push(this.#field(room))
+      }
+    }
+    // What is not heard now is said again when Redis is back.
+    void this.#bounded(async client => await Promise.all([
+      some.length > 0 ? client.hset(members, ...some) : 0,
+      none.length > 0 ? client.hdel(members, ...none) : 0
+    ]))
+  }
+
+  async elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const { members } = this.#options.store.keys
+    const others = this.#alive.filter(worker => worker !== this.worker)
+    const totals = new Map<string, number>()
+    if (others.length === 0) return totals
+    const add = (room: string, count: string | null | undefined): void => {
+      if (count != null) totals.set(room, (totals.get(room) ?? 0) + Number(count))
+    }
+    if (rooms === undefined) {
+      for (const [field, count] of Object.entries(await this.#bounded(async client => await client.hgetall(members)) ?? {})) {
+        const [worker = '', room = ''] = field.split(' ')
+        if (others.includes(worker)) add(room, count)
+      }
+    } else {
+      const pairs = rooms.flatMap(room => others.map(worker => ({ room, field: `${worker} ${room}` })))
+      const counts = await this.#bounded(async client => await client.hmget(members, ...pairs.map(({ field }) => field))) ?? []
+      for (const [at, { room }] of pairs.entries()) add(room, counts[at])
+    }
+    return totals
+  }
+
+  async hit (limit: string, caller: string): Promise<Hit | null> {
+    const { store } = this.#options
+    const answer = await this.#bounded(async client => await scripts(client).sbHit(store.keys.rate(limit, caller)))
+    return answer === null ? null : { count: answer[0], resetMs: answer[1] }
+  }
+
+  /** Takes this worker out of the deployment at once. */
+  async close (): Promise<void> {
+    this.#closed = true
+    this.#stop()
+    const { workers, members } = this.#options.store.keys
+    const fields = [...this.#declared.keys()].map(room => this.#field(room))
+    await this.#bounded(async client => await Promise.all([
+      client.zrem(workers, this.worker),
+      fields.length > 0 ? client.hdel(members, ...fields) : 0
+    ]))
+  }
+
+  /** A sign of life; and all that this worker has declared, where its lease had run out. */
+  async #beat (): Promise<void> {
+    const { store, clock } = this.#options
+    const { workers, members } = store.keys
+    this.#stop()
+    if (this.#closed) return
+    this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
+    const answer = await this.#bounded(async client => await scripts(client).sbBeat(workers, members, this.worker, LEASE_MS))
+    if (answer === null) return
+    const [known, alive] = answer
+    this.#alive = alive
+    if (known === 1 || this.#declared.size === 0) return
+    const counts = [...this.#declared].flatMap(([room, count]) => [this.#field(room), String(count)])
+    await this.#bounded(async client => await client.hset(members, ...counts))
+  }
+
+  #asks (text: string): void {
+    const { id, from, name, args } = JSON.parse(text) as { id: string, from: string, name: string, args: unknown }
+    const { store, log } = this.#options
+    void (async () => {
+      const value = await this.#carryOut(name, args)
+      await store.note('answer', JSON.stringify({ id, to: from, from: this.worker, value: value ?? null }))
+    })().catch((err: unknown) => log.warn({ err, name }, 'what all workers were asked to do was not done, or not answered, by this one'))
+  }
+
+  #answers (text: string): void {
+    const { id, from, value } = JSON.parse(text) as { id: string, from: string, value: unknown }
+    this.#asked.get(id)?.(from, value)
+  }
+
+  /** @returns null where Redis does not answer in time */
+  async #bounded<T> (question: (client: Client) => Promise<T>): Promise<T | null> {
+    const { store, clock } = this.#options
+    if (store.trouble !== null) return null
+    let cancel = (): void => {}
+    const late = new Promise<null>(resolve => { cancel = clock.after(PATIENCE_MS, () => resolve(null)) })
+    try {
+      return await Promise.race([store.ask(question), late])
+    } catch {
+      return null
+    } finally {
+      cancel()
+    }
+  }
+
+  #field (room: string): string {
+    return `${this.worker} ${room}`
+  }
+}

@@ -1,0 +1,392 @@
+// The store on Redis: the log in two streams that many workers append to and follow (see append.ts). This class is the
+// way in: what is asked of Redis, how long it may take, and whether Redis can be asked at all.
+//
+// Trouble is noticed by whatever fails first and told at once; from then on everything is refused without waiting.
+// An end of it is noticed by the probe, an entry of our own: it must be written like an event and come back through
+// the connection that follows, so a replica, a full memory or a connection that starves do not pass for well.
+
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '../../core/clock.ts'
+import { Refusal } from '../../core/errors.ts'
+import type { Draft } from '../../core/event.ts'
+import { ORIGIN } from '../../core/id.ts'
+import type { Id } from '../../core/id.ts'
+import type { Follower, LedgerRecord, Once, Store } from '../../core/store.ts'
+import { APPEND, APPEND_KEYS } from './append.ts'
+import { connection, reasonOf, shownUrl } from './connect.ts'
+import type { Client } from './connect.ts'
+import { argumentsOf } from './entry.ts'
+import type { Source } from './entry.ts'
+import { Follow } from './follow.ts'
+import { keysOf } from './keys.ts'
+import type { Keys } from './keys.ts'
+
+export interface RedisOptions {
+  readonly url: string
+  /** Put literally before every key. */
+  readonly prefix: string
+  /** This process's name in the deployment. */
+  readonly worker: string
+  /** 0 for no limit. */
+  readonly historySize: number
+  readonly historyBytes: number
+  readonly historyTtlMs: number
+  readonly maxKeysPerRoom: number
+  readonly idempotencyTtlMs: number
+  readonly clock: Clock
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
+  /** Bytes of appends that may be on their way; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
+  readonly maxWaitingBytes?: number
+  /** Bytes of the stream that is only for following. Default 64 MiB. */
+  readonly logBytes?: number
+}
+
+/** Publishers are answered within two seconds, whatever Redis does. */
+const TIMEOUT_MS = 1500
+/** What is durable is answered even where it does not come back, after this. */
+const FOLLOW_MS = 400
+const PROBE_MS = 2000
+const PROBE_IN_TROUBLE_MS = 250
+const LOG_BYTES = 64 * 1024 * 1024
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
+const DRAFT_BYTES = 200
+
+const CLAIM = `
+local before = redis.call('GET', KEYS[1])
+if before then return before end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return false
+`
+
+/** An append of what was taken from the intake: acknowledged in the same step, by the worker that holds the lease only. */
+export class Taken implements Once {
+  readonly key = ''
+  readonly fingerprint = ''
+  /** Of each event. */
+  readonly sources: readonly Source[]
+  /** What the lease must say. */
+  readonly fence: string
+
+  constructor (sources: readonly Source[], fence: string) {
+    this.sources = sources
+    this.fence = fence
+  }
+}
+
+/** The lease went to somebody else: nothing was appended. */
+export class Fenced extends Error {}
+
+type Reply = readonly string[]
+
+interface Append {
+  readonly once?: Once | undefined
+  readonly note?: { readonly field: string, readonly text: string }
+}
+
+export class RedisStore implements Store {
+  readonly name: string
+  readonly keys: Keys
+  warnings: readonly string[] = []
+  readonly #options: RedisOptions
+  readonly #client: Client
+  #follow: Follow | null = null
+  #follower: Follower | null = null
+  /** Why nothing can be asked of Redis just now. */
+  #trouble: string | null
+  #waitingBytes = 0
+  readonly #asked = new Set<Promise<unknown>>()
+  #closing: Promise<void> | null = null
+  #stopWatching = (): void => {}
+  readonly #listeners = new Map<string, Array<(text: string) => void>>()
+
+  constructor (options: RedisOptions) {
+    this.#options = options
+    this.keys = keysOf(options.prefix)
+    this.name = `Redis at ${shownUrl(options.url)}`
+    this.#trouble = `${this.name} has not answered yet`
+    this.#client = this.connect('commands', TIMEOUT_MS)
+    this.define('sbAppend', APPEND, APPEND_KEYS)
+    this.define('sbClaim', CLAIM, 1)
+  }
+
+  /** Makes a script a command of the connection that `ask` uses. */
+  define (name: string, lua: string, numberOfKeys: number): void {
+    this.#client.defineCommand(name, { lua, numberOfKeys })
+  }
+
+  /**
+   * Calls `listener` with what workers tell each other through the log (see `note`), with the source of an event that
+   * was taken from the channel (`taken`), and whenever Redis can be used again (`ready`).
+   */
+  on (what: string, listener: (text: string) => void): void {
+    this.#listeners.set(what, [...this.#listeners.get(what) ?? [], listener])
+  }
+
+  /** A connection of its own for a part of the store. */
+  connect (part: string, commandTimeoutMs: number): Client {
+    const { url, worker } = this.#options
+    return connection({ url, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError: reason => this.#fail(reason) })
+  }
+
+  async follow (follower: Follower): Promise<void> {
+    if (this.#follower !== null) throw new Error('a store has one follower')
+    const { url, worker, clock, log } = this.#options
+    this.#follower = follower
+    if (this.#trouble !== null) follower.available(false, this.#trouble)
+    this.#follow = new Follow({
+      url,
+      name: `signalbox:follow:${worker}`,
+      keys: this.keys,
+      clock,
+      follower,
+      open: async () => {
+        const [, epoch = '', last = '', newest = '', floor = ''] = await this.#append([], { note: { field: 'probe', text: worker } })
+        return { epoch, last, newest, floor }
+      },
+      onNote: (field, text) => this.#emit(field, text),
+      onTaken: source => this.#emit('taken', source),
+      onTrouble: reason => this.#fail(reason),
+      log
+    })
+    this.#client.connect().catch(() => {})
+    await this.#follow.start()
+    if (this.#closing !== null) return
+    await this.#probe()
+    this.#watch()
+  }
+
+  async sync (): Promise<void> {
+    const [head] = await this.ask(async client => await client.hmget(this.keys.meta, 'head'))
+    if (head != null && !await this.#hasPassed(head, TIMEOUT_MS)) throw this.#unavailable('it does not tell what it holds')
+  }
+
+  async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
+    const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
+    const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
+    this.#checkOpen()
+    if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > maxWaitingBytes) {
+      throw new Refusal('OVERLOADED', 'more is being published than Redis takes; try again later')
+    }
+    this.#waitingBytes += bytes
+    try {
+      return await this.#ended(this.#appendAndFollow(drafts, once))
+    } finally {
+      this.#waitingBytes -= bytes
+    }
+  }
+
+  /** Tells all workers something, this one too, through the log. @throws Refusal STORE_UNAVAILABLE */
+  async note (field: string, text: string): Promise<void> {
+    await this.#guarded(async () => await this.#append([], { note: { field, text } }))
+  }
+
+  async claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
+    const before = await this.ask(async client => await scripts(client).sbClaim(this.keys.command(id), JSON.stringify(record), this.#options.idempotencyTtlMs))
+    return before === null ? null : JSON.parse(before) as LedgerRecord
+  }
+
+  async settle (id: string, record: LedgerRecord | null): Promise<void> {
+    const key = this.keys.command(id)
+    await this.ask(async client => {
+      if (record === null) await client.del(key)
+      else await client.set(key, JSON.stringify(record), 'PX', this.#options.idempotencyTtlMs)
+    })
+  }
+
+  async recall (id: string): Promise<LedgerRecord | null> {
+    const text = await this.ask(async client => await client.get(this.keys.command(id)))
+    return text === null ? null : JSON.parse(text) as LedgerRecord
+  }
+
+  /** Asks Redis something. @throws Refusal STORE_UNAVAILABLE */
+  async ask<T> (question: (client: Client) => Promise<T>): Promise<T> {
+    return await this.#guarded(async () => await question(this.#client))
+  }
+
+  get trouble (): string | null {
+    return this.#trouble
+  }
+
+  close (): Promise<void> {
+    this.#closing ??= this.#end()
+    return this.#closing
+  }
+
+  async #end (): Promise<void> {
+    this.#stopWatching()
+    await Promise.allSettled(this.#asked)
+    this.#follow?.close()
+    this.#client.disconnect()
+  }
+
+  async #appendAndFollow (drafts: readonly Draft[], once: Once | undefined): Promise<Array<Id | null>> {
+    const [kind, ...rest] = await this.#persist(async () => await this.#append(drafts, { once }), once !== undefined)
+    switch (kind) {
+      case 'OK': {
+        const [, last = ORIGIN, , , ids = ''] = rest
+        await this.#hasPassed(last, FOLLOW_MS)
+        return idsOf(ids)
+      }
+      case 'ONCE': {
+        const [digest, ids = ''] = rest
+        if (digest !== digestOf(once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
+        return idsOf(ids)
+      }
+      case 'FENCED': throw new Fenced()
+      default: throw new Refusal('KEYS_FULL', `room ${rest[0]} holds as many keys as it may (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+    }
+  }
+
+  /** What may be repeated without harm is, where the connection was lost under it, as long as there is time. */
+  async #persist<T> (act: () => Promise<T>, repeatable: boolean): Promise<T> {
+    const { clock } = this.#options
+    const until = clock.now() + TIMEOUT_MS
+    for (;;) {
+      try {
+        return await act()
+      } catch (error) {
+        if (!repeatable || !isLost(error) || this.#closing !== null) throw this.#failed(error)
+        while (this.#client.status !== 'ready') {
+          if (clock.now() > until || this.#closing !== null) throw this.#failed(error)
+          await new Promise<void>(resolve => { clock.after(10, resolve) })
+        }
+      }
+    }
+  }
+
+  async #append (drafts: readonly Draft[], { once, note }: Append): Promise<Reply> {
+    const { keys } = this
+    const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
+    const taken = once instanceof Taken ? once : null
+    const remembered = once !== undefined && taken === null
+    return await scripts(this.#client).sbAppend(
+      keys.meta, keys.epochs, keys.log, keys.facts, keys.state, keys.rooms, keys.once(remembered ? once.key : ''), keys.intake, keys.ingest,
+      newEpoch(), this.#follow?.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes,
+      remembered ? digestOf(once) : '', idempotencyTtlMs, taken?.fence ?? '', note?.text ?? '', note?.field ?? 'probe',
+      ...drafts.flatMap((draft, at) => argumentsOf(draft, taken?.sources[at] ?? ''))
+    )
+  }
+
+  async #hasPassed (id: Id, ms: number): Promise<boolean> {
+    return await (this.#follow?.passed(id, ms) ?? false)
+  }
+
+  async #guarded<T> (act: () => Promise<T>): Promise<T> {
+    this.#checkOpen()
+    return await this.#ended((async () => {
+      try {
+        return await act()
+      } catch (error) {
+        throw this.#failed(error)
+      }
+    })())
+  }
+
+  /** What has begun is waited for when the store is closed. */
+  async #ended<T> (promise: Promise<T>): Promise<T> {
+    this.#asked.add(promise)
+    try {
+      return await promise
+    } finally {
+      this.#asked.delete(promise)
+    }
+  }
+
+  #emit (what: string, text: string): void {
+    for (const listener of this.#listeners.get(what) ?? []) listener(text)
+  }
+
+  #checkOpen (): void {
+    if (this.#closing !== null) throw this.#unavailable('the store is closed')
+    if (this.#trouble !== null) throw this.#unavailable(this.#trouble)
+  }
+
+  #failed (error: unknown): unknown {
+    if (error instanceof Refusal || error instanceof Fenced) return error
+    const reason = reasonOf(error)
+    this.#fail(reason)
+    return this.#unavailable(reason)
+  }
+
+  #unavailable (why: string): Refusal {
+    return new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)
+  }
+
+  #fail (reason: string): void {
+    if (this.#closing !== null || reason === this.#trouble) return
+    // What ended the connection says more than that it is gone.
+    if (this.#trouble !== null && isLost(reason)) return
+    const { log } = this.#options
+    if (this.#follower !== null) log.warn({ store: this.name, reason }, `${this.name}: ${reason}. Publishing is refused until it can be used again`)
+    this.#trouble = reason
+    this.#follower?.available(false, reason)
+    if (this.#follow?.last != null) this.#watch()
+  }
+
+  #watch (): void {
+    const { clock } = this.#options
+    this.#stopWatching()
+    this.#stopWatching = clock.after(this.#trouble === null ? PROBE_MS : PROBE_IN_TROUBLE_MS, () => {
+      this.#probe().finally(() => { if (this.#closing === null) this.#watch() }).catch(() => {})
+    })
+  }
+
+  async #probe (): Promise<void> {
+    const { worker, log } = this.#options
+    try {
+      let last = ORIGIN
+      // Trimming that one step did not manage is part of it.
+      for (let due = '1'; Number(due) > 0;) [, , last = ORIGIN, , , , due = '0'] = await this.#append([], { note: { field: 'probe', text: worker } })
+      // Who is still reading the log as a whole has nothing to compare with.
+      if (this.#follow?.last == null) return
+      if (!await this.#hasPassed(last, TIMEOUT_MS)) {
+        this.#follow?.reconnect()
+        throw new Error('what is written does not come back')
+      }
+    } catch (error) {
+      const reason = reasonOf(error)
+      // A connection into nowhere looks like a server that hangs; another one costs nothing.
+      if (reason === 'Command timed out') this.#client.disconnect(true)
+      return this.#fail(reason)
+    }
+    if (this.#trouble === null || this.#closing !== null) return
+    this.#trouble = null
+    await this.#inspect()
+    this.#follower?.available(true)
+    log.info({ store: this.name }, `${this.name} can be used`)
+    this.#emit('ready', '')
+  }
+
+  /** What Redis promises, and does not. */
+  async #inspect (): Promise<void> {
+    const { log } = this.#options
+    try {
+      const info = await this.#client.info()
+      const is = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
+      const warnings = []
+      if (is('aof_enabled') === '0') warnings.push('Redis runs with appendonly no: what was acknowledged may be lost when Redis ends')
+      const policy = is('maxmemory_policy')
+      if (policy !== undefined && policy !== 'noeviction' && is('maxmemory') !== '0') warnings.push(`Redis may evict keys (maxmemory-policy ${policy}): clients are reset when it evicts ours; set noeviction`)
+      for (const warning of warnings) if (!this.warnings.includes(warning)) log.warn({ store: this.name }, warning)
+      this.warnings = warnings
+    } catch {
+      // A user that may not ask has nothing to be warned of.
+    }
+  }
+}
+
+interface Scripts {
+  sbAppend (...args: Array<string | number>): Promise<Reply>
+  sbClaim (key: string, record: string, ttlMs: number): Promise<string | null>
+}
+const scripts = (client: Client): Scripts => client as unknown as Scripts
+
+const newEpoch = (): string => randomBytes(9).toString('hex').slice(0, 12)
+
+const idsOf = (text: string): Array<Id | null> => text === '' ? [] : text.split(' ').map(id => id === '-' ? null : id)
+
+const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(fingerprint)}`
+
+/** The connection went away under a command, or there is none: it may have been done or not. */
+const isLost = (error: unknown): boolean =>
+  /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|Socket closed|None of startup nodes)/.test(typeof error === 'string' ? error : reasonOf(error)) || (error instanceof Error && error.name === 'MaxRetriesPerRequestError')
