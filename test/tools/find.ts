@@ -1,0 +1,159 @@
+// The real servers that tests run against, found and never installed: what an environment variable names, what is on
+// PATH, what `npm test` has extracted into the cache (fetch.ts). A tool that is found has been seen to run.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+
+export interface Tool {
+  readonly bin: string
+  /** What its process needs besides `childEnv`'s. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+export interface Missing {
+  /** One sentence: what is missing, which tests are left out, what helps. */
+  readonly missing: string
+}
+
+export interface Tools {
+  /** Sentinel is this server with `--sentinel`. */
+  readonly redis: Tool & { readonly cli: Tool } | Missing
+  readonly nginx: Tool | Missing
+  /** A python3 that can import `redis`. */
+  readonly python: Tool | Missing
+  readonly openssl: Tool | Missing
+}
+
+export type ToolName = keyof Tools
+
+export const TOOL_NAMES: readonly ToolName[] = ['redis', 'nginx', 'python', 'openssl']
+
+interface Words {
+  readonly what: string
+  readonly tests: string
+  readonly debian: string
+  readonly brew: string
+  readonly variables: readonly string[]
+}
+
+export const WORDS: Record<ToolName, Words> = {
+  redis: { what: 'redis-server', tests: 'the tests with a real Redis', debian: 'redis-server', brew: 'brew install redis', variables: ['REDIS_SERVER_BIN', 'REDIS_CLI_BIN'] },
+  nginx: { what: 'nginx', tests: 'the tests behind a real nginx', debian: 'nginx', brew: 'brew install nginx', variables: ['NGINX_BIN'] },
+  python: { what: 'python3 with its module redis', tests: 'the tests with a Python publisher', debian: 'python3-redis', brew: 'python3 -m pip install redis', variables: ['PYTHON_REDIS_BIN'] },
+  openssl: { what: 'openssl', tests: 'the tests with TLS', debian: 'openssl', brew: 'brew install openssl', variables: ['OPENSSL_BIN'] }
+}
+
+const ROOT = join(import.meta.dirname, '..', '..')
+
+/** Of this system: what is extracted for one need not run on another that shares the folder, as a container does. */
+export const CACHE = join(process.env.SIGNALBOX_TOOLS_CACHE ?? join(ROOT, 'node_modules', '.cache', 'signalbox-tools'), systemName())
+
+function systemName (): string {
+  let release = ''
+  try { release = readFileSync('/etc/os-release', 'utf8') } catch {}
+  const field = (name: string): string => new RegExp(`^${name}="?([\\w.-]+)`, 'm').exec(release)?.[1] ?? 'unknown'
+  return [release === '' ? process.platform : `${field('ID')}-${field('VERSION_ID')}`, process.arch].join('-')
+}
+
+/** An environment for a tool's process: nothing of this process's own but what the system needs. */
+export function childEnv (tool: Tool, more: Record<string, string> = {}): Record<string, string> {
+  const { PATH, HOME, TMPDIR, LD_LIBRARY_PATH, PYTHONPATH } = process.env
+  const given = Object.entries({ PATH, HOME, TMPDIR, LD_LIBRARY_PATH, PYTHONPATH }).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return { ...Object.fromEntries(given), ...tool.env, ...more }
+}
+
+function isFile (path: string): boolean {
+  try {
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+export const onPath = (name: string): boolean => pathFolders().some(folder => isFile(join(folder, name)))
+
+const pathFolders = (): string[] => (process.env.PATH ?? '').split(delimiter).filter(folder => folder !== '')
+
+/** The tool there; one of an extracted tree brings the tree's libraries. */
+function toolAt (bin: string): Tool {
+  const tree = /^(.+)\/usr\/s?bin\/[^/]+$/.exec(bin)?.[1]
+  if (tree === undefined) return { bin, env: {} }
+  const libraries = ['usr/lib', 'lib'].map(folder => join(tree, folder)).filter(folder => existsSync(folder))
+    .flatMap(folder => readdirSync(folder).filter(name => name.includes('-linux-')).map(name => join(folder, name)))
+  return { bin, env: libraries.length === 0 ? {} : { LD_LIBRARY_PATH: libraries.join(delimiter) } }
+}
+
+function runs (tool: Tool, args: readonly string[]): boolean {
+  // From a folder of its own: python looks for modules where it stands.
+  return spawnSync(tool.bin, args, { env: childEnv(tool), cwd: tmpdir(), stdio: 'ignore', timeout: 10_000 }).status === 0
+}
+
+function pick (variable: string, names: readonly string[], args: readonly string[], folders: readonly string[]): Tool | null {
+  const named = process.env[variable]
+  const bins = named !== undefined ? [named] : folders.flatMap(folder => names.map(name => join(folder, name))).filter(isFile)
+  return bins.map(toolAt).find(tool => runs(tool, args)) ?? null
+}
+
+const foldersWith = (tree: string): string[] => [...pathFolders(), '/usr/sbin', '/usr/local/sbin', join(tree, 'usr/bin'), join(tree, 'usr/sbin')]
+
+/** By tool, a search that ends in a tree of extracted packages. */
+export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tools[Name], Missing> | null } = {
+  redis: tree => {
+    const server = pick('REDIS_SERVER_BIN', ['redis-server', 'valkey-server'], ['--version'], foldersWith(tree))
+    const cli = server === null ? null : pick('REDIS_CLI_BIN', ['redis-cli', 'valkey-cli'], ['--version'], [dirname(server.bin), ...foldersWith(tree)])
+    return server === null || cli === null ? null : { ...server, cli }
+  },
+  nginx: tree => pick('NGINX_BIN', ['nginx'], ['-v'], foldersWith(tree)),
+  python: tree => {
+    const args = ['-c', 'import redis; redis.Redis']
+    const variable = 'PYTHON_REDIS_BIN'
+    const own = pick(variable, ['python3'], args, [...pathFolders(), '/usr/bin'])
+    if (own !== null || process.env[variable] !== undefined) return own
+    // The system's own python first: what the module needs may be installed for that one alone.
+    const bins = ['/usr/bin', join(tree, 'usr/bin'), ...pathFolders()].map(folder => join(folder, 'python3')).filter(isFile)
+    return bins.map(toolAt).map(({ bin, env }) => ({ bin, env: { ...env, PYTHONPATH: join(tree, 'usr/lib/python3/dist-packages') } })).find(tool => runs(tool, args)) ?? null
+  },
+  openssl: tree => pick('OPENSSL_BIN', ['openssl'], ['version'], foldersWith(tree))
+}
+
+/** @param why why it could not be fetched either */
+function sentence (name: ToolName, why: string | undefined): string {
+  const { what, tests, debian, brew, variables } = WORDS[name]
+  const named = variables.find(variable => process.env[variable] !== undefined)
+  const leftOut = `${tests} are left out`
+  if (named !== undefined) return `${what} is missing (${named}=${process.env[named]} does not run): ${leftOut}; without ${named} it is looked for.`
+  const install = onPath('apt-get') ? `${process.getuid?.() === 0 ? '' : 'sudo '}apt-get install ${debian}` : brew
+  if (process.env.SIGNALBOX_NO_SETUP === '1') return `${what} is missing (SIGNALBOX_NO_SETUP=1): ${leftOut}; to get it: ${install}`
+  if (why === undefined && canFetch()) return `${what} is missing: ${leftOut}; to get it: npm test`
+  return `${what} is missing${why === undefined ? '' : ` (${why})`}: ${leftOut}; to get it: ${install}`
+}
+
+/** Whether Debian packages can be extracted here. */
+export const canFetch = (): boolean => process.env.SIGNALBOX_NO_SETUP !== '1' && onPath('apt-get') && onPath('dpkg-deb')
+
+/** @param why by tool, why it could not be fetched */
+export function findAll (why: ReadonlyMap<ToolName, string> = new Map()): Tools {
+  return Object.fromEntries(TOOL_NAMES.map(name => [name, FIND[name](join(CACHE, name)) ?? { missing: sentence(name, why.get(name)) }])) as unknown as Tools
+}
+
+const known: Partial<Record<ToolName, Tool | Missing>> = process.env.SIGNALBOX_TOOLS === undefined ? {} : JSON.parse(process.env.SIGNALBOX_TOOLS)
+
+/** Downloads nothing. Under `npm test` it is what the runner has found. */
+export function find<Name extends ToolName> (name: Name): Tools[Name] {
+  return (known[name] ??= FIND[name](join(CACHE, name)) ?? { missing: sentence(name, undefined) }) as Tools[Name]
+}
+
+/** @throws Error with the sentence where it is missing */
+export function need<Name extends ToolName> (name: Name): Exclude<Tools[Name], Missing> {
+  const tool = find(name)
+  if ('missing' in tool) throw new Error(tool.missing)
+  return tool as Exclude<Tools[Name], Missing>
+}
+
+/** For tap's `skip`: the sentences of those that are missing, false where none is. */
+export function skipWithout (...names: ToolName[]): string | false {
+  const sentences = names.map(find).flatMap(tool => 'missing' in tool ? [tool.missing] : [])
+  return sentences.length === 0 ? false : sentences.join(' ')
+}
