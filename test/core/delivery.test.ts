@@ -4,7 +4,9 @@
 
 import fc from 'fast-check'
 import t from 'tap'
+import type { Test } from 'tap'
 import type { Join } from '../../src/core/subscription.ts'
+import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { Page } from '../page.ts'
 import { rig } from './rig.ts'
 import type { Client, Rig } from './rig.ts'
@@ -69,8 +71,9 @@ class Visitor extends Page {
 
 const typesOf = (choice: number): { types?: string[] } => choice === 0 ? {} : { types: choice === 3 ? TYPES : [TYPES[choice - 1] as string] }
 
-async function play (steps: Step[], options: { historySize: number, tickMs: number, bundleBytes: number }): Promise<{ resets: number }> {
+async function play (steps: Step[], options: { historySize: number, tickMs: number, bundleBytes: number, redis?: string }): Promise<{ resets: number }> {
   const rigged = await rig({
+    ...(options.redis === undefined ? {} : { redis: options.redis }),
     historySize: options.historySize,
     limits: { tickMs: options.tickMs, tickFloorMs: options.tickMs, bundleFacts: 5, bundleBytes: options.bundleBytes }
   })
@@ -159,18 +162,30 @@ function unclog (page: Visitor | null): void {
 
 const RUNS = Number(process.env.FC_RUNS ?? 300)
 
-t.test('whatever happens, every fact arrives once in order and the values end present', async t => {
-  let resets = 0
-  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
-    resets += (await play(steps, { historySize: 100_000, tickMs, bundleBytes })).resets
-  }), { numRuns: RUNS })
-  t.ok(resets >= 0)
-})
+const STORES = [
+  { name: 'the embedded store', skip: false, runs: RUNS, start: async () => ({}) },
+  // A run asks a server some hundred times.
+  { name: 'Redis', skip: skipWithout('redis'), runs: Math.ceil(RUNS / 2), start: async (t: Test) => ({ redis: (await RedisServer.start(t)).url }) }
+]
 
-t.test('the same while history is trimmed to a few events: what is missed is told', async t => {
-  let resets = 0
-  await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
-    resets += (await play(steps, { historySize: 6, tickMs, bundleBytes })).resets
-  }), { numRuns: RUNS })
-  t.ok(resets > 0, 'some were really told')
-})
+for (const { name, skip, runs, start } of STORES) {
+  t.test(`on ${name}`, { skip }, async t => {
+    const store = await start(t)
+
+    t.test('whatever happens, every fact arrives once in order and the values end present', async t => {
+      let resets = 0
+      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
+        resets += (await play(steps, { ...store, historySize: 100_000, tickMs, bundleBytes })).resets
+      }), { numRuns: runs })
+      t.ok(resets >= 0)
+    })
+
+    t.test('the same while history is trimmed to a few events: what is missed is told', async t => {
+      let resets = 0
+      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
+        resets += (await play(steps, { ...store, historySize: 6, tickMs, bundleBytes })).resets
+      }), { numRuns: runs })
+      t.ok(resets > 0, 'some were really told')
+    })
+  })
+}

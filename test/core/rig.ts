@@ -4,13 +4,15 @@
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
 import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
-import { alone } from '../../src/core/group.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { alone, newWorker } from '../../src/core/group.ts'
 import type { GatewayOptions } from '../../src/core/gateway.ts'
 import type { Limits } from '../../src/core/limits.ts'
 import type { Joined, Session } from '../../src/core/session.ts'
 import type { Follower, Image, Store } from '../../src/core/store.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
+import { RedisStore } from '../../src/store/redis/index.ts'
 import { ManualClock } from '../clock.ts'
 import type { Received } from '../page.ts'
 
@@ -33,6 +35,8 @@ export const LIMITS: Limits = {
 }
 
 export interface RigOptions {
+  /** A log of its own on this Redis, in place of one in memory. */
+  redis?: string
   limits?: Partial<Limits>
   historySize?: number
   historyTtlMs?: number
@@ -52,17 +56,18 @@ export interface Rig {
 
 export async function rig (options: RigOptions = {}): Promise<Rig> {
   const clock = new ManualClock()
-  const store = await openEmbeddedStore({
-    dataDir: ':memory:',
-    durability: 'process',
+  const limits = {
     historySize: options.historySize ?? 100_000,
     historyTtlMs: options.historyTtlMs ?? 0,
     historyBytes: 0,
     maxKeysPerRoom: 0,
     idempotencyTtlMs: 3_600_000,
-    clock,
     log: silent
-  })
+  }
+  // A server in its own process goes by the time there is.
+  const store = options.redis === undefined
+    ? await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process' })
+    : new RedisStore({ ...limits, clock: systemClock, url: options.redis, prefix: `${newWorker()}:`, worker: newWorker() })
   let follower: Follower | null = null
   let image: Image | null = null
   const history: Entry[] = []

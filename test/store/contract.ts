@@ -1,14 +1,14 @@
 // The contract of the log, as sentences about what is seen from outside. Any store runs it; what only one
 // of them has is tested beside it.
 
-import t from 'tap'
+import type { Test } from 'tap'
 import { isAfter, isId } from '../../src/core/id.ts'
 import { dataOf, deletion, fact, value } from './harness.ts'
 import type { Harness } from './harness.ts'
 
 const HOUR = 3_600_000
 
-export function storeContract (name: string, harness: Harness): void {
+export function storeContract (t: Tap, name: string, harness: Harness): void {
   t.test(name, async t => {
     t.test('an appended event has an id, is told once, and reads as it was published', async t => {
       const { store, follower, close } = await harness.open()
@@ -419,4 +419,4 @@ function opensAgain (t: Tap, harness: Harness): void {
   })
 }
 
-type Tap = Pick<typeof t, 'test'>
+type Tap = Pick<Test, 'test'>

@@ -55,9 +55,9 @@ async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Pr
   }
 }
 
-storeContract('embedded store on disk', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), limits) })
-storeContract('embedded store on disk, DURABILITY=process', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), { ...limits, durability: 'process' }) })
-storeContract('embedded store in memory', { lasts: false, open: limits => openAt(placeAt(':memory:'), limits) })
+storeContract(t, 'embedded store on disk', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), limits) })
+storeContract(t, 'embedded store on disk, DURABILITY=process', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), { ...limits, durability: 'process' }) })
+storeContract(t, 'embedded store in memory', { lasts: false, open: limits => openAt(placeAt(':memory:'), limits) })
 
 t.test('a store opened in memory is empty and leaves nothing on disk', async t => {
   const place = placeAt(':memory:')

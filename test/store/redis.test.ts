@@ -1,46 +1,415 @@
 // The store on Redis: the contract of every store over a real server, and what only this one has.
 
+import { connect, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { newWorker } from '../../src/core/group.ts'
 import { systemClock } from '../../src/core/clock.ts'
+import { isAfter } from '../../src/core/id.ts'
+import { RedisGroup } from '../../src/store/redis/group.ts'
 import { RedisStore } from '../../src/store/redis/index.ts'
+import type { RedisOptions as RedisStoreOptions } from '../../src/store/redis/index.ts'
 import { silent } from '../core/rig.ts'
-import { RedisServer } from '../tools/redis.ts'
+import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
+import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { storeContract } from './contract.ts'
-import { Recorder } from './harness.ts'
+import { dataOf, deletion, fact, Recorder, value } from './harness.ts'
 import type { Harness, Limits, Opened } from './harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(180_000)
 
-const server = await RedisServer.start(t)
-let prefixes = 0
+type Tap = Pick<typeof t, 'teardown' | 'same' | 'fail'>
 
-const LIMITS: Limits = { historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 3_600_000 }
+/** As the operations guide gives it, for the prefix {sb}: and the channel events. */
+const ACL = '~{sb}:* &events +@read +@write +@scripting +@connection +@pubsub +@transaction +info +time -@admin -flushall -flushdb -keys -script|flush -swapdb'
+/** Where the server is somebody else's. */
+const none = null as unknown as RedisServer
 
-async function open (prefix: string, limits: Partial<Limits> = {}): Promise<Opened> {
-  const store = new RedisStore({ url: server.url, prefix, worker: newWorker(), ...LIMITS, ...limits, clock: systemClock, log: silent })
-  const follower = new Recorder()
-  await store.follow(follower)
-  return {
-    store,
-    follower,
-    pass: async ms => { await delay(ms) },
-    // The ids are the server's to give, and its clock is the system's.
-    turnBack () {},
-    reopen: async (again = limits) => {
-      await store.close()
-      return await open(prefix, again)
-    },
-    restart: async () => {
-      await store.close()
-      await server.restart()
-      return await open(prefix, limits)
-    },
-    close: async () => { await store.close() }
+t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
+  const server = await RedisServer.start(t)
+  let prefixes = 0
+
+  const LIMITS: Limits = { historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 3_600_000 }
+
+  async function open (prefix: string, limits: Partial<Limits> = {}): Promise<Opened> {
+    const store = new RedisStore({ url: server.url, prefix, worker: newWorker(), ...LIMITS, ...limits, clock: systemClock, log: silent })
+    const follower = new Recorder()
+    await store.follow(follower)
+    return {
+      store,
+      follower,
+      pass: async ms => { await delay(ms) },
+      // The ids are the server's to give, and its clock is the system's.
+      turnBack () {},
+      reopen: async (again = limits) => {
+        await store.close()
+        return await open(prefix, again)
+      },
+      restart: async () => {
+        await store.close()
+        await server.restart()
+        return await open(prefix, limits)
+      },
+      close: async () => { await store.close() }
+    }
   }
-}
 
-const harness: Harness = { lasts: true, open: async limits => await open(`test${++prefixes}:`, limits) }
+  const harness: Harness = { lasts: true, open: async limits => await open(`test${++prefixes}:`, limits) }
 
-storeContract('the contract of the log, on Redis', harness)
+  storeContract(t, 'the contract of the log, on Redis', harness)
+
+  /** A store with a server of its own, which the test may harm. */
+  async function alone (t: Tap, options: { args?: string[], limits?: Partial<RedisStoreOptions>, server?: RedisServer, url?: string } = {}): Promise<{ redis: RedisServer, store: RedisStore, follower: Recorder, logged: string[] }> {
+    const redis = options.server ?? (options.url === undefined ? await RedisServer.start(t, options.args === undefined ? {} : { args: options.args }) : none)
+    const logged: string[] = []
+    const log = (_: object, message: string): void => { logged.push(message) }
+    const store = new RedisStore({ url: options.url ?? redis.url, prefix: '{sb}:', worker: newWorker(), ...LIMITS, ...options.limits, clock: systemClock, log: { info: log, warn: log, error: log } })
+    t.teardown(async () => await store.close())
+    const follower = new Recorder()
+    await store.follow(follower)
+    return { redis, store, follower, logged }
+  }
+
+  /** Publishes until it is told to stop, each fact under a key of its own until it is acknowledged. */
+  function publisher (store: RedisStore): { stop (): Promise<Map<number, string>>, refused: () => number } {
+    const acknowledged = new Map<number, string>()
+    let refused = 0
+    const state = { stopped: false }
+    const loop = (async () => {
+      for (let n = 0; !state.stopped; n++) {
+        for (;;) {
+          const begun = performance.now()
+          try {
+            const [id] = await store.append([fact(n)], { key: `p${n}`, fingerprint: 'x' })
+            acknowledged.set(n, id as string)
+            break
+          } catch (error) {
+            refused++
+            if ((error as { code?: string }).code !== 'STORE_UNAVAILABLE') throw error
+            if (performance.now() - begun > 2000) throw new Error(`refused after ${performance.now() - begun} ms`)
+            await delay(20)
+          }
+        }
+      }
+    })()
+    return {
+      refused: () => refused,
+      stop: async () => {
+        state.stopped = true
+        await loop
+        return acknowledged
+      }
+    }
+  }
+
+  /** Every acknowledged fact was told, once, under its id. */
+  function sameFacts (t: Tap, follower: Recorder, acknowledged: Map<number, string>): void {
+    const told = new Map<unknown, string>()
+    for (const entry of follower.applied) {
+      if (told.has(dataOf(entry))) t.fail(`${String(dataOf(entry))} was told twice`)
+      told.set(dataOf(entry), entry.id)
+    }
+    const lost = [...acknowledged].filter(([n, id]) => told.get(n) !== id)
+    t.same(lost, [], `${acknowledged.size} acknowledged, none lost`)
+  }
+
+  const unavailable = { code: 'STORE_UNAVAILABLE', statusCode: 503 }
+  const healthy = (follower: Recorder): boolean => follower.states.at(-1)?.yes === true
+
+  t.test('where Redis is down at the start the store waits for it and says why', async t => {
+    const redis = await RedisServer.start(t)
+    await redis.stop()
+    const logged: string[] = []
+    const log = (_: object, message: string): void => { logged.push(message) }
+    const store = new RedisStore({ url: redis.url, prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: { info: log, warn: log, error: log } })
+    t.teardown(async () => await store.close())
+    const follower = new Recorder()
+    const following = store.follow(follower)
+    await follower.until(({ states }) => states.some(({ yes, reason }) => !yes && /ECONNREFUSED/.test(reason ?? '')))
+    await t.rejects(store.append([fact(1)]), unavailable)
+    t.equal(follower.loads, 0)
+    await redis.restart()
+    await following
+    t.equal(healthy(follower), true)
+    t.ok(await store.append([fact(1)]))
+    t.same(logged.filter(message => message.includes('ECONNREFUSED')).length, 1, 'told once')
+  })
+
+  for (const how of ['stopped', 'killed', 'frozen'] as const) {
+    t.test(`Redis ${how} for a while: appends are refused within two seconds, then all goes on where it stopped`, async t => {
+      // With everysec, Redis may answer before it has written.
+      const { redis, store, follower } = await alone(t, { args: ['--appendfsync', 'always'] })
+      const flow = publisher(store)
+      await follower.until(({ applied }) => applied.length > 20)
+      if (how === 'stopped') await redis.stop()
+      if (how === 'killed') await redis.kill9()
+      if (how === 'frozen') redis.freeze()
+      await follower.until(() => !healthy(follower))
+      await delay(3000)
+      const before = follower.applied.length
+      if (how === 'frozen') redis.thaw()
+      else await redis.restart()
+      const back = performance.now()
+      await follower.until(({ applied }) => applied.length > before + 20)
+      t.ok(performance.now() - back < 3000, `fresh events ${Math.round(performance.now() - back)} ms after its return`)
+      const acknowledged = await flow.stop()
+      t.ok(flow.refused() > 0, `${flow.refused()} refused`)
+      sameFacts(t, follower, acknowledged)
+      t.equal(follower.loads, 1, 'nothing had to be read again')
+      t.equal(follower.lineage.epochs.length, how === 'frozen' ? 1 : 2, 'another start of the server is another epoch')
+      const { epochs } = follower.lineage
+      t.ok(follower.applied.some(({ id }) => id === epochs.at(-1)?.seam) || how === 'frozen', 'whose seam is the last event before')
+    })
+  }
+
+  t.test('connections killed 50 times under load: nothing lost, nothing twice', async t => {
+    const { redis, store, follower } = await alone(t)
+    const flow = publisher(store)
+    for (let kill = 0; kill < 50; kill++) {
+      await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+      await delay(40)
+    }
+    await follower.until(() => healthy(follower))
+    const acknowledged = await flow.stop()
+    t.ok(acknowledged.size > 20, 'it went on between them')
+    sameFacts(t, follower, acknowledged)
+    t.equal(follower.loads, 1)
+  })
+
+  t.test('a full memory refuses appends with what Redis says, and nothing is half done', async t => {
+    const { redis, store, follower } = await alone(t)
+    const [first] = await store.append([fact(1), value('a', 1)])
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '1mb')
+    await t.rejects(store.append([fact(2), value('a', 2)]), { ...unavailable, message: /OOM/ })
+    await follower.until(({ states }) => /OOM/.test(states.at(-1)?.reason ?? ''))
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+    await follower.until(() => healthy(follower))
+    await store.append([value('b', 3)])
+    t.same(follower.values.map(dataOf), [1, 3])
+    t.equal(follower.history.length, 1)
+    t.ok(first)
+  })
+
+  t.test('LOADING, NOAUTH, READONLY and MISCONF are told as they are, and pass', async t => {
+    const { redis, store, follower } = await alone(t)
+    const reasons = (): string => follower.states.map(({ reason }) => reason ?? '').join('\n')
+
+    await redis.cli('CONFIG', 'SET', 'requirepass', 'sesame')
+    await redis.cli('-a', 'sesame', 'CLIENT', 'KILL', 'TYPE', 'normal')
+    await follower.until(() => /NOAUTH/.test(reasons()))
+    await redis.cli('-a', 'sesame', 'CONFIG', 'SET', 'requirepass', '')
+    await follower.until(() => healthy(follower))
+
+    const other = await RedisServer.start(t)
+    await redis.cli('REPLICAOF', '127.0.0.1', String(other.port))
+    await t.rejects(store.append([fact(1)]), unavailable)
+    await follower.until(() => /READONLY/.test(reasons()))
+    await redis.cli('REPLICAOF', 'NO', 'ONE')
+    await follower.until(() => healthy(follower))
+    t.ok(await store.append([fact(2)]))
+  })
+
+  t.test('FLUSHALL: the log begins anew with no epoch anybody knows, and ids go on rising', async t => {
+    const { redis, store, follower } = await alone(t)
+    const [, last] = await store.append([value('a', 1), fact(1)]) as string[]
+    const before = follower.lineage.epoch
+    await redis.cli('FLUSHALL')
+    await follower.until(({ loads }) => loads === 2)
+    await follower.until(() => healthy(follower))
+    t.notOk(follower.lineage.epochs.some(({ epoch }) => epoch === before))
+    t.same([follower.values, follower.history], [[], []])
+    const [next] = await store.append([fact(2)])
+    t.ok(isAfter(next as string, last as string))
+  })
+
+  for (const key of ['log', 'facts', 'state', 'meta', 'epochs', 'rooms']) {
+    t.test(`the key ${key} deleted from outside: either nothing is missing, or everybody is told`, async t => {
+      const { redis, store, follower } = await alone(t)
+      await store.append([value('a', 1), fact(1), value('b', 1, 'plant-1')])
+      const { epoch } = follower.lineage
+      await redis.cli('DEL', `{sb}:${key}`)
+      await store.append([fact(2)]).catch(() => {})
+      await delay(300)
+      await follower.until(() => healthy(follower))
+      await store.append([fact(3)])
+      const second = await alone(t, { server: redis })
+      t.same(second.follower.values, follower.values, 'all workers have the same values')
+      t.same(second.follower.history, follower.history, 'and the same history')
+      t.equal(second.follower.floor, follower.floor)
+      t.same(second.follower.lineage, follower.lineage)
+      const isWhole = follower.history.length === 3 && follower.values.length === 2
+      t.ok(isWhole || !follower.lineage.epochs.some(of => of.epoch === epoch), isWhole ? 'nothing is missing' : 'what is missing is told')
+    })
+  }
+
+  t.test('a key of a wrong type stops the store with a sentence, and changes nothing', async t => {
+    const { redis, store, follower } = await alone(t)
+    await store.append([fact(1)])
+    await redis.cli('RENAME', '{sb}:log', '{sb}:kept')
+    await redis.cli('SET', '{sb}:log', 'something')
+    await t.rejects(store.append([fact(2)]), { ...unavailable, message: /WRONGTYPE/ })
+    t.equal(await redis.cli('XLEN', '{sb}:facts'), '1')
+    await redis.cli('RENAME', '{sb}:kept', '{sb}:log')
+    await follower.until(() => healthy(follower))
+    await store.append([fact(3)])
+    t.same(follower.applied.map(dataOf), [1, 3])
+  })
+
+  t.test('a tail that was lost is declared: the worker that had told it begins again from what is left', async t => {
+    const { redis, store, follower } = await alone(t, { args: ['--appendonly', 'no'] })
+    const [seam] = await store.append([value('a', 1)]) as string[]
+    await redis.cli('SAVE')
+    const [, lost] = await store.append([value('a', 2), fact('lost')]) as string[]
+    const before = follower.lineage.epoch
+    // With appendonly no, what came since the last save is gone with the process.
+    await redis.kill9()
+    await redis.restart()
+    await follower.until(({ loads }) => loads === 2)
+    await follower.until(() => healthy(follower))
+    t.match(follower.lineage.epochs, [{ epoch: before }, { epoch: follower.lineage.epoch, seam }])
+    t.same([follower.values.map(dataOf), follower.history], [[1], []])
+    const [next] = await store.append([fact('next')])
+    t.ok(isAfter(next as string, lost as string), 'no id comes back with another event')
+  })
+
+  t.test('a follower that the log was trimmed under reads it as a whole again, and misses nothing that history holds', async t => {
+    const { redis, store, follower } = await alone(t, { limits: { logBytes: 2000 } })
+    const other = await alone(t, { server: redis, limits: { logBytes: 2000 } })
+    await store.append(Array.from({ length: 500 }, (_, n) => fact(n)))
+    await store.append([value('a', 1)])
+    await Promise.all([follower, other.follower].map(async follower => await follower.until(({ values }) => values.length === 1)))
+    t.same(follower.history.map(dataOf), Array.from({ length: 500 }, (_, n) => n))
+    t.same(other.follower.history, follower.history)
+    t.ok(Number(await redis.cli('XLEN', '{sb}:log')) < 50)
+  })
+
+  t.test('many workers append and follow at once: all are told the same, in one order, each once', async t => {
+    const { redis, store, follower } = await alone(t)
+    const others = [await alone(t, { server: redis }), await alone(t, { server: redis }), await alone(t, { server: redis })]
+    const stores = [store, ...others.map(({ store }) => store)]
+    const followers = [follower, ...others.map(({ follower }) => follower)]
+    const ids = (await Promise.all(stores.flatMap((store, at) => Array.from({ length: 100 }, (_, n) => store.append([fact(`${at}/${n}`), value(`k${n % 9}`, `${at}/${n}`)]))))).flat()
+    await Promise.all(followers.map(async follower => await follower.until(({ applied }) => applied.length === 800)))
+    t.equal(new Set(ids).size, 800)
+    for (const { applied, values } of followers) {
+      t.same(applied.map(({ id }) => id), follower.applied.map(({ id }) => id))
+      t.same(values, follower.values)
+    }
+    const late = await alone(t, { server: redis })
+    t.same(late.follower.values, follower.values, 'who comes later has the same')
+    t.same(late.follower.history, follower.history)
+  })
+
+  t.test('an image read while others write is whole', async t => {
+    const { redis, store } = await alone(t)
+    await store.append(Array.from({ length: 1000 }, (_, n) => value(`k${n}`, n)))
+    const state = { stopped: false }
+    const writing = (async () => {
+      for (let n = 0; !state.stopped; n++) await store.append([value(`k${n % 1000}`, `new ${n}`), deletion(`k${(n * 7) % 1000}`), value(`n${n}`, n), fact(n)])
+    })()
+    const readers = []
+    for (let n = 0; n < 5; n++) readers.push((await alone(t, { server: redis })).follower)
+    state.stopped = true
+    await writing
+    const late = (await alone(t, { server: redis })).follower
+    for (const reader of readers) {
+      await reader.until(({ head }) => head === late.head)
+      t.same(reader.values, late.values)
+      t.same(reader.history, late.history)
+    }
+  })
+
+  t.test('what is written and does not come back is noticed: the connection that follows is made anew', async t => {
+    const redis = await RedisServer.start(t)
+    // Passes everything on, but for what comes back on a connection it was told to starve.
+    const pairs: Array<{ text: string, starve: boolean }> = []
+    const proxy = createServer(client => {
+      const pair = { text: '', starve: false }
+      pairs.push(pair)
+      const upstream = connect(redis.port, '127.0.0.1')
+      client.on('data', data => { pair.text += data.toString('latin1'); upstream.write(data) })
+      upstream.on('data', data => { if (!pair.starve) client.write(data) })
+      for (const [one, other] of [[client, upstream], [upstream, client]] as const) one.on('close', () => other.destroy()).on('error', () => {})
+    })
+    await new Promise<void>(resolve => { proxy.listen(0, '127.0.0.1', resolve) })
+    t.teardown(() => proxy.close())
+    const store = new RedisStore({ url: `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`, prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: silent })
+    t.teardown(async () => await store.close())
+    const follower = new Recorder()
+    await store.follow(follower)
+    for (const pair of pairs) if (pair.text.includes('signalbox:follow')) pair.starve = true
+    const [id] = await store.append([fact(1)])
+    t.ok(id, 'what is durable is acknowledged')
+    await follower.until(({ applied }) => applied.length === 1)
+    await follower.until(() => healthy(follower))
+    t.equal(follower.loads, 1)
+  })
+
+  t.test('an append that was answered late by a killed connection is repeated without harm under its key', async t => {
+    const { redis, store, follower } = await alone(t)
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+    const answers = await Promise.all(Array.from({ length: 200 }, async (_, n) => {
+      if (n === 100) await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+      return await store.append([fact(n)], { key: `k${n}`, fingerprint: 'x' })
+    }))
+    t.equal(answers.length, 200, 'no publisher was refused')
+    await follower.until(({ applied }) => applied.length >= 200)
+    t.equal(new Set(follower.applied.map(dataOf)).size, follower.applied.length)
+  })
+
+  t.test('what Redis does not promise is told as a warning', async t => {
+    const careless = await alone(t, { args: ['--appendonly', 'no', '--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru'] })
+    t.match(careless.store.warnings, [/appendonly no/, /maxmemory-policy allkeys-lru/])
+    t.same((await alone(t)).store.warnings, [])
+  })
+
+  t.test('a user that may only what the guide lists can serve, and no other key is touched', async t => {
+    const redis = await RedisServer.start(t, { acl: ['user default off', `user signalbox on >sesame ${ACL}`, 'user admin on >admin ~* &* +@all'] })
+    const { store, follower } = await alone(t, { server: redis, url: `redis://signalbox:sesame@127.0.0.1:${redis.port}` })
+    const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: silent })
+    await store.append([fact(1), value('a', 1)], { key: 'k', fingerprint: 'x' })
+    t.equal(await store.claim('c', { n: 1 }), null)
+    t.match(await group.hit('control', 'me'), { count: 1 })
+    t.match(await group.enter(new Map([['plant-1', 1]]), 5), { full: [] })
+    t.equal(follower.applied.length, 2)
+    await group.close()
+    t.match(await redis.cli('--user', 'admin', '--pass', 'admin', 'KEYS', '*'), /\{sb\}:log/)
+    t.notMatch(await redis.cli('--user', 'admin', '--pass', 'admin', '--raw', 'KEYS', '*'), /^(?!\{sb\}:|Warning)./m)
+  })
+
+  t.test('on a cluster, the prefix with a hash tag keeps everything in one slot', async t => {
+    const nodes = await redisCluster(t)
+    const url = `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join()}`
+    const { store, follower } = await alone(t, { url })
+    const other = await alone(t, { url })
+    const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: silent })
+    await store.append([fact(1), value('a', 1)], { key: 'k', fingerprint: 'x' })
+    await other.store.append([value('a', 2)])
+    await follower.until(({ values }) => dataOf(values[0]) === 2)
+    t.match(await group.hit('control', 'me'), { count: 1 })
+    t.match(await group.enter(new Map([['plant-1', 1]]), 5), { full: [] })
+    t.equal(await store.claim('c', { n: 1 }), null)
+    t.same(await other.store.recall('c'), { n: 1 })
+    await group.close()
+  })
+
+  t.test('Sentinel fails over to a replica that had not heard the last: that is declared, and all goes on', async t => {
+    const { name, primary, replica, sentinel } = await redisSentinel(t)
+    const { store, follower, logged } = await alone(t, { url: `redis+sentinel://127.0.0.1:${sentinel.port}/${name}` })
+    const [kept] = await store.append([value('a', 1)]) as string[]
+    await delay(300)
+    replica.freeze()
+    await primary.cli('CLIENT', 'KILL', 'TYPE', 'replica')
+    const [lost] = await store.append([value('a', 2)]) as string[]
+    const { epoch } = follower.lineage
+    await primary.kill9()
+    replica.thaw()
+    await follower.until(({ loads }) => loads === 2)
+    await follower.until(() => healthy(follower))
+    t.same(follower.values.map(dataOf), [1])
+    t.match(follower.lineage.epochs, [{ epoch }, { seam: kept }], logged.join('\n'))
+    const [next] = await store.append([fact('next')]) as string[]
+    t.ok(isAfter(next as string, lost as string))
+  })
+})

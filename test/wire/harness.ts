@@ -12,9 +12,11 @@ import type { ProfileName } from '../../src/app/status.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
-import { alone } from '../../src/core/group.ts'
+import { alone, newWorker } from '../../src/core/group.ts'
 import type { Limits } from '../../src/core/limits.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
+import { RedisGroup } from '../../src/store/redis/group.ts'
+import { RedisStore } from '../../src/store/redis/index.ts'
 import { LIMITS, silent } from '../core/rig.ts'
 import type { Received } from '../page.ts'
 
@@ -23,6 +25,9 @@ export const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
 export interface ServerOptions {
   profile: ProfileName
   limits?: Partial<Limits>
+  /** The log is kept on this Redis. */
+  redis?: string
+  /** Where the log is kept, for another server to go on with it: a directory, or on Redis a prefix. Default: nowhere. */
   dataDir?: string
   historySize?: number
   commands?: Record<string, CommandDefinition>
@@ -46,9 +51,7 @@ export interface Server {
 }
 
 export async function startServer (options: ServerOptions): Promise<Server> {
-  const store = await openEmbeddedStore({
-    dataDir: options.dataDir ?? ':memory:',
-    durability: 'fsync',
+  const kept = {
     historySize: options.historySize ?? 100_000,
     historyTtlMs: 300_000,
     historyBytes: 67_108_864,
@@ -56,10 +59,14 @@ export async function startServer (options: ServerOptions): Promise<Server> {
     idempotencyTtlMs: 3_600_000,
     clock: systemClock,
     log: silent
-  })
+  }
+  const worker = newWorker()
+  const redis = options.redis === undefined ? null : new RedisStore({ ...kept, url: options.redis, prefix: `${options.dataDir ?? newWorker()}:`, worker })
+  const store = redis ?? await openEmbeddedStore({ ...kept, dataDir: options.dataDir ?? ':memory:', durability: 'fsync' })
+  const group = redis === null ? null : new RedisGroup({ store: redis, worker, clock: systemClock, log: silent })
   const limits = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...options.limits }
   const gateway = new Gateway({
-    group: alone(),
+    group: group ?? alone(),
     store,
     clock: systemClock,
     limits,
@@ -106,6 +113,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
     publish: async (...events) => await gateway.publish(events),
     close: async () => await (closing ??= (async () => {
       await app.close()
+      await group?.close()
       await store.close()
     })())
   }

@@ -37,8 +37,7 @@ local function sizeOf (id, event) return #id + #event + 8 end
 
 -- A key of the wrong type raises here, before anything is changed.
 local length, count, present = redis.call('XLEN', log), redis.call('XLEN', facts), redis.call('HLEN', state)
-redis.call('HLEN', rooms)
-redis.call('LLEN', epochs)
+local named, known = redis.call('HLEN', rooms), redis.call('LLEN', epochs)
 local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest')
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. '/' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 
@@ -46,7 +45,7 @@ local stored = ARGV[8] ~= '' and redis.call('GET', once)
 if stored then return {'ONCE', string.match(stored, '^(%S*) (.*)$')} end
 if ARGV[10] ~= '' and redis.call('GET', lease) ~= ARGV[10] then return {'FENCED'} end
 
-local whole = m[2] and count == tonumber(m[5]) and present == tonumber(m[7])
+local whole = m[2] and known > 0 and count == tonumber(m[5]) and present == tonumber(m[7])
 local last, newest = m[3] or '0-0', m[10] or '0-0'
 local floor, bytes, oldest, logBytes = m[4] or '0-0', tonumber(m[6] or 0), m[8] or '', tonumber(m[9] or 0)
 
@@ -77,13 +76,13 @@ for a = 13, #ARGV, 6 do
   else
     local id = idAt(at)
     if kind ~= 'fact' then
-      local known = ended[field]
-      if known == nil then known = redis.call('HEXISTS', state, field) == 1 end
+      local there = ended[field]
+      if there == nil then there = redis.call('HEXISTS', state, field) == 1 end
       local keys = counts[room] or tonumber(redis.call('HGET', rooms, room) or 0)
-      if kind == 'value' and not known then
+      if kind == 'value' and not there then
         if maxKeys > 0 and keys >= maxKeys and (string.sub(room, 1, 1) ~= '@' or room == '@public') then return {'KEYS_FULL', room} end
         keys = keys + 1
-      elseif kind == 'deletion' and known then
+      elseif kind == 'deletion' and there then
         keys = keys - 1
       end
       counts[room] = keys
@@ -98,9 +97,10 @@ end
 local epoch = m[2]
 if not whole then
   redis.call('DEL', epochs, log, facts, rooms)
-  local found = redis.call('HKEYS', state)
-  for _, field in ipairs(found) do redis.call('HINCRBY', rooms, string.match(field, '^%S+'), 1) end
-  length, count, present, bytes, oldest, logBytes, floor = 0, 0, #found, 0, '', 0, highest
+  length, count, bytes, oldest, logBytes, floor, named = 0, 0, 0, '', 0, highest, 0
+end
+if named == 0 and present > 0 then
+  for _, field in ipairs(redis.call('HKEYS', state)) do redis.call('HINCRBY', rooms, string.match(field, '^%S+'), 1) end
 end
 if not whole or m[1] ~= server then
   epoch = ARGV[1]

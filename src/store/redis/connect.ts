@@ -92,7 +92,8 @@ export function reasonOf (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, errors } = error as { code?: string, errors?: Error[] }
   const text = error.message === '' ? errors?.map(({ message }) => message).join(', ') ?? code ?? error.name : error.message
-  return text.replace(/^ReplyError: /, '')
+  // Sentinel's names the pause it makes, which is another one each time.
+  return text.replace(/ Retrying from scratch after .*$/, '')
 }
 
 /** The URL without its secrets. */

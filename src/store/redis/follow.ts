@@ -120,13 +120,14 @@ export class Follow {
   }
 
   async #load (): Promise<void> {
-    const { keys, clock, follower, open, log } = this.#options
+    const { keys, clock, follower, open, onNote, log } = this.#options
     const begun = clock.now()
     const opening = await open()
     const read = await readImage(this.#client, keys, opening)
     if (this.#closed) return
     if (read === null) {
       log.info({}, 'the log changed while it was being read; reading it again')
+      await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
       return
     }
     const { image, last } = read
@@ -135,6 +136,8 @@ export class Follow {
     this.#last = last
     const facts = [...image.history].length
     const values = [...image.values].length
+    // What was taken in meanwhile has not been told one by one.
+    onNote('loaded', '')
     log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
     this.#release()
     this.#loaded()
@@ -161,7 +164,9 @@ export class Follow {
       if (epoch !== this.#epoch) {
         flush()
         const lineage = await readLineage(this.#client, keys, epoch)
-        if (lineage === null) {
+        // Nobody knows the epoch this worker is in: what it has is not what the log is any more.
+        if (lineage === null || !lineage.epochs.some(({ epoch }) => epoch === this.#epoch)) {
+          log.warn({ epoch }, 'the log was begun anew: reading it as a whole')
           this.#last = null
           return
         }

@@ -45,6 +45,10 @@ export interface RedisOptions {
 const TIMEOUT_MS = 1500
 /** What is durable is answered even where it does not come back, after this. */
 const FOLLOW_MS = 400
+/** Between two looks whether a lost connection is there again. */
+const AGAIN_MS = 10
+/** A connection that is back within this was never missed. */
+const GRACE_MS = 300
 const PROBE_MS = 2000
 const PROBE_IN_TROUBLE_MS = 250
 const LOG_BYTES = 64 * 1024 * 1024
@@ -66,10 +70,13 @@ export class Taken implements Once {
   readonly sources: readonly Source[]
   /** What the lease must say. */
   readonly fence: string
+  /** An entry of `ingest` is appended once, however often it is tried. */
+  readonly repeatable: boolean
 
   constructor (sources: readonly Source[], fence: string) {
     this.sources = sources
     this.fence = fence
+    this.repeatable = sources.every(source => source.startsWith('i'))
   }
 }
 
@@ -93,6 +100,8 @@ export class RedisStore implements Store {
   #follower: Follower | null = null
   /** Why nothing can be asked of Redis just now. */
   #trouble: string | null
+  /** The reasons that were logged since Redis could be used last: they may take turns. */
+  readonly #told = new Set<string>()
   #waitingBytes = 0
   readonly #asked = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
@@ -105,6 +114,7 @@ export class RedisStore implements Store {
     this.name = `Redis at ${shownUrl(options.url)}`
     this.#trouble = `${this.name} has not answered yet`
     this.#client = this.connect('commands', TIMEOUT_MS)
+    this.#client.on('ready', () => { if (this.#trouble !== null && this.#follow?.last != null) this.#watch(0) })
     this.define('sbAppend', APPEND, APPEND_KEYS)
     this.define('sbClaim', CLAIM, 1)
   }
@@ -122,10 +132,13 @@ export class RedisStore implements Store {
     this.#listeners.set(what, [...this.#listeners.get(what) ?? [], listener])
   }
 
-  /** A connection of its own for a part of the store. */
-  connect (part: string, commandTimeoutMs: number): Client {
+  /**
+   * A connection of its own for a part of the store.
+   * @param onError what to do about its trouble; by default it is the store's
+   */
+  connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#fail(reason)): Client {
     const { url, worker } = this.#options
-    return connection({ url, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError: reason => this.#fail(reason) })
+    return connection({ url, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError })
   }
 
   async follow (follower: Follower): Promise<void> {
@@ -220,7 +233,7 @@ export class RedisStore implements Store {
   }
 
   async #appendAndFollow (drafts: readonly Draft[], once: Once | undefined): Promise<Array<Id | null>> {
-    const [kind, ...rest] = await this.#persist(async () => await this.#append(drafts, { once }), once !== undefined)
+    const [kind, ...rest] = await this.#persist(async () => await this.#append(drafts, { once }), once instanceof Taken ? once.repeatable : once !== undefined)
     switch (kind) {
       case 'OK': {
         const [, last = ORIGIN, , , ids = ''] = rest
@@ -245,11 +258,11 @@ export class RedisStore implements Store {
       try {
         return await act()
       } catch (error) {
-        if (!repeatable || !isLost(error) || this.#closing !== null) throw this.#failed(error)
-        while (this.#client.status !== 'ready') {
+        if (!(repeatable && isLost(error)) && !isUnsent(error)) throw this.#failed(error)
+        do {
           if (clock.now() > until || this.#closing !== null) throw this.#failed(error)
-          await new Promise<void>(resolve => { clock.after(10, resolve) })
-        }
+          await new Promise<void>(resolve => { clock.after(AGAIN_MS, resolve) })
+        } while (this.#client.status !== 'ready')
       }
     }
   }
@@ -314,19 +327,32 @@ export class RedisStore implements Store {
 
   #fail (reason: string): void {
     if (this.#closing !== null || reason === this.#trouble) return
-    // What ended the connection says more than that it is gone.
-    if (this.#trouble !== null && isLost(reason)) return
+    if (LOST.test(reason)) {
+      // It may be back in a moment; and if it is not, what ended it says more than that it is gone.
+      if (this.#trouble === null && this.#follow?.last != null) this.#watch(GRACE_MS)
+      return
+    }
+    this.#setTrouble(reason)
+  }
+
+  #setTrouble (cause: string): void {
     const { log } = this.#options
-    if (this.#follower !== null) log.warn({ store: this.name, reason }, `${this.name}: ${reason}. Publishing is refused until it can be used again`)
+    const reason = LOST.test(cause) ? `it does not answer (${cause})` : cause
+    if (reason === this.#trouble) return
     this.#trouble = reason
+    if (this.#follower !== null && !this.#told.has(reason)) {
+      this.#told.add(reason)
+      log.warn({ store: this.name, reason }, `${this.name}: ${reason}. Publishing is refused until it can be used again`)
+    }
     this.#follower?.available(false, reason)
     if (this.#follow?.last != null) this.#watch()
   }
 
-  #watch (): void {
+  /** Looks again after a while. */
+  #watch (ms = this.#trouble === null ? PROBE_MS : PROBE_IN_TROUBLE_MS): void {
     const { clock } = this.#options
     this.#stopWatching()
-    this.#stopWatching = clock.after(this.#trouble === null ? PROBE_MS : PROBE_IN_TROUBLE_MS, () => {
+    this.#stopWatching = clock.after(ms, () => {
       this.#probe().finally(() => { if (this.#closing === null) this.#watch() }).catch(() => {})
     })
   }
@@ -347,10 +373,12 @@ export class RedisStore implements Store {
       const reason = reasonOf(error)
       // A connection into nowhere looks like a server that hangs; another one costs nothing.
       if (reason === 'Command timed out') this.#client.disconnect(true)
-      return this.#fail(reason)
+      // By now a lost connection had its time to come back.
+      return LOST.test(reason) && this.#trouble !== null ? undefined : this.#setTrouble(reason)
     }
     if (this.#trouble === null || this.#closing !== null) return
     this.#trouble = null
+    this.#told.clear()
     await this.#inspect()
     this.#follower?.available(true)
     log.info({ store: this.name }, `${this.name} can be used`)
@@ -387,6 +415,7 @@ const idsOf = (text: string): Array<Id | null> => text === '' ? [] : text.split(
 
 const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(fingerprint)}`
 
-/** The connection went away under a command, or there is none: it may have been done or not. */
-const isLost = (error: unknown): boolean =>
-  /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|Socket closed|None of startup nodes)/.test(typeof error === 'string' ? error : reasonOf(error)) || (error instanceof Error && error.name === 'MaxRetriesPerRequestError')
+/** What ioredis says of a command whose connection went away, or did not answer: it may have been done or not. */
+const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|read ECONNRESET|write EPIPE)/
+const isLost = (error: unknown): boolean => LOST.test(reasonOf(error))
+const isUnsent = (error: unknown): boolean => reasonOf(error).startsWith('Stream isn\'t writeable')
