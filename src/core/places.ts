@@ -25,7 +25,8 @@ export interface Taken {
 
 export class Places {
   readonly #options: PlacesOptions
-  /** Newcomers that have a place and are not in yet. */
+  /** Newcomers that are not in yet: those whose place is being asked for, and those that have one. */
+  readonly #asking = new Map<string, number>()
   readonly #coming = new Map<string, number>()
   #changed = new Set<string>()
 
@@ -39,42 +40,49 @@ export class Places {
    */
   async take (rooms: readonly string[]): Promise<Taken> {
     const { group, limit } = this.#options
-    for (const room of rooms) this.#coming.set(room, (this.#coming.get(room) ?? 0) + 1)
-    const settle = (): void => {
-      for (const room of rooms) {
-        const left = (this.#coming.get(room) ?? 1) - 1
-        if (left === 0) this.#coming.delete(room)
-        else this.#coming.set(room, left)
-      }
-    }
-    const counts = this.#count(rooms)
+    step(this.#asking, rooms, 1)
     try {
+      const counts = new Map(rooms.map(room => [room, this.#count(room) + (this.#asking.get(room) ?? 0)]))
       // What is full with ours alone needs no question.
       const full = fullOf(counts, limit())
       const entered = full.length > 0 ? { totals: counts, full } : await group.enter(counts, limit())
       if (entered.full.length > 0) throw roomFull(entered.full, limit())
-      return { totals: entered.totals, settle: () => { settle(); this.changed(rooms) } }
-    } catch (error) {
-      settle()
-      throw error
+      step(this.#coming, rooms, 1)
+      const settle = (): void => {
+        step(this.#coming, rooms, -1)
+        this.changed(rooms)
+      }
+      return { totals: entered.totals, settle }
+    } finally {
+      step(this.#asking, rooms, -1)
+      this.changed(rooms)
     }
   }
 
   /** Somebody has come or gone: the group is told how many there are now. */
   changed (rooms: Iterable<string>): void {
-    const { clock, group } = this.#options
-    if (this.#changed.size === 0) {
-      clock.soon(() => {
-        const counts = this.#count(this.#changed)
-        this.#changed = new Set()
-        if (counts.size > 0) group.declare(counts)
-      })
-    }
+    if (this.#changed.size === 0) this.#options.clock.soon(() => this.#tell())
     for (const room of rooms) this.#changed.add(room)
   }
 
-  #count (rooms: Iterable<string>): Map<string, number> {
-    return new Map(Array.from(rooms, room => [room, this.#options.members(room) + (this.#coming.get(room) ?? 0)]))
+  #tell (): void {
+    // While a place is being asked for nobody knows whether it counts already; it is told when that is known.
+    const settled = [...this.#changed].filter(room => !this.#asking.has(room))
+    this.#changed = new Set()
+    if (settled.length > 0) this.#options.group.declare(new Map(settled.map(room => [room, this.#count(room)])))
+  }
+
+  /** Members, and those who have a place. */
+  #count (room: string): number {
+    return this.#options.members(room) + (this.#coming.get(room) ?? 0)
+  }
+}
+
+function step (counts: Map<string, number>, rooms: readonly string[], by: number): void {
+  for (const room of rooms) {
+    const count = (counts.get(room) ?? 0) + by
+    if (count === 0) counts.delete(room)
+    else counts.set(room, count)
   }
 }
 

@@ -27,7 +27,7 @@ const ANSWER_MS = 2000
 
 const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
-/** Keys: workers members. Arguments: worker, lease ms. Returns 1 where it was known to be alive, and all that are. */
+/** Keys: workers members. Arguments: worker, lease ms. Returns 1 where it was known to be alive. */
 const BEAT = `${NOW}
 local me, lease = ARGV[1], tonumber(ARGV[2])
 local score = redis.call('ZSCORE', KEYS[1], me)
@@ -41,7 +41,7 @@ if #dead > 0 then
   end
   for _, worker in ipairs(dead) do redis.call('ZREM', KEYS[1], worker) end
 end
-return {(score and tonumber(score) >= now) and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
+return (score and tonumber(score) >= now) and 1 or 0
 `
 
 /** Keys: workers members. Arguments: worker, limit, then room and count by turns. Returns totals, and the rooms that are full. */
@@ -63,10 +63,9 @@ end
 return {totals, full}
 `
 
-/** Key: workers. Argument: worker. */
+/** Key: workers. Returns those that are alive. */
 const ALIVE = `${NOW}
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-return (score and tonumber(score) >= now) and 1 or 0
+return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
 `
 
 /** Key: the counter. Returns the count of this second, and the ms it has left. */
@@ -83,9 +82,9 @@ return {count, 1000 - math.floor(t[2] / 1000)}
 `
 
 interface Scripts {
-  sbBeat (workers: string, members: string, worker: string, leaseMs: number): Promise<[known: number, alive: string[]]>
+  sbBeat (workers: string, members: string, worker: string, leaseMs: number): Promise<number>
   sbEnter (workers: string, members: string, worker: string, limit: number, ...counts: Array<string | number>): Promise<[totals: number[], full: string[]]>
-  sbAlive (workers: string, worker: string): Promise<number>
+  sbAlive (workers: string): Promise<string[]>
   sbHit (key: string): Promise<[count: number, leftMs: number]>
 }
 const scripts = (client: Client): Scripts => client as unknown as Scripts
@@ -95,8 +94,6 @@ export class RedisGroup implements Group {
   readonly #options: GroupOptions
   /** What this worker has declared: members by room. */
   readonly #declared = new Map<string, number>()
-  /** Workers that were alive at the last beat. */
-  #alive: readonly string[]
   readonly #asked = new Map<string, (from: string, value: unknown) => void>()
   #carryOut: CarryOut = () => {}
   #stop = (): void => {}
@@ -106,7 +103,6 @@ export class RedisGroup implements Group {
     const { store, worker } = options
     this.#options = options
     this.worker = worker
-    this.#alive = [worker]
     store.define('sbBeat', BEAT, 2)
     store.define('sbEnter', ENTER, 2)
     store.define('sbAlive', ALIVE, 1)
@@ -116,20 +112,14 @@ export class RedisGroup implements Group {
     store.on('answer', text => this.#answers(text))
   }
 
-  /** The workers of the deployment, as of some seconds ago. */
-  get workers (): readonly string[] {
-    return this.#alive
-  }
-
   listen (carryOut: CarryOut): void {
     this.#carryOut = carryOut
   }
 
   async ask (name: string, args: unknown): Promise<unknown[]> {
-    const { store, clock, worker } = { ...this.#options }
-    await this.#beat()
+    const { store, clock, worker } = this.#options
     const id = randomBytes(9).toString('base64url')
-    const missing = new Set(this.#alive)
+    const missing = new Set([...await this.#living(), worker])
     const answers: unknown[] = []
     const all = new Promise<void>(resolve => {
       const cancel = clock.after(ANSWER_MS, resolve)
@@ -151,8 +141,7 @@ export class RedisGroup implements Group {
   }
 
   async isAlive (worker: string): Promise<boolean> {
-    const { store } = this.#options
-    return await store.ask(async client => await scripts(client).sbAlive(store.keys.workers, worker)) === 1
+    return worker === this.worker || (await this.#living()).includes(worker)
   }
 
   async enter (counts: ReadonlyMap<string, number>, limit: number): Promise<Entered> {
@@ -191,7 +180,7 @@ export class RedisGroup implements Group {
 
   async elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { members } = this.#options.store.keys
-    const others = this.#alive.filter(worker => worker !== this.worker)
+    const others = (await this.#living().catch(() => [])).filter(worker => worker !== this.worker)
     const totals = new Map<string, number>()
     if (others.length === 0) return totals
     const add = (room: string, count: string | null | undefined): void => {
@@ -228,6 +217,12 @@ export class RedisGroup implements Group {
     ]))
   }
 
+  /** @throws Refusal STORE_UNAVAILABLE */
+  async #living (): Promise<string[]> {
+    const { store } = this.#options
+    return await store.ask(async client => await scripts(client).sbAlive(store.keys.workers))
+  }
+
   /** A sign of life; and all that this worker has declared, where its lease had run out. */
   async #beat (): Promise<void> {
     const { store, clock } = this.#options
@@ -236,10 +231,7 @@ export class RedisGroup implements Group {
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
     const answer = await this.#bounded(async client => await scripts(client).sbBeat(workers, members, this.worker, LEASE_MS))
-    if (answer === null) return
-    const [known, alive] = answer
-    this.#alive = alive
-    if (known === 1 || this.#declared.size === 0) return
+    if (answer !== 0 || this.#declared.size === 0) return
     const counts = [...this.#declared].flatMap(([room, count]) => [this.#field(room), String(count)])
     await this.#bounded(async client => await client.hset(members, ...counts))
   }
