@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A backend that serves a command over Redis. Start as many as you like: each command goes to exactly one of them.
+
+    pip install redis
+    REDIS_URL=redis://127.0.0.1:6379 python3 docs/examples/handler.py
+    curl -X POST http://127.0.0.1:3000/api/control -H 'Content-Type: application/json' \
+      -d '{"command": "measure", "args": {"sensor": "n7"}}'
+"""
+import json
+import os
+import signal
+import socket
+import time
+
+import redis
+
+COMMAND = "measure"
+# What the gateway promises for us. retry: may it run again on another backend where this one dies in the middle?
+# timeout: seconds after which we are taken for dead. schema: arguments that do not fit never get here.
+DECLARATION = {
+    "retry": True,
+    "timeout": 30,
+    "schema": {
+        "type": "object",
+        "required": ["sensor"],
+        "additionalProperties": False,
+        "properties": {"sensor": {"type": "string", "maxLength": 20}, "seconds": {"type": "number", "minimum": 0, "maximum": 20}},
+    },
+}
+
+
+def measure(args, job):
+    """What it returns is the result, any JSON; what it raises is the error. job["id"] is the same in every attempt."""
+    print(f"run {job['id']} attempt {job['attempt']} for {job['caller']}", flush=True)
+    if args["sensor"] == "none":
+        raise ValueError("there is no such sensor")
+    time.sleep(args.get("seconds", 0))
+    return {"sensor": args["sensor"], "percent": 42}
+
+
+PREFIX = os.environ.get("REDIS_PREFIX", "signalbox:")
+STREAM = f"{PREFIX}commands:{COMMAND}"
+ME = f"{socket.gethostname()}:{os.getpid()}"
+r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), decode_responses=True, socket_timeout=10)
+
+
+def serve(entry, job):
+    try:
+        answer = {"result": json.dumps(measure(json.loads(job["args"]), job))}
+    except Exception as error:
+        answer = {"error": str(error)}
+    while True:
+        try:
+            r.xadd(f"{PREFIX}results", {"id": job["id"], "entry": entry, **answer})
+            return
+        except (redis.ConnectionError, redis.TimeoutError) as error:  # an answer that arrives twice is one answer
+            print(error, flush=True)
+            time.sleep(1)
+
+
+stopping = False
+
+
+def stop(*_):
+    global stopping
+    stopping = True
+
+
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+
+while not stopping:
+    try:
+        r.hset(f"{PREFIX}handlers", COMMAND, json.dumps(DECLARATION))
+        try:
+            r.xgroup_create(STREAM, "handlers", id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        print(f"serving {COMMAND} as {ME}", flush=True)
+        while not stopping:
+            for _, entries in r.xreadgroup("handlers", ME, {STREAM: ">"}, count=1, block=2000):
+                for entry, job in entries:
+                    serve(entry, job)
+    except redis.RedisError as error:  # also where somebody has emptied Redis: the command is declared again
+        print(error, flush=True)
+        time.sleep(1)
