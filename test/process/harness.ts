@@ -113,8 +113,8 @@ export class Stage {
     return publisher
   }
 
-  follower (port: number, wish: Wish = {}): Follower {
-    const follower = new Follower(port, wish)
+  follower (to: number | Way, wish: Wish = {}): Follower {
+    const follower = new Follower(to, wish)
     this.#closers.push(async () => await follower.stop())
     return follower
   }
@@ -158,6 +158,8 @@ export class Stage {
   }
 }
 
+const given = new Set<number>()
+
 /**
  * A port nothing listens on, below those the system gives to outgoing connections: a client that knocks again and
  * again while the server is away may otherwise be given this very port, and meet itself.
@@ -169,7 +171,11 @@ export async function freePort (): Promise<number> {
       const server = createServer().once('error', () => resolve(false))
       server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
     })
-    if (free) return port
+    // Whoever was given it may not have begun to listen yet.
+    if (free && !given.has(port)) {
+      given.add(port)
+      return port
+    }
   }
 }
 
@@ -232,6 +238,24 @@ const labelOf = ({ data }: Pick<Event, 'data'> | Sent): string => {
 const PUBLISH_TIMEOUT_MS = 2000
 const AGAIN_MS = 40
 
+export interface PublisherOptions {
+  readonly name: string
+  readonly url: string
+  /** Where it publishes to, in turn; null: publicly. */
+  readonly rooms: ReadonlyArray<string | null>
+  /** Events in a request, by turns facts and values; default 4. */
+  readonly batch?: number
+  readonly keys?: number
+  readonly pauseMs?: number
+  readonly bytes?: number
+  /** Now and then it hangs up on a request and never asks again: those facts may arrive or not. */
+  readonly strays?: boolean
+  /** False: its requests have no Idempotency-Key. */
+  readonly keyed?: boolean
+  /** How long it waits for an answer; default 2000. */
+  readonly patienceMs?: number
+}
+
 /** Publishes batches one after the other, each until it is acknowledged. */
 export class Publisher {
   /** Every fact sent, acknowledged or not, by its label. */
@@ -240,21 +264,17 @@ export class Publisher {
   readonly acknowledged = new Map<string, { sent: Sent, id: string }>()
   /** The last acknowledged value by `room type key`. */
   readonly newest = new Map<string, { sent: Sent, id: string }>()
-  /** Requests sent again, and answers that were neither yes nor "later". */
+  /** Requests sent again, and those of them that were not taken then either; answers that were neither yes nor "later". */
   retries = 0
+  refusedTwice = 0
   readonly refused: string[] = []
-  readonly #options: { name: string, url: string, rooms: ReadonlyArray<string | null>, batch?: number, keys?: number, pauseMs?: number, bytes?: number, strays?: boolean }
+  readonly #options: PublisherOptions
   #n = 0
   #requests = 0
   #state: 'new' | 'running' | 'ending' | 'over' = 'new'
   #loop: Promise<void> = Promise.resolve()
 
-  /**
-   * @param options.rooms where it publishes to, in turn; null: publicly
-   * @param options.batch events in a request, by turns facts and values; default 4
-   * @param options.strays now and then it hangs up on a request and never asks again: those facts may arrive or not
-   */
-  constructor (options: { name: string, url: string, rooms: ReadonlyArray<string | null>, batch?: number, keys?: number, pauseMs?: number, bytes?: number, strays?: boolean }) {
+  constructor (options: PublisherOptions) {
     this.#options = options
   }
 
@@ -312,10 +332,12 @@ export class Publisher {
   }
 
   async #ask (url: string, body: string, key: string, stray: boolean): Promise<string[] | null> {
-    for (;;) {
+    const { keyed = true, patienceMs = PUBLISH_TIMEOUT_MS } = this.#options
+    const headers = { 'content-type': 'application/json', ...(keyed ? { 'idempotency-key': key } : {}) }
+    for (let refusals = 1; ; refusals++) {
       try {
-        const signal = AbortSignal.timeout(stray ? Math.ceil(Math.random() * 4) : PUBLISH_TIMEOUT_MS)
-        const response = await fetch(`${url}/api/events`, { method: 'POST', body, headers: { 'content-type': 'application/json', 'idempotency-key': key }, signal })
+        const signal = AbortSignal.timeout(stray ? Math.ceil(Math.random() * 4) : patienceMs)
+        const response = await fetch(`${url}/api/events`, { method: 'POST', body, headers, signal })
         const text = await response.text()
         if (response.status === 202) return (JSON.parse(text) as { ids: string[] }).ids
         if (response.status !== 503 && response.status !== 429) {
@@ -325,10 +347,27 @@ export class Publisher {
       } catch {}
       if (stray || this.#state === 'over') return null
       this.retries++
+      if (refusals === 2) this.refusedTwice++
       await delay(AGAIN_MS)
     }
   }
 }
+
+/** What a follower needs of a connection. */
+export type Client = Pick<WireClient, 'messages' | 'head' | 'closed' | 'until' | 'cut'> & { readonly socket: Pick<WireClient['socket'], 'pause' | 'resume'> }
+
+/** How a follower gets to the gateway. */
+export interface Way {
+  /** Null where nobody answers. */
+  profile (): Promise<ProfileName | null>
+  /** @throws Error where there is no connection */
+  open (profile: ProfileName, wish: Wish & { readonly cursor: string | null }): Promise<Client>
+}
+
+const straightTo = (port: number): Way => ({
+  profile: async () => await profileOf(port),
+  open: async (profile, wish) => await WireClient.open(profile, port, wish)
+})
 
 /** A page that comes back with its cursor however its connection ends, and counts what it gets. */
 export class Follower {
@@ -341,16 +380,17 @@ export class Follower {
   connections = 0
   readonly profiles = new Set<ProfileName>()
   readonly complaints: string[] = []
-  readonly #port: number
+  readonly #way: Way
   #ready = false
   #lastFact: string | null = null
-  #client: WireClient | null = null
+  #client: Client | null = null
   #stopped = false
   #paused = false
   #loop: Promise<void> = Promise.resolve()
 
-  constructor (port: number, wish: Wish) {
-    this.#port = port
+  /** @param to a port of this machine, or the way there */
+  constructor (to: number | Way, wish: Wish) {
+    this.#way = typeof to === 'number' ? straightTo(to) : to
     this.wish = wish
   }
 
@@ -380,16 +420,16 @@ export class Follower {
 
   async #run (): Promise<void> {
     while (!this.#stopped) {
-      const profile = await profileOf(this.#port)
+      const profile = await this.#way.profile()
       this.#client = profile === null ? null : await this.#open(profile)
       if (this.#client !== null) await this.#follow(this.#client)
       if (!this.#stopped) await delay(20 + Math.random() * 80)
     }
   }
 
-  async #open (profile: ProfileName): Promise<WireClient | null> {
+  async #open (profile: ProfileName): Promise<Client | null> {
     const { cursor } = this.page
-    const opening = WireClient.open(profile, this.#port, { ...this.wish, cursor })
+    const opening = this.#way.open(profile, { ...this.wish, cursor })
     const client = await Promise.race([opening.catch(() => null), delay(2000, null, { ref: false })])
     if (client === null) {
       // The server died between the two halves of a handshake. If anything still comes of it, nobody is there.
@@ -403,7 +443,7 @@ export class Follower {
     return client
   }
 
-  async #follow (client: WireClient): Promise<void> {
+  async #follow (client: Client): Promise<void> {
     let taken = 0
     // A refusal, or the short stream of one, leaves the connection open.
     const refused = (): boolean => client.head !== '' && (!/^HTTP\/1.1 (101|200) /.test(client.head) || /\r\ncontent-length:/i.test(client.head))
@@ -437,7 +477,7 @@ export class Follower {
   }
 }
 
-async function profileOf (port: number): Promise<ProfileName | null> {
+export async function profileOf (port: number): Promise<ProfileName | null> {
   try {
     return (await request(`http://127.0.0.1:${port}/api/profile`, { signal: AbortSignal.timeout(1000) })).body.profile ?? null
   } catch {

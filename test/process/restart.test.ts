@@ -5,10 +5,11 @@ import { cpSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { ProfileName } from '../../src/app/status.ts'
+import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 import type { Arrived } from '../wire/harness.ts'
 import { freePort, request, sentence, Stage, tally, until } from './harness.ts'
-import type { Wish } from './harness.ts'
+import type { Env, Wish } from './harness.ts'
 
 // Also where no runner says so: everything here waits for processes.
 t.setTimeout(120_000)
@@ -26,13 +27,14 @@ const WISHES: readonly Wish[] = [
 ]
 const RESTARTS = 4
 
-for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-  t.test(`restarts by ${signal} from one profile to the other under load lose, repeat and reorder nothing`, { skip: process.platform === 'win32' && signal === 'SIGTERM' ? 'Windows has no SIGTERM' : false }, async t => {
+for (const [store, signal] of [['a DATA_DIR', 'SIGTERM'], ['a DATA_DIR', 'SIGKILL'], ['Redis', 'SIGTERM'], ['Redis', 'SIGKILL']] as const) {
+  const skip = process.platform === 'win32' && signal === 'SIGTERM' ? 'Windows has no SIGTERM' : store === 'Redis' && skipWithout('redis')
+  t.test(`restarts on ${store} by ${signal} from one profile to the other under load lose, repeat and reorder nothing`, { skip }, async t => {
     const stage = new Stage(t)
     const port = await freePort()
-    const folder = stage.folder()
+    const env: Env = store === 'Redis' ? { REDIS_URL: (await RedisServer.start(t)).url } : { DATA_DIR: stage.folder() }
     const launch = async (restart: number): ReturnType<Stage['launch']> =>
-      await stage.launch({ APP_PROFILE: PROFILES[restart % 2] as ProfileName, PORT: port, DATA_DIR: folder })
+      await stage.launch({ ...env, APP_PROFILE: PROFILES[restart % 2] as ProfileName, PORT: port })
     let server = await launch(0)
     const followers = await Promise.all(WISHES.map(async wish => await stage.follower(port, wish).start()))
     const publishers = ['p', 'q', 'r'].map(name =>
@@ -57,7 +59,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     await delay(300)
 
     const counts = tally(publishers, followers)
-    t.comment(`${signal}, ${RESTARTS} restarts: ${sentence(counts)}`)
+    t.comment(`${store}, ${signal}, ${RESTARTS} restarts: ${sentence(counts)}`)
     t.same(counts.complaints, [], 'no page got anything it should not')
     t.ok(counts.acknowledged > 200, 'there was load')
     t.equal(counts.lost, 0, 'every acknowledged fact reached everybody who hears it')

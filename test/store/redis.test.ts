@@ -398,7 +398,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const { name, primary, replica, sentinel } = await redisSentinel(t)
     const { store, follower, logged } = await alone(t, { url: `redis+sentinel://127.0.0.1:${sentinel.port}/${name}` })
     const [kept] = await store.append([value('a', 1)]) as string[]
-    await delay(300)
+    while (await replica.cli('HLEN', '{sb}:state') !== '1') await delay(20)
     replica.freeze()
     await primary.cli('CLIENT', 'KILL', 'TYPE', 'replica')
     const [lost] = await store.append([value('a', 2)]) as string[]
