@@ -3,6 +3,7 @@
 // Everything else is imported once the settings are known to be good, so that a wrong one is told at once
 // and an old Node gets a sentence instead of a stack trace.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { FastifyPluginAsync } from 'fastify'
 import type { Config } from './config/index.ts'
@@ -30,6 +31,9 @@ Settings come from the environment and from .env; .env.example lists them all.`
 
 /** Settings that do not make a deployment: with no others set, --demo has its say. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
+
+/** Time Redis has to answer before the gateway listens without it. */
+const REDIS_PATIENCE_MS = 2000
 
 await main()
 
@@ -165,8 +169,9 @@ async function run (initial: Config, demo: boolean): Promise<void> {
   process.on('message', message => { if (message === 'shutdown') void shutDown() })
 
   const started = gateway.start().then(() => serve(gateway), error => fail(error))
-  // Redis may come later than the gateway, which then says so at /readyz; a directory is there or not.
-  if (config.redisUrl === '') await started
+  // Who listens has the log, so nobody is turned away in a restart. But Redis may come later than the gateway, which
+  // then says so at /readyz; a directory is there or not.
+  await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_PATIENCE_MS)]))
   await app.listen({
     host: config.host,
     port: config.port,
@@ -202,15 +207,24 @@ async function openStore (config: Config, log: Logger): Promise<Opened> {
     const { openEmbeddedStore } = await import('./src/store/embedded/index.ts')
     return { store: await openEmbeddedStore({ ...options, dataDir: config.dataDir, durability: config.durability }), group: alone(), serve () {}, leave: async () => {} }
   }
-  const [{ RedisStore }, { RedisGroup }] = await Promise.all([import('./src/store/redis/index.ts'), import('./src/store/redis/group.ts')])
+  const [{ RedisStore }, { RedisGroup }, { Handlers }, { compile }] = await Promise.all([
+    import('./src/store/redis/index.ts'),
+    import('./src/store/redis/group.ts'),
+    import('./src/store/redis/handlers.ts'),
+    import('./src/app/commands.ts')
+  ])
   const worker = newWorker()
   const store = new RedisStore({ ...options, url: config.redisUrl, prefix: config.redisPrefix, worker })
   const group = new RedisGroup({ store, worker, clock, log })
+  const handlers = new Handlers({ store, worker, clock, idempotencyTtlMs: options.idempotencyTtlMs, compile: schema => compile({ schema, handler () {} }).check, log })
   return {
     store,
     group,
-    serve () {},
-    leave: async () => { await group.close() }
+    serve: gateway => handlers.start(gateway),
+    leave: async () => {
+      await handlers.close()
+      await group.close()
+    }
   }
 }
 

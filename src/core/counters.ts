@@ -14,6 +14,8 @@ export interface Counters {
   opened: number
   slow: number
   readonly resets: Record<ResetReason, number>
+  /** Commands found to have been carried out more than once. */
+  duplicates: number
 }
 
 export const newCounters = (): Counters => ({
@@ -24,5 +26,6 @@ export const newCounters = (): Counters => ({
   bytes: 0,
   opened: 0,
   slow: 0,
-  resets: { trimmed: 0, unknown: 0, ahead: 0, subscription: 0 }
+  resets: { trimmed: 0, unknown: 0, ahead: 0, subscription: 0 },
+  duplicates: 0
 })

@@ -1,0 +1,203 @@
+// What backends answer, from the stream `results` into the records of the commands. Of all workers one takes each answer;
+// one that was taken by a worker that is gone is taken by another. The first answer to a command counts. An answer to
+// another entry of it means that it was carried out twice, which is counted and told, never passed over; an answer to
+// the same entry is the same answer again, of a backend that did not know whether it had arrived.
+
+import type { Clock } from '../../core/clock.ts'
+import type { Refusal } from '../../core/errors.ts'
+import type { Id } from '../../core/id.ts'
+import { readJson } from '../../core/json.ts'
+import { reasonOf } from './connect.ts'
+import type { Client } from './connect.ts'
+import type { RedisStore } from './index.ts'
+import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './job.ts'
+import type { Settled } from './job.ts'
+
+export interface AnswersOptions {
+  readonly worker: string
+  readonly store: RedisStore
+  readonly clock: Clock
+  readonly idempotencyTtlMs: number
+  /** Something became of these commands. */
+  readonly onSettled: (ids: readonly string[]) => void
+  /** A command was carried out more than once. */
+  readonly onDuplicate: (id: string, command: string) => void
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+}
+
+/** Without fields where somebody has deleted it. */
+type Answer = readonly [entry: Id, fields: readonly string[] | null]
+
+const PAGE = 64
+const BLOCK_MS = 1000
+/** A read that blocks for one second and is not answered within this has no server behind it. */
+const TIMEOUT_MS = 2500
+const PAUSE_MS = 200
+/** A worker that has taken an answer and not settled it within this is gone, or could not. */
+const RECLAIM_MS = 5000
+const STRAY_LOG_MS = 10_000
+/** Largest result of a command, bytes. */
+const MAX_RESULT = 1024 * 1024
+const MAX_ERROR = 2000
+const ENTRY = /^\d{1,20}-\d{1,20}$/
+
+/**
+ * Keys: results, the command's record, its stream. Arguments: the answer's entry, the record as it was read ('' for none),
+ * the record from now on ('' for as it is), ms it is kept, the entry of the job that is done with ('' for none).
+ * Returns CHANGED where the record is another one by now, GONE where another worker has done it.
+ */
+const SETTLE = `
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 'CHANGED' end
+if redis.call('XACK', KEYS[1], '${WORKERS}', ARGV[1]) == 0 then return 'GONE' end
+redis.call('XDEL', KEYS[1], ARGV[1])
+if ARGV[5] ~= '' then
+  redis.call('XACK', KEYS[3], '${BACKENDS}', ARGV[5])
+  redis.call('XDEL', KEYS[3], ARGV[5])
+end
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
+return 'OK'
+`
+
+interface Scripts {
+  sbAnswer (results: string, record: string, stream: string, answer: string, before: string, after: string, ttlMs: number, entry: string): Promise<'CHANGED' | 'GONE' | 'OK'>
+}
+const scripts = (client: Client): Scripts => client as unknown as Scripts
+
+export class Answers {
+  readonly #options: AnswersOptions
+  readonly #client: Client
+  #closed = false
+  #running: Promise<void> = Promise.resolve()
+  #reclaimedAt = 0
+  #strays = 0
+  #strayToldAt = -Infinity
+
+  constructor (options: AnswersOptions) {
+    this.#options = options
+    const { store } = options
+    this.#client = store.connect('results', TIMEOUT_MS)
+    store.define('sbAnswer', SETTLE, 3)
+  }
+
+  start (): void {
+    this.#client.connect().catch(() => {})
+    this.#running = this.#run()
+  }
+
+  /** What was taken is settled first. */
+  async close (): Promise<void> {
+    this.#closed = true
+    // A read that blocks would hold up whoever waits for this; an answer it brings all the same is taken by another worker.
+    this.#client.disconnect()
+    await this.#running
+  }
+
+  async #run (): Promise<void> {
+    const { store, worker } = this.#options
+    const { results } = store.keys
+    // Whether this worker may have been given answers that it has not settled.
+    let inHand = false
+    while (!this.#closed) {
+      try {
+        if (this.#client.status !== 'ready') {
+          await this.#pause(PAUSE_MS / 10)
+          continue
+        }
+        await this.#reclaim()
+        const reply = await this.#client.xreadgroup('GROUP', WORKERS, worker, 'COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', results, inHand ? '0' : '>') as Array<[string, Answer[]]> | null
+        const entries = reply?.[0]?.[1] ?? []
+        inHand &&= entries.length > 0
+        if (await this.#take(entries)) continue
+        inHand = true
+        await this.#pause(PAUSE_MS)
+      } catch (error) {
+        if (this.#closed) return
+        inHand = true
+        const reason = reasonOf(error)
+        if (reason.startsWith('NOGROUP')) {
+          // Another worker may have made it at the same moment.
+          await this.#client.xgroup('CREATE', results, WORKERS, '0', 'MKSTREAM').catch(() => {})
+          continue
+        }
+        if (reason === 'Command timed out') this.#client.disconnect(true)
+        await this.#pause(PAUSE_MS)
+      }
+    }
+  }
+
+  /** Takes what other workers have taken and not settled. */
+  async #reclaim (): Promise<void> {
+    const { store, worker, clock } = this.#options
+    const now = clock.now()
+    if (now - this.#reclaimedAt < RECLAIM_MS / 5) return
+    this.#reclaimedAt = now
+    const [, left] = await this.#client.xautoclaim(store.keys.results, WORKERS, worker, RECLAIM_MS, '0', 'COUNT', PAGE) as [string, Array<Answer | null>]
+    await this.#take(left.filter(entry => entry !== null))
+  }
+
+  /** @returns whether all could be settled */
+  async #take (entries: readonly Answer[]): Promise<boolean> {
+    const settled = await Promise.allSettled(entries.map(async entry => await this.#settle(entry)))
+    const ids = settled.map(one => one.status === 'fulfilled' ? one.value : null).filter(id => id !== null)
+    if (ids.length > 0) this.#options.onSettled(ids)
+    return settled.every(({ status }) => status === 'fulfilled')
+  }
+
+  /** @returns the command's id where something became of it by this answer */
+  async #settle ([answer, fields]: Answer): Promise<string | null> {
+    const { store, idempotencyTtlMs, log, onDuplicate } = this.#options
+    const { keys } = store
+    const said = saidIn(fields ?? [])
+    const { id = '', entry = '' } = said
+    const record = keys.command(id)
+    for (;;) {
+      const before = await store.ask(async client => await client.get(record))
+      const job = recordOf(before)
+      // An outcome that was given up for lost is known after all.
+      const settles = job !== null && (isOpen(job) || job.status === 'unknown')
+      const after = settles ? settledRecord(job, { ...outcomeOf(said), ...(ENTRY.test(entry) ? { entry } : {}) }) : ''
+      const reply = await store.ask(async client => await scripts(client).sbAnswer(
+        keys.results, record, keys.commands(job?.command ?? ''), answer, before ?? '', after, idempotencyTtlMs, settles ? job.entry ?? '' : ''))
+      if (reply === 'CHANGED') continue
+      if (reply === 'GONE') return null
+      if (job === null) this.#stray(id)
+      else if (!settles && entry !== job.entry) onDuplicate(id, job.command)
+      else if (settles && !isOpen(job)) log.info({ id, command: job.command }, `command ${job.command} (${id}) was answered after its time; it was unknown until now`)
+      return settles ? id : null
+    }
+  }
+
+  #pause (ms: number): Promise<void> {
+    return new Promise(resolve => { this.#options.clock.after(ms, resolve) })
+  }
+
+  #stray (id: string): void {
+    const { clock, log } = this.#options
+    this.#strays++
+    const now = clock.now()
+    if (now - this.#strayToldAt < STRAY_LOG_MS) return
+    this.#strayToldAt = now
+    log.warn({ id: id.slice(0, 100), strays: this.#strays }, 'a backend answered a command that is not known, or no longer: the answer is dropped')
+  }
+}
+
+interface Said {
+  readonly id?: string
+  readonly entry?: string
+  readonly result?: string
+  readonly error?: string
+}
+
+const saidIn = (fields: readonly string[]): Said =>
+  Object.fromEntries(fields.flatMap((name, at) => at % 2 === 0 ? [[name, fields[at + 1]]] : [])) as Said
+
+function outcomeOf ({ result, error }: Said): Settled {
+  if (error !== undefined) return failed(error.slice(0, MAX_ERROR))
+  if (result === undefined) return failed('the backend answered with neither result nor error')
+  if (Buffer.byteLength(result) > MAX_RESULT) return failed(`the backend's result is larger than the ${MAX_RESULT} bytes it may have; it was dropped`)
+  try {
+    return { status: 'done', result: readJson(result, 'COMMAND_FAILED') }
+  } catch (refusal) {
+    return failed(`the backend's result could not be read (${(refusal as Refusal).message}); it was dropped`)
+  }
+}

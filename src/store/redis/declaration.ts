@@ -1,0 +1,45 @@
+// What a backend says of a command it serves: a field of `<prefix>handlers`, as JSON.
+
+import { readJson } from '../../core/json.ts'
+
+export interface Declaration {
+  /** Whether another backend may run it again where the first one is gone. */
+  readonly retry: boolean
+  /** How long one execution may take, ms. */
+  readonly timeoutMs: number
+  /** @returns what is wrong with the arguments, in words; null where nothing is */
+  readonly check: Check
+}
+
+export type Check = (args: unknown) => string | null
+
+const TIMEOUT_S = 30
+const MAX_TIMEOUT_S = 86_400
+const FIELDS = ['retry', 'timeout', 'schema']
+
+export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000, check: () => null }
+
+/**
+ * @param compile makes a JSON Schema a check; throws where it is none
+ * @throws Error what is wrong with it, as the rest of a sentence
+ */
+export function parseDeclaration (text: string, compile: (schema: object) => Check): Declaration {
+  const value = readJson(text, 'BAD_COMMAND')
+  if (!isObject(value)) throw new Error('it must be an object such as {"retry": false, "timeout": 30}')
+  const { retry = false, timeout = TIMEOUT_S, schema } = value
+  const unknown = Object.keys(value).find(name => !FIELDS.includes(name))
+  if (unknown !== undefined) throw new Error(`unknown field ${JSON.stringify(unknown.slice(0, 40))}; there are ${FIELDS.join(', ')}`)
+  if (typeof retry !== 'boolean') throw new Error('retry must be true or false')
+  if (typeof timeout !== 'number' || !(timeout > 0 && timeout <= MAX_TIMEOUT_S)) throw new Error(`timeout must be a number of seconds up to ${MAX_TIMEOUT_S}`)
+  if (schema === undefined) return { ...DEFAULT, retry, timeoutMs: timeout * 1000 }
+  if (!isObject(schema)) throw new Error('schema must be a JSON Schema, as an object')
+  // Its own name would stand in the way of the next one of that name.
+  const { $id, ...rest } = schema
+  try {
+    return { retry, timeoutMs: timeout * 1000, check: compile(rest) }
+  } catch (error) {
+    throw new Error(`schema is not valid: ${(error as Error).message}`)
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,211 @@
+// Commands that backends carry out, whatever they are written in. A backend declares a command in the hash `handlers`
+// and reads `commands:<name>` with a consumer group, so exactly one of several gets each. This class hands commands
+// over (one step with the ledger's record, so that a repeat hands over nothing), answers.ts takes what came of them,
+// overdue.ts what did not come.
+
+import type { Job, RemoteCommand } from '../../core/command.ts'
+import type { Clock } from '../../core/clock.ts'
+import { Refusal } from '../../core/errors.ts'
+import { NAME } from '../../core/event.ts'
+import type { Gateway } from '../../core/gateway.ts'
+import type { LedgerRecord } from '../../core/store.ts'
+import { Answers } from './answers.ts'
+import type { Client } from './connect.ts'
+import { DEFAULT, parseDeclaration } from './declaration.ts'
+import type { Check, Declaration } from './declaration.ts'
+import type { RedisStore } from './index.ts'
+import { BACKENDS, WITH_ENTRY } from './job.ts'
+import { keptMs, Overdue } from './overdue.ts'
+
+export interface HandlersOptions {
+  readonly worker: string
+  readonly store: RedisStore
+  readonly clock: Clock
+  readonly idempotencyTtlMs: number
+  /** Makes a JSON Schema a check of arguments. @throws Error where it is none */
+  readonly compile: (schema: object) => Check
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+}
+
+interface Read {
+  readonly text: string
+  /** Null where it is not valid. */
+  readonly declaration: Declaration | null
+  readonly problem: string
+}
+
+/** Most commands of one name that may wait or be carried out. */
+export const MAX_WAITING = 10_000
+const SWEEP_MS = 1000
+const SWEEPS_PER_TIDY = 60
+/** Backends that Redis was away for have so long to answer, before they are taken for dead. */
+const GRACE_MS = 2000
+/** A command is answered, or refused, within two seconds whatever Redis does. */
+const PERSIST_MS = 1500
+const PAUSE_MS = 25
+
+/**
+ * Keys: the command's record, its stream. Arguments: the record, ms it is kept, most entries, then id, args, caller.
+ * Whatever else the record says: where nobody has it (`by` is empty), the command was handed over before.
+ */
+const DISPATCH = `${WITH_ENTRY}
+local before = redis.call('GET', KEYS[1])
+if before and string.find(before, '"by":""', 1, true) then return 'BEFORE' end
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[2], '${BACKENDS}', '0', 'MKSTREAM') end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[3]) then return 'FULL' end
+local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'attempt', '1')
+redis.call('SET', KEYS[1], withEntry(ARGV[1], entry), 'PX', ARGV[2])
+return 'OK'
+`
+
+interface Scripts {
+  sbDispatch (record: string, stream: string, text: string, ttlMs: number, limit: number, id: string, args: string, caller: string): Promise<'BEFORE' | 'FULL' | 'OK'>
+}
+const scripts = (client: Client): Scripts => client as unknown as Scripts
+
+export class Handlers {
+  readonly #options: HandlersOptions
+  readonly #answers: Answers
+  readonly #overdue: Overdue
+  /** What was read of each name last. */
+  readonly #read = new Map<string, Read>()
+  /** Declarations to sweep by: also of those taken back or spoilt while commands are on their way. */
+  readonly #served = new Map<string, Declaration>()
+  readonly #taken = new Set<string>()
+  #gateway: Pick<Gateway, 'commands' | 'counters'> | null = null
+  #sweepAfter = 0
+  #sweeps = 0
+  #sweeping: Promise<void> = Promise.resolve()
+  #stop = (): void => {}
+  #closed = false
+
+  constructor (options: HandlersOptions) {
+    const { store, clock, log } = options
+    this.#options = options
+    this.#answers = new Answers({
+      ...options,
+      onSettled: ids => this.#settled(ids),
+      onDuplicate: (id, command) => {
+        if (this.#gateway !== null) this.#gateway.counters.duplicates++
+        log.warn({ id, command }, `command ${command} (${id}) was carried out more than once; the first answer counts`)
+      }
+    })
+    this.#overdue = new Overdue(options)
+    store.define('sbDispatch', DISPATCH, 2)
+    store.on('settled', text => this.#news(text.split(' ')))
+    store.on('ready', () => { this.#sweepAfter = clock.now() + GRACE_MS })
+  }
+
+  start (gateway: Pick<Gateway, 'commands' | 'counters'>): void {
+    if (this.#closed) return
+    this.#gateway = gateway
+    gateway.commands.lookElsewhere(async name => await this.#find(name))
+    this.#answers.start()
+    this.#sweepSoon()
+  }
+
+  /** Gives up reading answers; those that are in hand are settled first. */
+  async close (): Promise<void> {
+    this.#closed = true
+    this.#stop()
+    await Promise.all([this.#answers.close(), this.#sweeping])
+  }
+
+  async #find (name: string): Promise<RemoteCommand | null> {
+    const { store } = this.#options
+    if (!NAME.test(name)) return null
+    const text = await store.ask(async client => await client.hget(store.keys.handlers, name))
+    if (text === null) {
+      const declared = [...this.#read].filter(([, { declaration }]) => declaration !== null).map(([name]) => name).sort()
+      if (declared.length === 0) return null
+      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name)}; there are ${[...this.#gateway?.commands.names ?? [], ...declared].join(', ')}`)
+    }
+    const { declaration, problem } = this.#declarationOf(name, text)
+    if (declaration === null) throw new Refusal('UNKNOWN_COMMAND', `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${problem}`)
+    return { check: declaration.check, dispatch: async (job, record) => await this.#dispatch(job, record, declaration.timeoutMs) }
+  }
+
+  #declarationOf (name: string, text: string): Read {
+    const { compile, log, store } = this.#options
+    const known = this.#read.get(name)
+    if (known?.text === text) return known
+    let read: Read
+    try {
+      read = { text, declaration: parseDeclaration(text, compile), problem: '' }
+    } catch (error) {
+      read = { text, declaration: null, problem: (error as Error).message }
+      log.warn({ command: name, problem: read.problem }, `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${read.problem}`)
+    }
+    this.#read.set(name, read)
+    this.#served.set(name, read.declaration ?? this.#served.get(name) ?? DEFAULT)
+    return read
+  }
+
+  async #dispatch ({ id, command, args, caller }: Job, record: LedgerRecord, timeoutMs: number): Promise<void> {
+    const { store, idempotencyTtlMs } = this.#options
+    const { keys } = store
+    const reply = await this.#persist(async () => await store.ask(async client => await scripts(client).sbDispatch(
+      keys.command(id), keys.commands(command), JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), caller)))
+    if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`)
+  }
+
+  /** What was done and what was not looks the same where the connection was lost; doing it again does no harm. */
+  async #persist<T> (act: () => Promise<T>): Promise<T> {
+    const { clock } = this.#options
+    const until = clock.now() + PERSIST_MS
+    for (;;) {
+      try {
+        return await act()
+      } catch (error) {
+        if (this.#closed || clock.now() > until) throw error
+        await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
+      }
+    }
+  }
+
+  #sweepSoon (): void {
+    const { clock, log } = this.#options
+    this.#stop = clock.after(SWEEP_MS, () => {
+      this.#sweeping = this.#sweep()
+        // Where Redis is away the store has said so.
+        .catch((err: unknown) => { if (!(err instanceof Refusal)) log.warn({ err }, 'commands of backends could not be looked after') })
+        .then(() => { if (!this.#closed) this.#sweepSoon() })
+    })
+  }
+
+  async #sweep (): Promise<void> {
+    const { store, clock } = this.#options
+    if (store.trouble !== null || clock.now() < this.#sweepAfter) return
+    const texts = await store.ask(async client => await client.hgetall(store.keys.handlers))
+    for (const name of this.#read.keys()) if (!Object.hasOwn(texts, name)) this.#read.delete(name)
+    for (const [name, text] of Object.entries(texts)) if (this.#isOurs(name)) this.#declarationOf(name, text)
+    await Promise.all(Array.from(this.#served, async ([name, declaration]) => {
+      const { settled, holds } = await this.#overdue.look(name, declaration)
+      if (settled.length > 0) this.#settled(settled)
+      if (!holds && !this.#read.has(name)) this.#served.delete(name)
+    }))
+    if (++this.#sweeps % SWEEPS_PER_TIDY === 0) await this.#overdue.tidy(this.#served.keys())
+  }
+
+  /** Whether a declared name is a backend's to serve. */
+  #isOurs (name: string): boolean {
+    const isTaken = this.#gateway?.commands.names.includes(name) === true
+    if (!isTaken && NAME.test(name)) return true
+    if (!this.#taken.has(name)) {
+      this.#taken.add(name)
+      const why = isTaken ? 'the gateway has a command of this name itself' : 'it cannot be a command\'s name'
+      this.#options.log.warn({ command: name.slice(0, 200) }, `a backend declares the command ${name.slice(0, 200)}, in vain: ${why}`)
+    }
+    return false
+  }
+
+  #settled (ids: readonly string[]): void {
+    this.#news(ids)
+    // Who is not told looks for itself, within a second.
+    this.#options.store.note('settled', ids.join(' ')).catch(() => {})
+  }
+
+  #news (ids: readonly string[]): void {
+    for (const id of ids) this.#gateway?.commands.news(id)
+  }
+}
