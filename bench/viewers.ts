@@ -1,0 +1,47 @@
+// How many viewers one worker carries: a page of gauges (20 keys, 100 updates a second), one room, the product's
+// defaults, with ever more viewers until the targets are missed (p95 150 ms, event-loop lag 30 ms, every update until it or a
+// newer one is there). With REDIS_URL in the environment the store is that Redis, else embedded.
+//
+// Server and load have a core each: the load's own CPU is printed, because at some point it is what is measured.
+
+import type { ProfileName } from '../src/app/status.ts'
+import { around, measure, times } from './measure.ts'
+import { pinned } from './server.ts'
+
+const STEPS = [250, 500, 1000, 2000, 3000, 4000]
+const TARGET_P95_MS = 150
+const TARGET_LAG_MS = 30
+const LIMIT_MS = 300_000
+
+const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
+const gauges = times(20, index => ({ key: () => `gauge-${index}`, gapMs: around(200, 0.5) }))
+const { REDIS_URL } = process.env
+const store = REDIS_URL === undefined ? 'embedded, fsync' : 'Redis'
+
+setTimeout(() => {
+  console.error(`not done after ${LIMIT_MS / 1000} s`)
+  process.exit(1)
+}, LIMIT_MS).unref()
+if (!pinned) console.error('no two cores, or no taskset: server and load are not kept apart')
+console.log(`store: ${store}\n`)
+console.log('| profile | viewers | p50 ms | p95 ms | lag p99 ms | server CPU | load CPU | wrong |\n|---|--:|--:|--:|--:|--:|--:|--:|')
+for (const profile of PROFILES) {
+  for (const viewers of STEPS) {
+    const { updates, lagP99, serverCpu, loadCpu, wrongs, troubles } = await measure({
+      profile,
+      workload: { name: 'gauges', rate: 100, sources: gauges },
+      warmUp: gauges,
+      viewers,
+      warmUpMs: 2000,
+      windowMs: 5000,
+      settings: REDIS_URL === undefined ? {} : { REDIS_URL, REDIS_PREFIX: `bench-${process.pid}-${profile}-${viewers}:` },
+      bundled: true
+    })
+    if (updates === null) throw new Error('nothing arrived')
+    const wrong = Object.values(wrongs).reduce((sum, count) => sum + Number(count), 0) + troubles.length
+    const percent = (share: number): string => `${Math.round(share * 100)} %`
+    console.log(`| ${[profile, viewers, updates.p50.toFixed(0), updates.p95.toFixed(0), lagP99.toFixed(1), percent(serverCpu), percent(loadCpu), wrong].join(' | ')} |`)
+    if (updates.p95 > TARGET_P95_MS || lagP99 > TARGET_LAG_MS) break
+  }
+}
+process.exit(0)
