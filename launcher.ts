@@ -207,21 +207,27 @@ async function openStore (config: Config, log: Logger): Promise<Opened> {
     const { openEmbeddedStore } = await import('./src/store/embedded/index.ts')
     return { store: await openEmbeddedStore({ ...options, dataDir: config.dataDir, durability: config.durability }), group: alone(), serve () {}, leave: async () => {} }
   }
-  const [{ RedisStore }, { RedisGroup }, { Handlers }, { compile }] = await Promise.all([
+  const [{ RedisStore }, { RedisGroup }, { Handlers }, { Intake }, { compile }] = await Promise.all([
     import('./src/store/redis/index.ts'),
     import('./src/store/redis/group.ts'),
     import('./src/store/redis/handlers.ts'),
+    import('./src/store/redis/intake.ts'),
     import('./src/app/commands.ts')
   ])
   const worker = newWorker()
   const store = new RedisStore({ ...options, url: config.redisUrl, prefix: config.redisPrefix, worker })
   const group = new RedisGroup({ store, worker, clock, log })
   const handlers = new Handlers({ store, worker, clock, idempotencyTtlMs: options.idempotencyTtlMs, compile: schema => compile({ schema, handler () {} }).check, log })
+  const intake = new Intake({ store, worker, channel: config.redisChannel, clock, log })
   return {
     store,
     group,
-    serve: gateway => handlers.start(gateway),
+    serve: gateway => {
+      handlers.start(gateway)
+      intake.start(gateway)
+    },
     leave: async () => {
+      await intake.close()
       await handlers.close()
       await group.close()
     }

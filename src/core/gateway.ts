@@ -359,9 +359,9 @@ export class Gateway {
   }
 
   /** The room as it stands; undefined where there is none. */
-  room (name: string): { readonly members: number } | undefined {
+  room (name: string): { readonly members: number, readonly paused: boolean } | undefined {
     const room = this.#rooms.get(name)
-    return room === undefined ? undefined : { members: room.members.size }
+    return room === undefined ? undefined : { members: room.members.size, paused: room.paused }
   }
 
   /** Age in ms of the oldest event owed to a connected client; 0 where nothing is. */

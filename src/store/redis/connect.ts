@@ -96,5 +96,10 @@ export function reasonOf (error: unknown): string {
   return text.replace(/ Retrying from scratch after .*$/, '')
 }
 
+/** A connection into nowhere looks like a server that hangs; another one costs nothing. */
+export function replaceIfSilent (client: Client, error: unknown): void {
+  if (reasonOf(error) === 'Command timed out') client.disconnect(true)
+}
+
 /** The URL without its secrets. */
 export const shownUrl = (url: string): string => url.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '')

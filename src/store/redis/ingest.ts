@@ -1,0 +1,312 @@
+// The stream that publishers write to when nothing may be lost: `XADD <prefix>ingest * event '<json>'`. An entry is theirs
+// until it is pending in the group, and ours until the step that appends its event takes it out of the stream.
+//
+// Entries are read under the lease, by a script that checks it: so none becomes pending for a worker that is not there
+// any more, and whoever holds the lease next finds all that is unfinished where it begins, with what is pending. There
+// is one consumer for all workers: their names are new with every start, and would pile up.
+
+import { isUtf8 } from 'node:buffer'
+import type { Clock } from '../../core/clock.ts'
+import { Refusal } from '../../core/errors.ts'
+import type { Gateway } from '../../core/gateway.ts'
+import { ORIGIN } from '../../core/id.ts'
+import type { Id } from '../../core/id.ts'
+import { admit, readEvent } from './admit.ts'
+import type { Arrival, Term } from './admit.ts'
+import { Bell } from './bell.ts'
+import { reasonOf, replaceIfSilent } from './connect.ts'
+import type { Client } from './connect.ts'
+import { Fenced } from './index.ts'
+import type { RedisStore } from './index.ts'
+import { KEPT_CHARACTERS } from './refused.ts'
+import type { Refused, RefusedEvent } from './refused.ts'
+
+export interface IngestOptions {
+  readonly store: RedisStore
+  /** Of the intake. */
+  readonly client: Client
+  readonly gateway: Gateway
+  readonly refused: Refused
+  readonly clock: Clock
+  readonly log: { warn (details: object, message: string): void }
+}
+
+export interface IngestCounters {
+  taken: number
+  refused: number
+}
+
+const GROUP = 'gateway'
+/** Entries in one publish, and characters from which on no more are read for it. */
+const BATCH = 200
+const BATCH_CHARACTERS = 1024 * 1024
+/** Entries that may wait for their room; then nothing more is read. */
+const MAX_WAITING = 10_000
+/** Between two looks whether rooms that wait may go on. */
+const LOOK_MS = 250
+const FULL_MS = 1000
+const BLOCK_MS = 1000
+const TIMEOUT_MS = 2500
+const AGAIN_MS = 500
+
+/**
+ * Keys: intake ingest. Arguments: token, what to read, entries, bytes to stop at, largest event, characters kept of one that is larger; then ids.
+ * What to read: `>` for new entries, `=` for the ids, else what is pending for anybody from this id on.
+ * Returns {'OK', next, then by turns id, kind (event, large, fields), text} or {'FENCED'}. `next`: of pending ones the id to read on from;
+ * where nothing is new, the entry that was delivered last.
+ */
+const READ = `
+local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
+local answer, count, bytes, chunk = {'OK', ''}, 0, 0, 20
+
+local function put (entry)
+  -- Before 7.0 an entry that was deleted is told as nothing.
+  if not entry or not entry[2] then return end
+  local fields = entry[2]
+  local kind, text = 'event', fields[2]
+  if #fields ~= 2 or fields[1] ~= 'event' then
+    local parts, length = {}, 0
+    for at = 1, #fields do
+      if length > kept then break end
+      parts[at] = string.sub(fields[at], 1, kept)
+      length = length + #parts[at] + 1
+    end
+    kind, text = 'fields', table.concat(parts, ' ')
+  elseif #text > largest then
+    kind = 'large'
+  end
+  if kind ~= 'event' then text = string.sub(text, 1, kept) end
+  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = entry[1], kind, text
+  count, bytes = count + 1, bytes + #text
+end
+
+if from == '=' then
+  for at = 7, #ARGV do
+    local found = redis.call('XRANGE', ingest, ARGV[at], ARGV[at])
+    if found[1] then put(found[1]) else redis.call('XACK', ingest, 'gateway', ARGV[at]) end
+  end
+elseif from == '>' then
+  local got
+  repeat
+    local reply = redis.call('XREADGROUP', 'GROUP', 'gateway', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
+    got = reply and reply[1][2] or {}
+    for _, entry in ipairs(got) do put(entry) end
+  until #got < chunk or count >= most or bytes >= bytesMost
+  if count == 0 then
+    for _, group in ipairs(redis.call('XINFO', 'GROUPS', ingest)) do
+      local name, last
+      for at = 1, #group, 2 do
+        if group[at] == 'name' then name = group[at + 1] elseif group[at] == 'last-delivered-id' then last = group[at + 1] end
+      end
+      if name == 'gateway' then answer[2] = last end
+    end
+  end
+else
+  repeat
+    local reply = redis.call('XAUTOCLAIM', ingest, 'gateway', 'intake', 0, from, 'COUNT', chunk)
+    from = reply[1]
+    for _, entry in ipairs(reply[2]) do put(entry) end
+  until from == '0-0' or count >= most or bytes >= bytesMost
+  answer[2] = from
+end
+return answer
+`
+
+interface Scripts {
+  sbReadBuffer (intake: string, ingest: string, token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]): Promise<Buffer[]>
+}
+
+interface Entry {
+  readonly id: Id
+  readonly text: string
+  /** What is wrong with it before its text is read. */
+  readonly flaw: Refusal | null
+}
+
+export class Ingest {
+  readonly bell: Bell
+  readonly #options: IngestOptions
+  readonly #counters: IngestCounters
+  /** Blocks until an entry comes, so that nobody else has to. */
+  readonly #doorbell: Client
+  #listening = false
+  /** By room, the entries that wait for it, in order. */
+  readonly #waiting = new Map<string, Id[]>()
+  #waitingCount = 0
+  /** Rooms that do not exist are not tried before. */
+  #fullUntil = -Infinity
+  #isTold = false
+
+  constructor (options: IngestOptions, counters: IngestCounters) {
+    this.#options = options
+    this.#counters = counters
+    this.bell = new Bell(options.clock)
+    this.#doorbell = options.store.connect('ingest', TIMEOUT_MS, () => {})
+    options.client.defineCommand('sbRead', { lua: READ, numberOfKeys: 2 })
+  }
+
+  /** Entries that wait for their room. */
+  get waiting (): number {
+    return this.#waitingCount
+  }
+
+  /** Takes in until the term is over. @throws Fenced, Refusal */
+  async run (term: Term): Promise<void> {
+    const { client } = this.#options
+    if (this.#doorbell.status === 'wait') this.#doorbell.connect().catch(() => {})
+    try {
+      while (!term.over) {
+        try {
+          await this.#follow(term)
+        } catch (error) {
+          if (error instanceof Fenced || error instanceof Refusal) throw error
+          this.#tell(reasonOf(error))
+          replaceIfSilent(client, error)
+          await this.bell.heard(AGAIN_MS)
+        }
+      }
+    } finally {
+      this.#forget()
+    }
+  }
+
+  close (): void {
+    this.#doorbell.disconnect()
+  }
+
+  async #follow (term: Term): Promise<void> {
+    const { client, store, clock, log } = this.#options
+    this.#forget()
+    await client.xgroup('CREATE', store.keys.ingest, GROUP, '0', 'MKSTREAM').catch((error: Error) => {
+      if (!error.message.startsWith('BUSYGROUP')) throw error
+    })
+    // First what is pending, from the oldest on; then what is new.
+    let from: string = ORIGIN
+    let full = false
+    while (!term.over) {
+      await this.#resume(term)
+      if (this.#waitingCount >= MAX_WAITING) {
+        if (!full) log.warn({ waiting: this.#waitingCount }, `${this.#waitingCount} entries of ${store.keys.ingest} wait for rooms that are paused: nothing more is read before one is resumed`)
+        full = true
+        await new Promise<void>(resolve => { clock.after(LOOK_MS, resolve) })
+        continue
+      }
+      full = false
+      const { entries, next } = await this.#read(term, from)
+      this.#isTold = false
+      await this.#take(entries, term)
+      if (from !== '>') from = next === ORIGIN ? '>' : next
+      else if (entries.length === 0) await this.#quiet(next)
+    }
+  }
+
+  /** Until an entry comes behind this one, or rooms that wait are to be looked at. */
+  async #quiet (last: Id): Promise<void> {
+    const { store, clock } = this.#options
+    if (!this.#listening) {
+      this.#listening = true
+      this.#doorbell.xread('COUNT', 1, 'BLOCK', BLOCK_MS, 'STREAMS', store.keys.ingest, last).then(found => {
+        this.#listening = false
+        if (found !== null) this.bell.ring()
+      }, error => {
+        this.#listening = false
+        replaceIfSilent(this.#doorbell, error)
+        clock.after(LOOK_MS, () => this.bell.ring())
+      })
+    }
+    await this.bell.heard(this.#waitingCount > 0 ? LOOK_MS : BLOCK_MS)
+  }
+
+  async #take (entries: readonly Entry[], term: Term): Promise<void> {
+    if (entries.length === 0) return
+    const { gateway, clock, refused } = this.#options
+    const arrivals: Array<Arrival & { readonly id: Id, readonly text: string }> = []
+    const turnedDown: RefusedEvent[] = []
+    for (const { id, text, flaw } of entries) {
+      try {
+        if (flaw !== null) throw flaw
+        arrivals.push({ source: `i${id}`, ...readEvent(text), id, text })
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        turnedDown.push({ from: { entry: id }, text, why: error })
+      }
+    }
+    await admit(arrivals, {
+      gateway,
+      clock,
+      term,
+      holdBack: ({ id, room }) => {
+        if (!this.#waiting.has(room) && gateway.room(room)?.paused !== true) return false
+        this.#wait(room, id)
+        return true
+      },
+      taken: (_, ids) => { this.#counters.taken += ids.filter(id => id !== null).length },
+      refused: ({ id, room, text }, why) => {
+        if (why.code === 'ROOMS_FULL') this.#fullUntil = clock.now() + FULL_MS
+        if (why.code === 'ROOMS_FULL' || why.code === 'ROOM_PAUSED') this.#wait(room, id)
+        else turnedDown.push({ from: { entry: id }, text, why })
+      }
+    })
+    await refused.setAside(turnedDown, term.token)
+    this.#counters.refused += turnedDown.length
+  }
+
+  /** Rooms whose entries wait go on where they may, before anything newer. */
+  async #resume (term: Term): Promise<void> {
+    const { gateway, clock } = this.#options
+    for (const room of [...this.#waiting.keys()]) {
+      const known = gateway.room(room)
+      if (known?.paused === true || (known === undefined && clock.now() < this.#fullUntil)) continue
+      const ids = this.#waiting.get(room) as Id[]
+      this.#waiting.delete(room)
+      this.#waitingCount -= ids.length
+      // One alone shows whether more would be for nothing.
+      for (let at = 0, count = 1; at < ids.length; at += count, count = at === 1 ? BATCH : count) {
+        const { entries } = await this.#read(term, '=', ids.slice(at, at + count))
+        await this.#take(entries, term)
+        if (!this.#waiting.has(room)) continue
+        for (const id of ids.slice(at + count)) this.#wait(room, id)
+        break
+      }
+    }
+  }
+
+  #wait (room: string, id: Id): void {
+    const ids = this.#waiting.get(room)
+    if (ids === undefined) this.#waiting.set(room, [id])
+    else ids.push(id)
+    this.#waitingCount++
+  }
+
+  #forget (): void {
+    this.#waiting.clear()
+    this.#waitingCount = 0
+  }
+
+  async #read (term: Term, from: string, ids: readonly Id[] = []): Promise<{ entries: Entry[], next: string }> {
+    const { client, store: { keys }, gateway } = this.#options
+    const largest = gateway.limits.bundleBytes
+    const [ok, next, ...rest] = await (client as Client & Scripts).sbReadBuffer(keys.intake, keys.ingest, term.token, from, BATCH, BATCH_CHARACTERS, largest, KEPT_CHARACTERS, ...ids)
+    if (String(ok) !== 'OK') throw new Fenced()
+    const entries: Entry[] = []
+    for (let at = 0; at < rest.length; at += 3) {
+      const [id, kind, bytes] = [String(rest[at]), String(rest[at + 1]), rest[at + 2] as Buffer]
+      entries.push({ id, text: bytes.toString('utf8'), flaw: flawOf(kind, bytes, largest) })
+    }
+    return { entries, next: String(next) }
+  }
+
+  #tell (reason: string): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    const { log, store } = this.#options
+    log.warn({ reason }, `${store.keys.ingest} cannot be read just now: ${reason}`)
+  }
+}
+
+function flawOf (kind: string, bytes: Buffer, largest: number): Refusal | null {
+  if (kind === 'fields') return new Refusal('BAD_EVENT', 'an entry has one field, event, and its value is the event as JSON')
+  if (kind === 'large') return new Refusal('TOO_LARGE', `an event may hold ${largest} bytes (MAX_HTTP_BUFFER_SIZE); this one has more`)
+  return isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')
+}

@@ -1,0 +1,248 @@
+// What comes in through Redis itself: messages on the channel, entries of the stream `ingest`. One worker takes in at
+// a time (see lease.ts), in terms. A term ends with the first doubt: the lease went to somebody else, an append was not
+// answered, the channel cannot be heard. The next one, here or elsewhere, begins under a new token, so what the last
+// one sent is in the log by then or never will be; hears all the log holds; and goes on with what is left.
+
+import type { Clock } from '../../core/clock.ts'
+import { Refusal } from '../../core/errors.ts'
+import type { Gateway } from '../../core/gateway.ts'
+import { Bell } from './bell.ts'
+import { Channel } from './channel.ts'
+import type { ChannelCounters } from './channel.ts'
+import { replaceIfSilent } from './connect.ts'
+import type { Client } from './connect.ts'
+import { Fenced } from './index.ts'
+import type { RedisStore } from './index.ts'
+import { Ingest } from './ingest.ts'
+import type { IngestCounters } from './ingest.ts'
+import { Lease } from './lease.ts'
+import { Refused } from './refused.ts'
+
+export interface IntakeOptions {
+  readonly store: RedisStore
+  /** This process's name in the deployment, in base64url. */
+  readonly worker: string
+  /** Where messages are published (REDIS_CHANNEL). */
+  readonly channel: string
+  readonly clock: Clock
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
+}
+
+/** Why a term is over. */
+type Reason = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
+
+/** The lease is renewed, and looked at, this often. */
+const BEAT_MS = 1000
+const TIMEOUT_MS = 1500
+/** A worker that hears nothing leaves the lease to others for so long. */
+const DEAF_MS = 5000
+/** A message that nobody has taken in by now was not heard by the one that should. */
+const ORPHAN_MS = 5000
+/** Whoever was asked to give way does not come back before. */
+const WAY_MS = 1500
+const FIRST_PAUSE_MS = 50
+const LAST_PAUSE_MS = 1000
+
+export class Intake {
+  /** Of this worker: events in the log, refused, dropped for want of room. */
+  readonly counters: { readonly channel: ChannelCounters, readonly ingest: IngestCounters & { readonly waiting: number } }
+  readonly #options: IntakeOptions
+  readonly #client: Client
+  readonly #lease: Lease
+  readonly #refused: Refused
+  readonly #bell: Bell
+  #channel: Channel | null = null
+  #ingest: Ingest | null = null
+  /** Ends the term, where there is one. */
+  #end: ((why: Reason) => void) | null = null
+  #closed = false
+  #running: Promise<void> | null = null
+  #closing: Promise<void> | null = null
+  /** Who asked for the lease. */
+  #asker = ''
+  #giveWayUntil = -Infinity
+  #askedAt = -Infinity
+  /** The last term was this worker's, and was given up without the end of it known. */
+  #unsure = false
+
+  constructor (options: IntakeOptions) {
+    const { store, worker, clock, log } = options
+    this.#options = options
+    this.#bell = new Bell(clock)
+    this.#client = store.connect('intake', TIMEOUT_MS, () => {})
+    this.#lease = new Lease(this.#client, store.keys.intake, worker)
+    this.#refused = new Refused({ client: this.#client, keys: store.keys, clock, log })
+    const waiting = (): number => this.#ingest?.waiting ?? 0
+    this.counters = {
+      channel: { taken: 0, refused: 0, dropped: 0 },
+      ingest: { taken: 0, refused: 0, get waiting () { return waiting() } }
+    }
+  }
+
+  /** Begins to listen, and to take in when it is this worker's turn. For a gateway that has started. */
+  start (gateway: Gateway): void {
+    if (this.#closed || this.#running !== null) return
+    const { store } = this.#options
+    const shared = { ...this.#options, gateway, refused: this.#refused }
+    const channel = new Channel({ ...shared, onChange: () => this.#changed() }, this.counters.channel)
+    this.#channel = channel
+    this.#ingest = new Ingest({ ...shared, client: this.#client }, this.counters.ingest)
+    store.on('taken', source => { if (source.startsWith('c')) channel.done(source) })
+    store.on('refused', sources => { for (const source of sources.split(' ')) channel.done(source) })
+    store.on('loaded', () => this.#forget(channel))
+    store.on('ready', () => this.#bell.ring())
+    store.on('intake', text => this.#hear(text))
+    this.#client.on('ready', () => this.#bell.ring())
+    this.#client.connect().catch(() => {})
+    channel.start()
+    this.#running = this.#run(gateway, channel, this.#ingest)
+  }
+
+  /** Takes in nothing more and gives the lease to whoever is next. Idempotent. */
+  close (): Promise<void> {
+    this.#closing ??= (async () => {
+      this.#closed = true
+      this.#end?.('closed')
+      this.#bell.ring()
+      await this.#running
+      this.#channel?.close()
+      this.#ingest?.close()
+      this.#client.disconnect()
+    })()
+    return this.#closing
+  }
+
+  async #run (gateway: Gateway, channel: Channel, ingest: Ingest): Promise<void> {
+    const { clock } = this.#options
+    let pauseMs = FIRST_PAUSE_MS
+    while (!this.#closed) {
+      let waitMs = BEAT_MS
+      if (this.#mayTake(channel)) {
+        const freeInMs = await this.#lease.take().catch(error => this.#failed(error))
+        if (freeInMs !== null && freeInMs > 0) {
+          this.#unsure = false
+          this.#askForTurn(channel)
+          waitMs = Math.min(freeInMs, BEAT_MS)
+        } else if (freeInMs === 0 && !this.#closed) {
+          const begun = clock.now()
+          const why = await this.#hold(gateway, channel, ingest)
+          if (why === 'draining') void this.close()
+          // What goes wrong again and again is not tried as fast as it goes.
+          pauseMs = clock.now() - begun > LAST_PAUSE_MS ? FIRST_PAUSE_MS : Math.min(2 * pauseMs, LAST_PAUSE_MS)
+          if (why === 'asked') this.#giveWayUntil = clock.now() + WAY_MS
+          this.#unsure = why === 'unsure'
+          waitMs = pauseMs
+        }
+      }
+      if (!this.#closed) await this.#bell.heard(waitMs)
+    }
+  }
+
+  #mayTake ({ deafMs }: Channel): boolean {
+    const { store, clock } = this.#options
+    return store.trouble === null && (deafMs === 0 || deafMs > DEAF_MS) && clock.now() >= this.#giveWayUntil
+  }
+
+  /** One term. @returns why it is over */
+  async #hold (gateway: Gateway, channel: Channel, ingest: Ingest): Promise<Reason> {
+    const { store, log } = this.#options
+    const { token } = this.#lease
+    let ended: Reason | null = null
+    const end = (why: Reason): void => {
+      ended ??= why
+      channel.bell.ring()
+      ingest.bell.ring()
+    }
+    this.#end = end
+    const term = { token, get over () { return ended !== null } }
+    const until = async (work: () => Promise<void>): Promise<void> => {
+      try {
+        await work()
+      } catch (error) {
+        const why = reasonFor(error)
+        if (why === 'failed') log.error({ err: error }, 'taking in what comes through Redis failed and is begun again')
+        end(why)
+      }
+    }
+    const stopBeat = this.#beat(gateway, end)
+    log.info({ token }, 'this worker takes in what comes through Redis')
+    await until(async () => await store.sync())
+    if (!term.over) await Promise.all([until(async () => await channel.run(term)), until(async () => await ingest.run(term))])
+    stopBeat()
+    this.#end = null
+    const why = ended as Reason | null ?? 'closed'
+    log.info({ token, why }, 'this worker takes in nothing any more')
+    // Of an append that was not answered nobody else knows more; the next term is probably here.
+    if (why !== 'lost' && why !== 'unsure') await this.#release(why)
+    return why
+  }
+
+  async #release (why: Reason): Promise<void> {
+    const { store } = this.#options
+    try {
+      await this.#lease.release()
+      await store.note('intake', `free ${why === 'asked' ? this.#asker : '*'}`)
+    } catch {
+      // Then it runs out.
+    }
+  }
+
+  #beat (gateway: Gateway, end: (why: Reason) => void): () => void {
+    const { store, clock } = this.#options
+    let cancel = (): void => {}
+    const next = (): void => {
+      cancel = clock.after(BEAT_MS, () => {
+        if (gateway.trouble?.code === 'DRAINING') return end('draining')
+        if (store.trouble !== null) return end('unsure')
+        // A lease that cannot be renewed runs out, and then appends are refused.
+        this.#lease.renew().then(held => { if (!held) end('lost') }, error => this.#failed(error))
+        next()
+      })
+    }
+    next()
+    return () => cancel()
+  }
+
+  #failed (error: unknown): null {
+    replaceIfSilent(this.#client, error)
+    return null
+  }
+
+  /** The channel is heard, or not. */
+  #changed (): void {
+    if (this.#channel?.deafMs !== 0) this.#end?.('deaf')
+    this.#bell.ring()
+  }
+
+  /** The log was read as a whole. Who holds the lease knows by itself what it has taken in; of others the holder knows. */
+  #forget (channel: Channel): void {
+    if (this.#end !== null) return
+    const count = channel.forget()
+    if (this.#unsure) this.counters.channel.dropped += count
+  }
+
+  /** Another worker holds the lease. What it has not heard, only who has heard it can take in. */
+  #askForTurn ({ waitingMs }: Channel): void {
+    const { store, worker, clock } = this.#options
+    if (waitingMs < ORPHAN_MS || clock.now() - this.#askedAt < ORPHAN_MS) return
+    this.#askedAt = clock.now()
+    store.note('intake', `turn ${worker}`).catch(() => {})
+  }
+
+  #hear (text: string): void {
+    const { worker } = this.#options
+    const [what, who = ''] = text.split(' ')
+    if (what === 'turn' && who !== worker) {
+      this.#asker = who
+      this.#end?.('asked')
+    } else if (what === 'free' && (who === '*' || who === worker)) {
+      this.#bell.ring()
+    }
+  }
+}
+
+function reasonFor (error: unknown): Reason {
+  if (error instanceof Fenced) return 'lost'
+  if (!(error instanceof Refusal)) return 'failed'
+  return error.code === 'DRAINING' ? 'draining' : 'unsure'
+}

@@ -1,0 +1,75 @@
+// Who of the workers takes in what comes through Redis: one at a time, so that what is sent in order stays in order.
+// It holds a lease, under a token that is another one with each holding. What is done in its name checks the token in
+// the same atomic step (see append.ts), so what a former holder sent, however late it arrives, does nothing.
+
+import type { Client } from './connect.ts'
+
+/** A holder that is gone is followed by another after this, ms. */
+export const LEASE_MS = 3000
+
+/** Key: intake. Arguments: token, what all tokens of this worker begin with, ms. Returns 0, or the ms until it is free. */
+const TAKE = `
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+    left = tonumber(ARGV[3])
+  end
+  return math.max(left, 1)
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return 0
+`
+
+const RENEW = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+`
+
+const RELEASE = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+`
+
+interface Scripts {
+  sbTake (key: string, token: string, prefix: string, ms: number): Promise<number>
+  sbRenew (key: string, token: string, ms: number): Promise<number>
+  sbRelease (key: string, token: string): Promise<null>
+}
+
+export class Lease {
+  readonly #client: Client & Scripts
+  readonly #key: string
+  /** What all tokens of this worker begin with: its own are no obstacle to it. */
+  readonly #prefix: string
+  #holdings = 0
+
+  constructor (client: Client, key: string, worker: string) {
+    client.defineCommand('sbTake', { lua: TAKE, numberOfKeys: 1 })
+    client.defineCommand('sbRenew', { lua: RENEW, numberOfKeys: 1 })
+    client.defineCommand('sbRelease', { lua: RELEASE, numberOfKeys: 1 })
+    this.#client = client as Client & Scripts
+    this.#key = key
+    this.#prefix = `${worker}.`
+  }
+
+  /** What the lease says while this worker holds it; another one after each `take`. */
+  get token (): string {
+    return `${this.#prefix}${this.#holdings}`
+  }
+
+  /** @returns 0 where it is taken, else the ms after which it will be free unless it is renewed */
+  async take (): Promise<number> {
+    this.#holdings++
+    return await this.#client.sbTake(this.#key, this.token, this.#prefix, LEASE_MS)
+  }
+
+  /** @returns whether this worker still holds it */
+  async renew (): Promise<boolean> {
+    return await this.#client.sbRenew(this.#key, this.token, LEASE_MS) === 1
+  }
+
+  async release (): Promise<void> {
+    await this.#client.sbRelease(this.#key, this.token)
+  }
+}

@@ -1,0 +1,100 @@
+// What came through Redis and was refused: set aside in `<prefix>ingest:refused`, where somebody can look at it and send
+// it again; told in the log, a few lines a minute however much of it there is.
+
+import type { Clock } from '../../core/clock.ts'
+import { Refusal } from '../../core/errors.ts'
+import { reasonOf, replaceIfSilent } from './connect.ts'
+import type { Client } from './connect.ts'
+import { Fenced } from './index.ts'
+import type { Keys } from './keys.ts'
+
+/** Characters of a refused event that are kept. */
+export const KEPT_CHARACTERS = 64 * 1024
+const KEPT = 1000
+const LINES = 10
+const WINDOW_MS = 60_000
+const SHOWN = 120
+
+/**
+ * Keys: intake ingest refused. Arguments: token, how many are kept, then four for each: id of the entry of `ingest` ('' for a message on the
+ * channel), where it came from, reason, text. Returns 1, or 0 where somebody else holds the lease.
+ */
+const SET_ASIDE = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for at = 3, #ARGV, 4 do
+  local id, source, reason, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if id == '' or #redis.call('XPENDING', KEYS[2], 'gateway', id, id, 1) > 0 then
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'source', source, 'reason', reason, 'event', text)
+    if id ~= '' then
+      redis.call('XACK', KEYS[2], 'gateway', id)
+      redis.call('XDEL', KEYS[2], id)
+    end
+  end
+end
+return 1
+`
+
+export interface RefusedEvent {
+  /** The entry of `ingest`, or the channel. */
+  readonly from: { readonly entry: string } | 'channel'
+  readonly text: string
+  readonly why: Error
+}
+
+export interface RefusedOptions {
+  /** Of the intake. */
+  readonly client: Client
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly log: { warn (details: object, message: string): void }
+}
+
+interface Scripts {
+  sbSetAside (intake: string, ingest: string, refused: string, token: string, kept: number, ...events: string[]): Promise<number>
+}
+
+export class Refused {
+  readonly #options: RefusedOptions
+  #windowAt = -Infinity
+  #lines = 0
+  #untold = 0
+
+  constructor (options: RefusedOptions) {
+    this.#options = options
+    options.client.defineCommand('sbSetAside', { lua: SET_ASIDE, numberOfKeys: 3 })
+  }
+
+  /** @throws Fenced; Refusal STORE_UNAVAILABLE */
+  async setAside (events: readonly RefusedEvent[], token: string): Promise<void> {
+    if (events.length === 0) return
+    const { client, keys } = this.#options
+    const args = events.flatMap(({ from, text, why }) => {
+      const id = from === 'channel' ? '' : from.entry
+      return [id, from === 'channel' ? from : id, sentenceOf(why), text.slice(0, KEPT_CHARACTERS)]
+    })
+    const done = await (client as Client & Scripts).sbSetAside(keys.intake, keys.ingest, keys.refused, token, KEPT, ...args).catch((error: unknown) => {
+      replaceIfSilent(client, error)
+      throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
+    })
+    if (done === 0) throw new Fenced()
+    for (const event of events) this.#tell(event)
+  }
+
+  #tell ({ from, text, why }: RefusedEvent): void {
+    const { clock, keys, log } = this.#options
+    if (clock.now() - this.#windowAt > WINDOW_MS) {
+      if (this.#untold > 0) log.warn({ refused: this.#untold }, `${this.#untold} more of what came through Redis was refused since`)
+      this.#windowAt = clock.now()
+      this.#lines = this.#untold = 0
+    }
+    if (this.#lines === LINES) {
+      this.#untold++
+      return
+    }
+    this.#lines++
+    const what = from === 'channel' ? 'a message on the channel' : `entry ${from.entry} of ${keys.ingest}`
+    log.warn({ event: text.slice(0, SHOWN) }, `${what} was refused (${sentenceOf(why).slice(0, 2 * SHOWN)}) and set aside in ${keys.refused}`)
+  }
+}
+
+const sentenceOf = (why: Error): string => why instanceof Refusal ? `${why.code}: ${why.message}` : why.message
