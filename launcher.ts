@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-// Reads the settings, opens the store, builds the app with one profile, listens, and drains on a signal.
+// Reads the settings, opens the store, builds the app with one profile, listens, and drains on a signal; with
+// several workers it does so in each of them, and their primary (src/app/workers.ts) reads the settings.
 // Everything else is imported once the settings are known to be good, so that a wrong one is told at once
 // and an old Node gets a sentence instead of a stack trace.
 
+import cluster from 'node:cluster'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { FastifyPluginAsync } from 'fastify'
@@ -11,6 +13,8 @@ import type { Gateway } from './src/core/gateway.ts'
 import type { Group } from './src/core/group.ts'
 import type { Limits } from './src/core/limits.ts'
 import type { Store } from './src/core/store.ts'
+import type { IntakeFigures } from './src/app/metrics.ts'
+import type { Primary } from './src/app/worker.ts'
 import type { Logger } from 'pino'
 
 const NEEDED = [20, 19] as const
@@ -32,12 +36,24 @@ Settings come from the environment and from .env; .env.example lists them all.`
 /** Settings that do not make a deployment: with no others set, --demo has its say. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
-/** Time Redis has to answer before the gateway listens without it. */
-const REDIS_PATIENCE_MS = 2000
+/** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
+const REDIS_PATIENCE_MS = 5000
+
+/** Between the last connection a worker takes and the beginning of its drain. */
+const HANDOVER_MS = 200
 
 await main()
 
+/** What a gateway runs with: the settings, and whether the demo feed is on. */
+interface Wishes {
+  readonly config: Config
+  readonly demo: boolean
+}
+
 async function main (): Promise<void> {
+  const joined = await (await import('./src/app/worker.ts')).joinPrimary<Wishes>()
+  if (joined !== null) return await run(joined.settings, joined.primary)
+
   const { EX_CONFIG, loadConfig, ConfigError } = await import('./config/index.ts')
   let flags
   let loaded
@@ -59,10 +75,42 @@ async function main (): Promise<void> {
 
   const touched = Object.entries(loaded.sources).filter(([name, source]) => (source === 'environment' || source === '.env') && !TRYING_OUT.has(name))
   const demo = loaded.config.demoFeed || (flags.demo === true && touched.length === 0)
-  await run(loaded.config, demo)
+  const wishes = { config: loaded.config, demo }
+  // Who was forked by another cluster is one of that one's workers already.
+  if (loaded.config.workers > 1 && cluster.isPrimary) await lead(wishes)
+  else await run(wishes, null)
 }
 
-async function run (initial: Config, demo: boolean): Promise<void> {
+/** Runs the workers. All get the settings as they were read here, and tuned since: also one that starts much later. */
+async function lead (wishes: Wishes): Promise<void> {
+  const [{ createLog }, { runWorkers }, { version }, { retune }] = await Promise.all([
+    import('./src/app/log.ts'),
+    import('./src/app/workers.ts'),
+    import('./src/app/package.ts'),
+    import('./config/index.ts')
+  ])
+  const { appProfile, logLevel, shutdownTimeout, workers } = wishes.config
+  const log = createLog(logLevel)
+  process.exit(await runWorkers({
+    exec: import.meta.filename,
+    args: process.argv.slice(2),
+    count: workers,
+    drainMs: shutdownTimeout * 1000,
+    log,
+    settings: () => wishes,
+    onTuned: changes => {
+      wishes = { ...wishes, config: retune(wishes.config, changes).config }
+      log.level = wishes.config.logLevel
+    },
+    onReady: url => {
+      log.info(`signalbox ${version}: profile ${appProfile}, ${workers} workers on ${url}`)
+      process.send?.('ready')
+    }
+  }))
+}
+
+/** Runs a gateway. @param primary whose worker this is; null where it is the only process */
+async function run ({ config: initial, demo: wished }: Wishes, primary: Primary | null): Promise<void> {
   const [{ createLog }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
     import('./src/app/log.ts'),
     import('./src/core/gateway.ts'),
@@ -76,13 +124,15 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     import('close-with-grace')
   ])
   let config = initial
-  const log = createLog(config.logLevel)
+  // They are figures of the machine, which its workers share.
+  const demo = wished && (primary === null || primary.number === 1)
+  const log = createLog(config.logLevel, primary?.number)
   const fail = (error: unknown, code = 1): never => {
     log.fatal((error as Error).message)
     process.exit(code)
   }
 
-  const { store, group, serve, leave } = await openStore(config, log).catch(error => fail(error))
+  const { store, group, intake, serve, leave } = await openStore(config, log).catch(error => fail(error))
   const gateway = new Gateway({
     store,
     group,
@@ -104,15 +154,23 @@ async function run (initial: Config, demo: boolean): Promise<void> {
       throw new Refusal('BAD_COMMAND', (error as Error).message)
     }
   }
-  gateway.carryOut('tune', (changes: Record<string, unknown>) => {
-    const { config: changed, previous, now } = tuned(changes)
+  const useSettings = (changed: Config): void => {
     config = changed
     gateway.tune(limitsOf(config))
     log.level = config.logLevel
+  }
+  gateway.carryOut('tune', (changes: Record<string, unknown>) => {
+    const { config: changed, previous, now } = tuned(changes)
+    useSettings(changed)
     log.info({ previous, now }, 'settings tuned')
+    primary?.tell({ kind: 'tuned', changes })
   })
+  primary?.onSettings<Wishes>(({ config }) => useSettings(config))
   // The answers go out first: a drain waits for the command that began it.
-  gateway.carryOut('shutdown', () => { void shutDown() })
+  gateway.carryOut('shutdown', () => {
+    primary?.tell({ kind: 'shutdown' })
+    void shutDown()
+  })
   commands.registerBuiltIns({
     gateway,
     stats: () => app.stats(),
@@ -134,6 +192,10 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     profile: config.appProfile,
     mount: await profileOf(config, gateway),
     store: store.name,
+    intake,
+    // Beside others on the log a process needs a name of its own.
+    reportKey: config.redisUrl === '' ? '1' : group.worker,
+    primary,
     log,
     pingIntervalMs: config.pingInterval * 1000,
     controlHttp: config.enableControlHttp,
@@ -155,36 +217,57 @@ async function run (initial: Config, demo: boolean): Promise<void> {
     await store.close()
     log.info('drained; nothing is left to do')
   })())
-  closeWithGrace({ delay: limitMs, logger: false, onTimeout: late, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`) }, async ({ signal, err }) => {
+  // Which of its meanings SIGHUP has is for the primary to know; a closed terminal sends it to all.
+  if (primary !== null) process.on('SIGHUP', () => {})
+  const skip = primary === null ? [] : ['SIGHUP' as const]
+  closeWithGrace({ delay: limitMs, logger: false, skip, onTimeout: late, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`) }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'an error nobody caught: draining, then ending')
+    // It may be meant for this worker alone: the others take its connections.
+    if (primary !== null) app.server.close()
     await drain(signal)
   })
-  // Without a signal: the command, or the word of a supervisor that started this process (Windows has no SIGTERM).
+  // Without a signal: the command, or the word of whoever started this process (Windows has no SIGTERM).
   // A signal that comes during such a drain is the first, and joins it.
   const shutDown = async (): Promise<void> => {
     setTimeout(() => { late(); process.exit(1) }, limitMs)
     await drain()
     process.exit(0)
   }
-  process.on('message', message => { if (message === 'shutdown') void shutDown() })
+  if (primary === null) process.on('message', message => { if (message === 'shutdown') void shutDown() })
+  primary?.onDismissal(how => {
+    // The others take over: who comes from now on meets them, and who has just come is still served.
+    if (how === 'retire') app.server.close()
+    setTimeout(() => { void shutDown() }, how === 'retire' ? HANDOVER_MS : 0)
+  })
+  primary?.onGone(() => {
+    log.error('the primary is gone: draining, then ending')
+    void shutDown()
+  })
 
   const started = gateway.start().then(() => serve(gateway), error => fail(error))
   // Who listens has the log, so nobody is turned away in a restart. But Redis may come later than the gateway, which
   // then says so at /readyz; a directory is there or not.
   await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_PATIENCE_MS)]))
-  await app.listen({
+  const url = await app.listen({
     host: config.host,
     port: config.port,
-    listenTextResolver: url => `signalbox ${version}: profile ${config.appProfile} on ${url}`
+    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
   }).catch((error: NodeJS.ErrnoException) =>
     fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
   if (demo) log.info('demo feed on: this machine\'s own figures are published to the public feed (DEMO_FEED=false turns it off)')
-  process.send?.('ready')
+  if (primary === null) process.send?.('ready')
+  else {
+    primary.tell({ kind: 'listens', url })
+    await started
+    primary.tell({ kind: 'ready' })
+  }
 }
 
 interface Opened {
   readonly store: Store
   readonly group: Group
+  /** Counts what is taken in through the store. */
+  readonly intake?: IntakeFigures
   /** Begins to take in what comes through the store rather than through our doors. */
   readonly serve: (gateway: Gateway) => void
   /** Takes this process out of the others' sight. */
@@ -222,6 +305,7 @@ async function openStore (config: Config, log: Logger): Promise<Opened> {
   return {
     store,
     group,
+    intake: intake.counters,
     serve: gateway => {
       handlers.start(gateway)
       intake.start(gateway)

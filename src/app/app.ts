@@ -10,10 +10,12 @@ import dashboard from './dashboard.ts'
 import docs from './docs.ts'
 import errors, { answerClientError, refuse, translate } from './errors.ts'
 import metrics from './metrics.ts'
+import type { IntakeFigures } from './metrics.ts'
 import publish from './publish.ts'
 import status from './status.ts'
 import type { ProfileName } from './status.ts'
 import system from './system.ts'
+import type { Primary } from './worker.ts'
 
 export interface AppOptions {
   readonly gateway: Gateway
@@ -21,6 +23,12 @@ export interface AppOptions {
   /** The profile's plugin, with its options bound. */
   readonly mount: FastifyPluginAsync
   readonly store: string
+  /** Counts what comes in through the store. */
+  readonly intake?: IntakeFigures | undefined
+  /** Under which key of `@system` this process reports. */
+  readonly reportKey?: string
+  /** Whose worker this is, where there are several. */
+  readonly primary?: Primary | null
   readonly log: FastifyBaseLogger
   readonly pingIntervalMs: number
   readonly controlHttp: boolean
@@ -39,7 +47,7 @@ const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
 
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
-  const { gateway, profile, mount, store, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
+  const { gateway, profile, mount, store, intake, reportKey = '1', primary, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
   const app = Fastify({
     loggerInstance: log,
     // One line per request would be most of what a gateway does.
@@ -69,11 +77,11 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   })
   await app.register(docs)
   await app.register(body)
-  await app.register(system, { gateway, profile, store })
+  await app.register(system, { gateway, profile, store, key: reportKey, worker: primary?.number ?? 1 })
   await app.register(publish, { gateway })
   if (controlHttp) await app.register(control, { gateway })
   await app.register(status, { gateway, profile, pingIntervalMs, controlHttp })
-  await app.register(metrics, { gateway, profile })
+  await app.register(metrics, { gateway, profile, intake, neighbours: primary ?? undefined })
   await app.register(dashboard)
   await app.register(mount)
 

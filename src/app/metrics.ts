@@ -1,11 +1,37 @@
 // GET /metrics for Prometheus: the process's own figures and the gateway's. The core counts in plain numbers;
 // they are read when somebody asks, so counting costs nothing else.
+//
+// Which of several workers is asked is chance, so each answers for all of them (see group-metrics.ts).
 
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import type { Aggregator } from 'prom-client'
 import type { Gateway } from '../core/gateway.ts'
+import { EVENTS, READY } from './group-metrics.ts'
+import type { Figures } from './group-metrics.ts'
 
-export default async function metrics (app: FastifyInstance, { gateway, profile }: { gateway: Gateway, profile: string }): Promise<void> {
+/** The workers beside this one. */
+export interface Neighbours {
+  /** Takes how this worker's own metrics are read. */
+  shareFigures (read: () => Promise<Figures>): void
+  /** The metrics of all as text; null where they cannot be had in time. */
+  metrics (): Promise<string | null>
+}
+
+/** What came in through the store rather than through our doors. */
+export interface IntakeFigures {
+  readonly channel: { readonly taken: number, readonly refused: number, readonly dropped: number }
+  readonly ingest: { readonly taken: number, readonly refused: number, readonly waiting: number }
+}
+
+export interface MetricsOptions {
+  readonly gateway: Gateway
+  readonly profile: string
+  readonly intake?: IntakeFigures | undefined
+  readonly neighbours?: Neighbours | undefined
+}
+
+export default async function metrics (app: FastifyInstance, { gateway, profile, intake, neighbours }: MetricsOptions): Promise<void> {
   const registry = new Registry()
   registry.setDefaultLabels({ profile })
   collectDefaultMetrics({ register: registry })
@@ -15,18 +41,20 @@ export default async function metrics (app: FastifyInstance, { gateway, profile 
     // eslint-disable-next-line no-new
     new Counter({ name, help, registers: [registry], collect () { this.reset(); this.inc(value()) } })
   }
-  const gauge = (name: string, help: string, value: () => number): void => {
+  /** @param overAll what the figure is over several workers */
+  const gauge = (name: string, help: string, overAll: Aggregator, value: () => number): void => {
     // eslint-disable-next-line no-new
-    new Gauge({ name, help, registers: [registry], collect () { this.set(value()) } })
+    new Gauge({ name, help, registers: [registry], aggregator: overAll, collect () { this.set(value()) } })
   }
 
-  counter('signalbox_events_total', 'Events taken in from the log', () => counters.events)
+  counter(EVENTS, 'Events taken in from the log', () => counters.events)
   counter('signalbox_uncoalesced_messages_total', 'Messages there would have been without bundling: one an event and connection', () => counters.owed)
   counter('signalbox_delivered_events_total', 'Events handed to connections', () => counters.delivered)
   counter('signalbox_bundles_total', 'Bundles handed to connections', () => counters.bundles)
   counter('signalbox_sent_bytes_total', 'Bytes of bundles handed to connections', () => counters.bytes)
   counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
+  counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
   const resets = new Counter({
     name: 'signalbox_resets_total',
     help: 'Clients told that their position could not be gone on from',
@@ -37,16 +65,40 @@ export default async function metrics (app: FastifyInstance, { gateway, profile 
       for (const [reason, count] of Object.entries(counters.resets)) resets.inc({ reason }, count)
     }
   })
-  gauge('signalbox_sessions', 'Connected sessions', () => gateway.sessions.count)
-  gauge('signalbox_stalled_sessions', 'Sessions whose connection holds bytes back', () => gateway.sessions.stalled)
-  gauge('signalbox_rooms', 'Rooms', () => gateway.rooms.length)
-  gauge('signalbox_keys', 'Present values over all rooms', () => gateway.rooms.reduce((keys, room) => keys + room.keys, 0))
-  gauge('signalbox_history_events', 'Facts and deletions kept for resuming', () => gateway.history.events)
-  gauge('signalbox_backlog_seconds', 'Age of the oldest event owed to a connected client', () => gateway.backlogMs / 1000)
-  gauge('signalbox_tick_seconds', 'Length of the current tick', () => gateway.tickMs / 1000)
-  gauge('signalbox_ready', '1 while new work is taken', () => gateway.trouble === null ? 1 : 0)
+  gauge('signalbox_workers', 'Workers that these figures are of', 'sum', () => 1)
+  gauge('signalbox_sessions', 'Connected sessions', 'sum', () => gateway.sessions.count)
+  gauge('signalbox_stalled_sessions', 'Sessions whose connection holds bytes back', 'sum', () => gateway.sessions.stalled)
+  gauge('signalbox_rooms', 'Rooms', 'max', () => gateway.rooms.length)
+  gauge('signalbox_keys', 'Present values over all rooms', 'max', () => gateway.rooms.reduce((keys, room) => keys + room.keys, 0))
+  gauge('signalbox_history_events', 'Facts and deletions kept for resuming', 'max', () => gateway.history.events)
+  gauge('signalbox_backlog_seconds', 'Age of the oldest event owed to a connected client', 'max', () => gateway.backlogMs / 1000)
+  gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
+  gauge(READY, '1 while new work is taken', 'min', () => gateway.trouble === null ? 1 : 0)
+  if (intake !== undefined) {
+    const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void => {
+      const total = new Counter({
+        name,
+        help,
+        labelNames: ['source'],
+        registers: [registry],
+        collect () {
+          this.reset()
+          for (const source of ['channel', 'ingest'] as const) total.inc({ source }, intake[source][figure])
+        }
+      })
+    }
+    bySource('signalbox_intake_events_total', 'Events taken in from the channel and from the stream ingest', 'taken')
+    bySource('signalbox_intake_refused_total', 'What was refused of them and set aside', 'refused')
+    counter('signalbox_intake_dropped_total', 'Messages of the channel that there was no room to keep', () => intake.channel.dropped)
+    gauge('signalbox_intake_waiting', 'Entries of ingest that wait for their room', 'sum', () => intake.ingest.waiting)
+  }
+  neighbours?.shareFigures(async () => await registry.getMetricsAsJSON())
 
   app.get('/metrics', {
     schema: { tags: ['status'], summary: 'Prometheus metrics' }
-  }, async (_request, reply) => await reply.type(registry.contentType).send(await registry.metrics()))
+  }, async (_request, reply) => {
+    reply.type(registry.contentType)
+    if (neighbours === undefined) return await registry.metrics()
+    return await neighbours.metrics() ?? `# Of this worker alone: the others' figures could not be had in time.\n${await registry.metrics()}`
+  })
 }

@@ -48,7 +48,8 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
   }, async () => {
     const { trouble } = gateway
     if (trouble !== null) throw new Refusal(trouble.code, trouble.reason)
-    return { status: 'ready' }
+    const { warnings } = gateway
+    return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })
 
   const missing: ProfileName = profile === 'SSE' ? 'WEBSOCKET' : 'SSE'

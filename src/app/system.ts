@@ -1,6 +1,8 @@
-// The gateway's own figures: for the command `stats`, and as keyed events of the room `@system` while
-// somebody listens there.
+// The gateway's own figures: for the command `stats`, and as keyed events of the room `@system`, a key for each
+// process, while somebody listens there, on whichever process. Who ends takes its key away; that of a process which
+// could not is taken away by the others.
 
+import os from 'node:os'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -8,7 +10,10 @@ import { SYSTEM } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { version } from './package.ts'
 
+const TYPE = 'gateway'
 const REPORT_MS = 1000
+/** A report that was not renewed for so long may be of a process that is gone. */
+const OLD_MS = 10_000
 const LAG_RESOLUTION_MS = 10
 
 declare module 'fastify' {
@@ -29,7 +34,17 @@ export function eventLoopLoad (): () => number {
   }
 }
 
-export default fp(async (app: FastifyInstance, { gateway, profile, store }: { gateway: Gateway, profile: string, store: string }) => {
+export interface SystemOptions {
+  readonly gateway: Gateway
+  readonly profile: string
+  readonly store: string
+  /** Under which this process reports: where others share the log, its name in the deployment. */
+  readonly key: string
+  /** Which worker of its primary this is, from 1. */
+  readonly worker: number
+}
+
+export default fp(async (app: FastifyInstance, { gateway, profile, store, key, worker }: SystemOptions) => {
   const startedAt = Date.now()
   const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
   delay.enable()
@@ -42,7 +57,9 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store }: { ga
       profile,
       store,
       version,
+      host: os.hostname(),
       pid: process.pid,
+      worker,
       uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
       tickMs: Math.round(gateway.tickMs),
       sessions: gateway.sessions,
@@ -57,16 +74,32 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store }: { ga
   }
   app.decorate('stats', stats)
 
+  let reported = false
+  let reporting: Promise<void> | null = null
+  const report = async (): Promise<void> => {
+    // Nobody to tell, nothing to write.
+    if (gateway.trouble !== null || await gateway.membersOf(SYSTEM) === 0) return
+    reported = true
+    await gateway.report(TYPE, key, stats())
+    for (const [other, at] of gateway.reported(TYPE)) {
+      if (other === key || Date.now() - at < OLD_MS || await gateway.isAlive(other)) continue
+      await gateway.clear(SYSTEM, TYPE, other)
+    }
+  }
+
   const timer = setInterval(() => {
     // Nothing was recorded yet: NaN.
     lagMs = Math.max(0, (delay.percentile(99) || 0) / 1e6 - LAG_RESOLUTION_MS)
     delay.reset()
-    // Nobody to tell, nothing to write.
-    if ((gateway.room(SYSTEM)?.members ?? 0) === 0 || gateway.trouble !== null) return
-    gateway.report('gateway', '1', stats()).catch(err => app.log.warn({ err }, 'the gateway\'s own figures could not be published'))
+    reporting ??= report()
+      .catch(err => app.log.warn({ err }, 'the gateway\'s own figures could not be published'))
+      .finally(() => { reporting = null })
   }, REPORT_MS).unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)
     delay.disable()
+    await reporting
+    // Where it cannot be written now, the others will see that this process is gone.
+    if (reported) await gateway.report(TYPE, key, null).catch(() => {})
   })
 }, { name: 'system' })

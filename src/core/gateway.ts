@@ -292,6 +292,18 @@ export class Gateway {
     await this.#append([draftOf({ type, room: SYSTEM, key, data, timestamp: this.#options.clock.wall() })])
   }
 
+  /** What `report` last said under a type: when, by key; wall-clock ms. */
+  reported (type: string): Map<string, number> {
+    const room = this.#rooms.get(SYSTEM)
+    const entries = room === undefined ? [] : [...valuesOf(room)].filter(entry => entry.type === type)
+    return new Map(entries.map(({ key, id }) => [key as string, millisOf(id)]))
+  }
+
+  /** Whether a process of the deployment, named as its group names it, still runs. */
+  async isAlive (worker: string): Promise<boolean> {
+    return await this.#options.group.isAlive(worker)
+  }
+
   /** Deletes the present values of a room, or those of one type or key. @returns how many */
   async clear (name: string, type?: string, key?: string): Promise<number> {
     const room = this.#rooms.get(name)
@@ -320,6 +332,11 @@ export class Gateway {
     if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
     if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
+  }
+
+  /** What the operator should know though all is well. */
+  get warnings (): readonly string[] {
+    return this.#options.store.warnings
   }
 
   get tickMs (): number {

@@ -1,5 +1,6 @@
 // The page: what the client knows is drawn at most once a frame. An element with
-// `data-figure="room type key field"` shows that field; tables have a row for each key.
+// `data-figure="room type key field"` shows that field; tables have a row for each key. The gateway reports under a key
+// for each of its processes: with the key `*` the greatest of their figures is shown, or with `data-sum` their sum.
 
 import { connect } from '/client.js'
 
@@ -43,7 +44,7 @@ const FORMATS = { count, bytes, duration, percent: figure(value => `${count(valu
 const byId = id => document.getElementById(id)
 const bound = [...document.querySelectorAll('[data-figure]')].map(element => {
   const [room, type, key, field] = element.dataset.figure.split(' ')
-  return { element, room, type, key, path: field.split('.'), format: FORMATS[element.dataset.as] ?? String }
+  return { element, room, type, key, path: field.split('.'), format: FORMATS[element.dataset.as] ?? String, isSum: 'sum' in element.dataset }
 })
 const box = connect('/', { rooms: [PUBLIC, SYSTEM] })
 const notices = []
@@ -111,11 +112,23 @@ function drawAll () {
 }
 
 function drawBound () {
-  for (const { element, room, type, key, path, format } of bound) {
-    const value = path.reduce((data, name) => data?.[name], box.state.get(room, type, key)?.data)
+  const reports = gatewayReports()
+  for (const { element, room, type, key, path, format, isSum } of bound) {
+    const find = event => path.reduce((data, name) => data?.[name], event?.data)
+    const value = key === '*' ? combine(reports.map(find), isSum) : find(box.state.get(room, type, key))
     if (element.localName === 'meter') element.value = Number.isFinite(value) ? value : 0
     else write(element, value === undefined ? '–' : format(value))
   }
+}
+
+function gatewayReports () {
+  return [...box.state.entries()].filter(({ room, type }) => room === SYSTEM && type === 'gateway')
+}
+
+/** Of no figures there is none. */
+function combine (figures, isSum) {
+  if (figures.length === 0) return undefined
+  return isSum ? figures.reduce((sum, figure) => sum + figure, 0) : Math.max(...figures)
 }
 
 function drawMachine (events) {
@@ -128,21 +141,22 @@ function drawMachine (events) {
   drawRows('interfaces', of('network'), ({ key, data }) => [key, rate(data.receivedPerSecond), rate(data.sentPerSecond)])
   const newest = Math.max(...events.map(({ timestamp }) => timestamp))
   // What a snapshot brings may be of a feed that no longer runs: the gateway's own report says what time it is there.
-  const age = (box.state.get(SYSTEM, 'gateway', '1')?.timestamp ?? newest) - newest
+  const age = Math.max(newest, ...gatewayReports().map(({ timestamp }) => timestamp)) - newest
   const isStale = events.length > 0 && (age > STALE_MS || performance.now() - heardAt > STALE_MS)
   show('stale', isStale)
   if (isStale) write(byId('stale'), `Nothing new since ${new Date(newest).toLocaleString()}: these are the last values.`)
 }
 
 function drawSaved () {
-  const counters = box.state.get(SYSTEM, 'gateway', '1')?.data.counters
-  if (counters === undefined) {
+  const counters = gatewayReports().map(({ data }) => data.counters)
+  if (counters.length === 0) {
     write(byId('saved'), '–')
     return
   }
+  const owed = combine(counters.map(({ owed }) => owed), true)
   // Snapshots are bundles too, but nothing would be owed for them without bundling.
-  const saved = Math.max(0, counters.owed - counters.bundles)
-  write(byId('saved'), saved === 0 ? '0' : `${count(saved)} (${Math.floor(saved / counters.owed * 100)} %)`)
+  const saved = Math.max(0, owed - combine(counters.map(({ bundles }) => bundles), true))
+  write(byId('saved'), saved === 0 ? '0' : `${count(saved)} (${Math.floor(saved / owed * 100)} %)`)
 }
 
 function drawNotices () {

@@ -74,9 +74,13 @@ export class Stage {
     return folder
   }
 
-  /** Starts the product and waits until it listens. @throws Error with all that it said where it does not */
-  async launch (env: Env, { ipc = false } = {}): Promise<Launched> {
-    const { child, ended, output } = this.#spawn(env, [], ipc)
+  /**
+   * Starts the product and waits until it listens, all of its workers where there are several.
+   * @param how `ipc`: by a supervisor that speaks to it; `group`: in a process group of its own
+   * @throws Error with all that it said where it does not
+   */
+  async launch (env: Env, how: { ipc?: boolean, group?: boolean } = {}): Promise<Launched> {
+    const { child, ended, output } = this.#spawn(env, [], how)
     const log = (): LogLine[] => output().stdout.split('\n').slice(0, -1).map(line => {
       try {
         return JSON.parse(line) as LogLine
@@ -104,7 +108,7 @@ export class Stage {
 
   /** Runs the product to its end. */
   async run (env: Env, args: readonly string[] = []): Promise<Ended> {
-    return await this.#spawn(env, args, false).ended
+    return await this.#spawn(env, args).ended
   }
 
   publisher (options: ConstructorParameters<typeof Publisher>[0]): Publisher {
@@ -126,13 +130,14 @@ export class Stage {
     return client
   }
 
-  #spawn (env: Env, args: readonly string[], ipc: boolean): { child: ChildProcess, ended: Promise<Ended>, output: () => { stdout: string, stderr: string } } {
+  #spawn (env: Env, args: readonly string[], { ipc = false, group = false } = {}): { child: ChildProcess, ended: Promise<Ended>, output: () => { stdout: string, stderr: string } } {
     if (!existsSync(LAUNCHER)) throw new Error(`${LAUNCHER} is missing: npm run build makes it`)
     // Nothing of this process's own environment but what the system needs, and a folder without `.env`.
     const { PATH, SystemRoot, TMPDIR } = process.env
     const options = {
       cwd: this.folder(),
       execArgv: [],
+      detached: group,
       env: Object.fromEntries(Object.entries({ PATH, SystemRoot, TMPDIR, LOG_LEVEL: 'info', ...env }).filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]))
     }
     const child = ipc
