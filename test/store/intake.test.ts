@@ -333,6 +333,26 @@ t.test('a worker that takes over first hears what the one before has taken in', 
   for (const worker of d.workers) t.same(worker.data(), ['a', 'b', 'b', 'c'])
 })
 
+t.test('what a worker has missed does not count for what it hears', { skip }, async t => {
+  const d = await deploy(t, 2)
+  const holder = await d.holder()
+  const other = d.workers.find(worker => worker !== holder) as Worker
+  const list = String(await d.publisher.client('LIST')).split('\n')
+  const id = /\bid=(\d+)/.exec(list.find(line => line.includes(` name=signalbox:channel:${other.name} `)) ?? '')?.[1] ?? ''
+  const pipeline = d.publisher.pipeline().client('KILL', 'ID', id)
+  for (let n = 0; n < 3; n++) pipeline.publish(d.channel, json('alike'))
+  await pipeline.exec()
+  await until('they arrive', has(other, 3))
+  await until('it listens again', async () => (await d.publisher.pubsub('NUMSUB', d.channel))[1] === 2)
+  await delay(100)
+  holder.wire.hold()
+  await d.publish('alike', 'alike', 'alike', 'last')
+  await until('the other takes over', has(other, 7))
+  holder.wire.hold(false)
+  await settle()
+  t.same(other.data(), ['alike', 'alike', 'alike', 'alike', 'alike', 'alike', 'last'])
+})
+
 t.test('an append whose answer is lost is neither lost nor repeated', { skip }, async t => {
   const d = await deploy(t, 2)
   for (const way of ['a connection that ends', 'a connection that goes silent']) {
@@ -793,10 +813,14 @@ t.test('Heard: each of several messages alike is struck once, whichever is quick
   clock.advance(31_000)
   heard.add('d', 'd1', null)
   t.same(texts(), ['b1', 'a2', 'c2', 'd1'], 'but not for ever')
+  t.equal(heard.expected, null)
   heard.strikeAlike('e')
-  heard.forgetEarly()
+  const { expected } = heard
+  heard.strikeAlike('f')
+  heard.expectNot(expected as number)
   heard.add('e', 'e1', null)
-  t.same(texts(), ['b1', 'a2', 'c2', 'd1', 'e1'])
+  heard.add('f', 'f1', null)
+  t.same(texts(), ['b1', 'a2', 'c2', 'd1', 'e1'], 'nor when it is known that it will not come')
   t.same(heard.first(2, Infinity).map(({ text }) => text), ['b1', 'a2'])
   t.same(heard.first(5, 4).map(({ text }) => text), ['b1', 'a2'])
   t.same(heard.first(5, 1).map(({ text }) => text), ['b1'])

@@ -59,6 +59,7 @@ export class Channel {
   /** When the subscription ended, or listening began. */
   #deafSince: number
   #isTold = false
+  #asking = false
   #closed = false
 
   constructor (options: ChannelOptions, counters: ChannelCounters) {
@@ -103,6 +104,7 @@ export class Channel {
       const message = this.#heard.strikeAlike(source.slice(1, 1 + DIGEST_LENGTH))
       // Sent from here in vain.
       if (message !== undefined) this.#sent.delete(message.number)
+      else this.#askWhetherItComes()
     }
   }
 
@@ -195,6 +197,21 @@ export class Channel {
     this.bell.ring()
   }
 
+  /**
+   * What was published before a PING is here before its answer: what is in the log then and was not heard will not be.
+   * In a cluster the nodes pass messages on, so nothing is said by an answer of one of them.
+   */
+  #askWhetherItComes (): void {
+    const { expected } = this.#heard
+    if (expected === null || this.#asking || !this.#subscribed || !(this.#client instanceof Redis)) return
+    this.#asking = true
+    this.#client.ping().then(() => {
+      this.#heard.expectNot(expected)
+      this.#asking = false
+      this.#askWhetherItComes()
+    }, () => { this.#asking = false })
+  }
+
   async #subscribe (): Promise<void> {
     const { channel, onChange } = this.#options
     try {
@@ -204,9 +221,9 @@ export class Channel {
     }
     // Between the answer and here the connection may have gone.
     if (this.#closed || this.#subscribed || this.#client.status !== 'ready') return
-    this.#heard.forgetEarly()
     this.#subscribed = true
     this.#isTold = false
+    this.#askWhetherItComes()
     onChange()
   }
 

@@ -2,7 +2,8 @@
 // them takes it in, and the others strike it when the log says so: by its digest, the oldest of those alike. Each of two
 // messages alike counts, so this is a multiset and not a set.
 //
-// The log may be quicker than the subscription: then the digest is kept until its message comes.
+// The log may be quicker than the subscription: then the digest is kept until its message comes. It must not be kept
+// when the message will not come, because this worker was not listening: it would strike another one like it.
 
 import type { Clock } from '../../core/clock.ts'
 
@@ -20,6 +21,7 @@ export interface Message {
 
 interface Mark {
   readonly digest: string
+  readonly serial: number
   readonly at: number
 }
 
@@ -27,7 +29,7 @@ const MAX_TEXTS = 50_000
 const MAX_CHARACTERS = 16 * 1024 * 1024
 const MAX_MESSAGES = 100_000
 const MAX_EARLY = 100_000
-/** The same step of the server sends both the entry of the log and the message; what is later than this does not come. */
+/** Where nobody can say that a message will not come any more, it will not after this. */
 const EARLY_MS = 30_000
 
 /** Things in the order they came, and the oldest of those alike. */
@@ -80,6 +82,7 @@ export class Heard {
   readonly #clock: Clock
   readonly #messages = new Queue<Message>()
   readonly #early = new Queue<Mark>()
+  #serial = 0
   #texts = 0
   #characters = 0
 
@@ -117,7 +120,7 @@ export class Heard {
       return message
     }
     for (let mark = this.#early.oldest; mark !== undefined && this.#isStale(mark); mark = this.#early.oldest) this.#early.delete(mark)
-    if (this.#early.size < MAX_EARLY) this.#early.add({ digest, at: this.#clock.now() })
+    if (this.#early.size < MAX_EARLY) this.#early.add({ digest, serial: ++this.#serial, at: this.#clock.now() })
     return undefined
   }
 
@@ -151,9 +154,14 @@ export class Heard {
     return size
   }
 
-  /** The messages that were taken in so far will not come here any more. */
-  forgetEarly (): void {
-    this.#early.clear()
+  /** The newest digest whose message has not come yet; null where there is none. */
+  get expected (): number | null {
+    return this.#early.size === 0 ? null : this.#serial
+  }
+
+  /** The messages of the digests up to this one will not come any more. */
+  expectNot (upTo: number): void {
+    for (let mark = this.#early.oldest; mark !== undefined && mark.serial <= upTo; mark = this.#early.oldest) this.#early.delete(mark)
   }
 
   #isStale ({ at }: Mark): boolean {

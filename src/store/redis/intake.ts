@@ -32,7 +32,7 @@ export interface IntakeOptions {
 type Reason = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
 
 /** The lease is renewed, and looked at, this often. */
-const BEAT_MS = 1000
+const BEAT_MS = 250
 const TIMEOUT_MS = 1500
 /** A worker that hears nothing leaves the lease to others for so long. */
 const DEAF_MS = 5000

@@ -5,7 +5,7 @@
 import type { Client } from './connect.ts'
 
 /** A holder that is gone is followed by another after this, ms. */
-export const LEASE_MS = 3000
+export const LEASE_MS = 1000
 
 /** Key: intake. Arguments: token, what all tokens of this worker begin with, ms. Returns 0, or the ms until it is free. */
 const TAKE = `
