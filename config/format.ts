@@ -47,7 +47,7 @@ export const FORMATS: Readonly<Record<Format, Rule>> = {
     check: (text) => /^https?:\/\//i.test(text) && URL.canParse(text)
   },
   redis: {
-    allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS), redis+sentinel://[user:password@]host:port,host:port/name, or redis+cluster://[user:password@]host:port,host:port',
+    allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS; special characters of a password percent-encoded, as %40 for @), redis+sentinel://[user:password@]host:port,host:port/name, or redis+cluster://[user:password@]host:port,host:port',
     check: isRedisUrl
   },
   'redis-name': {
@@ -65,8 +65,8 @@ function origin (text: string): string {
 function isRedisUrl (text: string): boolean {
   const [, kind, hosts = '', path = ''] = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:.*@)?([^/?#@]+)(?:\/([^?#]*))?/i.exec(text) ?? []
   // Several hosts are no URL to the parser: each is looked at as if it stood alone.
-  if (kind === undefined) return /^rediss?:\/\//i.test(text) && URL.canParse(text)
-  return hosts.split(',').every((host) => URL.canParse(`redis://${host}`)) && (kind !== 'sentinel' || path !== '')
+  if (kind === undefined) return /^rediss?:\/\//i.test(text) && URL.canParse(text) && /^\/?\d*$/.test(new URL(text).pathname)
+  return hosts.split(',').every((host) => URL.canParse(`redis://${host}`)) && (kind === 'sentinel' ? /^[^/]+(\/\d+)?$/ : /^$/).test(path)
 }
 
 function isAddressOrCidr (text: string): boolean {

@@ -41,6 +41,12 @@ const RULES: readonly Rule[] = [
       : undefined
   },
   {
+    reads: ['REDIS_URL', 'REDIS_PREFIX'],
+    judge: ({ REDIS_URL, REDIS_PREFIX }) => /^rediss?\+cluster:/i.test(REDIS_URL) && !/\{[^{}]+\}/.test(REDIS_PREFIX)
+      ? `REDIS_PREFIX is "${REDIS_PREFIX}"; on a cluster it needs a hash tag, for example {signalbox}:, because all keys must share a slot.`
+      : undefined
+  },
+  {
     reads: ['HOST', 'ALLOW_ANONYMOUS'],
     judge: ({ HOST, ALLOW_ANONYMOUS }) => !ALLOW_ANONYMOUS && !isLoopback(HOST)
       ? `HOST is "${HOST}"; any other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet and everybody who reaches the port could publish, read and control.`

@@ -252,11 +252,15 @@ t.test('addresses beyond loopback need ALLOW_ANONYMOUS', async (t) => {
 t.test('several workers need Redis, whose URL has one of three forms', async (t) => {
   refuses(t, { WORKERS: '4' }, /^WORKERS is 4; more than 1 needs REDIS_URL/)
   for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379']) {
-    t.equal(load(t, { WORKERS: '4', REDIS_URL }).config.redisUrl, REDIS_URL)
+    t.equal(load(t, { WORKERS: '4', REDIS_URL, REDIS_PREFIX: '{sb}:' }).config.redisUrl, REDIS_URL)
   }
-  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a']) {
+  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x']) {
     refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
   }
+})
+
+t.test('on a cluster the prefix needs a hash tag', async (t) => {
+  refuses(t, { REDIS_URL: 'redis+cluster://a:7000' }, /^REDIS_PREFIX is "signalbox:"; on a cluster it needs a hash tag/)
 })
 
 t.test('what is not supported yet is refused, never ignored', async (t) => {

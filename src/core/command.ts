@@ -65,6 +65,8 @@ interface Running {
   readonly fingerprint: string
   readonly outcome: Promise<Outcome>
   readonly command: string
+  /** Others carry it out, and whoever settles it need not be this process. */
+  readonly isRemote: boolean
 }
 
 const MAX_UNKEPT = 10_000
@@ -143,7 +145,7 @@ export class Commands {
       return await this.#race(twin.outcome, this.#timeoutMs, { id, command: name, status: 'running' })
     }
     const outcome = this.#start({ id, name, command, args, caller, fingerprint, ledger: idempotencyKey !== undefined })
-    this.#running.set(id, { fingerprint, outcome, command: name })
+    this.#running.set(id, { fingerprint, outcome, command: name, isRemote: 'dispatch' in command })
     const forget = (): void => { this.#running.delete(id) }
     outcome.then(forget, forget)
     return await this.#race(outcome, this.#timeoutMs, { id, command: name, status: 'running' })
@@ -157,11 +159,11 @@ export class Commands {
     return entry === null ? null : await this.#outcomeOf(id, entry)
   }
 
-  /** Waits until nothing runs any more, at most `ms`. @returns the names of those that still do */
+  /** Waits until nothing runs in this process any more, at most `ms`. @returns the names of those that still do */
   async idle (ms: number): Promise<string[]> {
-    const ended = Promise.allSettled([...this.#running.values()].map(({ outcome }) => outcome))
-    await this.#race(ended, ms, [])
-    return [...this.#running.values()].map(({ command }) => command)
+    const here = (): Running[] => [...this.#running.values()].filter(({ isRemote }) => !isRemote)
+    await this.#race(Promise.allSettled(here().map(({ outcome }) => outcome)), ms, [])
+    return here().map(({ command }) => command)
   }
 
   async #check ({ command: name, args = {}, idempotencyKey }: Order): Promise<{ name: string, command: Command | RemoteCommand, args: unknown }> {

@@ -284,7 +284,7 @@ t.test('SIGTERM to a worker and SIGHUP to the primary replace workers one at a t
   await until('all were replaced', async () => {
     statuses.push(await knock(server.url))
     return replaced()
-  })
+  }, 40_000)
   t.same([...new Set(statuses)], [200], `whoever comes meanwhile meets one that takes work, ${statuses.length} times`)
   await until('all are new', () => ![...workersOf(server).values()].some(pid => before.includes(pid)))
   t.match(lines(server, /takes its place|listens/).slice(-4), [/^worker 1 .* takes its place$/, /^worker 1 .* listens/, /^worker 2 .* takes its place$/, /^worker 2 .* listens/], 'the second when the first was back')

@@ -642,6 +642,25 @@ t.test('entries of a paused room wait, others flow, and after it is resumed they
   t.equal(await d.publisher.xlen(d.key('ingest')), 0)
 })
 
+t.test('when too many entries wait no more are read, and none is lost', { skip }, async t => {
+  const d = await deploy(t, 1, { rooms: ['calm'] })
+  const [worker] = d.workers as [Worker]
+  await worker.gateway.pause('calm', true)
+  const total = 10_500
+  const pipeline = d.publisher.pipeline()
+  for (const n of numbers(total)) pipeline.xadd(d.key('ingest'), '*', 'event', json(n, 'calm'))
+  await pipeline.exec()
+  await until('so many wait', () => worker.intake.counters.ingest.waiting >= 10_000)
+  await d.ingest('behind them')
+  await settle()
+  t.ok(worker.intake.counters.ingest.waiting < 10_300)
+  t.same(worker.data(), [])
+  await worker.gateway.pause('calm', false)
+  await until('all arrive', has(worker, total + 1))
+  t.same(worker.data(), [...numbers(total), 'behind them'])
+  t.equal(await d.publisher.xlen(d.key('ingest')), 0)
+})
+
 t.test('messages for a paused room are set aside', { skip }, async t => {
   const d = await deploy(t, 1, { rooms: ['calm'] })
   const [worker] = d.workers as [Worker]

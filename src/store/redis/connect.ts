@@ -19,6 +19,8 @@ export interface ConnectOptions {
 }
 
 const URL_FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i
+/** What Redis says where the database of the URL does not exist. */
+const NO_DATABASE = /DB index|SELECT is not allowed/i
 const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
 const SENTINEL_PORT = 26379
@@ -27,7 +29,11 @@ const REDIS_PORT = 6379
 /** A connection that opens when told to (`connect`), and again whenever it was lost, for as long as it is not ended. */
 export function connection ({ url, name, commandTimeoutMs, onError }: ConnectOptions): Client {
   const client = open(url, optionsOf(name, commandTimeoutMs))
-  client.on('error', (error: Error) => onError(reasonOf(error)))
+  client.on('error', (error: Error) => {
+    onError(reasonOf(error))
+    // ioredis would go on with database 0, which is somebody else's.
+    if (NO_DATABASE.test(error.message)) client.disconnect(true)
+  })
   return client
 }
 
@@ -92,8 +98,9 @@ export function reasonOf (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, errors } = error as { code?: string, errors?: Error[] }
   const text = error.message === '' ? errors?.map(({ message }) => message).join(', ') ?? code ?? error.name : error.message
+  if (/^NOAUTH/.test(text)) return 'NOAUTH: Redis asks for a password, which belongs in REDIS_URL: redis://user:password@host'
   // Sentinel's names the pause it makes, which is another one each time.
-  return text.replace(/ Retrying from scratch after .*$/, '')
+  return text.replace(/ Retrying from scratch after .*$/, '').replace(/\.+$/, '')
 }
 
 /** A connection into nowhere looks like a server that hangs; another one costs nothing. */

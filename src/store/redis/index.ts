@@ -321,7 +321,8 @@ export class RedisStore implements Store {
     return this.#unavailable(reason)
   }
 
-  #unavailable (why: string): Refusal {
+  #unavailable (cause: string): Refusal {
+    const why = wordsOf(cause)
     return new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)
   }
 
@@ -337,7 +338,7 @@ export class RedisStore implements Store {
 
   #setTrouble (cause: string): void {
     const { log } = this.#options
-    const reason = LOST.test(cause) ? `it does not answer (${cause})` : cause
+    const reason = wordsOf(cause)
     if (reason === this.#trouble) return
     this.#trouble = reason
     if (this.#follower !== null && !this.#told.has(reason)) {
@@ -417,5 +418,7 @@ const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(finge
 
 /** What ioredis says of a command whose connection went away, or did not answer: it may have been done or not. */
 const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|read ECONNRESET|write EPIPE)/
+/** For operators and publishers, who need not know ioredis. */
+const wordsOf = (reason: string): string => LOST.test(reason) ? 'it does not answer' : reason
 const isLost = (error: unknown): boolean => LOST.test(reasonOf(error))
 const isUnsent = (error: unknown): boolean => reasonOf(error).startsWith('Stream isn\'t writeable')

@@ -5,7 +5,6 @@
 // any more, and whoever holds the lease next finds all that is unfinished where it begins, with what is pending. There
 // is one consumer for all workers: their names are new with every start, and would pile up.
 
-import { isUtf8 } from 'node:buffer'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import type { Gateway } from '../../core/gateway.ts'
@@ -18,7 +17,8 @@ import { reasonOf, replaceIfSilent } from './connect.ts'
 import type { Client } from './connect.ts'
 import { Fenced } from './index.ts'
 import type { RedisStore } from './index.ts'
-import { KEPT_CHARACTERS } from './refused.ts'
+import { defineRead, readEntries } from './ingest-entries.ts'
+import type { Entry, Read } from './ingest-entries.ts'
 import type { Refused, RefusedEvent } from './refused.ts'
 
 export interface IngestOptions {
@@ -37,9 +37,9 @@ export interface IngestCounters {
 }
 
 const GROUP = 'gateway'
-/** Entries in one publish, and characters from which on no more are read for it. */
+/** Entries in one publish, and bytes from which on no more are read for it. */
 const BATCH = 200
-const BATCH_CHARACTERS = 1024 * 1024
+const BATCH_BYTES = 1024 * 1024
 /** Entries that may wait for their room; then nothing more is read. */
 const MAX_WAITING = 10_000
 /** Between two looks whether rooms that wait may go on. */
@@ -48,81 +48,6 @@ const FULL_MS = 1000
 const BLOCK_MS = 1000
 const TIMEOUT_MS = 2500
 const AGAIN_MS = 500
-
-/**
- * Keys: intake ingest. Arguments: token, what to read, entries, bytes to stop at, largest event, characters kept of one that is larger; then ids.
- * What to read: `>` for new entries, `=` for the ids, else what is pending for anybody from this id on.
- * Returns {'OK', next, then by turns id, kind (event, large, fields), text} or {'FENCED'}. `next`: of pending ones the id to read on from;
- * where nothing is new, the entry that was delivered last.
- */
-const READ = `
-local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
-local answer, count, bytes, chunk = {'OK', ''}, 0, 0, 20
-
-local function put (entry)
-  -- Before 7.0 an entry that was deleted is told as nothing.
-  if not entry or not entry[2] then return end
-  local fields = entry[2]
-  local kind, text = 'event', fields[2]
-  if #fields ~= 2 or fields[1] ~= 'event' then
-    local parts, length = {}, 0
-    for at = 1, #fields do
-      if length > kept then break end
-      parts[at] = string.sub(fields[at], 1, kept)
-      length = length + #parts[at] + 1
-    end
-    kind, text = 'fields', table.concat(parts, ' ')
-  elseif #text > largest then
-    kind = 'large'
-  end
-  if kind ~= 'event' then text = string.sub(text, 1, kept) end
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = entry[1], kind, text
-  count, bytes = count + 1, bytes + #text
-end
-
-if from == '=' then
-  for at = 7, #ARGV do
-    local found = redis.call('XRANGE', ingest, ARGV[at], ARGV[at])
-    if found[1] then put(found[1]) else redis.call('XACK', ingest, 'gateway', ARGV[at]) end
-  end
-elseif from == '>' then
-  local got
-  repeat
-    local reply = redis.call('XREADGROUP', 'GROUP', 'gateway', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
-    got = reply and reply[1][2] or {}
-    for _, entry in ipairs(got) do put(entry) end
-  until #got < chunk or count >= most or bytes >= bytesMost
-  if count == 0 then
-    for _, group in ipairs(redis.call('XINFO', 'GROUPS', ingest)) do
-      local name, last
-      for at = 1, #group, 2 do
-        if group[at] == 'name' then name = group[at + 1] elseif group[at] == 'last-delivered-id' then last = group[at + 1] end
-      end
-      if name == 'gateway' then answer[2] = last end
-    end
-  end
-else
-  repeat
-    local reply = redis.call('XAUTOCLAIM', ingest, 'gateway', 'intake', 0, from, 'COUNT', chunk)
-    from = reply[1]
-    for _, entry in ipairs(reply[2]) do put(entry) end
-  until from == '0-0' or count >= most or bytes >= bytesMost
-  answer[2] = from
-end
-return answer
-`
-
-interface Scripts {
-  sbReadBuffer (intake: string, ingest: string, token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]): Promise<Buffer[]>
-}
-
-interface Entry {
-  readonly id: Id
-  readonly text: string
-  /** What is wrong with it before its text is read. */
-  readonly flaw: Refusal | null
-}
 
 export class Ingest {
   readonly bell: Bell
@@ -143,7 +68,7 @@ export class Ingest {
     this.#counters = counters
     this.bell = new Bell(options.clock)
     this.#doorbell = options.store.connect('ingest', TIMEOUT_MS, () => {})
-    options.client.defineCommand('sbRead', { lua: READ, numberOfKeys: 2 })
+    defineRead(options.client)
   }
 
   /** Entries that wait for their room. */
@@ -284,17 +209,9 @@ export class Ingest {
     this.#waitingCount = 0
   }
 
-  async #read (term: Term, from: string, ids: readonly Id[] = []): Promise<{ entries: Entry[], next: string }> {
+  async #read ({ token }: Term, from: string, ids: readonly Id[] = []): Promise<Read> {
     const { client, store: { keys }, gateway } = this.#options
-    const largest = gateway.limits.bundleBytes
-    const [ok, next, ...rest] = await (client as Client & Scripts).sbReadBuffer(keys.intake, keys.ingest, term.token, from, BATCH, BATCH_CHARACTERS, largest, KEPT_CHARACTERS, ...ids)
-    if (String(ok) !== 'OK') throw new Fenced()
-    const entries: Entry[] = []
-    for (let at = 0; at < rest.length; at += 3) {
-      const [id, kind, bytes] = [String(rest[at]), String(rest[at + 1]), rest[at + 2] as Buffer]
-      entries.push({ id, text: bytes.toString('utf8'), flaw: flawOf(kind, bytes, largest) })
-    }
-    return { entries, next: String(next) }
+    return await readEntries(client, keys, { token, from, ids, most: BATCH, mostBytes: BATCH_BYTES, largest: gateway.limits.bundleBytes })
   }
 
   #tell (reason: string): void {
@@ -303,10 +220,4 @@ export class Ingest {
     const { log, store } = this.#options
     log.warn({ reason }, `${store.keys.ingest} cannot be read just now: ${reason}`)
   }
-}
-
-function flawOf (kind: string, bytes: Buffer, largest: number): Refusal | null {
-  if (kind === 'fields') return new Refusal('BAD_EVENT', 'an entry has one field, event, and its value is the event as JSON')
-  if (kind === 'large') return new Refusal('TOO_LARGE', `an event may hold ${largest} bytes (MAX_HTTP_BUFFER_SIZE); this one has more`)
-  return isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')
 }

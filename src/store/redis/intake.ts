@@ -31,6 +31,16 @@ export interface IntakeOptions {
 /** Why a term is over. */
 type Reason = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
 
+const WHYS: Record<Reason, string> = {
+  lost: 'another one holds the lease',
+  unsure: 'Redis did not answer',
+  deaf: 'it does not hear the channel',
+  asked: 'another one has messages this one has not heard',
+  draining: 'it is shutting down',
+  closed: 'it is shutting down',
+  failed: 'something went wrong'
+}
+
 /** The lease is renewed, and looked at, this often. */
 const BEAT_MS = 250
 const TIMEOUT_MS = 1500
@@ -171,7 +181,7 @@ export class Intake {
     stopBeat()
     this.#end = null
     const why = ended as Reason | null ?? 'closed'
-    log.info({ token, why }, 'this worker takes in nothing any more')
+    log.info({ token, why }, `this worker takes in nothing any more: ${WHYS[why]}`)
     // Of an append that was not answered nobody else knows more; the next term is probably here.
     if (why !== 'lost' && why !== 'unsure') await this.#release(why)
     return why
