@@ -63,6 +63,11 @@ function origin (text: string): string {
 }
 
 function isRedisUrl (text: string): boolean {
+  try {
+    decodeURIComponent(/^[^/]*\/\/(.*)@/.exec(text)?.[1] ?? '')
+  } catch {
+    return false
+  }
   const [, kind, hosts = '', path = ''] = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:.*@)?([^/?#@]+)(?:\/([^?#]*))?/i.exec(text) ?? []
   // Several hosts are no URL to the parser: each is looked at as if it stood alone.
   if (kind === undefined) return /^rediss?:\/\//i.test(text) && URL.canParse(text) && /^\/?\d*$/.test(new URL(text).pathname)

@@ -73,6 +73,8 @@ const MAX_UNKEPT = 10_000
 /** Between two looks what became of a command that runs elsewhere, ms; growing from the first to the second. */
 const FIRST_LOOK_MS = 50
 const LAST_LOOK_MS = 1000
+/** So many looks after a claim that failed. */
+const WITHDRAW_LOOKS = 60
 /** Largest record kept of a command without a key that was answered at once, in characters. */
 const MAX_ASIDE = 4096
 
@@ -186,7 +188,11 @@ export class Commands {
     const claim = async (): Promise<Entry | null> => await this.#store.claim(id, started as unknown as LedgerRecord) as Entry | null
     if (ledger) {
       for (;;) {
-        const earlier = this.#unkept.get(id) ?? await claim()
+        const earlier = this.#unkept.get(id) ?? await claim().catch(error => {
+          // It may be kept all the same, or yet be: nobody else must take it for one that runs.
+          void this.#withdraw(id)
+          throw error
+        })
         // Our own record of something that does not run is of a claim that failed and was kept nevertheless: it never started.
         if (earlier === null || (earlier.status === 'running' && earlier.by === this.#group.worker)) break
         checkTwin(earlier.fingerprint, fingerprint)
@@ -230,6 +236,19 @@ export class Commands {
     else if (this.#clock.now() - began < this.#timeoutMs && JSON.stringify(ended).length > MAX_ASIDE) void this.#settle(id, { ...ended, result: undefined })
     else void this.#settle(id, ended)
     return await this.#outcomeOf(id, ended)
+  }
+
+  /** Takes back the claim of a command that was never started. */
+  async #withdraw (id: string): Promise<void> {
+    for (let look = 0; look < WITHDRAW_LOOKS; look++) {
+      await new Promise<void>(resolve => { this.#clock.after(LAST_LOOK_MS, resolve) })
+      if (this.#running.has(id)) return
+      const record = await this.#store.recall(id).catch(() => undefined) as Entry | null | undefined
+      // Away still, or not there yet: what was sent before the store went away may arrive after it is back.
+      if (record === undefined || record === null) continue
+      if (record.status === 'running' && record.by === this.#group.worker && !this.#running.has(id)) await this.#settle(id, null)
+      return
+    }
   }
 
   async #settle (id: string, entry: Entry | null): Promise<void> {

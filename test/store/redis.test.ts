@@ -358,6 +358,26 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     t.equal(new Set(follower.applied.map(dataOf)).size, follower.applied.length)
   })
 
+  t.test('who comes and goes while Redis does not answer is counted right when it does again', async t => {
+    const { redis, store } = await alone(t)
+    const other = await alone(t, { server: redis })
+    const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: silent })
+    const second = new RedisGroup({ store: other.store, worker: newWorker(), clock: systemClock, log: silent })
+    t.teardown(async () => { await Promise.all([group.close(), second.close()]) })
+    await group.enter(new Map([['left', 2], ['stays', 1]]), 5)
+    const seen = async (): Promise<object> => Object.fromEntries(await second.elsewhere())
+    while (Object.keys(await seen()).length < 2) await delay(50)
+    redis.freeze()
+    group.declare(new Map([['left', 0]]))
+    t.match(await group.enter(new Map([['came', 1]]), 5), { full: [] }, 'by what this worker knows itself')
+    await delay(1000)
+    group.declare(new Map([['came', 3]]))
+    redis.thaw()
+    const until = performance.now() + 8000
+    while (JSON.stringify(await seen()) !== '{"stays":1,"came":3}' && performance.now() < until) await delay(100)
+    t.same(await seen(), { stays: 1, came: 3 })
+  })
+
   t.test('what Redis does not promise is told as a warning', async t => {
     const careless = await alone(t, { args: ['--appendonly', 'no', '--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru'] })
     t.match(careless.store.warnings, [/appendonly no/, /maxmemory-policy allkeys-lru/])

@@ -63,6 +63,14 @@ end
 return {totals, full}
 `
 
+/** Key: members. Arguments: worker, then field and count by turns. They take the place of all that the worker has declared. */
+const REPLACE = `
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.match(field, '^%S+') == ARGV[1] then redis.call('HDEL', KEYS[1], field) end
+end
+for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+`
+
 /** Key: workers. Returns those that are alive. */
 const ALIVE = `${NOW}
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
@@ -84,6 +92,7 @@ return {count, 1000 - math.floor(t[2] / 1000)}
 interface Scripts {
   sbBeat (workers: string, members: string, worker: string, leaseMs: number): Promise<number>
   sbEnter (workers: string, members: string, worker: string, limit: number, ...counts: Array<string | number>): Promise<[totals: number[], full: string[]]>
+  sbReplace (members: string, worker: string, ...counts: string[]): Promise<null>
   sbAlive (workers: string): Promise<string[]>
   sbHit (key: string): Promise<[count: number, leftMs: number]>
 }
@@ -92,8 +101,15 @@ const scripts = (client: Client): Scripts => client as unknown as Scripts
 export class RedisGroup implements Group {
   readonly worker: string
   readonly #options: GroupOptions
-  /** What this worker has declared: members by room. */
-  readonly #declared = new Map<string, number>()
+  /** Members of this worker by room, as they are: what the others should know. */
+  readonly #counts = new Map<string, number>()
+  /** The rooms of which they may not know it. */
+  readonly #dirty = new Set<string>()
+  #telling: Promise<void> | null = null
+  /** Questions for places that are not answered: what they declared is not among the counts yet. */
+  #entering = 0
+  /** What the others know of this worker may be anything: it is all said again. */
+  #isStale = true
   readonly #asked = new Map<string, (from: string, value: unknown) => void>()
   #carryOut: CarryOut = () => {}
   #stop = (): void => {}
@@ -105,11 +121,16 @@ export class RedisGroup implements Group {
     this.worker = worker
     store.define('sbBeat', BEAT, 2)
     store.define('sbEnter', ENTER, 2)
+    store.define('sbReplace', REPLACE, 1)
     store.define('sbAlive', ALIVE, 1)
     store.define('sbHit', HIT, 1)
-    store.on('ready', () => { void this.#beat() })
+    store.on('ready', () => {
+      this.#isStale = true
+      void this.#beat()
+    })
     store.on('ask', text => this.#asks(text))
     store.on('answer', text => this.#answers(text))
+    void this.#beat()
   }
 
   listen (carryOut: CarryOut): void {
@@ -147,35 +168,27 @@ export class RedisGroup implements Group {
   async enter (counts: ReadonlyMap<string, number>, limit: number): Promise<Entered> {
     const { store } = this.#options
     const { workers, members } = store.keys
+    this.#entering++
     const answer = await this.#bounded(async client => await scripts(client).sbEnter(workers, members, this.worker, limit, ...[...counts].flat()))
+    if (--this.#entering === 0) this.#options.clock.soon(() => this.#tell())
+    // Whether it was heard or not, and by when, is not known: so it is said again, as it is by then.
     if (answer === null) {
-      for (const [room, count] of counts) this.#declared.set(room, count)
+      this.declare(counts)
       return { totals: counts, full: fullOf(counts, limit) }
     }
     const [totals, full] = answer
-    if (full.length === 0) for (const [room, count] of counts) this.#declared.set(room, count)
+    if (full.length === 0) for (const [room, count] of counts) this.#counts.set(room, count)
     return { totals: new Map([...counts.keys()].map((room, at) => [room, totals[at] as number])), full }
   }
 
   declare (counts: ReadonlyMap<string, number>): void {
-    const { members } = this.#options.store.keys
-    const some: string[] = []
-    const none: string[] = []
     for (const [room, count] of counts) {
-      if (this.#declared.get(room) === count) continue
-      if (count > 0) {
-        this.#declared.set(room, count)
-        some.push(this.#field(room), String(count))
-      } else {
-        this.#declared.delete(room)
-        none.push(this.#field(room))
-      }
+      if ((this.#counts.get(room) ?? 0) === count && !this.#dirty.has(room)) continue
+      if (count > 0) this.#counts.set(room, count)
+      else this.#counts.delete(room)
+      this.#dirty.add(room)
     }
-    // What is not heard now is said again when Redis is back.
-    void this.#bounded(async client => await Promise.all([
-      some.length > 0 ? client.hset(members, ...some) : 0,
-      none.length > 0 ? client.hdel(members, ...none) : 0
-    ]))
+    this.#tell()
   }
 
   async elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -210,11 +223,7 @@ export class RedisGroup implements Group {
     this.#closed = true
     this.#stop()
     const { workers, members } = this.#options.store.keys
-    const fields = [...this.#declared.keys()].map(room => this.#field(room))
-    await this.#bounded(async client => await Promise.all([
-      client.zrem(workers, this.worker),
-      fields.length > 0 ? client.hdel(members, ...fields) : 0
-    ]))
+    await this.#bounded(async client => await Promise.all([client.zrem(workers, this.worker), scripts(client).sbReplace(members, this.worker)]))
   }
 
   /** @throws Refusal STORE_UNAVAILABLE */
@@ -223,7 +232,7 @@ export class RedisGroup implements Group {
     return await store.ask(async client => await scripts(client).sbAlive(store.keys.workers))
   }
 
-  /** A sign of life; and all that this worker has declared, where its lease had run out. */
+  /** A sign of life; and what the others may not know. */
   async #beat (): Promise<void> {
     const { store, clock } = this.#options
     const { workers, members } = store.keys
@@ -231,9 +240,41 @@ export class RedisGroup implements Group {
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
     const answer = await this.#bounded(async client => await scripts(client).sbBeat(workers, members, this.worker, LEASE_MS))
-    if (answer !== 0 || this.#declared.size === 0) return
-    const counts = [...this.#declared].flatMap(([room, count]) => [this.#field(room), String(count)])
-    await this.#bounded(async client => await client.hset(members, ...counts))
+    // The lease had run out, and others may have taken what was declared for that of a dead one.
+    if (answer !== 1) this.#isStale = true
+    this.#tell()
+  }
+
+  /** Says how many members there are in the rooms that changed, until that was heard. */
+  #tell (): void {
+    if (this.#closed || (this.#dirty.size === 0 && !this.#isStale) || (this.#isStale && this.#entering > 0)) return
+    this.#telling ??= this.#say().finally(() => { this.#telling = null })
+  }
+
+  async #say (): Promise<void> {
+    const { members } = this.#options.store.keys
+    const isStale = this.#isStale
+    const rooms = isStale ? new Set([...this.#counts.keys(), ...this.#dirty]) : new Set(this.#dirty)
+    const some: string[] = []
+    const none: string[] = []
+    for (const room of rooms) {
+      const count = this.#counts.get(room)
+      if (count === undefined) none.push(this.#field(room))
+      else some.push(this.#field(room), String(count))
+    }
+    this.#isStale = false
+    for (const room of rooms) this.#dirty.delete(room)
+    // All of it is sent at once: an `enter` that comes later must not be overtaken.
+    const heard = await this.#bounded(async client => await (isStale
+      ? scripts(client).sbReplace(members, this.worker, ...some).then(() => [])
+      : Promise.all([some.length > 0 ? client.hset(members, ...some) : 0, none.length > 0 ? client.hdel(members, ...none) : 0])))
+    if (heard === null) {
+      // The next beat says it again.
+      this.#isStale ||= isStale
+      for (const room of rooms) this.#dirty.add(room)
+    } else if (this.#dirty.size > 0) {
+      this.#options.clock.soon(() => this.#tell())
+    }
   }
 
   #asks (text: string): void {

@@ -20,7 +20,8 @@ export interface Opening {
   readonly floor: Id
 }
 
-const PAGE = 500
+/** Entries in one answer of Redis, which keeps everybody waiting while it makes it: they may have megabytes each. */
+const PAGE = 100
 
 /** @returns the image, and the entry of `log` to follow on from; null where the log was trimmed or opened anew meanwhile: to be tried again */
 export async function readImage (client: Client, keys: Keys, { epoch, last: start, newest, floor: first }: Opening): Promise<{ image: Image, last: Id } | null> {

@@ -290,6 +290,8 @@ export class RedisStore implements Store {
       try {
         return await act()
       } catch (error) {
+        // What is wrong with one key of one part is that part's affair.
+        if (error instanceof Error && !isLost(error) && !GENERAL.test(reasonOf(error))) throw this.#unavailable(reasonOf(error))
         throw this.#failed(error)
       }
     })())
@@ -365,8 +367,11 @@ export class RedisStore implements Store {
       // Trimming that one step did not manage is part of it.
       for (let due = '1'; Number(due) > 0;) [, , last = ORIGIN, , , , due = '0'] = await this.#append([], { note: { field: 'probe', text: worker } })
       // Who is still reading the log as a whole has nothing to compare with.
-      if (this.#follow?.last == null) return
+      const before = this.#follow?.last
+      if (before == null) return
       if (!await this.#hasPassed(last, TIMEOUT_MS)) {
+        // Who comes nearer is late, and all is well.
+        if (this.#follow?.last !== before && this.#trouble === null) return
         this.#follow?.reconnect()
         throw new Error('what is written does not come back')
       }
@@ -418,6 +423,8 @@ const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(finge
 
 /** What ioredis says of a command whose connection went away, or did not answer: it may have been done or not. */
 const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|read ECONNRESET|write EPIPE)/
+/** What Redis answers whatever it is asked, as long as it is so. */
+const GENERAL = /^(OOM|READONLY|NOAUTH|NOPERM|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|BUSY|ERR DB index)/
 /** For operators and publishers, who need not know ioredis. */
 const wordsOf = (reason: string): string => LOST.test(reason) ? 'it does not answer' : reason
 const isLost = (error: unknown): boolean => LOST.test(reasonOf(error))

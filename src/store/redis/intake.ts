@@ -132,7 +132,7 @@ export class Intake {
         if (freeInMs !== null && freeInMs > 0) {
           this.#unsure = false
           this.#askForTurn(channel)
-          waitMs = Math.min(freeInMs, BEAT_MS)
+          waitMs = freeInMs
         } else if (freeInMs === 0 && !this.#closed) {
           const begun = clock.now()
           const why = await this.#hold(gateway, channel, ingest)
