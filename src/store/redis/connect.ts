@@ -73,7 +73,6 @@ function open (url: string, options: ReturnType<typeof optionsOf>): Client {
       name: decodeURIComponent(master),
       db: Number(db ?? 0),
       enableTLSForSentinelMode: 'tls' in tls,
-      failoverDetector: true,
       sentinelRetryStrategy: options.retryStrategy
     })
   }
