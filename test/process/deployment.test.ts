@@ -6,6 +6,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { ProfileName } from '../../src/app/status.ts'
+import { redisTls } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES, WireClient } from '../wire/harness.ts'
 import { freePort, hears, request, sentence, Stage, tally, until } from './harness.ts'
@@ -218,4 +219,14 @@ t.test('Redis away for 20 s under load: clients stay, publishers are told within
   t.same([counts.lost, counts.twice, counts.disorder, counts.stale, counts.resets], [0, 0, 0, 0, 0])
   t.equal(counts.connections, followers.length, 'nobody was disconnected')
   t.same(counts.complaints, [])
+})
+
+t.test('over TLS, with a CA of one\'s own, and only with it', { skip: skipWithout('redis', 'openssl') }, async t => {
+  const stage = new Stage(t)
+  const { server, certificates } = await redisTls(t)
+  const trusting = await stage.launch({ PORT: 0, REDIS_URL: server.url, NODE_EXTRA_CA_CERTS: certificates.ca })
+  t.equal((await request(`${trusting.url}/readyz`)).status, 200)
+  t.equal((await request(`${trusting.url}/api/events`, { json: { type: 'x', data: 1 } })).status, 202)
+  const wary = await stage.launch({ PORT: 0, REDIS_URL: server.url })
+  t.match((await request(`${wary.url}/readyz`)).body, { code: 'STORE_UNAVAILABLE', message: /certificate/ })
 })
