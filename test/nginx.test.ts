@@ -11,7 +11,7 @@ import { chromium } from 'playwright-core'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import type { ProfileName } from '../src/app/status.ts'
-import { freePort, profileOf, request, sentence, Stage, tally, until } from './process/harness.ts'
+import { finalTally, freePort, profileOf, request, sentence, Stage, until } from './process/harness.ts'
 import type { Client, Env, Launched, Way, Wish } from './process/harness.ts'
 import { certificatesFor } from './tools/certificates.ts'
 import type { Test } from './tools/daemon.ts'
@@ -494,16 +494,9 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     await delay(300)
     await Promise.all(sources.map(async publisher => await publisher.finish()))
     const everybody = [...followers, plain]
-    const complete = (): boolean => {
-      const { lost, stale } = tally(sources, everybody)
-      return lost === 0 && stale === 0
-    }
-    // The EventSource comes when its `retry:` is over, and may meet the wrong process once more.
-    await until('everybody has everything', complete, 20_000).catch(() => {})
-    // What should not arrive any more has a moment to do so.
-    await delay(300)
 
-    const counts = tally(sources, everybody)
+    // The EventSource comes when its `retry:` is over, and may meet the wrong process once more.
+    const counts = await finalTally(sources, everybody, 20_000)
     const refusedTwice = sources.reduce((sum, publisher) => sum + publisher.refusedTwice, 0)
     t.comment(`${signal}: ${sentence(counts)}; ${refusedTwice} refused twice; the EventSource connected ${plain.connections} times`)
     t.same(counts.complaints, [], 'no page got anything it should not')

@@ -41,6 +41,18 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
     // eslint-disable-next-line no-new
     new Counter({ name, help, registers: [registry], collect () { this.reset(); this.inc(value()) } })
   }
+  const counterBy = (label: string, name: string, help: string, values: () => Readonly<Record<string, number>>): void => {
+    const total = new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers: [registry],
+      collect () {
+        this.reset()
+        for (const [which, value] of Object.entries(values())) total.inc({ [label]: which }, value)
+      }
+    })
+  }
   /** @param overAll what the figure is over several workers */
   const gauge = (name: string, help: string, overAll: Aggregator, value: () => number): void => {
     // eslint-disable-next-line no-new
@@ -55,16 +67,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
-  const resets = new Counter({
-    name: 'signalbox_resets_total',
-    help: 'Clients told that their position could not be gone on from',
-    labelNames: ['reason'],
-    registers: [registry],
-    collect () {
-      this.reset()
-      for (const [reason, count] of Object.entries(counters.resets)) resets.inc({ reason }, count)
-    }
-  })
+  counterBy('reason', 'signalbox_resets_total', 'Clients told that their position could not be gone on from', () => counters.resets)
   gauge('signalbox_workers', 'Workers that these figures are of', 'sum', () => 1)
   gauge('signalbox_sessions', 'Connected sessions', 'sum', () => gateway.sessions.count)
   gauge('signalbox_stalled_sessions', 'Sessions whose connection holds bytes back', 'sum', () => gateway.sessions.stalled)
@@ -75,18 +78,8 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
   gauge(READY, '1 while new work is taken', 'min', () => gateway.trouble === null ? 1 : 0)
   if (intake !== undefined) {
-    const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void => {
-      const total = new Counter({
-        name,
-        help,
-        labelNames: ['source'],
-        registers: [registry],
-        collect () {
-          this.reset()
-          for (const source of ['channel', 'ingest'] as const) total.inc({ source }, intake[source][figure])
-        }
-      })
-    }
+    const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void =>
+      counterBy('source', name, help, () => ({ channel: intake.channel[figure], ingest: intake.ingest[figure] }))
     bySource('signalbox_intake_events_total', 'Events taken in from the channel and from the stream ingest', 'taken')
     bySource('signalbox_intake_refused_total', 'What was refused of them and set aside', 'refused')
     counter('signalbox_intake_dropped_total', 'Messages of the channel that there was no room to keep', () => intake.channel.dropped)

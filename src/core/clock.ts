@@ -22,3 +22,17 @@ export const systemClock: Clock = {
   },
   soon: run => { setImmediate(run) }
 }
+
+export const pause = (clock: Pick<Clock, 'after'>, ms: number): Promise<void> =>
+  new Promise(resolve => { clock.after(ms, resolve) })
+
+/** What comes of a promise; `otherwise` where that takes longer than `ms`. */
+export async function within<T> (clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
+  let cancel = (): void => {}
+  const late = new Promise<T>(resolve => { cancel = clock.after(ms, () => resolve(otherwise)) })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    cancel()
+  }
+}

@@ -3,6 +3,7 @@
 // also from another process. Where the outcome was lost with the process that ran it, that is what is said.
 
 import { createHash, randomBytes } from 'node:crypto'
+import { pause, within } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
 import type { Group } from './group.ts'
@@ -144,13 +145,13 @@ export class Commands {
     const twin = this.#running.get(id)
     if (twin !== undefined) {
       checkTwin(twin.fingerprint, fingerprint)
-      return await this.#race(twin.outcome, this.#timeoutMs, { id, command: name, status: 'running' })
+      return await within<Outcome>(this.#clock, this.#timeoutMs, twin.outcome, { id, command: name, status: 'running' })
     }
     const outcome = this.#start({ id, name, command, args, caller, fingerprint, ledger: idempotencyKey !== undefined })
     this.#running.set(id, { fingerprint, outcome, command: name, isRemote: 'dispatch' in command })
     const forget = (): void => { this.#running.delete(id) }
     outcome.then(forget, forget)
-    return await this.#race(outcome, this.#timeoutMs, { id, command: name, status: 'running' })
+    return await within<Outcome>(this.#clock, this.#timeoutMs, outcome, { id, command: name, status: 'running' })
   }
 
   /** What became of a command; null for an id never seen. */
@@ -164,7 +165,7 @@ export class Commands {
   /** Waits until nothing runs in this process any more, at most `ms`. @returns the names of those that still do */
   async idle (ms: number): Promise<string[]> {
     const here = (): Running[] => [...this.#running.values()].filter(({ isRemote }) => !isRemote)
-    await this.#race(Promise.allSettled(here().map(({ outcome }) => outcome)), ms, [])
+    await within<unknown>(this.#clock, ms, Promise.allSettled(here().map(({ outcome }) => outcome)), null)
     return here().map(({ command }) => command)
   }
 
@@ -241,7 +242,7 @@ export class Commands {
   /** Takes back the claim of a command that was never started. */
   async #withdraw (id: string): Promise<void> {
     for (let look = 0; look < WITHDRAW_LOOKS; look++) {
-      await new Promise<void>(resolve => { this.#clock.after(LAST_LOOK_MS, resolve) })
+      await pause(this.#clock, LAST_LOOK_MS)
       if (this.#running.has(id)) return
       const record = await this.#store.recall(id).catch(() => undefined) as Entry | null | undefined
       // Away still, or not there yet: what was sent before the store went away may arrive after it is back.
@@ -262,23 +263,13 @@ export class Commands {
     }
   }
 
-  async #race<T> (promise: Promise<T>, ms: number, otherwise: T): Promise<T> {
-    let cancel = (): void => {}
-    const timeout = new Promise<T>(resolve => { cancel = this.#clock.after(ms, () => resolve(otherwise)) })
-    try {
-      return await Promise.race([promise, timeout])
-    } finally {
-      cancel()
-    }
-  }
-
   /** Waits until something has become of a command that runs elsewhere. @returns null where its record is gone */
   async #follow (id: string, entry: Entry): Promise<Outcome | null> {
-    for (let pause = FIRST_LOOK_MS; ; pause = Math.min(2 * pause, LAST_LOOK_MS)) {
+    for (let ms = FIRST_LOOK_MS; ; ms = Math.min(2 * ms, LAST_LOOK_MS)) {
       const outcome = await this.#outcomeOf(id, entry).catch(() => null)
       if (outcome !== null && outcome.status !== 'running') return outcome
       const news = new Promise<void>(resolve => { this.#waiting.set(id, resolve) })
-      await this.#race(news, pause, undefined)
+      await within(this.#clock, ms, news, undefined)
       this.#waiting.delete(id)
       // Where the ledger cannot be read just now, what it said last still holds.
       const now = await this.#store.recall(id).catch(() => entry) as Entry | null

@@ -4,6 +4,7 @@
 // holds together, and a read-only view. `ask` is how a command reaches all processes of the deployment.
 
 import { randomBytes } from 'node:crypto'
+import { pause } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
@@ -246,7 +247,7 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
-    while (this.#publishing > 0) await new Promise<void>(resolve => { this.#options.clock.after(LOOK_MS, resolve) })
+    while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     const left = await this.commands.idle(patienceMs)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands still run and are not waited for any longer')
     const sessions = [...this.#sessions]

@@ -97,13 +97,17 @@ export class Session {
    * @throws Refusal BAD_SUBSCRIPTION, ROOMS_FULL, OVERLOADED or DRAINING where it is not allowed
    */
   entering (joins: readonly Join[]): string[] {
+    return [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
+  }
+
+  #allowed (joins: readonly Join[]): Subscription {
     const after = this.subscription.with(joins)
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
     this.#checkLimits(after)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
     }
-    return [...after.rooms].filter(room => !this.subscription.rooms.has(room))
+    return after
   }
 
   /**
@@ -112,9 +116,8 @@ export class Session {
    * @throws Refusal as `entering`; nothing was joined then
    */
   join (joins: readonly Join[], cursor: string | null = null): Joined {
-    this.entering(joins)
     const before = this.subscription
-    const after = before.with(joins)
+    const after = this.#allowed(joins)
     const fresh = added(before.parts, after.parts)
     const first = !this.#joined
     this.#joined = true

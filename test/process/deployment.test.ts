@@ -9,7 +9,7 @@ import type { ProfileName } from '../../src/app/status.ts'
 import { redisTls } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES, WireClient } from '../wire/harness.ts'
-import { freePort, hears, request, sentence, Stage, tally, until } from './harness.ts'
+import { finalTally, freePort, hears, request, sentence, Stage, tally, until } from './harness.ts'
 import type { Env, Launched, Wish } from './harness.ts'
 
 t.setTimeout(240_000)
@@ -213,8 +213,7 @@ t.test('Redis away for 20 s under load: clients stay, publishers are told within
   t.ok(performance.now() - back < 3000, `ready ${Math.round(performance.now() - back)} ms after its return`)
   await delay(1500)
   await Promise.all(publishers.map(async publisher => await publisher.finish()))
-  await until('everybody has everything', () => tally(publishers, followers).lost + tally(publishers, followers).stale === 0, 10_000).catch(() => {})
-  const counts = tally(publishers, followers)
+  const counts = await finalTally(publishers, followers, 10_000)
   t.comment(`Redis away for 20 s: ${sentence(counts)}`)
   t.same([counts.lost, counts.twice, counts.disorder, counts.stale, counts.resets], [0, 0, 0, 0, 0])
   t.equal(counts.connections, followers.length, 'nobody was disconnected')

@@ -535,6 +535,17 @@ export function tally (publishers: readonly Publisher[], followers: readonly Fol
   }
 }
 
+/** The tally once everybody has everything, `ms` at most, and what should not arrive any more had a moment to do so. */
+export async function finalTally (publishers: readonly Publisher[], followers: readonly Follower[], ms: number): Promise<Tally> {
+  const complete = (): boolean => {
+    const { lost, stale } = tally(publishers, followers)
+    return lost === 0 && stale === 0
+  }
+  await until('everybody has everything', complete, ms).catch(() => {})
+  await delay(300)
+  return tally(publishers, followers)
+}
+
 /** The tally as a sentence. */
 export const sentence = (counts: Tally): string =>
   `attempted ${counts.attempted}, acknowledged ${counts.acknowledged}, received ${counts.received}, lost ${counts.lost}, twice ${counts.twice}, out of order ${counts.disorder}, ` +

@@ -8,7 +8,7 @@ import type { ProfileName } from '../../src/app/status.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 import type { Arrived } from '../wire/harness.ts'
-import { freePort, request, sentence, Stage, tally, until } from './harness.ts'
+import { finalTally, freePort, request, sentence, Stage } from './harness.ts'
 import type { Env, Wish } from './harness.ts'
 
 // Also where no runner says so: everything here waits for processes.
@@ -50,15 +50,8 @@ for (const [store, signal] of [['a DATA_DIR', 'SIGTERM'], ['a DATA_DIR', 'SIGKIL
     }
     await delay(500)
     await Promise.all(publishers.map(async publisher => await publisher.finish()))
-    const complete = (): boolean => {
-      const { lost, stale } = tally(publishers, followers)
-      return lost === 0 && stale === 0
-    }
-    await until('everybody has everything', complete, 5000).catch(() => {})
-    // What should not arrive any more has a moment to do so.
-    await delay(300)
 
-    const counts = tally(publishers, followers)
+    const counts = await finalTally(publishers, followers, 5000)
     t.comment(`${store}, ${signal}, ${RESTARTS} restarts: ${sentence(counts)}`)
     t.same(counts.complaints, [], 'no page got anything it should not')
     t.ok(counts.acknowledged > 200, 'there was load')

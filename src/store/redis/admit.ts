@@ -1,5 +1,6 @@
 // From what came as text to the log: read by the reader of every door, published in order, and each event's fate told.
 
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import type { Code } from '../../core/errors.ts'
@@ -62,7 +63,7 @@ export async function admit<A extends Arrival> (arrivals: readonly A[], admissio
   } catch (error) {
     if (!(error instanceof Refusal) || PASSING.has(error.code)) throw error
     if (error.code === 'OVERLOADED') {
-      await new Promise<void>(resolve => { clock.after(AGAIN_MS, resolve) })
+      await pause(clock, AGAIN_MS)
       if (term.over) throw error
       return await admit(given, admission)
     }

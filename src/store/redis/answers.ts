@@ -3,11 +3,12 @@
 // another entry of it means that it was carried out twice, which is counted and told, never passed over; an answer to
 // the same entry is the same answer again, of a backend that did not know whether it had arrived.
 
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Refusal } from '../../core/errors.ts'
 import type { Id } from '../../core/id.ts'
 import { readJson } from '../../core/json.ts'
-import { reasonOf } from './connect.ts'
+import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from './connect.ts'
 import type { Client } from './connect.ts'
 import type { RedisStore } from './index.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './job.ts'
@@ -29,9 +30,6 @@ export interface AnswersOptions {
 type Answer = readonly [entry: Id, fields: readonly string[] | null]
 
 const PAGE = 64
-const BLOCK_MS = 1000
-/** A read that blocks for one second and is not answered within this has no server behind it. */
-const TIMEOUT_MS = 2500
 const PAUSE_MS = 200
 /** A worker that has taken an answer and not settled it within this is gone, or could not. */
 const RECLAIM_MS = 5000
@@ -75,7 +73,7 @@ export class Answers {
   constructor (options: AnswersOptions) {
     this.#options = options
     const { store } = options
-    this.#client = store.connect('results', TIMEOUT_MS)
+    this.#client = store.connect('results', BLOCK_TIMEOUT_MS)
     store.define('sbAnswer', SETTLE, 3)
   }
 
@@ -93,14 +91,14 @@ export class Answers {
   }
 
   async #run (): Promise<void> {
-    const { store, worker } = this.#options
+    const { store, worker, clock } = this.#options
     const { results } = store.keys
     // Whether this worker may have been given answers that it has not settled.
     let inHand = false
     while (!this.#closed) {
       try {
         if (this.#client.status !== 'ready') {
-          await this.#pause(PAUSE_MS / 10)
+          await pause(clock, PAUSE_MS / 10)
           continue
         }
         await this.#reclaim()
@@ -109,7 +107,7 @@ export class Answers {
         inHand &&= entries.length > 0
         if (await this.#take(entries)) continue
         inHand = true
-        await this.#pause(PAUSE_MS)
+        await pause(clock, PAUSE_MS)
       } catch (error) {
         if (this.#closed) return
         inHand = true
@@ -119,8 +117,8 @@ export class Answers {
           await this.#client.xgroup('CREATE', results, WORKERS, '0', 'MKSTREAM').catch(() => {})
           continue
         }
-        if (reason === 'Command timed out') this.#client.disconnect(true)
-        await this.#pause(PAUSE_MS)
+        replaceIfSilent(this.#client, error)
+        await pause(clock, PAUSE_MS)
       }
     }
   }
@@ -165,10 +163,6 @@ export class Answers {
       else if (settles && !isOpen(job)) log.info({ id, command: job.command }, `command ${job.command} (${id}) was answered after its time; it was unknown until now`)
       return settles ? id : null
     }
-  }
-
-  #pause (ms: number): Promise<void> {
-    return new Promise(resolve => { this.#options.clock.after(ms, resolve) })
   }
 
   #stray (id: string): void {

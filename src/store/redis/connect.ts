@@ -21,6 +21,9 @@ export interface ConnectOptions {
 const URL_FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i
 /** What Redis says where the database of the URL does not exist. */
 const NO_DATABASE = /DB index|SELECT is not allowed/i
+/** A read waits so long for something to come; one that is not answered within the second has no server behind it. */
+export const BLOCK_MS = 1000
+export const BLOCK_TIMEOUT_MS = 2500
 const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
 const SENTINEL_PORT = 26379

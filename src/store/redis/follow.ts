@@ -2,12 +2,13 @@
 // before it, so what was trimmed, lost by a fail-over or deleted meanwhile shows in the first entry that comes. Then the
 // log is read as a whole again. What ends an epoch without loss costs nothing but the new epoch's name.
 
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Entry } from '../../core/event.ts'
 import { compareIds } from '../../core/id.ts'
 import type { Id } from '../../core/id.ts'
 import type { Follower } from '../../core/store.ts'
-import { connection, reasonOf } from './connect.ts'
+import { BLOCK_MS, reasonOf, replaceIfSilent } from './connect.ts'
 import type { Client } from './connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
 import type { StreamEntry } from './entry.ts'
@@ -16,8 +17,8 @@ import type { Opening } from './image.ts'
 import type { Keys } from './keys.ts'
 
 export interface FollowOptions {
-  readonly url: string
-  readonly name: string
+  /** Of its own. */
+  readonly client: Client
   readonly keys: Keys
   readonly clock: Clock
   readonly follower: Follower
@@ -33,9 +34,6 @@ export interface FollowOptions {
 }
 
 const PAGE = 1000
-const BLOCK_MS = 1000
-/** A read that blocks for one second and is not answered within this has no server behind it. */
-const TIMEOUT_MS = 2500
 const PAUSE_MS = 200
 
 export class Follow {
@@ -50,7 +48,7 @@ export class Follow {
 
   constructor (options: FollowOptions) {
     this.#options = options
-    this.#client = connection({ url: options.url, name: options.name, commandTimeoutMs: TIMEOUT_MS, onError: reason => options.onTrouble(reason) })
+    this.#client = options.client
   }
 
   /** Resolves when the log has been handed over as a whole. */
@@ -102,7 +100,7 @@ export class Follow {
     while (!this.#closed) {
       try {
         if (this.#client.status !== 'ready') {
-          await new Promise<void>(resolve => { clock.after(PAUSE_MS / 10, resolve) })
+          await pause(clock, PAUSE_MS / 10)
         } else if (this.#last === null) {
           await this.#load()
         } else {
@@ -111,10 +109,9 @@ export class Follow {
         }
       } catch (error) {
         if (this.#closed) return
-        const reason = reasonOf(error)
-        onTrouble(reason)
-        if (reason === 'Command timed out') this.reconnect()
-        await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
+        onTrouble(reasonOf(error))
+        replaceIfSilent(this.#client, error)
+        await pause(clock, PAUSE_MS)
       }
     }
   }
@@ -127,7 +124,7 @@ export class Follow {
     if (this.#closed) return
     if (read === null) {
       log.info({}, 'the log changed while it was being read; reading it again')
-      await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
+      await pause(clock, PAUSE_MS)
       return
     }
     const { image, last } = read

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import { fullOf } from '../../core/group.ts'
 import type { CarryOut, Entered, Group, Hit } from '../../core/group.ts'
+import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Client } from './connect.ts'
 import type { RedisStore } from './index.ts'
@@ -153,7 +154,7 @@ export class RedisGroup implements Group {
       })
     })
     try {
-      await store.note('ask', JSON.stringify({ id, from: worker, name, args }))
+      await store.note('ask', JSON.stringify({ id, name, args }))
       await all
       return answers
     } finally {
@@ -278,11 +279,11 @@ export class RedisGroup implements Group {
   }
 
   #asks (text: string): void {
-    const { id, from, name, args } = JSON.parse(text) as { id: string, from: string, name: string, args: unknown }
+    const { id, name, args } = JSON.parse(text) as { id: string, name: string, args: unknown }
     const { store, log } = this.#options
     void (async () => {
       const value = await this.#carryOut(name, args)
-      await store.note('answer', JSON.stringify({ id, to: from, from: this.worker, value: value ?? null }))
+      await store.note('answer', JSON.stringify({ id, from: this.worker, value: value ?? null }))
     })().catch((err: unknown) => log.warn({ err, name }, 'what all workers were asked to do was not done, or not answered, by this one'))
   }
 
@@ -295,15 +296,7 @@ export class RedisGroup implements Group {
   async #bounded<T> (question: (client: Client) => Promise<T>): Promise<T | null> {
     const { store, clock } = this.#options
     if (store.trouble !== null) return null
-    let cancel = (): void => {}
-    const late = new Promise<null>(resolve => { cancel = clock.after(PATIENCE_MS, () => resolve(null)) })
-    try {
-      return await Promise.race([store.ask(question), late])
-    } catch {
-      return null
-    } finally {
-      cancel()
-    }
+    return await within(clock, PATIENCE_MS, store.ask(question).catch(() => null), null)
   }
 
   #field (room: string): string {

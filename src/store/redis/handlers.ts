@@ -4,6 +4,7 @@
 // overdue.ts what did not come.
 
 import type { Job, RemoteCommand } from '../../core/command.ts'
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { NAME } from '../../core/event.ts'
@@ -158,7 +159,7 @@ export class Handlers {
         return await act()
       } catch (error) {
         if (this.#closed || clock.now() > until) throw error
-        await new Promise<void>(resolve => { clock.after(PAUSE_MS, resolve) })
+        await pause(clock, PAUSE_MS)
       }
     }
   }

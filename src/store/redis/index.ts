@@ -6,6 +6,7 @@
 // the connection that follows, so a replica, a full memory or a connection that starves do not pass for well.
 
 import { randomBytes } from 'node:crypto'
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import type { Draft } from '../../core/event.ts'
@@ -13,7 +14,7 @@ import { ORIGIN } from '../../core/id.ts'
 import type { Id } from '../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../core/store.ts'
 import { APPEND, APPEND_KEYS } from './append.ts'
-import { connection, reasonOf, shownUrl } from './connect.ts'
+import { BLOCK_TIMEOUT_MS, connection, reasonOf, replaceIfSilent, shownUrl } from './connect.ts'
 import type { Client } from './connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { Source } from './entry.ts'
@@ -143,12 +144,11 @@ export class RedisStore implements Store {
 
   async follow (follower: Follower): Promise<void> {
     if (this.#follower !== null) throw new Error('a store has one follower')
-    const { url, worker, clock, log } = this.#options
+    const { worker, clock, log } = this.#options
     this.#follower = follower
     if (this.#trouble !== null) follower.available(false, this.#trouble)
     this.#follow = new Follow({
-      url,
-      name: `signalbox:follow:${worker}`,
+      client: this.connect('follow', BLOCK_TIMEOUT_MS),
       keys: this.keys,
       clock,
       follower,
@@ -261,7 +261,7 @@ export class RedisStore implements Store {
         if (!(repeatable && isLost(error)) && !isUnsent(error)) throw this.#failed(error)
         do {
           if (clock.now() > until || this.#closing !== null) throw this.#failed(error)
-          await new Promise<void>(resolve => { clock.after(AGAIN_MS, resolve) })
+          await pause(clock, AGAIN_MS)
         } while (this.#client.status !== 'ready')
       }
     }
@@ -377,8 +377,7 @@ export class RedisStore implements Store {
       }
     } catch (error) {
       const reason = reasonOf(error)
-      // A connection into nowhere looks like a server that hangs; another one costs nothing.
-      if (reason === 'Command timed out') this.#client.disconnect(true)
+      replaceIfSilent(this.#client, error)
       // By now a lost connection had its time to come back.
       return LOST.test(reason) && this.#trouble !== null ? undefined : this.#setTrouble(reason)
     }

@@ -5,6 +5,7 @@
 // any more, and whoever holds the lease next finds all that is unfinished where it begins, with what is pending. There
 // is one consumer for all workers: their names are new with every start, and would pile up.
 
+import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import type { Gateway } from '../../core/gateway.ts'
@@ -13,7 +14,7 @@ import type { Id } from '../../core/id.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { Bell } from './bell.ts'
-import { reasonOf, replaceIfSilent } from './connect.ts'
+import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from './connect.ts'
 import type { Client } from './connect.ts'
 import { Fenced } from './index.ts'
 import type { RedisStore } from './index.ts'
@@ -45,8 +46,6 @@ const MAX_WAITING = 10_000
 /** Between two looks whether rooms that wait may go on. */
 const LOOK_MS = 250
 const FULL_MS = 1000
-const BLOCK_MS = 1000
-const TIMEOUT_MS = 2500
 const AGAIN_MS = 500
 
 export class Ingest {
@@ -67,7 +66,7 @@ export class Ingest {
     this.#options = options
     this.#counters = counters
     this.bell = new Bell(options.clock)
-    this.#doorbell = options.store.connect('ingest', TIMEOUT_MS, () => {})
+    this.#doorbell = options.store.connect('ingest', BLOCK_TIMEOUT_MS, () => {})
     defineRead(options.client)
   }
 
@@ -114,7 +113,7 @@ export class Ingest {
       if (this.#waitingCount >= MAX_WAITING) {
         if (!full) log.warn({ waiting: this.#waitingCount }, `${this.#waitingCount} entries of ${store.keys.ingest} wait for rooms that are paused: nothing more is read before one is resumed`)
         full = true
-        await new Promise<void>(resolve => { clock.after(LOOK_MS, resolve) })
+        await pause(clock, LOOK_MS)
         continue
       }
       full = false
