@@ -1,4 +1,4 @@
-// The page at /, and the browser client as one module at /client.js: static files, no other host.
+// The page at /, and the browser client as one module at /client.js: static files, bundled by `npm run build:web`.
 
 import { join } from 'node:path'
 import helmet from '@fastify/helmet'
@@ -23,11 +23,8 @@ export default async function dashboard (app: FastifyInstance): Promise<void> {
     contentSecurityPolicy: { useDefaults: false, directives: CONTENT_POLICY }
   })
   await app.register(fastifyStatic, {
-    root: join(packageRoot, 'src', 'dashboard'),
+    root: join(packageRoot, 'dist', 'web'),
     cacheControl: false,
     schemaHide: true
   })
-  // Compiled from src/client, so it lies elsewhere.
-  app.get('/client.js', { schema: { hide: true } }, async (_request, reply) =>
-    await reply.sendFile('index.js', join(packageRoot, 'dist', 'src', 'client')))
 }

@@ -1,8 +1,11 @@
+// @ts-nocheck
 // The page: what the client knows is drawn at most once a frame. An element with
 // `data-figure="room type key field"` shows that field; tables have a row for each key. The gateway reports under a key
 // for each of its processes: with the key `*` the greatest of their figures is shown, or with `data-sum` their sum.
 
-import { connect } from '/client.js'
+import 'uplot/dist/uPlot.min.css'
+import './dashboard.css'
+import { connect } from '../client/index.ts'
 
 const PUBLIC = '@public'
 const SYSTEM = '@system'
