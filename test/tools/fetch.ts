@@ -9,7 +9,8 @@ import { mortal } from './daemon.ts'
 import { CACHE, canFetch, FIND, findAll, TOOL_NAMES, WORDS } from './find.ts'
 import type { ToolName, Tools } from './find.ts'
 
-const PATIENCE_MS = 120_000
+/** A browser and its libraries are 200 MB. */
+const PATIENCE_MS = 300_000
 
 /**
  * All tools; those that are missing are fetched where that is possible.

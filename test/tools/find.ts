@@ -24,11 +24,12 @@ export interface Tools {
   /** A python3 that can import `redis`. */
   readonly python: Tool | Missing
   readonly openssl: Tool | Missing
+  readonly chromium: Tool | Missing
 }
 
 export type ToolName = keyof Tools
 
-export const TOOL_NAMES: readonly ToolName[] = ['redis', 'nginx', 'python', 'openssl']
+export const TOOL_NAMES: readonly ToolName[] = ['redis', 'nginx', 'python', 'openssl', 'chromium']
 
 interface Words {
   readonly what: string
@@ -42,7 +43,8 @@ export const WORDS: Record<ToolName, Words> = {
   redis: { what: 'redis-server', tests: 'the tests with a real Redis', debian: 'redis-server', brew: 'brew install redis', variables: ['REDIS_SERVER_BIN', 'REDIS_CLI_BIN'] },
   nginx: { what: 'nginx', tests: 'the tests behind a real nginx', debian: 'nginx', brew: 'brew install nginx', variables: ['NGINX_BIN'] },
   python: { what: 'python3 with its module redis', tests: 'the tests with a Python publisher', debian: 'python3-redis', brew: 'python3 -m pip install redis', variables: ['PYTHON_REDIS_BIN'] },
-  openssl: { what: 'openssl', tests: 'the tests with TLS', debian: 'openssl', brew: 'brew install openssl', variables: ['OPENSSL_BIN'] }
+  openssl: { what: 'openssl', tests: 'the tests with TLS', debian: 'openssl', brew: 'brew install openssl', variables: ['OPENSSL_BIN'] },
+  chromium: { what: 'chromium', tests: 'the tests in a real browser', debian: 'chromium', brew: 'brew install --cask chromium', variables: ['CHROMIUM_BIN'] }
 }
 
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -78,10 +80,12 @@ const pathFolders = (): string[] => (process.env.PATH ?? '').split(delimiter).fi
 
 /** The tool there; one of an extracted tree brings the tree's libraries. */
 function toolAt (bin: string): Tool {
-  const tree = /^(.+)\/usr\/s?bin\/[^/]+$/.exec(bin)?.[1]
+  const tree = /^(.+)\/usr\/(?:s?bin|lib\/[^/]+)\/[^/]+$/.exec(bin)?.[1]
   if (tree === undefined) return { bin, env: {} }
   const libraries = ['usr/lib', 'lib'].map(folder => join(tree, folder)).filter(folder => existsSync(folder))
     .flatMap(folder => readdirSync(folder).filter(name => name.includes('-linux-')).map(name => join(folder, name)))
+    // Sound is the one library that keeps a part of itself in a folder of its own.
+    .flatMap(folder => [folder, join(folder, 'pulseaudio')]).filter(folder => existsSync(folder))
   return { bin, env: libraries.length === 0 ? {} : { LD_LIBRARY_PATH: libraries.join(delimiter) } }
 }
 
@@ -97,6 +101,8 @@ function pick (variable: string, names: readonly string[], args: readonly string
 }
 
 const foldersWith = (tree: string): string[] => [...pathFolders(), '/usr/sbin', '/usr/local/sbin', join(tree, 'usr/bin'), join(tree, 'usr/sbin')]
+
+const MAC_BROWSERS = ['Chromium', 'Google Chrome'].map(name => `/Applications/${name}.app/Contents/MacOS`)
 
 /** By tool, a search that ends in a tree of extracted packages. */
 export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tools[Name], Missing> | null } = {
@@ -115,7 +121,15 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
     const bins = ['/usr/bin', join(tree, 'usr/bin'), ...pathFolders()].map(folder => join(folder, 'python3')).filter(isFile)
     return bins.map(toolAt).map(({ bin, env }) => ({ bin, env: { ...env, PYTHONPATH: join(tree, 'usr/lib/python3/dist-packages') } })).find(tool => runs(tool, args)) ?? null
   },
-  openssl: tree => pick('OPENSSL_BIN', ['openssl'], ['version'], foldersWith(tree))
+  openssl: tree => pick('OPENSSL_BIN', ['openssl'], ['version'], foldersWith(tree)),
+  chromium: tree => {
+    // Debian's `usr/bin/chromium` is a script that looks for the browser under `/usr/lib`, extracted or not.
+    const folders = [...pathFolders(), '/usr/bin', ...MAC_BROWSERS, join(tree, 'usr/lib/chromium')]
+    const tool = pick('CHROMIUM_BIN', ['chromium', 'chromium-browser', 'google-chrome', 'Chromium', 'Google Chrome'], ['--version'], folders)
+    if (tool === null || !tool.bin.startsWith(tree)) return tool
+    // The tree's fonts, for a system that has none.
+    return { ...tool, env: { ...tool.env, FONTCONFIG_PATH: join(tree, 'etc/fonts'), XDG_DATA_HOME: join(tree, 'usr/share') } }
+  }
 }
 
 /** @param why why it could not be fetched either */

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { request, until } from '../process/harness.ts'
+import { openBrowser } from './chromium.ts'
 import { childEnv, need } from './find.ts'
 import { Nginx } from './nginx.ts'
 import { redisCluster, redisSentinel, redisTls } from './redis-topologies.ts'
@@ -91,6 +92,16 @@ t.test('python speaks to Redis', { skip: skipWithout('python', 'redis') }, async
   const python = need('python')
   const { stdout } = await promisify(execFile)(python.bin, ['-c', 'import redis, sys; print(redis.Redis.from_url(sys.argv[1]).ping())', redis.url], { env: childEnv(python) })
   t.equal(stdout.trim(), 'True')
+})
+
+t.test('Chromium draws a page and its letters, and runs its script', { skip: skipWithout('chromium') }, async t => {
+  const browser = await openBrowser(t)
+  t.equal(await openBrowser(t), browser, 'one for all who ask')
+  const page = await browser.newPage()
+  await page.setContent('<title>of the page</title><span>iiii</span><p><span>MMMM</span>')
+  t.equal(await page.title(), 'of the page')
+  const widths = await page.$$eval('span', spans => spans.map(span => span.getBoundingClientRect().width))
+  t.ok((widths[1] as number) > 2 * (widths[0] as number), `a font: iiii is ${widths[0]} px wide, MMMM ${widths[1]} px`)
 })
 
 t.test('no server outlives a test that is killed', { skip: process.platform === 'linux' ? skipWithout('redis', 'nginx') : 'only Linux ends them' }, async t => {
