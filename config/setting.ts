@@ -14,7 +14,7 @@ interface Common {
   readonly secret?: 'whole' | 'credentials'
 }
 
-interface WholeNumber extends Common {
+export interface WholeNumber extends Common {
   readonly type: 'integer'
   readonly default: number
   readonly minimum: number
@@ -24,24 +24,24 @@ interface WholeNumber extends Common {
   readonly zero?: string
 }
 
-interface Flag extends Common {
+export interface Flag extends Common {
   readonly type: 'boolean'
   readonly default: boolean
 }
 
-interface Choice<C extends string = string> extends Common {
+export interface Choice<C extends string = string> extends Common {
   readonly type: 'choice'
   readonly default: C
   readonly choices: readonly C[]
 }
 
-interface Text extends Common {
+export interface Text extends Common {
   readonly type: 'text'
   readonly default: string
   readonly format: Format
 }
 
-interface List extends Common {
+export interface List extends Common {
   readonly type: 'list'
   readonly default: readonly string[]
   readonly format: Format

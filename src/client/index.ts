@@ -1,293 +1,156 @@
-// The browser client: one module without imports. It asks the gateway which profile runs, listens over SSE or
-// WebSocket, and keeps the newest value of every key. After any end it comes back from its cursor, asking for the
-// profile again, so a restart, even into the other profile, loses and repeats nothing. Only where the gateway refuses
-// what is asked for does it stop, and says why.
+// The client: it asks the gateway which profile runs, listens over SSE or WebSocket, and keeps the newest value of
+// every key. After any end it comes back from its cursor, over whichever profile runs then. Only where the gateway
+// refuses what is asked for does it stop, and says why.
+//
+//     link.ts      stays connected          stream.ts, socket.ts   one connection each
+//     shared.ts    a link for many tabs     watch.ts               whether it still stands
+//     state.ts     the newest values        control.ts             commands
 
-import type { Event } from '../core/event.ts'
+import { run } from './control.ts'
+import type { CommandResult, ControlOptions } from './control.ts'
+import { askProfile, Link } from './link.ts'
+import { canShare, SharedLink } from './shared.ts'
+import { guarded, State } from './state.ts'
+import type { Event, Hello, Message, Ready, Reset, Status } from './wire.ts'
 
-export type { Event } from '../core/event.ts'
+export { ControlError } from './control.ts'
+export { ControlAPI, RobustEventSource } from './earlier.ts'
+export type { CommandResult, ControlOptions, Event, Hello, Ready, Reset, Status }
 
 export interface ConnectOptions {
   /** Rooms to hear; none: the public feed. */
   readonly rooms?: readonly string[]
   /** Types to hear in them; none: every type. */
   readonly types?: readonly string[]
+  /**
+   * Tabs of this browser that ask for the same share one connection. Needs a page over HTTPS or on localhost;
+   * elsewhere each tab has its own. Default false.
+   */
+  readonly share?: boolean
+  /** Where to go on from: a cursor that was kept, such as `box.lastEventId`. Without one everything present comes first. */
+  readonly lastEventId?: string
+  /** Sent with every HTTP request as `Authorization: Bearer`; a function is asked each time. The gateway does not ask for tokens yet. */
+  readonly token?: string | (() => string | Promise<string>)
+  /** The class to open sockets with, where the platform has none. */
+  readonly WebSocket?: typeof WebSocket
 }
-
-/** `waiting`: not connected, and coming back by itself. `closed`: by `close`, or refused for good. */
-export type Status = 'connecting' | 'live' | 'waiting' | 'closed'
 
 /** What can be listened to, and what a listener is given. */
 export interface Happenings {
-  /** An event of a subscribed room; `state` knows it already. */
+  /** An event, each once and in order; `state` knows it already. */
   event: Event
-  /** `reason` and `retryMs` come with `waiting`; `reason` with `closed`, where the gateway refused. */
-  status: { readonly status: Status, readonly reason?: string, readonly retryMs?: number }
-  hello: { readonly profile: 'SSE' | 'WEBSOCKET', readonly session: string, readonly tickMs: number, readonly position: 'new' | 'resumed' | 'reset' }
-  /** Values of these rooms were forgotten, and come anew. */
-  reset: { readonly reason: string, readonly missed: number | null, readonly rooms: readonly string[] }
-  /** All present values of these rooms have come. */
-  ready: { readonly keys: number, readonly rooms: readonly string[] }
+  status: Status
+  hello: Hello
+  reset: Reset
+  ready: Ready
 }
 
 export interface Box {
   readonly status: Status
-  readonly state: {
-    /** The newest value of a key, as the event that brought it; of the public feed with the room `@public`. */
-    get: (room: string, type: string, key: string) => Event | undefined
-    entries: () => IterableIterator<Event>
-  }
+  readonly state: Pick<State, 'get' | 'entries' | 'subscribe' | 'size'>
+  /** The cursor behind all that was handed out; empty before there is one. */
+  readonly lastEventId: string
   /** @returns what ends the listening */
   on: <Name extends keyof Happenings>(name: Name, listener: (happening: Happenings[Name]) => void) => () => void
   /**
-   * Runs a command.
-   * @throws Error with the refusal's message, and its `code`
+   * Runs a command and waits for its end. Sent again after a lost answer or where it came too often, it is still carried
+   * out once.
+   * @throws ControlError with the refusal's message and `code`
    */
-  control: (command: string, args?: object) => Promise<Record<string, unknown>>
+  control: (command: string, args?: object, options?: ControlOptions) => Promise<CommandResult>
   close: () => void
 }
-
-interface Profile {
-  readonly stream: string | null
-  readonly websocket: string | null
-}
-
-/** Why a connection ended, and when to come back where the gateway has said so. */
-interface End {
-  readonly reason: string
-  readonly retryMs?: number | undefined
-  /** Asking again for the same would be refused again. */
-  readonly forGood?: boolean
-}
-
-type Data = Record<string, unknown>
-
-const RETRY_MIN_MS = 1000
-const RETRY_MAX_MS = 30_000
-/** A connection that stood so long was a good one: the next failure counts as the first. */
-const STABLE_MS = 5000
-const ANSWER_MS = 10_000
-const NOT_OPENED = 'the gateway did not open the stream'
 
 /**
  * Connects, and stays connected until `close`, or until the gateway refuses for good what is asked for.
  * @param url where the gateway is: `/` for the page's own host
  */
-export function connect (url: string, { rooms = [], types = [] }: ConnectOptions = {}): Box {
-  const base = new URL(url, globalThis.location?.href).href.replace(/\/$/, '')
-  const values = new Map<string, Event>()
+export function connect (url: string, { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket }: ConnectOptions = {}): Box {
+  const base = new URL(url, globalThis.location?.href).href.replace(/\/+$/, '')
   const listeners: { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> } = {
     event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set()
   }
-  let status: Status = 'connecting'
-  let cursor = ''
-  let failures = 0
-  let liveSince = Infinity
-  /** Ends what goes on just now: the connection, or the wait for the next one. */
-  let cut = (): void => {}
+  const state = new State()
+  let status: Status = { state: 'connecting' }
+  let hello: Hello | null = null
+  let cursor = lastEventId
+  let link: Link | SharedLink | null = null
 
-  const isClosed = (): boolean => status === 'closed'
+  function tell<Name extends keyof Happenings> (name: Name, happening: Happenings[Name]): void {
+    for (const listener of listeners[name]) guarded(() => listener(happening))
+  }
 
-  function tell<Name extends keyof Happenings> (name: Name, happening: unknown): void {
-    for (const listener of listeners[name]) {
-      try {
-        listener(happening as Happenings[Name])
-      } catch (error) {
-        // Another's mistake must not cost the events behind it.
-        console.error(error)
+  function deliver (message: Message): void {
+    if (status.state === 'closed') return
+    if (message.cursor !== null && message.cursor !== undefined) cursor = message.cursor
+    switch (message.kind) {
+      case 'events': {
+        const fresh = message.data.filter(event => state.take(event))
+        for (const event of fresh) tell('event', event)
+        if (fresh.some(({ key }) => key !== undefined)) state.changed()
+        break
       }
+      case 'reset':
+        state.forget(message.data.rooms)
+        tell('reset', message.data)
+        state.changed()
+        break
+      case 'hello':
+        hello = message.data
+        tell('hello', hello)
+        break
+      case 'ready':
+        tell('ready', message.data)
+        break
+      case 'status':
+        become(message.data)
     }
   }
 
-  function become (now: Status, why: object = {}): void {
+  function become (now: Status): void {
+    if (now.state === status.state && now.state !== 'stale') return
     status = now
-    if (now === 'live') liveSince = performance.now()
-    tell('status', { status, ...why })
+    tell('status', now)
   }
 
-  function moveTo (position: unknown): void {
-    if (typeof position === 'string' && position !== '') cursor = position
-  }
+  const headers = async (): Promise<Record<string, string>> =>
+    token === undefined ? {} : { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
 
-  function take (events: Event[]): void {
-    for (const event of events) {
-      if (event.key !== undefined) {
-        if (event.data === null) values.delete(nameOf(event.room, event.type, event.key))
-        else values.set(nameOf(event.room, event.type, event.key), event)
-      }
-      tell('event', event)
-    }
-  }
+  /** This tab's own connection; none where another tab has it. */
+  const own = (): Link | null => link instanceof SharedLink ? link.link : link
 
-  function forget (told: Data): void {
-    const lost = told.rooms as string[]
-    for (const [name, event] of values) {
-      if (lost.includes(event.room ?? '@public')) values.delete(name)
-    }
-    tell('reset', told)
-  }
-
-  async function stayConnected (): Promise<void> {
-    while (!isClosed()) {
-      become('connecting')
-      const end = await hear().catch((error: Error): End => ({ reason: error.message }))
-      if (isClosed()) return
-      if (end.forGood === true) return become('closed', { reason: end.reason })
-      if (performance.now() - liveSince > STABLE_MS) failures = 0
-      liveSince = Infinity
-      const retryMs = end.retryMs ?? backoff()
-      become('waiting', { reason: end.reason, retryMs })
-      await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, retryMs)
-        cut = () => { clearTimeout(timer); resolve() }
-      })
-    }
-  }
-
-  /** Full jitter: clients that lost the gateway together do not come back together. */
-  function backoff (): number {
-    return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures++))
-  }
-
-  /** One connection, from the question after the profile to its end. */
-  async function hear (): Promise<End> {
-    const response = await fetch(`${base}/api/profile`, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
-    if (!response.ok) return { reason: `the gateway answered ${response.status}`, retryMs: retryAfter(response) }
-    const { stream, websocket } = await response.json() as Profile
-    if (isClosed()) return { reason: 'closed' }
-    if (stream !== null) return await hearStream(`${base}${stream}`)
-    if (websocket !== null) return await hearSocket(`${base}${websocket}`.replace(/^http/, 'ws'))
-    return { reason: 'the gateway has neither a stream nor a socket' }
-  }
-
-  function hearStream (address: string): Promise<End> {
-    const query = Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor }).filter(([, value]) => value !== '')
-    const url = `${address}?${new URLSearchParams(query)}`
-    const source = new EventSource(url)
-    return new Promise(resolve => {
-      const end = (why: End | Promise<End>): void => {
-        // Its own way of coming back knows neither another profile nor full jitter.
-        source.close()
-        resolve(why)
-      }
-      const on = (name: string, handle: (data: unknown) => void): void => source.addEventListener(name, ({ data, lastEventId }: MessageEvent<string>) => {
-        moveTo(lastEventId)
-        handle(JSON.parse(data))
-      })
-      cut = () => end({ reason: 'closed' })
-      source.onerror = () => {
-        if (status === 'live') end({ reason: 'the connection was lost' })
-        else end(source.readyState === EventSource.CLOSED ? whyRefused(url) : { reason: NOT_OPENED })
-      }
-      on('message', events => take(events as Event[]))
-      on('position', () => {})
-      on('reset', data => forget(data as Data))
-      on('ready', data => tell('ready', data))
-      on('bye', data => end(data as End))
-      on('hello', data => {
-        become('live')
-        tell('hello', data)
-      })
-    })
-  }
-
-  function hearSocket (address: string): Promise<End> {
-    const socket = new WebSocket(address)
-    return new Promise(resolve => {
-      let hello: Data = {}
-      const end = (why: End): void => {
-        resolve(why)
-        socket.onmessage = null
-        socket.close()
-      }
-      const handlers: Record<string, (data: Data) => void> = {
-        events: data => take(data as unknown as Event[]),
-        hello: data => { hello = data },
-        // All rooms in one message: a cursor counts in the first join only.
-        joined: data => {
-          become('live')
-          tell('hello', { ...hello, position: data.position })
-        },
-        reset: forget,
-        ready: data => tell('ready', data),
-        bye: data => end(data as unknown as End),
-        error: data => end(refused(data, data.retryMs as number | undefined))
-      }
-      cut = () => end({ reason: 'closed' })
-      socket.onclose = ({ code }) => end({ reason: `the connection was lost (${code})` })
-      socket.onopen = () => socket.send(JSON.stringify({
-        action: 'join',
-        ...(rooms.length === 0 ? {} : { rooms }),
-        ...(types.length === 0 ? {} : { types }),
-        ...(cursor === '' ? {} : { lastEventId: cursor })
-      }))
-      socket.onmessage = ({ data: text }) => {
-        const { event, id, data } = JSON.parse(text)
-        moveTo(id ?? data.cursor)
-        handlers[event]?.(data)
-      }
-    })
-  }
-
-  async function control (command: string, args: object = {}): Promise<Record<string, unknown>> {
-    const response = await fetch(`${base}/api/control`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': uniqueId() },
-      body: JSON.stringify({ command, args })
-    })
-    const body = await response.json() as Record<string, unknown>
-    if (!response.ok) throw Object.assign(new Error(String(body.message)), { code: body.code })
-    return body
+  const door = {
+    headers,
+    async address () {
+      const profile = own()?.profile ?? await askProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
+      if ('code' in profile) throw new Error(profile.reason)
+      return profile.control === null ? null : base + profile.control
+    },
+    ask: async (message: object) => await own()?.ask(message) ?? null
   }
 
   // Later, so that whoever connects can listen first.
-  queueMicrotask(stayConnected)
+  queueMicrotask(() => {
+    if (status.state === 'closed') return
+    const options = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }
+    link = share && canShare()
+      ? new SharedLink(options, () => ({ cursor, hello, values: [...state.entries()], status }))
+      : new Link(options)
+  })
   return {
     get status () { return status },
-    state: {
-      get: (room, type, key) => values.get(nameOf(room, type, key)),
-      entries: () => values.values()
-    },
+    get lastEventId () { return cursor },
+    state,
     on (name, listener) {
       listeners[name].add(listener)
       return () => { listeners[name].delete(listener) }
     },
-    control,
+    control: async (command, args = {}, options = {}) => await run(door, command, args, options),
     close () {
-      if (isClosed()) return
-      become('closed')
-      cut()
+      link?.close()
+      become({ state: 'closed' })
     }
   }
 }
 
-/** An EventSource does not tell the status of a refused stream, so it is asked for once more. */
-async function whyRefused (url: string): Promise<End> {
-  const response = await fetch(url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
-  if (response.ok) {
-    await response.body?.cancel()
-    return { reason: NOT_OPENED }
-  }
-  // Without a code it is not the gateway's answer, but that of something in front of it.
-  const told = await response.json().catch(() => null) as Data | null
-  if (typeof told?.code !== 'string') return { reason: `the stream was answered with ${response.status}`, retryMs: retryAfter(response) }
-  return refused(told, retryAfter(response))
-}
-
-/** The gateway's refusal, the same over both doors: 400 and 403 are about what was asked for, all others pass. */
-const refused = ({ statusCode, message }: Data, retryMs: number | undefined): End =>
-  ({ reason: String(message), retryMs, forGood: statusCode === 400 || statusCode === 403 })
-
-/** Neither part can hold a NUL. */
-const nameOf = (room: string | undefined, type: string, key: string): string => `${room ?? '@public'}\0${type}\0${key}`
-
-function retryAfter (response: Response): number | undefined {
-  const seconds = Number(response.headers.get('Retry-After') ?? NaN)
-  return Number.isFinite(seconds) ? seconds * 1000 : undefined
-}
-
-/** `crypto.randomUUID` is missing where the page came over plain HTTP from another host. */
-function uniqueId (): string {
-  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('')
-}
+const ANSWER_MS = 10_000

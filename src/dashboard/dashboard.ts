@@ -72,9 +72,9 @@ box.on('ready', () => {
   draw()
 })
 box.on('hello', ({ profile }) => { byId('profile').textContent = profile })
-box.on('status', happening => {
-  byId('status').dataset.status = happening.status
-  byId('status').textContent = sentence(happening)
+box.on('status', status => {
+  byId('status').dataset.status = status.state
+  byId('status').textContent = sentence(status)
 })
 setInterval(draw, 1000)
 offerCurl()
@@ -227,15 +227,14 @@ function show (id, yes) {
   byId(id).hidden = !yes
 }
 
-function sentence ({ status, reason, retryMs }) {
-  switch (status) {
-    case 'live': return 'Live'
+function sentence ({ state, reason, retryMs }) {
+  switch (state) {
+    case 'connected': return 'Live'
     case 'connecting': return 'Connecting…'
-    case 'waiting': {
-      const why = reason === 'DRAINING' ? 'The gateway is restarting' : /^Failed to fetch|NetworkError/.test(reason) ? 'The gateway does not answer' : `Not connected: ${reason}`
-      return `${why}. Trying again in ${Math.ceil(retryMs / 1000)} s; what you see are the last values.`
-    }
-    default: return reason === undefined ? 'Closed' : `The gateway refused: ${reason}`
+    case 'catching-up': return 'Catching up…'
+    case 'stale': return `Not connected: ${reason}. ${retryMs === null ? 'Trying now' : `Trying again in ${Math.ceil(retryMs / 1000)} s`}; what you see are the last values.`
+    case 'refused': return `The gateway refused: ${reason}`
+    default: return 'Closed'
   }
 }
 

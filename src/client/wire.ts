@@ -1,0 +1,137 @@
+// What the gateway says, and what a client makes of it: the same over both transports, and between tabs.
+
+import type { Event } from '../core/event.ts'
+
+export type { Event }
+
+export type ProfileName = 'SSE' | 'WEBSOCKET'
+
+/** How it stands with the connection. */
+export type Status =
+  /** The first time. */
+  | { readonly state: 'connecting' }
+  /** Connected; the present values, or what was missed meanwhile, are still coming. */
+  | { readonly state: 'catching-up', readonly profile: ProfileName }
+  | { readonly state: 'connected', readonly profile: ProfileName }
+  /** Not connected, and coming back by itself: what is shown may be old. */
+  | {
+    readonly state: 'stale'
+    /** When the gateway was last heard, ms since 1970. */
+    readonly since: number
+    readonly reason: string
+    /** The gateway's code, or one of `UNREACHABLE`, `LOST`, `SILENT`, `OFFLINE`. */
+    readonly code: string
+    /** Wait until the next try; null while it is trying. */
+    readonly retryMs: number | null
+  }
+  /** The gateway refuses what was asked for, and would refuse it again: it is not tried any more. */
+  | { readonly state: 'refused', readonly reason: string, readonly code: string }
+  | { readonly state: 'closed' }
+
+export interface Hello {
+  readonly profile: ProfileName
+  readonly session: string
+  readonly tickMs: number
+  readonly position: 'new' | 'resumed' | 'reset'
+  /** The id of the last event there was then. */
+  readonly head?: string
+}
+
+/** Values of these rooms were forgotten, and come anew. `missed` events are gone; null where their number is not known. */
+export interface Reset {
+  readonly reason: string
+  readonly missed: number | null
+  readonly rooms: readonly string[]
+}
+
+/** All present values of these rooms have come. */
+export interface Ready {
+  readonly keys: number
+  readonly rooms: readonly string[]
+}
+
+/** What reaches a box. `cursor`: where it stands with it; null where that does not change. */
+export type Message =
+  | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
+  | { readonly kind: 'events', readonly data: readonly Event[], readonly cursor: string | null }
+  | { readonly kind: 'reset', readonly data: Reset, readonly cursor: string | null }
+  | { readonly kind: 'ready', readonly data: Ready, readonly cursor: string | null }
+  | { readonly kind: 'position', readonly data: unknown, readonly cursor: string | null }
+  | { readonly kind: 'status', readonly data: Status, readonly cursor: null }
+
+/** Why a connection ended. */
+export interface End {
+  readonly reason: string
+  readonly code: string
+  /** When to come back, ms, where the gateway has said so. */
+  readonly retryMs?: number | undefined
+  /** Asking again for the same would be refused again. */
+  readonly forGood?: boolean
+}
+
+/** What a transport is given for one connection. */
+export interface Call {
+  readonly rooms: readonly string[]
+  readonly types: readonly string[]
+  /** Where to go on from; empty: as new. */
+  readonly cursor: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Ends the connection. */
+  readonly signal: AbortSignal
+  /** Something came, whatever it was. */
+  alive: () => void
+  take: (message: Message) => void
+  /** The connection takes messages to the gateway. */
+  speak: (send: (message: object) => void) => void
+  /** The gateway answers a message that had this `ref`. */
+  answer: (ref: string, answer: Answer) => void
+}
+
+/** One connection, to its end. @throws what ended it early */
+export type Transport = (address: string, call: Call) => Promise<End>
+
+/** What a command is answered with, the same over HTTP and over the socket. */
+export interface Answer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+  readonly retryMs?: number | undefined
+}
+
+const GOODBYES: Readonly<Record<string, string>> = {
+  DRAINING: 'the gateway is restarting',
+  SLOW: 'this client did not take its events in time',
+  DISCONNECTED: 'the gateway ended this connection'
+}
+
+/** What a goodbye means. */
+export function endOfBye ({ reason, retryMs }: { readonly reason: string, readonly retryMs?: number }): End {
+  return { code: reason, reason: GOODBYES[reason] ?? `the gateway said goodbye (${reason})`, retryMs }
+}
+
+/** What a refusal means: 400, 401 and 403 are about what was asked for, all others pass. */
+export function endOfRefusal ({ status, body: { code, message }, retryMs }: Answer): End {
+  return {
+    code: String(code),
+    reason: String(message),
+    retryMs,
+    // Without a code it is not the gateway's answer, but that of something in front of it.
+    forGood: code !== undefined && [400, 401, 403].includes(status)
+  }
+}
+
+/** An HTTP answer, whoever gave it. */
+export async function answerOf (response: Response): Promise<Answer> {
+  const seconds = Number(response.headers.get('Retry-After') ?? NaN)
+  const body = await response.json().catch(() => null) as Answer['body'] | null
+  return {
+    status: response.status,
+    body: body ?? { message: `the answer was ${response.status}` },
+    // Whole seconds are the same for all who were refused together.
+    retryMs: Number.isFinite(seconds) ? Math.round((seconds + Math.random()) * 1000) : undefined
+  }
+}
+
+/** `crypto.randomUUID` is missing where the page came over plain HTTP from another host. */
+export function uniqueId (): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('')
+}
