@@ -82,7 +82,6 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
 
   function deliver (message: Message): void {
     if (status.state === 'closed') return
-    if (message.cursor !== null && message.cursor !== undefined) cursor = message.cursor
     switch (message.kind) {
       case 'events': {
         const fresh = message.data.filter(event => state.take(event))
@@ -105,6 +104,8 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       case 'status':
         become(message.data)
     }
+    // Behind what was handed out: kept by a listener, it repeats rather than loses.
+    if (typeof message.cursor === 'string') cursor = message.cursor
   }
 
   function become (now: Status): void {

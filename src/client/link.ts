@@ -92,7 +92,6 @@ export class Link {
 
   async #stayConnected (): Promise<void> {
     const { signal } = this.#closed
-    this.#become({ state: 'connecting' })
     while (!signal.aborted) {
       const { code, reason, retryMs, forGood } = await this.#connect()
       if (signal.aborted) return
