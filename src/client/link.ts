@@ -4,7 +4,7 @@
 import { hearSocket } from './socket.ts'
 import { hearStream } from './stream.ts'
 import { Watch } from './watch.ts'
-import { answerOf, endOfRefusal, uniqueId } from './wire.ts'
+import { answerOf, endOfRefusal, LOST, uniqueId } from './wire.ts'
 import type { Answer, Call, End, Hello, Message, ProfileName, Status } from './wire.ts'
 
 /** GET /api/profile, as far as it matters here. */
@@ -165,12 +165,12 @@ export class Link {
           this.#pending.delete(ref)
         }
       }
+      ended.signal.throwIfAborted()
       if (stream !== null) return await hearStream(base + stream, call)
-      if (websocket !== null) return await hearSocket(Socket)(base + websocket, call)
-      return UNREACHABLE
+      return await hearSocket(Socket)(base + String(websocket), call)
     } catch {
-      // What fetch says differs from browser to browser, and tells nobody anything.
-      return early ?? (greetedAt === Infinity ? UNREACHABLE : { code: 'LOST', reason: 'the connection was lost' })
+      // What fetch says differs from browser to browser, and a socket says nothing.
+      return early ?? (greetedAt === Infinity ? UNREACHABLE : LOST)
     } finally {
       clearTimeout(opening)
       standing.end()

@@ -24,7 +24,7 @@ export function hearSocket (Socket: typeof WebSocket): Transport {
     })
     // What it was is told by the close behind it.
     socket.onerror = () => {}
-    socket.onclose = ({ code }) => end({ code: 'LOST', reason: `the connection was lost (${code})` })
+    socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
     socket.onopen = () => {
       const send = (message: object): void => socket.send(JSON.stringify(message))
       send(joinOf(call))

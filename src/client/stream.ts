@@ -1,7 +1,7 @@
 // SSE by fetch rather than by EventSource, which hides the heartbeats, the status of a refusal and its Retry-After,
 // and comes back by rules of its own.
 
-import { answerOf, endOfBye, endOfRefusal } from './wire.ts'
+import { answerOf, endOfBye, endOfRefusal, LOST } from './wire.ts'
 import type { Call, End, Message } from './wire.ts'
 
 export async function hearStream (address: string, { rooms, types, cursor, headers, signal, alive, take }: Call): Promise<End> {
@@ -9,24 +9,27 @@ export async function hearStream (address: string, { rooms, types, cursor, heade
   const response = await fetch(`${address}?${query}`, { headers: { ...headers, Accept: 'text/event-stream' }, cache: 'no-store', signal })
   if (!response.ok || response.body === null) return endOfRefusal(await answerOf(response))
   let end: End | null = null
-  const lost: { retryMs?: number } = {}
+  let lost = LOST
   const parse = eventStreamParser((event, text, id) => {
-    if (end !== null) return
     const data = JSON.parse(text)
     if (event === 'bye') end = endOfBye(data)
     else take({ kind: event === 'message' ? 'events' : event, data, cursor: id } as Message)
-  }, retryMs => { lost.retryMs = retryMs })
+  }, retryMs => { lost = { ...LOST, retryMs } })
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   try {
-    for (;;) {
+    while (end === null) {
       const { done, value } = await reader.read()
-      if (done || end !== null) return end ?? { code: 'LOST', reason: 'the connection was lost', ...lost }
+      if (done) break
       alive()
       parse(value)
     }
+  } catch (error) {
+    // A break is as good as an end, unless it was ours.
+    if (signal.aborted) throw error
   } finally {
     reader.cancel().catch(() => {})
   }
+  return end ?? lost
 }
 
 /**

@@ -97,6 +97,8 @@ export interface Answer {
   readonly retryMs?: number | undefined
 }
 
+export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
+
 const GOODBYES: Readonly<Record<string, string>> = {
   DRAINING: 'the gateway is restarting',
   SLOW: 'this client did not take its events in time',
