@@ -17,11 +17,12 @@ export async function hearStream (address: string, { rooms, types, cursor, heade
   }, retryMs => { lost = { ...LOST, retryMs } })
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   try {
-    while (end === null) {
+    for (;;) {
       const { done, value } = await reader.read()
       if (done) break
       alive()
       parse(value)
+      if (end !== null) break
     }
   } catch (error) {
     // A break is as good as an end, unless it was ours.
