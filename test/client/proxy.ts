@@ -1,0 +1,129 @@
+// What lies between a client and the gateway, and what goes wrong there: a TCP proxy that can stop passing bytes
+// without closing anything, cut an answer off, answer for the gateway, or be gone.
+
+import { connect, createServer } from 'node:net'
+import type { Server, Socket } from 'node:net'
+import { freePort } from '../process/harness.ts'
+import type { Test } from '../tools/daemon.ts'
+
+/** A request as it came by. */
+export interface Passed {
+  /** As `GET /api/profile`. */
+  readonly line: string
+  readonly headers: string
+  /** Milliseconds since 1970. */
+  readonly at: number
+}
+
+interface Rule {
+  readonly line: RegExp
+  times: number
+  /** What is answered in place of the gateway; null: the gateway hears it, and its answer is cut off. */
+  readonly answer: string | null
+}
+
+export class Proxy {
+  readonly port: number
+  readonly url: string
+  readonly passed: Passed[] = []
+  readonly #to: number
+  readonly #sockets = new Set<Socket>()
+  readonly #rules: Rule[] = []
+  #server: Server | null = null
+  #hangs = false
+
+  private constructor (port: number, to: number) {
+    this.port = port
+    this.#to = to
+    this.url = `http://127.0.0.1:${port}`
+  }
+
+  /** @param to the port it passes everything to */
+  static async start (t: Test, to: number): Promise<Proxy> {
+    const proxy = new Proxy(await freePort(), to)
+    await proxy.up()
+    t.teardown(async () => await proxy.down())
+    return proxy
+  }
+
+  async up (): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server = createServer(socket => this.#pass(socket)).once('error', reject).listen(this.port, '127.0.0.1', resolve)
+    })
+  }
+
+  /** Nobody listens any more, and open connections are cut. */
+  async down (): Promise<void> {
+    const server = this.#server
+    this.#server = null
+    await new Promise<void>(resolve => {
+      if (server === null) return resolve()
+      server.close(() => resolve())
+      this.cut()
+    })
+  }
+
+  /** Open connections end. */
+  cut (): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Connections stay open and new ones are taken, but no byte passes. */
+  hang (): void {
+    this.#hangs = true
+    for (const socket of this.#sockets) socket.pause()
+  }
+
+  /** What was held back passes, and so does what follows. */
+  flow (): void {
+    this.#hangs = false
+    for (const socket of this.#sockets) socket.resume()
+  }
+
+  /** The next request whose line matches gets an answer of the proxy's own. */
+  answer (line: RegExp, status: string, headers: Record<string, string>, body: unknown): void {
+    const text = JSON.stringify(body)
+    const head = Object.entries({ 'Content-Type': 'application/json', 'Content-Length': String(text.length), Connection: 'close', ...headers })
+    this.#rules.push({ line, times: 1, answer: `HTTP/1.1 ${status}\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${text}` })
+  }
+
+  /** The next requests whose line matches reach the gateway, but the connection ends before its answer passes. */
+  cutAnswer (line: RegExp, times: number): void {
+    this.#rules.push({ line, times, answer: null })
+  }
+
+  #pass (near: Socket): void {
+    const far = connect(this.#to, '127.0.0.1')
+    let cutting = false
+    for (const [socket, other] of [[near, far], [far, near]] as const) {
+      this.#sockets.add(socket)
+      if (this.#hangs) socket.pause()
+      socket.setNoDelay(true)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        other.destroySoon()
+      })
+    }
+    near.on('data', data => {
+      const rule = this.#note(data)
+      if (rule !== undefined && rule.answer !== null) return near.end(rule.answer)
+      cutting = rule !== undefined
+      far.write(data)
+    })
+    far.on('data', data => {
+      if (cutting) near.destroy()
+      else near.write(data)
+    })
+  }
+
+  #note (data: Buffer): Rule | undefined {
+    // A request begins a packet: nobody here sends one before the last was answered.
+    const line = /^(?:GET|POST) \S+/.exec(data.subarray(0, 2000).toString('latin1'))?.[0]
+    if (line === undefined) return
+    this.passed.push({ line, headers: data.toString('latin1').split('\r\n\r\n')[0] as string, at: Date.now() })
+    const rule = this.#rules.find(rule => rule.times > 0 && rule.line.test(line))
+    if (rule !== undefined) rule.times--
+    return rule
+  }
+}

@@ -1,0 +1,271 @@
+// What the client promises, wherever it runs and whichever profile does: the gateway is the built product, a process
+// of its own, and what goes wrong goes wrong for real.
+
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test as Tap } from 'tap'
+import type { ProfileName } from '../../src/app/status.ts'
+import type { Event } from '../../src/core/event.ts'
+import { compareIds } from '../../src/core/id.ts'
+import { freePort, request, Stage, until } from '../process/harness.ts'
+import type { Env, Launched, Publisher } from '../process/harness.ts'
+import { PROFILES } from '../wire/harness.ts'
+import { Seat } from './driver.ts'
+import type { Driver } from './driver.ts'
+import { Proxy } from './proxy.ts'
+
+const PING_MS = 1000
+const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
+/** What a machine shared with other tests may take longer. */
+const SLACK_MS = 900
+
+const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
+const idsOf = (events: readonly Event[]): string[] => events.map(({ id }) => id)
+
+/** Everything a publisher sent has come: every fact once and in order, and the newest value of every key. */
+export async function hasAll (t: Tap, seat: Seat, publisher: Publisher): Promise<void> {
+  await publisher.finish()
+  const facts = [...publisher.acknowledged.values()].map(({ id }) => id).sort(compareIds)
+  const newest = async (): Promise<boolean> => {
+    for (const [field, { id }] of publisher.newest) if ((await seat.remote.value(...field.split(' ') as [string, string, string]))?.id !== id) return false
+    return true
+  }
+  await seat.until('every fact has come', () => seat.facts.length >= facts.length).catch(error => t.fail(error))
+  await until('the newest values have come', newest).catch(error => t.fail(error))
+  await delay(100)
+  await seat.look()
+  t.same(idsOf(seat.facts), facts, `each of ${facts.length} facts once, and in order`)
+  t.same(seat.told('mistake'), [], 'no mistakes')
+}
+
+/** Starts 50 events a second, in one room. */
+export const load = (stage: Stage, url: string, room: string): Publisher => stage.publisher({ name: 'p', url, rooms: [room], batch: 1, pauseMs: 20 }).start()
+
+export function clientSuite (tap: Tap, driver: Driver): void {
+  tap.setTimeout(120_000)
+  // Most of it is waiting.
+  tap.jobs = 3
+  for (const profile of PROFILES) {
+    const other = PROFILES.find(name => name !== profile) as ProfileName
+    const test = (what: string, run: (t: Tap, stage: Stage) => Promise<void>): void => {
+      tap.test(`the client in ${driver.name} over ${profile} ${what}`, { skip: driver.skip ?? false, buffered: true }, async t => await run(t, new Stage(t)))
+    }
+
+    test('hands out each event once and in order, and keeps the newest value of every key', async (t, stage) => {
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+      await publish(server.url,
+        { type: 'cpu', room: 'a', key: 'host', data: 1 }, { type: 'cpu', room: 'a', key: 'gone', data: 1 }, { type: 'cpu', room: 'b', key: 'host', data: 1 },
+        { type: 'log', room: 'a', data: 'before' }, { type: 'cpu', room: 'a', key: 'host', data: 2 })
+      const seat = await Seat.open(driver, t, server.url, { rooms: ['a'] })
+      const picky = await Seat.open(driver, t, server.url, { rooms: ['a'], types: ['alarm'] })
+      const feed = await Seat.open(driver, t, server.url)
+      for (const each of [seat, picky, feed]) await each.untilConnected()
+      t.same(seat.states, ['connecting', 'catching-up', 'connected'])
+      t.match(seat.now, { profile })
+      t.same(seat.events.map(({ key, data }) => [key, data]), [['gone', 1], ['host', 2]], 'present values, and nothing of before')
+      t.match(seat.told('hello'), [{ profile, position: 'new' }])
+      t.match(seat.told('ready'), [{ keys: 2, rooms: ['a'] }])
+      t.equal(await seat.remote.size(), 2)
+
+      const ids: string[] = []
+      for (let n = 1; n <= 40; n++) {
+        ids.push(...await publish(server.url,
+          { type: 'log', room: 'a', data: n }, { type: n % 2 === 0 ? 'alarm' : 'note', data: n }, { type: 'cpu', room: 'a', key: 'host', data: n },
+          { type: 'alarm', room: 'a', key: 'door', data: n }, { type: 'log', room: 'b', data: n }))
+      }
+      await publish(server.url, { type: 'cpu', room: 'a', key: 'gone', data: null }, { type: 'log', room: 'a', data: 'last' })
+      await seat.until('the last fact is there', () => seat.facts.at(-1)?.data === 'last')
+      t.same(seat.facts.map(({ data }) => data), [...Array.from({ length: 40 }, (_, index) => index + 1), 'last'])
+      const order = idsOf(seat.events)
+      t.same(order, [...new Set(order)].sort(compareIds), 'each event once, in the order of ids')
+      t.equal((await seat.remote.value('a', 'cpu', 'host'))?.data, 40)
+      t.equal(await seat.remote.value('a', 'cpu', 'gone'), undefined, 'a deleted key is gone')
+      t.equal(await seat.remote.value('b', 'cpu', 'host'), undefined)
+      t.same((await seat.remote.entries()).map(({ type, key, data }) => [type, key, data]).sort(), [['alarm', 'door', 40], ['cpu', 'host', 40]])
+      const told = seat.told('values')
+      t.ok(told.length > 1 && told.length < seat.events.length, `subscribers of the state were called ${told.length} times for ${seat.events.length} events`)
+
+      await feed.until('the feed has its last', () => feed.events.at(-1)?.data === 40)
+      t.ok(feed.events.every(({ room }) => room === undefined))
+      await picky.until('the last alarm is there', () => picky.facts.at(-1)?.data === 40)
+      t.ok(picky.events.every(({ type }) => type === 'alarm'), 'types narrow')
+      t.equal(picky.facts.length, 20, 'public events of the type are heard too')
+      t.equal((await picky.remote.value('a', 'alarm', 'door'))?.data, 40)
+
+      for (const each of [seat, picky, feed]) await each.remote.close()
+      t.same(await seat.remote.status(), { state: 'closed' })
+      await until('the gateway has no sessions', async () => /^signalbox_sessions\{.*\} 0$/m.test((await request(`${server.url}/metrics`)).text))
+    })
+
+    test('runs commands once, however often they must be sent', async (t, stage) => {
+      const path = join(stage.folder(), 'commands.mjs')
+      writeFileSync(path, `
+        import { setTimeout as delay } from 'node:timers/promises'
+        let runs = 0
+        export default {
+          count: { handler: () => ++runs },
+          slow: { handler: async () => { await delay(2200); return ++runs } },
+          broken: { handler: () => { throw new Error('it broke') } },
+          'slowly-broken': { handler: async () => { await delay(1500); throw new Error('it broke late') } }
+        }`)
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), COMMANDS_MODULE: path, COMMAND_TIMEOUT: 1, CONTROL_RATE_LIMIT: 5 })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      const { remote } = seat
+
+      const ping = await remote.control('ping')
+      t.match(ping, { id: String, command: 'ping', result: { pong: true } })
+      t.match(await remote.control('nonsense'), { error: { code: 'UNKNOWN_COMMAND', message: /nonsense/ } })
+      t.match(await remote.control('pause', { room: 7 }), { error: { code: 'BAD_COMMAND', message: /room/ } })
+      t.match(await remote.control('broken'), { error: { code: 'COMMAND_FAILED', message: /it broke/ } })
+
+      const all = await Promise.all(Array.from({ length: 8 }, async () => await remote.control('count')))
+      t.same(all.map(({ result }) => result as number).sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8], 'those that were one too many for a second were sent again, and each ran once')
+
+      const before = proxy.passed.length
+      proxy.cutAnswer(/^POST \/api\/control/, 2)
+      t.match(await remote.control('count'), { result: 9 }, 'the answer was lost, not the command')
+      const orders = proxy.passed.slice(before).filter(({ line }) => line === 'POST /api/control')
+      const keys = orders.map(({ headers }) => /^idempotency-key: (\S+)/im.exec(headers)?.[1])
+      t.ok(orders.length >= 2, `it was sent ${orders.length} times`)
+      t.equal(new Set(keys).size, 1, 'under one key')
+      t.match(await remote.control('count'), { result: 10 }, 'it ran once')
+
+      const mine = await Promise.all([1, 2].map(async () => await remote.control('count', {}, { idempotencyKey: 'mine' })))
+      t.same(mine.map(({ result }) => result), [11, 11], 'a key of one\'s own')
+
+      const begun = Date.now()
+      const [slow, late, aborted] = await Promise.all([remote.control('slow'), remote.control('slowly-broken'), remote.control('slow', {}, { abortMs: 300 }).then(outcome => ({ ...outcome, ms: Date.now() - begun }))])
+      t.match(slow, { id: String, command: 'slow', result: Number }, 'a command beyond COMMAND_TIMEOUT is waited for')
+      t.ok(proxy.passed.some(({ line }) => line === `GET /api/control/${slow.id}`), 'by asking')
+      t.match(late, { error: { code: 'COMMAND_FAILED', message: /it broke late/ } })
+      t.match(aborted, { error: { name: /^(Timeout|Abort)Error$/ } })
+      t.ok(aborted.ms < 1500, 'an abort ends the waiting')
+    })
+
+    test('follows restarts into either profile while events flow, and loses and repeats nothing', async (t, stage) => {
+      const env: Env = { ...BEATS, PORT: await freePort(), DATA_DIR: stage.folder() }
+      let server = await stage.launch({ ...env, APP_PROFILE: profile })
+      const seat = await Seat.open(driver, t, server.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      const publisher = load(stage, server.url, 'a')
+      const restarts: ReadonlyArray<[NodeJS.Signals, ProfileName]> = [['SIGTERM', profile], ['SIGTERM', other], ['SIGKILL', other], ['SIGKILL', profile]]
+      for (const [signal, next] of restarts) {
+        await delay(400)
+        const at = Date.now()
+        await server.stop(process.platform === 'win32' ? 'SIGKILL' : signal)
+        server = await stage.launch({ ...env, APP_PROFILE: next })
+        await seat.untilConnected(at)
+        t.match(seat.now, { state: 'connected', profile: next })
+        const stale = seat.stale(at)
+        t.match(stale, { since: Number, reason: String, code: signal === 'SIGTERM' ? 'DRAINING' : String }, `after ${signal} it says since when and why it is stale`)
+        t.ok(Math.abs((stale?.since ?? 0) - at) < PING_MS + SLACK_MS, 'since the last sign of life')
+      }
+      await delay(400)
+      await hasAll(t, seat, publisher)
+      t.equal(publisher.refused.length, 0)
+      t.ok(seat.told('hello').slice(1).every(({ position }) => position === 'resumed'), 'each time from where it stood')
+      t.same(seat.told('reset'), [])
+    })
+
+    test('says why it is stale, comes back when told to, and not before', async (t, stage) => {
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+      const proxy = await Proxy.start(t, server.port)
+      proxy.answer(/^GET \/api\/profile/, '503 Service Unavailable', { 'Retry-After': '1' }, { statusCode: 503, code: 'OVERLOADED', error: 'Service Unavailable', message: 'no place just now' })
+      proxy.answer(/^GET \/api\/profile/, '429 Too Many Requests', { 'Retry-After': '1' }, { statusCode: 429, code: 'RATE_LIMITED', error: 'Too Many Requests', message: 'one at a time' })
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      const asked = proxy.passed.filter(({ line }) => line === 'GET /api/profile').map(({ at }) => at)
+      t.equal(asked.length, 3)
+      for (const n of [1, 2]) {
+        const ms = (asked[n] as number) - (asked[n - 1] as number)
+        t.ok(ms >= 990 && ms < 2000 + SLACK_MS, `told to wait a second, it came back after ${ms} ms`)
+      }
+      t.match(seat.statuses.filter(({ state }) => state === 'stale'), [
+        { code: 'OVERLOADED', reason: 'no place just now', retryMs: Number }, { retryMs: null }, { code: 'RATE_LIMITED', reason: 'one at a time', retryMs: Number }, { retryMs: null }
+      ])
+
+      // Nobody listens for a while.
+      const ids = await publish(server.url, { type: 'log', room: 'a', data: 'here' })
+      await seat.until('it is there', () => seat.facts.length === 1)
+      const away = Date.now()
+      await proxy.down()
+      ids.push(...await publish(server.url, { type: 'log', room: 'a', data: 'meanwhile' }, { type: 'cpu', room: 'a', key: 'host', data: 'meanwhile' }))
+      await delay(1500)
+      await seat.look()
+      const lost = seat.stale(away)
+      t.match(lost, { since: Number, reason: /\w+ \w+/, code: String, retryMs: Number })
+      t.ok(Math.abs((lost?.since ?? 0) - away) < PING_MS + SLACK_MS)
+      t.match(seat.now, { state: 'stale', since: lost?.since ?? 0 }, 'the same moment, however often it tries')
+      await proxy.up()
+      await seat.untilConnected(away)
+      await seat.until('what was missed is there', () => seat.facts.length === 2)
+      t.same(idsOf(seat.facts), ids.slice(0, 2))
+      t.equal((await seat.remote.value('a', 'cpu', 'host'))?.data, 'meanwhile')
+
+      // The gateway says goodbye, and when to come back.
+      const leaving = Date.now()
+      await request(`${server.url}/api/control`, { json: { command: 'disconnect', args: { room: 'a' } } })
+      await seat.untilConnected(leaving)
+      const bye = seat.stale(leaving)
+      t.match(bye, { code: 'DISCONNECTED', retryMs: Number })
+      const returned = proxy.passed.find(({ at }) => at > (bye?.at ?? Infinity))?.at ?? Infinity
+      t.ok((bye?.retryMs ?? 0) >= 1000 && returned - (bye?.at ?? 0) >= (bye?.retryMs ?? Infinity) - 10, `told to come back after ${bye?.retryMs} ms, it came after ${returned - (bye?.at ?? 0)} ms`)
+      t.same(seat.told('mistake'), [])
+    })
+
+    test('notices a connection that has died without a word, and does not take quiet for death', async (t, stage) => {
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      await delay(3.5 * PING_MS)
+      await seat.look()
+      t.same(seat.states, ['connecting', 'catching-up', 'connected'], 'nothing to be heard but heartbeats')
+      const hung = Date.now()
+      proxy.hang()
+      const ids = await publish(server.url, { type: 'log', room: 'a', data: 'unheard' })
+      await seat.until('it is stale', () => seat.stale(hung) !== undefined, 2.5 * PING_MS + SLACK_MS)
+      const stale = seat.stale(hung)
+      t.ok((stale?.at ?? Infinity) - hung >= PING_MS / 2, `noticed after ${(stale?.at ?? Infinity) - hung} ms`)
+      t.match(stale, { reason: /\w+ \w+/, code: 'SILENT' })
+      t.ok(Math.abs((stale?.since ?? 0) - hung) < PING_MS + SLACK_MS, 'since it was heard last')
+      t.comment(`${driver.name}, ${profile}: a hung connection was noticed after ${(stale?.at ?? Infinity) - hung} ms, heartbeats every ${PING_MS} ms`)
+      proxy.flow()
+      await seat.untilConnected(hung)
+      await seat.until('what was missed is there', () => seat.facts.length > 0)
+      t.same(idsOf(seat.facts), ids)
+    })
+
+    test('stops for good where what it asks for is refused, and begins anew where its place is lost', async (t, stage) => {
+      const env: Env = { ...BEATS, APP_PROFILE: profile, PORT: await freePort() }
+      const server: Launched = await stage.launch({ ...env, DATA_DIR: stage.folder() })
+      const proxy = await Proxy.start(t, server.port)
+      const refused = await Seat.open(driver, t, proxy.url, { rooms: ['no such name'] })
+      await refused.until('it is refused', () => refused.now?.state === 'refused')
+      t.match(refused.now, { code: 'BAD_SUBSCRIPTION', reason: /no such name/ })
+      const { length } = proxy.passed
+
+      const seat = await Seat.open(driver, t, server.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      await publish(server.url, { type: 'log', room: 'a', data: 1 }, { type: 'cpu', room: 'a', key: 'old', data: 1 })
+      await seat.until('they are there', () => seat.events.length === 2)
+      await server.kill9()
+      const folder = stage.folder()
+      const elsewhere = await stage.launch({ ...env, PORT: 0, DATA_DIR: folder })
+      await publish(elsewhere.url, { type: 'log', room: 'a', data: 'theirs' }, { type: 'cpu', room: 'a', key: 'new', data: 2 })
+      await elsewhere.kill9()
+      const again = await stage.launch({ ...env, DATA_DIR: folder })
+      await seat.until('it was told', () => seat.told('ready').length === 2)
+      t.match(seat.told('reset'), [{ reason: 'unknown', rooms: ['a'] }])
+      t.same((await seat.remote.entries()).map(({ key, data }) => [key, data]), [['new', 2]])
+      await publish(again.url, { type: 'log', room: 'a', data: 2 })
+      await seat.until('it goes on', () => seat.facts.length === 2)
+      t.same(seat.facts.map(({ data }) => data), [1, 2])
+      t.equal(proxy.passed.length, length, 'who was refused has not asked again')
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    })
+  }
+}
