@@ -40,6 +40,7 @@ const ANSWER_MS = 15_000
 const QUIET_MS = 1000
 
 const UNREACHABLE: End = { code: 'UNREACHABLE', reason: 'the gateway does not answer' }
+const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
   /** As the gateway told it last. */
@@ -69,7 +70,7 @@ export class Link {
     on(globalThis, 'pageshow', back)
     on(globalThis.document, 'resume', back)
     on(globalThis.document, 'visibilitychange', () => { if (document.visibilityState === 'visible') back() })
-    on(globalThis, 'offline', () => this.#cut({ code: 'OFFLINE', reason: 'this device is offline' }))
+    on(globalThis, 'offline', () => this.#cut(OFFLINE))
     void this.#stayConnected()
   }
 
@@ -170,6 +171,7 @@ export class Link {
       return await hearSocket(Socket)(base + String(websocket), call)
     } catch {
       // What fetch says differs from browser to browser, and a socket says nothing.
+      if (globalThis.navigator?.onLine === false) return OFFLINE
       return early ?? (greetedAt === Infinity ? UNREACHABLE : LOST)
     } finally {
       clearTimeout(opening)
