@@ -2,8 +2,10 @@
 
 import { readFileSync } from 'node:fs'
 import { transformSync } from 'esbuild'
-import type { BrowserContext, Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import type { Remote, Wish } from '../client/driver.ts'
+import { until } from '../process/harness.ts'
+import type { Test } from '../tools/daemon.ts'
 
 const RECORDER = transformSync(readFileSync(new URL('../client/record.ts', import.meta.url), 'utf8'), { loader: 'ts', format: 'iife', globalName: 'recorder' }).code
 
@@ -17,19 +19,17 @@ export async function blankPage (context: BrowserContext, url: string): Promise<
   return page
 }
 
-export type Tab = Remote & { readonly page: Page }
+type Evaluate = (expression: string) => Promise<any>
 
-/** A page that has imported our client, and connected. */
-export async function openTab (context: BrowserContext, url: string, wish: Wish = {}): Promise<Tab> {
-  const page = await blankPage(context, url)
-  await page.evaluate(`(async () => {
+/** In a page that is loaded: imports our client, and connects. */
+async function connectIn (evaluate: Evaluate, wish: Wish): Promise<Remote> {
+  await evaluate(`(async () => {
     const { connect } = await import('/client.js')
     ${RECORDER}
     globalThis.remote = recorder.record(connect('/', ${JSON.stringify(wish)}))
   })()`)
-  const ask = async (name: keyof Remote, ...args: unknown[]): Promise<any> => await page.evaluate(`remote[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
+  const ask = async (name: keyof Remote, ...args: unknown[]): Promise<any> => await evaluate(`remote[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
   return {
-    page,
     happenings: async from => await ask('happenings', from),
     status: async () => await ask('status'),
     value: async (...name) => await ask('value', ...name),
@@ -38,4 +38,41 @@ export async function openTab (context: BrowserContext, url: string, wish: Wish 
     control: async (...order) => await ask('control', ...order),
     close: async () => await ask('close')
   }
+}
+
+export type Tab = Remote & { readonly page: Page }
+
+/** A page with our client. */
+export async function openTab (context: BrowserContext, url: string, wish: Wish = {}): Promise<Tab> {
+  const page = await blankPage(context, url)
+  return { page, ...await connectIn(async expression => await page.evaluate(expression), wish) }
+}
+
+export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void> }
+
+/** A page with our client that can be frozen, as browsers do with tabs in the background. One that Playwright drives cannot: it is kept in front. */
+export async function openFreezableTab (t: Test, browser: Browser, url: string, wish: Wish = {}): Promise<FreezableTab> {
+  const devtools = await browser.newBrowserCDPSession()
+  const { browserContextId } = await devtools.send('Target.createBrowserContext')
+  t.teardown(async () => await devtools.send('Target.disposeBrowserContext', { browserContextId }))
+  const { targetId } = await devtools.send('Target.createTarget', { url: `${url}/healthz`, browserContextId })
+  const { sessionId } = await devtools.send('Target.attachToTarget', { targetId })
+  const waiting = new Map<number, (answer: any) => void>()
+  devtools.on('Target.receivedMessageFromTarget', ({ message }) => {
+    const answer = JSON.parse(message)
+    waiting.get(answer.id)?.(answer)
+  })
+  const send = async (method: string, params: object): Promise<any> => await new Promise((resolve, reject) => {
+    const id = waiting.size
+    waiting.set(id, resolve)
+    devtools.send('Target.sendMessageToTarget', { sessionId, message: JSON.stringify({ id, method, params }) }).catch(reject)
+  })
+  const evaluate: Evaluate = async expression => {
+    const { result } = await send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
+    if (result.exceptionDetails !== undefined) throw new Error(JSON.stringify(result.exceptionDetails))
+    return result.result.value
+  }
+  await until('the page is there', async () => await evaluate('location.href !== "about:blank" && document.readyState === "complete"'))
+  const become = async (state: 'frozen' | 'active'): Promise<void> => { await send('Page.setWebLifecycleState', { state }) }
+  return { ...await connectIn(evaluate, wish), freeze: async () => await become('frozen'), thaw: async () => await become('active') }
 }

@@ -6,14 +6,13 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test as Tap } from 'tap'
 import type { ProfileName } from '../../src/app/status.ts'
-import type { Event } from '../../src/core/event.ts'
 import { compareIds } from '../../src/core/id.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
-import type { Env, Launched, Publisher } from '../process/harness.ts'
+import type { Env, Launched } from '../process/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
-import { Seat } from './driver.ts'
 import type { Driver } from './driver.ts'
 import { Proxy } from './proxy.ts'
+import { hasAll, idsOf, load, Seat } from './seat.ts'
 
 const PING_MS = 1000
 const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
@@ -21,31 +20,11 @@ const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 const SLACK_MS = 900
 
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
-const idsOf = (events: readonly Event[]): string[] => events.map(({ id }) => id)
-
-/** Everything a publisher sent has come: every fact once and in order, and the newest value of every key. */
-export async function hasAll (t: Tap, seat: Seat, publisher: Publisher): Promise<void> {
-  await publisher.finish()
-  const facts = [...publisher.acknowledged.values()].map(({ id }) => id).sort(compareIds)
-  const newest = async (): Promise<boolean> => {
-    for (const [field, { id }] of publisher.newest) if ((await seat.remote.value(...field.split(' ') as [string, string, string]))?.id !== id) return false
-    return true
-  }
-  await seat.until('every fact has come', () => seat.facts.length >= facts.length).catch(error => t.fail(error))
-  await until('the newest values have come', newest).catch(error => t.fail(error))
-  await delay(100)
-  await seat.look()
-  t.same(idsOf(seat.facts), facts, `each of ${facts.length} facts once, and in order`)
-  t.same(seat.told('mistake'), [], 'no mistakes')
-}
-
-/** Starts 50 events a second, in one room. */
-export const load = (stage: Stage, url: string, room: string): Publisher => stage.publisher({ name: 'p', url, rooms: [room], batch: 1, pauseMs: 20 }).start()
 
 export function clientSuite (tap: Tap, driver: Driver): void {
   tap.setTimeout(120_000)
   // Most of it is waiting.
-  tap.jobs = 3
+  tap.jobs = 4
   for (const profile of PROFILES) {
     const other = PROFILES.find(name => name !== profile) as ProfileName
     const test = (what: string, run: (t: Tap, stage: Stage) => Promise<void>): void => {

@@ -1,0 +1,153 @@
+// Pages that somebody leaves open: whatever becomes of the gateway, of Redis behind it, of the network or of the tab,
+// they go on by themselves, without a reload.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import type { Page } from 'playwright-core'
+import type { ProfileName } from '../../src/app/status.ts'
+import { compareIds } from '../../src/core/id.ts'
+import { Proxy } from '../client/proxy.ts'
+import { hasAll, idsOf, load, Seat } from '../client/seat.ts'
+import { freePort, request, Stage, until } from '../process/harness.ts'
+import type { Env } from '../process/harness.ts'
+import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
+import { RedisServer } from '../tools/redis.ts'
+import { PROFILES } from '../wire/harness.ts'
+import { blankPage, openFreezableTab, openTab } from './tab.ts'
+
+t.setTimeout(120_000)
+t.jobs = 3
+const skip = skipWithout('chromium')
+const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
+
+const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
+
+/** What a page without a client of ours has received. */
+interface Plain {
+  readonly facts: string[]
+  readonly values: Record<string, string>
+}
+
+/** A page with nothing but an EventSource. */
+async function plainPage (page: Page): Promise<() => Promise<Plain>> {
+  await page.evaluate(`
+    globalThis.plain = { facts: [], values: {} }
+    new EventSource('/api/events/stream?rooms=a').onmessage = ({ data }) => {
+      for (const { id, type, key } of JSON.parse(data)) {
+        if (key === undefined) plain.facts.push(id)
+        else plain.values['a ' + type + ' ' + key] = id
+      }
+    }`)
+  return async () => await page.evaluate('plain')
+}
+
+t.test('a page with our client and one with a plain EventSource live through a restart into WEBSOCKET and back, under load', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const env: Env = { ...BEATS, PORT: await freePort(), DATA_DIR: stage.folder() }
+  let server = await stage.launch({ ...env, APP_PROFILE: 'SSE' })
+  const context = await openContext(test, await openBrowser(t))
+  const plain = await plainPage(await blankPage(context, server.url))
+  const seat = new Seat(await openTab(context, server.url, { rooms: ['a'] }))
+  await seat.untilConnected()
+  const publisher = load(stage, server.url, 'a')
+  await until('the plain page hears', async () => (await plain()).facts.length > 0)
+
+  for (const profile of ['WEBSOCKET', 'SSE'] as const) {
+    const at = Date.now()
+    await server.stop()
+    server = await stage.launch({ ...env, APP_PROFILE: profile })
+    await seat.untilConnected(at)
+    test.match(seat.now, { profile })
+    // Long enough for the plain page to have knocked at WEBSOCKET's door, and been turned away.
+    await delay(2500)
+  }
+  await hasAll(test, seat, publisher)
+  test.same(seat.states.filter((state, index, all) => state !== all[index - 1]), ['connecting', 'catching-up', 'connected', 'stale', 'catching-up', 'connected', 'stale', 'catching-up', 'connected'], 'what it showed')
+  test.same(seat.statuses.flatMap(status => status.state === 'connected' ? [status.profile] : []), ['SSE', 'WEBSOCKET', 'SSE'])
+  test.same(seat.told('reset'), [])
+
+  const acknowledged = [...publisher.acknowledged.values()].map(({ id }) => id).sort(compareIds)
+  const newest = Object.fromEntries([...publisher.newest].map(([field, { id }]) => [field, id]))
+  await until('the plain page has all', async () => {
+    const { facts, values } = await plain()
+    return facts.length >= acknowledged.length && Object.entries(newest).every(([field, id]) => values[field] === id)
+  }).catch(error => test.fail(error))
+  const { facts, values } = await plain()
+  // Those of before it came are no business of its.
+  test.same(facts, acknowledged.slice(acknowledged.indexOf(facts[0] as string)), `the plain page: each of ${facts.length} facts once, and in order`)
+  test.same(values, newest, 'and the newest values')
+})
+
+for (const profile of PROFILES) {
+  t.test(`a tab over ${profile} that was frozen, and one whose network was gone, have everything when they are back`, { skip, buffered: true }, async test => {
+    const stage = new Stage(test)
+    const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+    const browser = await openBrowser(t)
+    const context = await openContext(test, browser)
+    const frozen = await openFreezableTab(test, browser, server.url, { rooms: ['a'] })
+    const seats = [new Seat(frozen), new Seat(await openTab(context, server.url, { rooms: ['a'] }))] as const
+    for (const seat of seats) await seat.untilConnected()
+    const publisher = load(stage, server.url, 'a')
+    for (const seat of seats) await seat.until('facts flow', () => seat.facts.length > 0)
+
+    const away = Date.now()
+    await frozen.freeze()
+    await context.setOffline(true)
+    await delay(300)
+    await Promise.all(seats.map(async seat => await seat.look()))
+    const before = seats.map(({ facts }) => facts.length)
+    await delay(4000)
+    await Promise.all(seats.map(async seat => await seat.look()))
+    test.same(seats.map(({ facts }) => facts.length), before, 'neither hears anything')
+    test.match(seats[1].now, { state: 'stale', code: 'OFFLINE', reason: /offline/, since: Number })
+    test.ok(Math.abs((seats[1].stale(away)?.since ?? 0) - away) < 2000)
+
+    const back = Date.now()
+    await frozen.thaw()
+    await context.setOffline(false)
+    await delay(1000)
+    for (const seat of seats) {
+      await hasAll(test, seat, publisher)
+      await seat.until('it is connected', () => seat.now?.state === 'connected')
+      test.same(seat.told('reset'), [])
+    }
+    const first = seats.map(seat => (seat.seen.find(({ name, at }) => name === 'event' && at > back)?.at ?? Infinity) - back)
+    test.comment(`${profile}: back after 4.3 s, the frozen tab had its next event within ${first[0]} ms, the other within ${first[1]} ms`)
+  })
+
+  t.test(`a page over ${profile} keeps its values while Redis is away, and goes on when it is back`, { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
+    const stage = new Stage(test)
+    const redis = await RedisServer.start(test)
+    const server = await stage.launch({ ...BEATS, APP_PROFILE: profile as ProfileName, PORT: 0, REDIS_URL: redis.url })
+    const proxy = await Proxy.start(test, server.port)
+    const context = await openContext(test, await openBrowser(t))
+    const seats = [new Seat(await openTab(context, server.url, { rooms: ['a'] })), new Seat(await openTab(context, proxy.url, { rooms: ['a'] }))] as const
+    for (const seat of seats) await seat.untilConnected()
+    const ids = await publish(server.url, { type: 'fact', room: 'a', data: 1 }, { type: 'value', room: 'a', key: 'k', data: 1 })
+    for (const seat of seats) await seat.until('they are there', () => seat.events.length === 2)
+
+    await redis.kill9()
+    await until('readiness says so', async () => (await request(`${server.url}/readyz`)).status === 503)
+    const away = Date.now()
+    proxy.cut()
+    const order = seats[0].remote.control('ping')
+    await delay(1500)
+    for (const seat of seats) await seat.look()
+    test.match(seats[0].now, { state: 'connected' }, 'who was connected stays so')
+    test.equal((await seats[0].remote.value('a', 'value', 'k'))?.data, 1, 'with its values')
+    test.match(seats[1].stale(away), { code: 'LOST' })
+    test.comment(`${profile}: who lost its connection meanwhile says ${JSON.stringify(seats[1].now)}`)
+
+    await redis.restart()
+    await until('it is ready', async () => (await request(`${server.url}/readyz`)).status === 200)
+    test.match(await order, { result: { pong: true } }, 'a command that was given meanwhile is carried out')
+    ids.push(...await publish(server.url, { type: 'fact', room: 'a', data: 2 }, { type: 'value', room: 'a', key: 'k', data: 2 }))
+    for (const seat of seats) {
+      await seat.untilConnected()
+      await seat.until('what follows is there', () => seat.events.length === 4)
+      test.same(idsOf(seat.events), ids, 'each once')
+      test.equal((await seat.remote.value('a', 'value', 'k'))?.data, 2)
+      test.same(seat.told('mistake'), [])
+    }
+  })
+}
