@@ -1,4 +1,4 @@
-// POST /api/control and GET /api/control/:id: the door for commands over HTTP.
+// POST /api/control, GET /api/control and GET /api/control/:id: the door for commands over HTTP.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
@@ -16,6 +16,16 @@ const outcomeSchema = {
     status: { type: 'string', enum: ['running', 'done', 'failed', 'unknown'] },
     result: {},
     error: { type: 'object', properties: { code: { type: 'string' }, message: { type: 'string' } } }
+  }
+}
+
+const commandSchema = {
+  type: 'object',
+  properties: {
+    name: { type: 'string' },
+    description: { type: 'string' },
+    schema: { type: 'object', description: 'a JSON Schema for args; {}: any' },
+    source: { type: 'string', enum: ['built-in', 'module', 'backend'] }
   }
 }
 
@@ -44,6 +54,17 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     }))
     return await reply.code(status).send(body)
   })
+
+  app.get('/api/control', {
+    // Looking up what there is is no command.
+    config: { rateLimit: false },
+    schema: {
+      tags: ['control'],
+      summary: 'The commands there are',
+      description: 'By name, each with the JSON Schema of its arguments.',
+      response: { 200: { type: 'object', properties: { commands: { type: 'array', items: commandSchema } } } }
+    }
+  }, async () => ({ commands: gateway.commands.list }))
 
   app.get<{ Params: { id: string } }>('/api/control/:id', {
     // Asking after a command that takes long must not use up what commands themselves are allowed.

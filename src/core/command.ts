@@ -9,7 +9,15 @@ import { Refusal } from './errors.ts'
 import type { Group } from './group.ts'
 import type { LedgerRecord, Store } from './store.ts'
 
-export interface Command {
+/** What is told of a command to whoever may want to run it. */
+export interface Described {
+  /** One sentence. */
+  readonly description?: string | undefined
+  /** A JSON Schema of its arguments. */
+  readonly schema?: object
+}
+
+export interface Command extends Described {
   /** @returns what is wrong with the arguments, in words; null where nothing is */
   check (args: unknown): string | null
   handler (args: never, context: CommandContext): unknown
@@ -30,6 +38,20 @@ export interface Job {
   readonly command: string
   readonly args: unknown
   readonly caller: string
+}
+
+/** Whose a command is. */
+export type CommandSource = 'built-in' | 'module' | 'backend'
+
+export interface CommandView extends Described {
+  readonly name: string
+  readonly source: CommandSource
+}
+
+/** Commands that are not registered here. */
+export interface Elsewhere {
+  find (name: string): Promise<RemoteCommand | null>
+  list (): ReadonlyArray<Described & { readonly name: string }>
 }
 
 /** What a handler is given besides its arguments. */
@@ -89,8 +111,9 @@ export class Commands {
   readonly #timeoutMs: number
   readonly #publish: (events: readonly unknown[]) => Promise<string[]>
   readonly #onError: (error: unknown, what: string) => void
-  readonly #registry = new Map<string, Command>()
-  #remote: (name: string) => Promise<RemoteCommand | null> = async () => null
+  readonly #onBad: (outcome: Outcome) => void
+  readonly #registry = new Map<string, Command & { readonly source: CommandSource }>()
+  #elsewhere: Elsewhere = { find: async () => null, list: () => [] }
   /** Wakes who waits for a command that runs elsewhere. */
   readonly #waiting = new Map<string, () => void>()
   readonly #running = new Map<string, Running>()
@@ -106,6 +129,8 @@ export class Commands {
     publish: (events: readonly unknown[]) => Promise<string[]>
     /** Told of a handler's failure and of a ledger that could not be written. */
     onError: (error: unknown, what: string) => void
+    /** Told of what came out as `failed` or `unknown`. */
+    onBad?: (outcome: Outcome) => void
   }) {
     this.#store = options.store
     this.#group = options.group
@@ -113,19 +138,27 @@ export class Commands {
     this.#timeoutMs = options.timeoutMs
     this.#publish = options.publish
     this.#onError = options.onError
+    this.#onBad = options.onBad ?? (() => {})
   }
 
   get names (): string[] {
     return [...this.#registry.keys()].sort()
   }
 
-  register (name: string, command: Command): void {
-    this.#registry.set(name, command)
+  /** All there are, by name. */
+  get list (): CommandView[] {
+    const here = Array.from(this.#registry, ([name, { description, schema, source }]) => ({ name, description, schema: schema ?? {}, source }))
+    const elsewhere = this.#elsewhere.list().filter(({ name }) => !this.#registry.has(name)).map(view => ({ ...view, source: 'backend' as const }))
+    return [...here, ...elsewhere].sort((a, b) => a.name < b.name ? -1 : 1)
+  }
+
+  register (name: string, command: Command, source: CommandSource = 'module'): void {
+    this.#registry.set(name, { ...command, source })
   }
 
   /** Where commands that are not registered here are looked for. */
-  lookElsewhere (find: (name: string) => Promise<RemoteCommand | null>): void {
-    this.#remote = find
+  lookElsewhere (elsewhere: Elsewhere): void {
+    this.#elsewhere = elsewhere
   }
 
   /** Something became of a command that runs elsewhere: whoever waits for it looks at once. */
@@ -150,7 +183,10 @@ export class Commands {
     const outcome = this.#start({ id, name, command, args, caller, fingerprint, ledger: idempotencyKey !== undefined })
     this.#running.set(id, { fingerprint, outcome, command: name, isRemote: 'dispatch' in command })
     const forget = (): void => { this.#running.delete(id) }
-    outcome.then(forget, forget)
+    outcome.then(ended => {
+      forget()
+      if (ended.status === 'failed' || ended.status === 'unknown') this.#onBad(ended)
+    }, forget)
     return await within<Outcome>(this.#clock, this.#timeoutMs, outcome, { id, command: name, status: 'running' })
   }
 
@@ -174,7 +210,7 @@ export class Commands {
     if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
       throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
     }
-    const command = this.#registry.get(name) ?? await this.#remote(name)
+    const command = this.#registry.get(name) ?? await this.#elsewhere.find(name)
     if (command === null) {
       throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
     }

@@ -87,7 +87,7 @@ class Scene {
     const lookElsewhere = commands.lookElsewhere.bind(commands)
     let find: Worker['find'] = async () => null
     commands.lookElsewhere = given => {
-      find = given
+      find = given.find
       lookElsewhere(given)
     }
     handlers.start(gateway)
@@ -463,6 +463,25 @@ t.test('a declaration that is not valid makes nothing worse: the caller is told 
   await t.rejects(worker.run('turn', []), { code: 'BAD_COMMAND' })
   await scene.declare('turn', { schema: { $id: 'turn', type: 'array' } })
   await t.rejects(worker.run('turn', {}), { code: 'BAD_COMMAND', message: /must be array/ }, 'a schema may be declared anew under its name')
+})
+
+t.test('what backends declare is listed beside what is here, with its description and schema', async t => {
+  const scene = new Scene(t)
+  const worker = await scene.worker()
+  const schema = { type: 'object', properties: { to: { type: 'string' } } }
+  worker.gateway.commands.register('ping', compile({ description: 'Answers.', handler: () => 'ours' }), 'built-in')
+  await scene.declare('move', { description: 'Moves it.', schema })
+  await scene.declare('turn', {})
+  await scene.declare('ping', {})
+  await scene.declare('spoilt', { timeout: -1 })
+  await until('they are known', () => worker.gateway.commands.list.length === 3)
+  t.same(worker.gateway.commands.list, [
+    { name: 'move', description: 'Moves it.', schema, source: 'backend' },
+    { name: 'ping', description: 'Answers.', schema: { type: 'object', additionalProperties: false }, source: 'built-in' },
+    { name: 'turn', description: undefined, schema: {}, source: 'backend' }
+  ])
+  await scene.declare('turn', { description: 1 })
+  await t.rejects(worker.run('turn'), { code: 'UNKNOWN_COMMAND', message: /description must be a string/ })
 })
 
 t.test('what is built in, or of COMMANDS_MODULE, cannot be taken by a backend', async t => {

@@ -7,6 +7,9 @@ export interface Declaration {
   readonly retry: boolean
   /** How long one execution may take, ms. */
   readonly timeoutMs: number
+  /** What it says of itself: one sentence, and the JSON Schema of its arguments. */
+  readonly description?: string | undefined
+  readonly schema?: object
   /** @returns what is wrong with the arguments, in words; null where nothing is */
   readonly check: Check
 }
@@ -15,7 +18,8 @@ export type Check = (args: unknown) => string | null
 
 const TIMEOUT_S = 30
 const MAX_TIMEOUT_S = 86_400
-const FIELDS = ['retry', 'timeout', 'schema']
+const MAX_DESCRIPTION = 500
+const FIELDS = ['retry', 'timeout', 'schema', 'description']
 
 export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000, check: () => null }
 
@@ -26,17 +30,18 @@ export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000,
 export function parseDeclaration (text: string, compile: (schema: object) => Check): Declaration {
   const value = readJson(text, 'BAD_COMMAND')
   if (!isObject(value)) throw new Error('it must be an object such as {"retry": false, "timeout": 30}')
-  const { retry = false, timeout = TIMEOUT_S, schema } = value
+  const { retry = false, timeout = TIMEOUT_S, schema, description } = value
   const unknown = Object.keys(value).find(name => !FIELDS.includes(name))
   if (unknown !== undefined) throw new Error(`unknown field ${JSON.stringify(unknown.slice(0, 40))}; there are ${FIELDS.join(', ')}`)
   if (typeof retry !== 'boolean') throw new Error('retry must be true or false')
   if (typeof timeout !== 'number' || !(timeout > 0 && timeout <= MAX_TIMEOUT_S)) throw new Error(`timeout must be a number of seconds up to ${MAX_TIMEOUT_S}`)
-  if (schema === undefined) return { ...DEFAULT, retry, timeoutMs: timeout * 1000 }
+  if (description !== undefined && (typeof description !== 'string' || description.length > MAX_DESCRIPTION)) throw new Error(`description must be a string of at most ${MAX_DESCRIPTION} characters`)
+  if (schema === undefined) return { ...DEFAULT, retry, timeoutMs: timeout * 1000, description }
   if (!isObject(schema)) throw new Error('schema must be a JSON Schema, as an object')
   // Its own name would stand in the way of the next one of that name.
   const { $id, ...rest } = schema
   try {
-    return { retry, timeoutMs: timeout * 1000, check: compile(rest) }
+    return { retry, timeoutMs: timeout * 1000, description, schema, check: compile(rest) }
   } catch (error) {
     throw new Error(`schema is not valid: ${(error as Error).message}`)
   }

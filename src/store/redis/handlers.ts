@@ -3,7 +3,7 @@
 // over (one step with the ledger's record, so that a repeat hands over nothing), answers.ts takes what came of them,
 // overdue.ts what did not come.
 
-import type { Job, RemoteCommand } from '../../core/command.ts'
+import type { Described, Job, RemoteCommand } from '../../core/command.ts'
 import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
@@ -100,7 +100,7 @@ export class Handlers {
   start (gateway: Pick<Gateway, 'commands' | 'counters'>): void {
     if (this.#closed) return
     this.#gateway = gateway
-    gateway.commands.lookElsewhere(async name => await this.#find(name))
+    gateway.commands.lookElsewhere({ find: async name => await this.#find(name), list: () => this.#list() })
     this.#answers.start()
     this.#sweepSoon()
   }
@@ -124,6 +124,11 @@ export class Handlers {
     const { declaration, problem } = this.#declarationOf(name, text)
     if (declaration === null) throw new Refusal('UNKNOWN_COMMAND', `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${problem}`)
     return { check: declaration.check, dispatch: async (job, record) => await this.#dispatch(job, record, declaration.timeoutMs) }
+  }
+
+  /** Those declared when they were last looked at, which is each second. */
+  #list (): Array<Described & { name: string }> {
+    return [...this.#read].flatMap(([name, { declaration }]) => declaration === null ? [] : [{ name, description: declaration.description, schema: declaration.schema ?? {} }])
   }
 
   #declarationOf (name: string, text: string): Read {
