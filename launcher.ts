@@ -111,16 +111,17 @@ async function lead (wishes: Wishes): Promise<void> {
 
 /** Runs a gateway. @param primary whose worker this is; null where it is the only process */
 async function run ({ config: initial, demo: wished }: Wishes, primary: Primary | null): Promise<void> {
-  const [{ createLog }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { default: closeWithGrace }] = await Promise.all([
+  const [{ createLog }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { showConfig, tunableSchemas }, { default: closeWithGrace }] = await Promise.all([
     import('./src/app/log.ts'),
     import('./src/core/gateway.ts'),
     import('./src/core/errors.ts'),
     import('./src/core/clock.ts'),
     import('./src/app/app.ts'),
-    import('./src/app/system.ts'),
+    import('./src/app/load.ts'),
     import('./src/app/package.ts'),
     import('./src/app/commands.ts'),
     import('./config/index.ts'),
+    import('./config/report.ts'),
     import('close-with-grace')
   ])
   let config = initial
@@ -174,6 +175,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
   commands.registerBuiltIns({
     gateway,
     stats: () => app.stats(),
+    tunable: tunableSchemas(),
     tune: async changes => {
       const { previous, now } = tuned(changes)
       await gateway.ask('tune', changes)
@@ -195,6 +197,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
     intake,
     // Beside others on the log a process needs a name of its own.
     reportKey: config.redisUrl === '' ? '1' : group.worker,
+    settings: () => showConfig(config),
     primary,
     log,
     pingIntervalMs: config.pingInterval * 1000,

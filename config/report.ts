@@ -1,8 +1,9 @@
-// The table of settings as people read it: the listing of `--check`, `.env.example`, the table of the README.
+// The table of settings as people read it: the listing of `--check`, `.env.example`, the table of the README, and
+// the settings of a running gateway.
 
 import { NOT_YET } from './rules.ts'
-import { NAMES, SETTINGS, toValues, type Name } from './schema.ts'
-import { allowed, describeValue, writeText } from './setting.ts'
+import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type Name } from './schema.ts'
+import { allowed, describeValue, showValue, writeText } from './setting.ts'
 import type { Loaded } from './index.ts'
 
 /** Every setting with its effective value and where that came from, grouped and aligned; secrets masked. */
@@ -17,6 +18,36 @@ export function describeConfig ({ config, sources }: Pick<Loaded, 'config' | 'so
   return bySection()
     .map(([section, names]) => [section, ...names.map((name) => lineOf.get(name))].join('\n'))
     .join('\n\n') + '\n'
+}
+
+/** Every setting as it may be shown to whoever watches the gateway; secrets masked. */
+export function showConfig (config: Config): Array<{ name: Name, value: string | number | boolean, meaning: string, unit?: string, tunable: boolean, isDefault: boolean }> {
+  const values = toValues(config)
+  return NAMES.map((name) => {
+    const setting = SETTINGS[name]
+    return {
+      name,
+      value: showValue(setting, values[name]),
+      meaning: meaning(name),
+      ...(setting.type === 'integer' && setting.unit !== undefined ? { unit: setting.unit } : {}),
+      tunable: setting.tunable === true,
+      isDefault: writeText(setting, values[name]) === writeText(setting, setting.default)
+    }
+  })
+}
+
+/** What the command `tune` takes, by name, as JSON Schemas: enough to make a form of. */
+export function tunableSchemas (): Record<string, object> {
+  return Object.fromEntries(TUNABLE.map((name) => [name, tunableSchema(name)]))
+}
+
+function tunableSchema (name: Name): object {
+  const setting = SETTINGS[name]
+  if (setting.type === 'choice') return { type: 'string', enum: setting.choices, description: meaning(name) }
+  if (setting.type !== 'integer') return { description: meaning(name) }
+  const { minimum, maximum, unit, zero } = setting
+  const notes = [unit, zero && `0: ${zero}`].filter(Boolean).join('; ')
+  return { type: 'integer', minimum, maximum, description: notes === '' ? meaning(name) : `${meaning(name)} (${notes})` }
 }
 
 /** The text of `.env.example`. */

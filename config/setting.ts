@@ -139,6 +139,13 @@ export function describeValue (setting: Setting, value: unknown): string {
   return mask(setting, text)
 }
 
+/** The value for whoever may look at a running gateway: numbers and switches as they are, texts without secrets. */
+export function showValue (setting: Setting, value: unknown): string | number | boolean {
+  if (typeof value === 'number' || typeof value === 'boolean') return value
+  const text = writeText(setting, value)
+  return text === '' ? '' : mask(setting, text)
+}
+
 /** A refused value as a JSON literal of one line: cut short, without secrets. */
 export function quote (setting: Setting, value: unknown): string {
   if (typeof value !== 'string') return shorten(setting.secret ? MASK : JSON.stringify(value) ?? String(value))

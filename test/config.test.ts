@@ -2,8 +2,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ConfigError, EX_CONFIG, TUNABLE, loadConfig, retune, type Loaded } from '../config/index.ts'
-import { describeConfig, environmentExample, settingsTable } from '../config/report.ts'
-import { NAMES } from '../config/schema.ts'
+import { describeConfig, environmentExample, settingsTable, showConfig, tunableSchemas } from '../config/report.ts'
+import { NAMES, SETTINGS } from '../config/schema.ts'
+import { showValue } from '../config/setting.ts'
 
 type Texts = Record<string, string>
 
@@ -405,6 +406,28 @@ t.test('the listing shows every setting with unit and source', async (t) => {
   t.match(listing, /^ {2}PORT +0 \(any free port\) +\.env$/m)
   t.match(listing, /^ {2}STATE_TYPES +a,b +environment$/m)
   t.match(listing, /^ {2}MAX_CLIENTS +0 \(no limit\) +default$/m)
+})
+
+t.test('the settings of a running gateway are shown with what they mean, and without secrets', async (t) => {
+  const secrets = { REDIS_URL: 'redis://me:s3cret@db:6379/1?password=s3cret', STATE_TYPES: 'a,b', MAX_ROOM_SIZE: '7' }
+  const shown = showConfig(load(t, secrets).config)
+  t.strictSame(shown.map(({ name }) => name), NAMES)
+  t.notMatch(JSON.stringify(shown), /s3cret/)
+  const of = (name: string): object => shown.find((setting) => setting.name === name) ?? {}
+  t.match(of('REDIS_URL'), { value: 'redis://***@db:6379/1?***', tunable: false, isDefault: false })
+  t.match(of('MAX_ROOM_SIZE'), { value: 7, unit: 'members', meaning: /^Members of one named room/, tunable: true, isDefault: false })
+  t.match(of('STATE_TYPES'), { value: 'a,b', isDefault: false })
+  t.match(of('CORS_ORIGINS'), { value: '', isDefault: true })
+  t.match(of('DEMO_FEED'), { value: false, isDefault: true })
+  t.match(of('AUTH_JWT_SECRET'), { value: '', isDefault: true }, 'that there is none may be known')
+  t.equal(showValue(SETTINGS.AUTH_JWT_SECRET, 's3cret'), '***')
+})
+
+t.test('what can be tuned is described so that a form can be made of it', async (t) => {
+  const schemas = tunableSchemas()
+  t.strictSame(Object.keys(schemas), [...TUNABLE])
+  t.match(schemas.MAX_ROOM_SIZE, { type: 'integer', minimum: 0, maximum: 100_000_000, description: /^Members of one named room.* \(members; 0: no limit\)$/ })
+  t.match(schemas.LOG_LEVEL, { type: 'string', enum: ['trace', 'debug'], description: String })
 })
 
 t.test('tune changes what may change at run time, and says what was and what is', async (t) => {

@@ -87,6 +87,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
     } catch (error) {
       // A browser sees nothing of a refused handshake; a close code it does see.
       if (!(error instanceof Refusal)) throw error
+      gateway.troubles.refused(error)
       connection.say('error', { ...error.body, retryMs: error.retryMs })
       connection.say('bye', { reason: error.code, retryMs: error.retryMs })
       connection.end(error.code === 'DRAINING' ? CLOSE.restart : CLOSE.tryLater, error.code)
@@ -134,6 +135,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       const fail = (error: unknown): void => {
         if (!(error instanceof Refusal)) request.log.error({ err: error }, 'a message failed')
         const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+        gateway.troubles.refused(refusal)
         answer('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
         if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
         const now = performance.now()

@@ -14,7 +14,9 @@ import type { IntakeFigures } from './metrics.ts'
 import publish from './publish.ts'
 import status from './status.ts'
 import type { ProfileName } from './status.ts'
+import { Saving } from './saving.ts'
 import system from './system.ts'
+import type { SettingView } from './system.ts'
 import type { Primary } from './worker.ts'
 
 export interface AppOptions {
@@ -27,6 +29,8 @@ export interface AppOptions {
   readonly intake?: IntakeFigures | undefined
   /** Under which key of `@system` this process reports. */
   readonly reportKey?: string
+  /** The settings as they are just now, without secrets, for `@system`. */
+  readonly settings?: () => readonly SettingView[]
   /** Whose worker this is, where there are several. */
   readonly primary?: Primary | null
   readonly log: FastifyBaseLogger
@@ -47,7 +51,7 @@ const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
 
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
-  const { gateway, profile, mount, store, intake, reportKey = '1', primary, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
+  const { gateway, profile, mount, store, intake, reportKey = '1', settings = () => [], primary, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
   const app = Fastify({
     loggerInstance: log,
     // One line per request would be most of what a gateway does.
@@ -69,7 +73,8 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
-  await app.register(errors)
+  const saving = new Saving()
+  await app.register(errors, { gateway })
   await app.register(cors, {
     origin: origins.length === 0 ? false : [...origins],
     methods: ['GET', 'POST'],
@@ -77,11 +82,11 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   })
   await app.register(docs)
   await app.register(body)
-  await app.register(system, { gateway, profile, store, key: reportKey, worker: primary?.number ?? 1 })
+  await app.register(system, { gateway, profile, store, key: reportKey, worker: primary?.number ?? 1, saving, settings })
   await app.register(publish, { gateway })
   if (controlHttp) await app.register(control, { gateway })
   await app.register(status, { gateway, profile, pingIntervalMs, controlHttp })
-  await app.register(metrics, { gateway, profile, intake, neighbours: primary ?? undefined })
+  await app.register(metrics, { gateway, profile, saving, intake, neighbours: primary ?? undefined })
   await app.register(dashboard)
   await app.register(mount)
 

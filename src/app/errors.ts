@@ -6,8 +6,17 @@ import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
+import type { Gateway } from '../core/gateway.ts'
+import type { Troubles } from '../core/troubles.ts'
 
-export default fp(async (app: FastifyInstance) => {
+declare module 'fastify' {
+  interface FastifyInstance {
+    troubles: Troubles
+  }
+}
+
+export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }) => {
+  app.decorate('troubles', gateway.troubles)
   app.setErrorHandler(async (error: FastifyError | Refusal, request, reply) => {
     const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
     if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
@@ -20,6 +29,7 @@ export default fp(async (app: FastifyInstance) => {
 
 /** Answers with a refusal. */
 export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+  reply.server.troubles.refused(refusal)
   // 409 may pass too, but nobody can say when; the header is for those that tell.
   if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
     reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))

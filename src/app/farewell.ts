@@ -19,6 +19,7 @@ export const isReturning = (request: FastifyRequest): boolean => request.headers
 
 /** @param retryMs when this client, rather than all at once, should come back */
 export async function farewell (reply: FastifyReply, refusal: Refusal, retryMs: number): Promise<FastifyReply> {
+  reply.server.troubles.refused(refusal)
   return await reply
     .code(200)
     .type('text/event-stream; charset=utf-8')

@@ -5,10 +5,13 @@
 
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
-import type { Aggregator } from 'prom-client'
+import type { Aggregator, Metric } from 'prom-client'
 import type { Gateway } from '../core/gateway.ts'
+import { BOUNDS_MS } from '../core/latency.ts'
+import type { Latency } from '../core/latency.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { Figures } from './group-metrics.ts'
+import type { Saving } from './saving.ts'
 
 /** The workers beside this one. */
 export interface Neighbours {
@@ -27,11 +30,12 @@ export interface IntakeFigures {
 export interface MetricsOptions {
   readonly gateway: Gateway
   readonly profile: string
+  readonly saving: Saving
   readonly intake?: IntakeFigures | undefined
   readonly neighbours?: Neighbours | undefined
 }
 
-export default async function metrics (app: FastifyInstance, { gateway, profile, intake, neighbours }: MetricsOptions): Promise<void> {
+export default async function metrics (app: FastifyInstance, { gateway, profile, saving, intake, neighbours }: MetricsOptions): Promise<void> {
   const registry = new Registry()
   registry.setDefaultLabels({ profile })
   collectDefaultMetrics({ register: registry })
@@ -67,6 +71,9 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
+  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, an estimate: messages saved, each at what handing over a bundle cost', () => saving.cpuSeconds)
+  counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
+  registry.registerMetric(deliveryHistogram(gateway.latency))
   counterBy('reason', 'signalbox_resets_total', 'Clients told that their position could not be gone on from', () => counters.resets)
   gauge('signalbox_workers', 'Workers that these figures are of', 'sum', () => 1)
   gauge('signalbox_sessions', 'Connected sessions', 'sum', () => gateway.sessions.count)
@@ -94,4 +101,26 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
     if (neighbours === undefined) return await registry.metrics()
     return await neighbours.metrics() ?? `# Of this worker alone: the others' figures could not be had in time.\n${await registry.metrics()}`
   })
+}
+
+/** Prom-client's own histogram is told of one event at a time; ours counts those of a bundle for all who got it at once. */
+function deliveryHistogram (latency: Latency): Metric {
+  const name = 'signalbox_delivery_seconds'
+  const get = (): object => {
+    const { counts, sumMs } = latency.total
+    let count = 0
+    const buckets = counts.map((more, index) => {
+      count += more
+      const ms = BOUNDS_MS[index]
+      return { metricName: `${name}_bucket`, labels: { le: ms === undefined ? '+Inf' : ms / 1000 }, value: count }
+    })
+    return {
+      name,
+      help: 'From the acceptance of an event to handing it to a connection that listened then',
+      type: 'histogram',
+      aggregator: 'sum',
+      values: [...buckets, { metricName: `${name}_sum`, labels: {}, value: sumMs / 1000 }, { metricName: `${name}_count`, labels: {}, value: count }]
+    }
+  }
+  return { name, get } as unknown as Metric
 }

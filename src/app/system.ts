@@ -3,18 +3,21 @@
 // could not is taken away by the others.
 
 import os from 'node:os'
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { SYSTEM } from '../core/event.ts'
-import type { Gateway } from '../core/gateway.ts'
+import type { Gateway, Report } from '../core/gateway.ts'
+import { Load } from './load.ts'
 import { version } from './package.ts'
+import type { Saving } from './saving.ts'
 
-const TYPE = 'gateway'
+const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const
 const REPORT_MS = 1000
 /** A report that was not renewed for so long may be of a process that is gone. */
 const OLD_MS = 10_000
-const LAG_RESOLUTION_MS = 10
+const MAX_ROOMS = 50
+const MAX_SESSIONS = 20
+const MAX_ROOMS_OF_SESSION = 5
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -23,15 +26,14 @@ declare module 'fastify' {
   }
 }
 
-/** Tells the share of the event loop in use since it was last asked, 0 to 1. */
-export function eventLoopLoad (): () => number {
-  let last = performance.eventLoopUtilization()
-  return () => {
-    const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, last)
-    last = now
-    return utilization
-  }
+/** A setting as it may be shown: without secrets. */
+export interface SettingView {
+  readonly name: string
+  readonly value: string | number | boolean
+  readonly meaning: string
+  readonly unit?: string
+  readonly tunable: boolean
+  readonly isDefault: boolean
 }
 
 export interface SystemOptions {
@@ -42,14 +44,18 @@ export interface SystemOptions {
   readonly key: string
   /** Which worker of its primary this is, from 1. */
   readonly worker: number
+  readonly saving: Saving
+  readonly settings: () => readonly SettingView[]
 }
 
-export default fp(async (app: FastifyInstance, { gateway, profile, store, key, worker }: SystemOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, profile, store, key, worker, saving, settings }: SystemOptions) => {
   const startedAt = Date.now()
-  const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
-  delay.enable()
-  /** 99th percentile of the last second. */
-  let lagMs = 0
+  const load = new Load()
+  const sample = (): void => {
+    load.sample()
+    saving.sample({ ...gateway.counters, cpuMs: load.cpuMs })
+  }
+  sample()
 
   const stats = (): object => {
     const rooms = gateway.rooms
@@ -67,39 +73,55 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
       keys: rooms.reduce((keys, room) => keys + room.keys, 0),
       history: gateway.history,
       backlogMs: gateway.backlogMs,
-      lagP99Ms: Number(lagMs.toFixed(1)),
+      latencyMs: gateway.latency.recent,
+      saved: saving.recent,
+      lagP99Ms: rounded(load.lagP99Ms),
+      cpuPercent: rounded(load.cpuPercent),
       memoryBytes: process.memoryUsage.rss(),
       counters: gateway.counters
     }
   }
   app.decorate('stats', stats)
 
+  /** The settings as they were told last. */
+  let told = ''
   let reported = false
   let reporting: Promise<void> | null = null
   const report = async (): Promise<void> => {
     // Nobody to tell, nothing to write.
     if (gateway.trouble !== null || await gateway.membersOf(SYSTEM) === 0) return
     reported = true
-    await gateway.report(TYPE, key, stats())
-    for (const [other, at] of gateway.reported(TYPE)) {
+    const { total, first } = gateway.busiest(MAX_ROOMS)
+    const sessions = gateway.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)
+    const now = settings()
+    const text = JSON.stringify(now)
+    await gateway.report([
+      { type: 'gateway', key, data: stats() },
+      { type: 'rooms', key, data: { total, rooms: first } },
+      { type: 'sessions', key, data: { total: sessions.total, sessions: sessions.first } },
+      { type: 'troubles', key, data: { recent: gateway.troubles.recent } },
+      ...text === told && gateway.reported(['settings']).has(key) ? [] : [{ type: 'settings', key, data: { settings: now } }]
+    ] satisfies Report[])
+    told = text
+    for (const [other, at] of gateway.reported(TYPES)) {
       if (other === key || Date.now() - at < OLD_MS || await gateway.isAlive(other)) continue
-      await gateway.clear(SYSTEM, TYPE, other)
+      for (const type of TYPES) await gateway.clear(SYSTEM, type, other)
     }
   }
 
   const timer = setInterval(() => {
-    // Nothing was recorded yet: NaN.
-    lagMs = Math.max(0, (delay.percentile(99) || 0) / 1e6 - LAG_RESOLUTION_MS)
-    delay.reset()
+    sample()
     reporting ??= report()
       .catch(err => app.log.warn({ err }, 'the gateway\'s own figures could not be published'))
       .finally(() => { reporting = null })
   }, REPORT_MS).unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)
-    delay.disable()
+    load.stop()
     await reporting
     // Where it cannot be written now, the others will see that this process is gone.
-    if (reported) await gateway.report(TYPE, key, null).catch(() => {})
+    if (reported) await gateway.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
   })
 }, { name: 'system' })
+
+const rounded = (figure: number): number => Number(figure.toFixed(1))

@@ -1,6 +1,9 @@
 import type { ResetReason } from './cursor.ts'
 
-/** What has happened since the process started: plain numbers, read by /metrics and the command `stats`. */
+/**
+ * What has happened since the process started: plain numbers, read by /metrics and the command `stats`. What the
+ * gateway tells of itself in `@system` is not counted: watching must not change what is seen.
+ */
 export interface Counters {
   /** Events taken in from the log. */
   events: number
@@ -10,6 +13,8 @@ export interface Counters {
   delivered: number
   bundles: number
   bytes: number
+  /** Milliseconds spent on handing bundles over: reading, encoding, writing. */
+  servingMs: number
   /** Sessions ever opened, and ended for not draining. */
   opened: number
   slow: number
@@ -24,6 +29,7 @@ export const newCounters = (): Counters => ({
   delivered: 0,
   bundles: 0,
   bytes: 0,
+  servingMs: 0,
   opened: 0,
   slow: 0,
   resets: { trimmed: 0, unknown: 0, ahead: 0, subscription: 0 },

@@ -17,6 +17,7 @@ import { Expiry } from './expiry.ts'
 import type { Group } from './group.ts'
 import { compareIds, millisOf } from './id.ts'
 import type { Id } from './id.ts'
+import { Latency } from './latency.ts'
 import type { Limits } from './limits.ts'
 import { Pulse } from './pulse.ts'
 import { Places } from './places.ts'
@@ -30,6 +31,8 @@ import { Stalls } from './stalls.ts'
 import type { Join } from './subscription.ts'
 import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
+import { Top } from './top.ts'
+import { Troubles } from './troubles.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -70,10 +73,48 @@ export interface RoomView {
   readonly paused: boolean
 }
 
+/** What passes through a room, as this process knows it. */
+export interface RoomTraffic {
+  readonly room: string
+  readonly members: number
+  readonly keys: number
+  /** Events of the last whole second. */
+  readonly eventsPerSecond: number
+  readonly paused: boolean
+}
+
+export interface SessionView {
+  readonly session: string
+  /** The first of them; and how many there are. */
+  readonly rooms: readonly string[]
+  readonly roomCount: number
+  /** Age of the oldest event it is owed. */
+  readonly behindMs: number
+  readonly stalled: boolean
+  readonly pendingBytes: number
+  readonly ageSeconds: number
+}
+
+/** The first of a list, and how long that is. */
+export interface Excerpt<Item> {
+  readonly total: number
+  readonly first: readonly Item[]
+}
+
+/** A value of the room `@system`. */
+export interface Report {
+  readonly type: string
+  readonly key: string
+  /** Null takes it away. */
+  readonly data: unknown
+}
+
 export class Gateway {
   readonly commands: Commands
   readonly rates: { readonly control: Rate, readonly publish: Rate }
   readonly counters: Counters = newCounters()
+  readonly latency: Latency
+  readonly troubles: Troubles
 
   readonly #options: GatewayOptions
   readonly #rooms = new Rooms<Session>()
@@ -99,7 +140,9 @@ export class Gateway {
     this.#limits = options.limits
     const { clock, store, group } = options
     const limits = (): Limits => this.#limits
-    this.#ticker = new Ticker({ clock, limits, load: options.load })
+    this.latency = new Latency(clock)
+    this.troubles = new Troubles(clock)
+    this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
@@ -115,7 +158,11 @@ export class Gateway {
       clock,
       timeoutMs: options.commandTimeoutMs,
       publish: events => this.publish(events),
-      onError: (err, what) => options.log.error({ err }, what)
+      onError: (err, what) => options.log.error({ err }, what),
+      onBad: ({ command, status, error }) => {
+        if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)
+        else this.troubles.note('COMMAND_UNKNOWN', `${command}: it was started, and its outcome was lost`)
+      }
     })
     this.#expiry = new Expiry({
       clock,
@@ -130,12 +177,14 @@ export class Gateway {
       ticker: this.#ticker,
       shared: new SharedBundles(this.#ticker),
       counters: this.counters,
+      latency: this.latency,
       get limits () { return limits() },
       stall: session => this.#stalls.add(session),
       unstall: session => this.#stalls.delete(session),
       moved: rooms => this.#places.changed(rooms),
       fail: (session, err) => {
         options.log.error({ err, session: session.id }, 'a session failed and is ended')
+        this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
       forget: session => this.#forget(session)
@@ -151,7 +200,7 @@ export class Gateway {
       load: image => this.#load(image),
       apply: (entries, floor) => this.#apply(entries, floor),
       begin: lineage => this.#begin(lineage),
-      available: (yes, reason) => { this.#storeTrouble = yes ? null : reason ?? 'the store cannot be reached' }
+      available: (yes, reason) => this.#setTrouble(yes ? null : reason ?? 'the store cannot be reached')
     }
     await this.#options.store.follow(follower)
     this.#state = 'open'
@@ -269,7 +318,7 @@ export class Gateway {
   /** Pauses or resumes publishing to a room: an event of the gateway's own, so that it outlives a restart. */
   async pause (room: string, paused: boolean): Promise<void> {
     if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
-    await this.report(PAUSED, room, paused ? { since: this.#options.clock.wall() } : null)
+    await this.report([{ type: PAUSED, key: room, data: paused ? { since: this.#options.clock.wall() } : null }])
     // Whoever is answered finds it so on every process.
     await this.ask('arrive')
   }
@@ -288,15 +337,17 @@ export class Gateway {
     return await this.#options.group.ask(name, args)
   }
 
-  /** Publishes what the gateway says of itself: a value of the room `@system`, null to delete it. */
-  async report (type: string, key: string, data: unknown): Promise<void> {
-    await this.#append([draftOf({ type, room: SYSTEM, key, data, timestamp: this.#options.clock.wall() })])
+  /** Publishes what the gateway says of itself, in one step. */
+  async report (reports: readonly Report[]): Promise<void> {
+    const timestamp = this.#options.clock.wall()
+    await this.#append(reports.map(({ type, key, data }) => draftOf({ type, room: SYSTEM, key, data, timestamp })))
   }
 
-  /** What `report` last said under a type: when, by key; wall-clock ms. */
-  reported (type: string): Map<string, number> {
+  /** When `report` last said something under one of these types: by key; wall-clock ms. */
+  reported (types: readonly string[]): Map<string, number> {
     const room = this.#rooms.get(SYSTEM)
-    const entries = room === undefined ? [] : [...valuesOf(room)].filter(entry => entry.type === type)
+    // In id order: the newest of each key counts.
+    const entries = room === undefined ? [] : [...valuesOf(room)].filter(({ type }) => types.includes(type))
     return new Map(entries.map(({ key, id }) => [key as string, millisOf(id)]))
   }
 
@@ -358,6 +409,46 @@ export class Gateway {
     return [...this.#rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
   }
 
+  /** The rooms most passes through, then those with most members; without the gateway's own figures. */
+  busiest (count: number): Excerpt<RoomTraffic> {
+    const second = this.#second
+    const top = new Top<{ room: Room<Session>, rate: number }>(count, (a, b) => b.rate - a.rate || b.room.members.size - a.room.members.size)
+    let total = 0
+    for (const room of this.#rooms) {
+      if (room.name === SYSTEM) continue
+      total++
+      top.add({ room, rate: room.eventsPerSecond(second) })
+    }
+    return {
+      total,
+      first: top.items.map(({ room: { name, members, keys, paused }, rate }) => ({ room: name, members: members.size, keys, eventsPerSecond: rate, paused }))
+    }
+  }
+
+  /** The sessions that are furthest behind, then those whose connection holds most back. */
+  furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
+    const { clock } = this.#options
+    const [now, wall] = [clock.now(), clock.wall()]
+    const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
+      b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
+    for (const session of this.#sessions) {
+      const owed = session.oldestOwed
+      top.add({ session, behindMs: owed === null ? 0 : Math.max(0, wall - millisOf(owed)) })
+    }
+    return {
+      total: this.#sessions.size,
+      first: top.items.map(({ session: { id, subscription, connection, openedAt }, behindMs }) => ({
+        session: id,
+        rooms: [...subscription.rooms].slice(0, rooms),
+        roomCount: subscription.rooms.size,
+        behindMs,
+        stalled: connection.pending > 0,
+        pendingBytes: connection.pending,
+        ageSeconds: Math.round((now - openedAt) / 1000)
+      }))
+    }
+  }
+
   /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
   async presence (): Promise<RoomView[]> {
     const elsewhere = new Map(await this.#options.group.elsewhere())
@@ -406,11 +497,27 @@ export class Gateway {
     this.#rooms.lineage = lineage
   }
 
+  #setTrouble (reason: string | null): void {
+    // That it is still so is no news, nor that all is well at the start.
+    if (reason !== null && reason !== this.#storeTrouble) this.troubles.note('STORE_UNAVAILABLE', reason)
+    if (reason === null && this.#storeTrouble !== null) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
+    this.#storeTrouble = reason
+  }
+
+  get #second (): number {
+    return Math.floor(this.#options.clock.now() / 1000)
+  }
+
   // From here to `connection.send` nothing waits, so order needs no lock.
   #apply (entries: readonly Entry[], floor: Id): void {
-    this.counters.events += entries.length
+    const second = this.#second
     for (const entry of entries) {
-      this.counters.owed += this.#rooms.get(entry.room)?.members.size ?? 0
+      const room = this.#rooms.open(entry.room)
+      room.count(second)
+      if (entry.room !== SYSTEM) {
+        this.counters.events++
+        this.counters.owed += room.members.size
+      }
       if (this.#limits.tickMs === 0) this.#ticker.next()
       this.#rooms.apply(entry)
     }

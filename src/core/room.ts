@@ -34,6 +34,9 @@ export class Room<Member> {
   lastId: Id | null = null
   /** Facts that are gone from history. */
   trimmed = 0
+  #second = -1
+  #count = 0
+  #countBefore = 0
 
   readonly #values = new Map<string, Value>()
   #oldest: Value | null = null
@@ -51,6 +54,22 @@ export class Room<Member> {
   /** Nothing and nobody is left: the room may be forgotten. */
   get vacant (): boolean {
     return this.members.size === 0 && this.#values.size === 0 && this.facts.size === 0 && this.deletions.size === 0 && !this.paused
+  }
+
+  /** An event came, in this second of the clock. */
+  count (second: number): void {
+    if (second !== this.#second) {
+      this.#countBefore = this.eventsPerSecond(second)
+      this.#second = second
+      this.#count = 0
+    }
+    this.#count++
+  }
+
+  /** Events of the second before this one. */
+  eventsPerSecond (second: number): number {
+    if (second === this.#second) return this.#countBefore
+    return second === this.#second + 1 ? this.#count : 0
   }
 
   /** Takes in an entry behind all earlier ones. */

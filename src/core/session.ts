@@ -19,11 +19,13 @@ import { isAll, matches } from './filter.ts'
 import type { Filter } from './filter.ts'
 import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
+import type { Latency } from './latency.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
 import type { Source, Turn } from './read.ts'
 import type { Room } from './room.ts'
 import type { Rooms } from './rooms.ts'
+import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
@@ -38,6 +40,7 @@ export interface Hub {
   readonly ticker: Ticker<Session>
   readonly shared: SharedBundles
   readonly counters: Counters
+  readonly latency: Latency
   readonly limits: Limits
   /** The session's connection holds bytes back; it has let go of them. */
   stall (session: Session): void
@@ -64,6 +67,8 @@ export class Session {
   /** Who it counts for: rate limits, connections per address. */
   readonly caller: string
   readonly connection: Connection
+  /** Monotonic ms. */
+  readonly openedAt: number
   servedIn = -1
   subscription = Subscription.none
 
@@ -78,6 +83,8 @@ export class Session {
   /** Monotonic ms before which no bundle may go out. */
   #nextAt = -Infinity
   #catchingUp = false
+  /** Where the log stood when it last joined something or was reset: what came before was there before it listened. */
+  #listensFrom: Id = ORIGIN
   /** Facts of its rooms up to where it stands, counted from the process's start; known of a laggard that hears whole rooms. */
   #passed: number | null = null
 
@@ -86,6 +93,7 @@ export class Session {
     this.id = id
     this.caller = caller
     this.connection = connection
+    this.openedAt = hub.clock.now()
   }
 
   get state (): string {
@@ -127,6 +135,7 @@ export class Session {
     // Nothing new to hear: it goes on where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
     for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
+    this.#listensFrom = this.#hub.rooms.head
     const tracks = first ? this.#begin(fresh, cursor) : [newcomer(fresh, this.#hub.rooms.head)]
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
@@ -377,7 +386,7 @@ export class Session {
       const reading = read([...this.#sources()], { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
-      found = { bundle: { entries: reading.entries, cursor: this.cursor }, facts, state, head: rooms.head, turn }
+      found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (lone) shared.set(key, found)
     } else {
       advance(this.#tracks, found.facts, found.state, found.head)
@@ -385,17 +394,28 @@ export class Session {
     this.#turn = found.turn
     this.#catchingUp = found.facts !== null || found.state !== null
     if (found.bundle.entries.length > 0) {
-      counters.bytes += this.connection.send(found.bundle)
-      counters.bundles++
-      counters.delivered += found.bundle.entries.length
+      const bytes = this.connection.send(found.bundle)
+      const now = clock.now()
+      if (found.events > 0) {
+        counters.bytes += bytes
+        counters.bundles++
+        counters.delivered += found.events
+        this.#time(found.bundle.entries, now)
+      }
       this.#told = found.head
       this.servedIn = ticker.tick
-      const now = clock.now()
       const stepMs = limits.messagesPerSecond === 0 ? 0 : 1000 / limits.messagesPerSecond
       this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
     }
     if (found.state === null) this.#tellReady()
     this.#tracks = merge(this.#tracks)
+  }
+
+  /** Of what was just handed over, what had come while it listened tells how long events wait. */
+  #time (entries: readonly Entry[], now: number): void {
+    const { latency } = this.#hub
+    if (isAfter((entries[0] as Entry).id, this.#listensFrom)) latency.handed(entries, now)
+    else if (isAfter((entries.at(-1) as Entry).id, this.#listensFrom)) latency.handed(entries.filter(({ id }) => isAfter(id, this.#listensFrom)), now)
   }
 
   #tellResets (): void {
@@ -404,6 +424,7 @@ export class Session {
     // One message for all: its cursor must not say of any of them that its reset was told when it was not.
     const { reason, missed } = (owed[0] as Track).reset as NonNullable<Track['reset']>
     for (const track of owed) track.reset = null
+    this.#listensFrom = this.#hub.rooms.head
     this.#hub.counters.resets[reason]++
     this.connection.tell({ kind: 'reset', reason, missed, rooms: owed.flatMap(track => [...track.parts.keys()]), cursor: this.cursor })
   }

@@ -2,11 +2,15 @@
 // one encoded frame serve them all.
 
 import type { Bundle } from './connection.ts'
+import { SYSTEM } from './event.ts'
+import type { Entry } from './event.ts'
 import type { Id } from './id.ts'
 import type { Turn } from './read.ts'
 
 export interface Shared {
   readonly bundle: Bundle
+  /** Its events but for what the gateway tells of itself, which is no traffic. */
+  readonly events: number
   /** How far the reading went; null: to `head`, which was the log's head then. */
   readonly facts: Id | null
   readonly state: Id | null
@@ -41,4 +45,11 @@ export class SharedBundles {
     for (const entry of value.bundle.entries) this.#bytes += entry.size
     if (this.#bytes <= MAX_BYTES) this.#bundles.set(key, value)
   }
+}
+
+/** How many are not of the gateway's own figures. */
+export function trafficOf (entries: readonly Entry[]): number {
+  let events = 0
+  for (const { room } of entries) if (room !== SYSTEM) events++
+  return events
 }

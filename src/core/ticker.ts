@@ -41,6 +41,7 @@ export class Ticker<Member extends Served> {
   readonly #clock: Clock
   readonly #limits: () => TickLimits
   readonly #load: () => number
+  readonly #onServed: (ms: number) => void
   #startedAt = -Infinity
   #ready: Member[] = []
   #waiting: Member[] = []
@@ -49,11 +50,15 @@ export class Ticker<Member extends Served> {
   #stopBeat: (() => void) | null = null
   #stopPace: (() => void) | null = null
 
-  /** @param options.load share of the event loop in use since the last call, 0 to 1 */
-  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number }) {
+  /**
+   * @param options.load share of the event loop in use since the last call, 0 to 1
+   * @param options.onServed told how long each slice took, ms
+   */
+  constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number, onServed?: (ms: number) => void }) {
     this.#clock = options.clock
     this.#limits = options.limits
     this.#load = options.load
+    this.#onServed = options.onServed ?? (() => {})
     this.lengthMs = options.limits().tickFloorMs
   }
 
@@ -152,13 +157,15 @@ export class Ticker<Member extends Served> {
     // Who becomes ready meanwhile is served in a later slice: sockets and timers get their turn in between.
     const ready = this.#ready
     this.#ready = []
-    const until = this.#clock.now() + SLICE_MS
+    const began = this.#clock.now()
+    const until = began + SLICE_MS
     let index = 0
     while (index < ready.length) {
       (ready[index++] as Member).serve()
       if (index % SLICE_CHECK === 0 && this.#clock.now() >= until) break
     }
     if (index < ready.length) this.#ready = ready.slice(index).concat(this.#ready)
+    this.#onServed(this.#clock.now() - began)
     this.#slicing = false
     this.#slice()
   }

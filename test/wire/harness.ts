@@ -9,6 +9,7 @@ import { buildApp } from '../../src/app/app.ts'
 import { compile, registerBuiltIns } from '../../src/app/commands.ts'
 import type { CommandDefinition } from '../../src/app/commands.ts'
 import type { ProfileName } from '../../src/app/status.ts'
+import type { SettingView } from '../../src/app/system.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
@@ -39,6 +40,8 @@ export interface ServerOptions {
   origins?: string[]
   port?: number
   controlHttp?: boolean
+  /** What is told of the settings. */
+  settings?: () => readonly SettingView[]
 }
 
 export interface Server {
@@ -78,7 +81,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
     stateTypes: new Set(),
     log: silent
   })
-  registerBuiltIns({ gateway, stats: () => ({}), tune: async () => ({ previous: {}, now: {} }), shutdown: async () => {} })
+  registerBuiltIns({ gateway, stats: () => ({}), tunable: { MAX_ROOM_SIZE: { type: 'integer', minimum: 0, maximum: 100, description: 'Members of one room.' } }, tune: async () => ({ previous: {}, now: {} }), shutdown: async () => {} })
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
   const pingIntervalMs = options.pingIntervalMs ?? 10_000
   const app = await buildApp({
@@ -94,6 +97,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
       }
     },
     store: store.name,
+    ...(options.settings === undefined ? {} : { settings: options.settings }),
     log: pino({ level: 'silent' }),
     pingIntervalMs,
     controlHttp: options.controlHttp ?? true,

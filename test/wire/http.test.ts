@@ -1,8 +1,10 @@
 // The HTTP doors: what is taken, what is refused and with which words, and that a refusal changes nothing.
 
 import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
+import type { SettingView } from '../../src/app/system.ts'
 import { startServer, WireClient } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
@@ -144,6 +146,71 @@ t.test('commands: schema, results, unknown ones, and one execution for a key', a
   t.match(await outcome(), { id: slow.body.id, command: 'slow', status: 'done', result: 'late' })
   t.match(await run({ command: 'broken' }), { status: 500, body: { code: 'COMMAND_FAILED', message: 'the pump is stuck' } })
   t.equal((await fetch(`${url}/api/control/never-seen`)).status, 404)
+})
+
+t.test('GET /api/control lists the commands by name, with the schemas of their arguments, and costs nothing', async t => {
+  const schema = { type: 'object', required: ['by'], properties: { by: { type: 'integer' } } }
+  const { url } = await server(t, {
+    limits: { controlPerSecond: 1 },
+    commands: { count: { schema, description: 'Counts on.', handler: () => 1 }, bare: { handler: () => 1 } }
+  })
+  const answers = await Promise.all(Array.from({ length: 10 }, async () => await fetch(`${url}/api/control`)))
+  t.ok(answers.every(({ status }) => status === 200), 'CONTROL_RATE_LIMIT does not count it')
+  const { commands } = await answers[0]?.json() as { commands: Array<Record<string, any>> }
+  t.same(commands.map(({ name }) => name), ['bare', 'clear', 'count', 'disconnect', 'pause', 'ping', 'publish', 'resume', 'rooms', 'shutdown', 'stats', 'tune'])
+  const of = (name: string): Record<string, any> => commands.find(command => command.name === name) ?? {}
+  t.same(of('count'), { name: 'count', description: 'Counts on.', schema, source: 'module' })
+  t.same(of('bare'), { name: 'bare', schema: { type: 'object', additionalProperties: false }, source: 'module' })
+  t.match(of('pause'), { source: 'built-in', schema: { required: ['room'], properties: { room: { type: 'string' } } } })
+  t.ok(commands.filter(({ source }) => source === 'built-in').every(({ description }) => /^[A-Z].*\.$/.test(description)), 'each says what it does')
+  t.match(of('tune').schema, { properties: { MAX_ROOM_SIZE: { type: 'integer', minimum: 0, maximum: 100, description: 'Members of one room.' } } }, 'what can be tuned, to make a form of')
+  t.match(await send(url, '/api/control', { command: 'tune', args: { NO_SUCH: 1 } }), { status: 200 }, 'and what is wrong is for the table of settings to say')
+  t.match(await (await fetch(`${url}/docs/json`)).json(), { paths: { '/api/control': { get: { summary: String } } } })
+})
+
+t.test('whoever is refused is counted by code, whichever way the refusal went', async t => {
+  const { url, gateway } = await server(t)
+  await send(url, '/api/events', { type: 'x' })
+  await send(url, '/api/control', { command: 'nothing' })
+  await fetch(`${url}/nowhere`)
+  await fetch(`${url}/%zz`)
+  await fetch(`${url}/api/events/ws`)
+  await fetch(`${url}/api/events/stream?rooms=no good`)
+  await gateway.drain()
+  await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': '1-0' } })
+  t.same(gateway.troubles.refusals, { BAD_EVENT: 1, UNKNOWN_COMMAND: 1, NOT_FOUND: 1, BAD_REQUEST: 1, PROFILE_NOT_MOUNTED: 1, BAD_SUBSCRIPTION: 1, DRAINING: 1 })
+  t.same(gateway.troubles.recent.map(({ code }) => code), ['DRAINING', 'BAD_SUBSCRIPTION', 'PROFILE_NOT_MOUNTED', 'BAD_REQUEST', 'UNKNOWN_COMMAND', 'BAD_EVENT'], 'stray paths need not be looked into')
+  const socket = await server(t, { profile: 'WEBSOCKET' })
+  const client = await WireClient.open('WEBSOCKET', socket.port, { join: false })
+  client.say({ action: 'join', room: 'no good' })
+  await client.untilKind('error')
+  t.same(socket.gateway.troubles.refusals, { BAD_SUBSCRIPTION: 1 })
+  client.cut()
+})
+
+t.test('settings are told once and when they change, troubles as they come, and nothing is written while nobody listens', async t => {
+  let size = 50
+  const settings = (): SettingView[] => [{ name: 'MAX_ROOM_SIZE', value: size, meaning: 'Members.', unit: 'members', tunable: true, isDefault: size === 50 }]
+  const { url, port, gateway } = await server(t, { settings })
+  await send(url, '/api/events', { type: 'x' })
+  const before = gateway.history.head
+  await delay(1200)
+  t.equal(gateway.history.head, before)
+  const watcher = await WireClient.open('SSE', port, { rooms: ['@system'] })
+  const told = (type: string): any[] => watcher.events.filter(event => event.type === type).map(({ data }) => data)
+  await watcher.until(() => told('gateway').length === 2)
+  t.same(told('settings'), [{ settings: settings() }])
+  size = 60
+  await watcher.until(() => told('gateway').length === 4)
+  t.same(told('settings').map(({ settings }) => settings[0].value), [50, 60])
+  t.match(told('troubles').at(-1), { recent: [{ at: Number, code: 'BAD_EVENT', message: /data is missing/, count: 1 }] })
+  watcher.cut()
+  await watcher.until(() => gateway.sessions.count === 0)
+  // One report may be on its way.
+  await delay(200)
+  const after = gateway.history.head
+  await delay(1500)
+  t.equal(gateway.history.head, after)
 })
 
 t.test('the built-in commands publish, pause, clear and list', async t => {

@@ -219,12 +219,30 @@ for (const { name, skip, start } of STORES) {
         t.ok(retries.size > 10, 'not all at once')
       })
 
-      t.test(`${profile}: the gateway's own figures can be listened to in @system`, async t => {
-        const { port } = await server(t, { profile })
-        const client = await WireClient.open(profile, port, { rooms: ['@system'] })
-        await client.until(() => client.events.length >= 1)
-        t.match(client.events[0], { room: '@system', type: 'gateway', key: '1', data: { profile } })
-        client.cut()
+      t.test(`${profile}: the gateway's own figures can be listened to in @system, and tell how long events wait`, async t => {
+        const { port, publish, url } = await server(t, { profile })
+        await publish({ type: 'x', room: 'a', key: 'k', data: 1 })
+        const reader = await WireClient.open(profile, port, { rooms: ['a'] })
+        await reader.untilKind('ready')
+        await publish(...facts(10))
+        await reader.until(() => reader.events.length === 11)
+        const watcher = await WireClient.open(profile, port, { rooms: ['@system'] })
+        const told = (type: string): any => watcher.events.findLast(event => event.type === type)?.data
+        await watcher.until(() => told('settings') !== undefined && typeof told('gateway').saved.messages === 'number')
+        t.match(watcher.events[0], { room: '@system', type: 'gateway', key: '1', data: { profile } })
+        const { latencyMs, saved, cpuPercent, counters } = told('gateway')
+        t.ok(latencyMs.p50 <= latencyMs.p95 && latencyMs.p95 <= latencyMs.p99 && latencyMs.p99 < 2000, JSON.stringify(latencyMs))
+        t.ok(saved.messages > 0.5 && saved.messages < 1 && saved.cpu >= 0 && saved.cpu < 1, `${JSON.stringify(saved)}: ten events were sent in a few bundles`)
+        t.ok(cpuPercent >= 0)
+        t.match(counters, { events: 11, owed: 10, delivered: 11 }, 'the figures themselves are not counted')
+        t.match(told('rooms'), { total: 1, rooms: [{ room: 'a', members: 1, keys: 1, eventsPerSecond: Number, paused: false }] })
+        t.match(told('sessions'), { total: 2, sessions: [{ roomCount: 1, behindMs: Number, stalled: false, pendingBytes: 0 }, {}] })
+        const metrics = await (await fetch(`${url}/metrics`)).text()
+        for (const line of [`delivery_seconds_count{profile="${profile}"} 10`, `delivery_seconds_bucket{le="+Inf",profile="${profile}"} 10`, `saved_cpu_seconds_total{profile="${profile}"} 0`]) {
+          t.ok(metrics.includes(`\nsignalbox_${line}`), line)
+        }
+        reader.cut()
+        watcher.cut()
       })
     }
   })

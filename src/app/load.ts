@@ -1,0 +1,51 @@
+// How busy this process is: the event loop and the CPU.
+
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
+
+const LAG_RESOLUTION_MS = 10
+
+/** Tells the share of the event loop in use since it was last asked, 0 to 1. */
+export function eventLoopLoad (): () => number {
+  let last = performance.eventLoopUtilization()
+  return () => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, last)
+    last = now
+    return utilization
+  }
+}
+
+/** What it says is of the time between the last two calls of `sample`. */
+export class Load {
+  /** 99th percentile of the event loop's lag. */
+  lagP99Ms = 0
+  /** Of one core; several threads may take more than 100. */
+  cpuPercent = 0
+  /** CPU time since the process started. */
+  cpuMs = cpuMs()
+  readonly #delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
+  #at = performance.now()
+
+  constructor () {
+    this.#delay.enable()
+  }
+
+  sample (): void {
+    // Nothing was recorded yet: NaN.
+    this.lagP99Ms = Math.max(0, (this.#delay.percentile(99) || 0) / 1e6 - LAG_RESOLUTION_MS)
+    this.#delay.reset()
+    const [used, now] = [cpuMs(), performance.now()]
+    this.cpuPercent = 100 * (used - this.cpuMs) / Math.max(1, now - this.#at)
+    this.cpuMs = used
+    this.#at = now
+  }
+
+  stop (): void {
+    this.#delay.disable()
+  }
+}
+
+function cpuMs (): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}

@@ -1,0 +1,58 @@
+// What was refused and what went wrong lately, for whoever watches: a short list, in which what repeats itself is
+// counted, and counts by code since the process started.
+
+import type { Clock } from './clock.ts'
+import type { Code, Refusal } from './errors.ts'
+
+export interface Trouble {
+  /** The last time, ms since 1970. */
+  readonly at: number
+  readonly code: string
+  readonly message: string
+  readonly count: number
+}
+
+const MAX_KEPT = 20
+const MAX_MESSAGE = 200
+/** A path that is not there, or a command's outcome nobody knows: strays, of which there are always some. */
+const UNTOLD: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND'])
+
+export class Troubles {
+  /** Refusals by code. */
+  readonly refusals: Partial<Record<Code, number>> = {}
+
+  readonly #clock: Pick<Clock, 'wall'>
+  /** The latest last. */
+  readonly #recent = new Map<string, Trouble>()
+
+  constructor (clock: Pick<Clock, 'wall'>) {
+    this.#clock = clock
+  }
+
+  /** Somebody was turned away. */
+  refused ({ code, message }: Refusal): void {
+    this.refusals[code] = (this.refusals[code] ?? 0) + 1
+    if (!UNTOLD.has(code)) this.note(code, message)
+  }
+
+  note (code: string, text: string): void {
+    const message = tidy(text)
+    // How long to wait differs from one to the next; it is the same trouble.
+    const key = `${code} ${message.replace(/\b\d+ ms\b/g, 'ms')}`
+    const count = (this.#recent.get(key)?.count ?? 0) + 1
+    this.#recent.delete(key)
+    this.#recent.set(key, { at: this.#clock.wall(), code, message, count })
+    if (this.#recent.size > MAX_KEPT) this.#recent.delete(this.#recent.keys().next().value as string)
+  }
+
+  /** The latest first. */
+  get recent (): Trouble[] {
+    return [...this.#recent.values()].reverse()
+  }
+}
+
+/** Its first line, cut short, without the credentials a URL may hold. */
+function tidy (text: string): string {
+  const line = (text.split('\n', 1)[0] as string).replace(/(:\/\/)[^\s/]*@/g, '$1***@')
+  return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE - 1)}…` : line
+}

@@ -1,0 +1,233 @@
+// What the gateway says of itself: how long events wait, what passes through rooms, who is behind, what went wrong.
+
+import fc from 'fast-check'
+import t from 'tap'
+import type { Test } from 'tap'
+import { Refusal } from '../../src/core/errors.ts'
+import { draftOf, entryOf } from '../../src/core/event.ts'
+import type { Entry } from '../../src/core/event.ts'
+import { Latency } from '../../src/core/latency.ts'
+import { Top } from '../../src/core/top.ts'
+import { Troubles } from '../../src/core/troubles.ts'
+import { ManualClock } from '../clock.ts'
+import { rig } from './rig.ts'
+import type { Rig, RigOptions } from './rig.ts'
+
+async function open (t: Test, options: RigOptions = {}): Promise<Rig> {
+  const rigged = await rig(options)
+  t.teardown(async () => await rigged.close())
+  return rigged
+}
+
+const eventOf = (acceptedAt: number, room = 'a'): Entry => entryOf(draftOf({ type: 'x', room, data: 0, timestamp: 0 }), `${acceptedAt}-0`)
+const FACT = { type: 'x', room: 'a', data: 0 }
+const value = (n: number): object => ({ type: 'x', room: 'a', key: 'k', data: n })
+
+t.test('percentiles are within a tenth of the exact ones, however many sessions got the same bundle', async t => {
+  fc.assert(fc.property(
+    fc.array(fc.record({ ages: fc.array(fc.nat({ max: 200_000 }), { minLength: 1, maxLength: 5 }), sessions: fc.integer({ min: 1, max: 40 }) }), { minLength: 1, maxLength: 20 }),
+    bundles => {
+      const clock = new ManualClock()
+      const latency = new Latency(clock)
+      const exact: number[] = []
+      for (const { ages, sessions } of bundles) {
+        const entries = ages.map(age => eventOf(clock.wall() - age))
+        for (let session = 0; session < sessions; session++) {
+          latency.handed(entries, clock.now())
+          exact.push(...ages)
+        }
+      }
+      exact.sort((a, b) => a - b)
+      const { recent } = latency
+      for (const [name, share] of [['p50', 0.5], ['p95', 0.95], ['p99', 0.99]] as const) {
+        const right = exact[Math.max(0, Math.ceil(share * exact.length) - 1)] as number
+        const told = recent?.[name] ?? NaN
+        if (Math.abs(told - right) > Math.max(1, right * 0.1)) throw new Error(`${name} is ${told}, exactly ${right}`)
+      }
+      const { counts, sumMs } = latency.total
+      if (counts.reduce((sum, count) => sum + count) !== exact.length) throw new Error('all are counted')
+      if (sumMs !== exact.reduce((sum, ms) => sum + ms)) throw new Error('and all they waited')
+    }
+  ))
+})
+
+t.test('latency is that of the last ten seconds, and null where nothing was delivered', async t => {
+  const clock = new ManualClock()
+  const latency = new Latency(clock)
+  t.equal(latency.recent, null)
+  latency.handed([eventOf(clock.wall() - 1000)], clock.now())
+  clock.advance(5000)
+  latency.handed([eventOf(clock.wall() - 10)], clock.now())
+  t.match(latency.recent, { p50: 10 })
+  t.ok((latency.recent?.p99 ?? 0) > 900)
+  clock.advance(5000)
+  t.same(latency.recent, { p50: 10, p95: 10, p99: 10 }, 'the first one is too long ago')
+  clock.advance(100_000)
+  t.equal(latency.recent, null)
+  t.equal(latency.total.counts.reduce((sum, count) => sum + count), 2, 'what is counted since the start stays')
+})
+
+t.test('an id ahead of the clock has waited for nothing', async t => {
+  const clock = new ManualClock()
+  const latency = new Latency(clock)
+  latency.handed([eventOf(clock.wall() + 60_000)], clock.now())
+  t.same(latency.recent, { p50: 0, p95: 0, p99: 0 })
+})
+
+t.test('what a newcomer or a returning client is given of the past is not late; what a connected laggard is owed is', async t => {
+  const { clock, gateway, publish, connect } = await open(t)
+  await publish(value(1), FACT)
+  await clock.settle()
+  clock.advance(60_000)
+  const client = connect([{ room: 'a' }])
+  await clock.settle()
+  t.equal(client.events.length, 1, 'the snapshot came')
+  t.equal(gateway.latency.recent, null, 'and nothing was late')
+  const cursor = client.cursorAfter()
+  client.session.end()
+  await publish(FACT, value(2))
+  clock.advance(60_000)
+  const returned = connect([{ room: 'a' }], cursor)
+  await clock.settle()
+  t.equal(returned.events.length, 2, 'it has what it missed')
+  t.equal(gateway.latency.recent, null, 'which was not late')
+
+  await publish(FACT)
+  await clock.settle()
+  t.same(gateway.latency.recent, { p50: 0, p95: 0, p99: 0 }, 'served at once')
+  await publish(FACT)
+  await clock.settle()
+  clock.advance(100)
+  t.match(gateway.latency.recent, { p50: 0, p99: 102 }, 'waited for a tick: 100 ms, as steps of a tenth tell it')
+
+  returned.clogged = true
+  await publish(FACT)
+  await clock.settle()
+  clock.advance(100)
+  await publish(FACT)
+  await clock.settle()
+  clock.advance(20_000)
+  returned.clogged = false
+  returned.drain()
+  await clock.settle()
+  t.equal(returned.events.length, 6)
+  const { p50 = 0 } = gateway.latency.recent ?? {}
+  t.ok(p50 > 18_000 && p50 < 22_000, `a laggard's event waited ${p50} ms`)
+})
+
+t.test('after a reset the values that are sent again are not late', async t => {
+  const { clock, gateway, publish, connect } = await open(t, { historySize: 5 })
+  const client = connect([{ room: 'a' }])
+  await clock.settle()
+  await publish(value(1))
+  await clock.settle()
+  client.pending = 1
+  clock.advance(1000)
+  for (let n = 0; n < 30; n++) await publish(FACT)
+  await clock.settle()
+  clock.advance(20_000)
+  client.drain()
+  await clock.settle()
+  t.ok(client.kinds().includes('reset'))
+  t.equal(gateway.latency.recent, null)
+})
+
+t.test('what the gateway tells of itself is neither traffic nor late', async t => {
+  const { clock, gateway, connect } = await open(t)
+  const client = connect([{ room: '@system' }])
+  await clock.settle()
+  await gateway.report([{ type: 'gateway', key: '1', data: 1 }, { type: 'rooms', key: '1', data: 2 }])
+  await clock.settle()
+  t.equal(client.events.length, 2)
+  t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
+  t.equal(gateway.latency.recent, null)
+  t.same(gateway.busiest(10), { total: 0, first: [] })
+})
+
+t.test('the busiest rooms come first, then those with most members', async t => {
+  const { clock, gateway, publish, connect } = await open(t)
+  connect([{ room: 'quiet' }])
+  await publish(...[1, 2, 3].map(() => FACT), { ...FACT, room: 'b' }, { type: 'x', key: 'k', data: 1 })
+  t.match(gateway.busiest(10).first.map(({ eventsPerSecond }) => eventsPerSecond), [0, 0, 0, 0], 'this second is not over')
+  clock.advance(1000)
+  t.same(gateway.busiest(2), {
+    total: 4,
+    first: [
+      { room: 'a', members: 0, keys: 0, eventsPerSecond: 3, paused: false },
+      { room: 'b', members: 0, keys: 0, eventsPerSecond: 1, paused: false }
+    ]
+  })
+  t.match(gateway.busiest(10).first[2], { room: '@public', keys: 1, eventsPerSecond: 1 })
+  await publish(FACT)
+  t.match(gateway.busiest(1).first, [{ room: 'a', eventsPerSecond: 3 }])
+  clock.advance(1000)
+  t.match(gateway.busiest(1).first, [{ room: 'a', eventsPerSecond: 1 }])
+  clock.advance(1000)
+  t.match(gateway.busiest(1).first, [{ room: 'quiet', members: 1, eventsPerSecond: 0 }])
+})
+
+t.test('the sessions that are furthest behind come first', async t => {
+  const { clock, gateway, publish, connect } = await open(t)
+  connect([{ room: 'a' }])
+  const slow = connect(['a', 'b', 'c', 'd', 'e', 'f'].map(room => ({ room })))
+  await clock.settle()
+  clock.advance(10_000)
+  slow.pending = 300
+  await publish(FACT)
+  await clock.settle()
+  clock.advance(2500)
+  const { total, first } = gateway.furthestBehind(1, 5)
+  t.equal(total, 2)
+  t.same(first, [{ session: slow.session.id, rooms: ['a', 'b', 'c', 'd', 'e'], roomCount: 6, behindMs: 2500, stalled: true, pendingBytes: 300, ageSeconds: 13 }])
+  t.match(gateway.furthestBehind(20, 5).first[1], { behindMs: 0, stalled: false, pendingBytes: 0, roomCount: 1 })
+})
+
+t.test('the first few are those that sorting all would give', async t => {
+  fc.assert(fc.property(fc.array(fc.nat({ max: 30 })), fc.nat({ max: 10 }), (items, count) => {
+    const top = new Top<{ item: number, index: number }>(count, (a, b) => b.item - a.item)
+    const indexed = items.map((item, index) => ({ item, index }))
+    for (const item of indexed) top.add(item)
+    t.same(top.items, indexed.sort((a, b) => b.item - a.item).slice(0, count))
+  }))
+})
+
+t.test('troubles that repeat are counted together, the latest first; the list is short and tells no secrets', async t => {
+  const clock = new ManualClock()
+  const troubles = new Troubles(clock)
+  const began = clock.wall()
+  troubles.refused(new Refusal('ROOM_PAUSED', 'publishing to room a is paused'))
+  troubles.refused(new Refusal('RATE_LIMITED', '5 requests a second are allowed; try again in 900 ms'))
+  clock.advance(1000)
+  troubles.refused(new Refusal('ROOM_PAUSED', 'publishing to room a is paused'))
+  troubles.refused(new Refusal('RATE_LIMITED', '5 requests a second are allowed; try again in 23 ms'))
+  troubles.refused(new Refusal('NOT_FOUND', 'there is no GET /favicon.ico'))
+  t.same(troubles.recent, [
+    { at: began + 1000, code: 'RATE_LIMITED', message: '5 requests a second are allowed; try again in 23 ms', count: 2 },
+    { at: began + 1000, code: 'ROOM_PAUSED', message: 'publishing to room a is paused', count: 2 }
+  ])
+  t.same(troubles.refusals, { ROOM_PAUSED: 2, RATE_LIMITED: 2, NOT_FOUND: 1 })
+  troubles.note('COMMAND_FAILED', `move: cannot reach redis://me:s3cret@db:6379 ${'x'.repeat(300)}\n    at file.js:1`)
+  const [latest] = troubles.recent
+  t.match(latest?.message, /^move: cannot reach redis:\/\/\*\*\*@db:6379 x+…$/)
+  t.equal(latest?.message.length, 200)
+  for (let n = 0; n < 100; n++) troubles.note('BAD_EVENT', `field ${n}`)
+  t.same(troubles.recent.map(({ message }) => message), Array.from({ length: 20 }, (_, n) => `field ${99 - n}`))
+})
+
+t.test('that the store is away, and back, is told once each; and so is a command that fails', async t => {
+  const { clock, gateway, reload } = await open(t)
+  t.same(gateway.troubles.recent, [])
+  const { follower } = reload()
+  follower.available(true)
+  follower.available(false, 'the disk is full')
+  follower.available(false, 'the disk is full')
+  follower.available(true)
+  t.match(gateway.troubles.recent, [
+    { code: 'STORE_AVAILABLE', count: 1 },
+    { code: 'STORE_UNAVAILABLE', message: 'the disk is full', count: 1 }
+  ])
+  gateway.commands.register('move', { check: () => null, handler: () => { throw new Error('the pump is stuck') } })
+  await gateway.control({ command: 'move', caller: 'me' })
+  await clock.settle()
+  t.match(gateway.troubles.recent[0], { code: 'COMMAND_FAILED', message: 'move: the pump is stuck', count: 1 })
+})
