@@ -8,9 +8,9 @@ import { Saving } from '../src/app/saving.ts'
 t.test('messages saved are a share of those there would have been; CPU is what they would have cost', t => {
   const saving = new Saving()
   t.same(saving.recent, { messages: null, cpu: null })
-  saving.sample({ owed: 0, bundles: 0, servingMs: 0, cpuMs: 100 })
+  saving.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 100 })
   t.same(saving.recent, { messages: null, cpu: null }, 'nothing was owed')
-  saving.sample({ owed: 1000, bundles: 200, servingMs: 20, cpuMs: 220 })
+  saving.sample({ owed: 1000, bundles: 200, served: 250, servingMs: 25, cpuMs: 220 })
   // 800 saved at 0.1 ms each, beside the 120 ms that were used.
   t.same(saving.recent, { messages: 0.8, cpu: 0.4 })
   t.equal(saving.cpuSeconds, 0.08)
@@ -19,12 +19,12 @@ t.test('messages saved are a share of those there would have been; CPU is what t
 
 t.test('only the last ten samples count, and snapshots make no saving negative', t => {
   const saving = new Saving()
-  saving.sample({ owed: 0, bundles: 0, servingMs: 0, cpuMs: 0 })
-  saving.sample({ owed: 1000, bundles: 100, servingMs: 10, cpuMs: 10 })
+  saving.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
+  saving.sample({ owed: 1000, bundles: 100, served: 100, servingMs: 10, cpuMs: 10 })
   const { cpuSeconds } = saving
-  for (let n = 0; n < 11; n++) saving.sample({ owed: 1010, bundles: 600, servingMs: 60, cpuMs: 60 })
+  for (let n = 0; n < 11; n++) saving.sample({ owed: 1010, bundles: 600, served: 600, servingMs: 60, cpuMs: 60 })
   t.same(saving.recent, { messages: null, cpu: null })
-  saving.sample({ owed: 1020, bundles: 700, servingMs: 70, cpuMs: 70 })
+  saving.sample({ owed: 1020, bundles: 700, served: 700, servingMs: 70, cpuMs: 70 })
   t.same(saving.recent, { messages: 0, cpu: 0 })
   t.equal(saving.cpuSeconds, cpuSeconds, 'a counter never falls')
   t.end()
@@ -33,10 +33,10 @@ t.test('only the last ten samples count, and snapshots make no saving negative',
 t.test('what is owed and not sent yet is not counted as saved time and again', t => {
   const saving = new Saving()
   let owed = 0
-  saving.sample({ owed, bundles: 0, servingMs: 0, cpuMs: 0 })
+  saving.sample({ owed, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
   for (let n = 0; n < 100; n++) {
-    saving.sample({ owed: owed += 10, bundles: owed - 10, servingMs: owed, cpuMs: owed })
-    saving.sample({ owed, bundles: owed, servingMs: owed, cpuMs: owed })
+    saving.sample({ owed: owed += 10, bundles: owed - 10, served: owed - 10, servingMs: owed, cpuMs: owed })
+    saving.sample({ owed, bundles: owed, served: owed, servingMs: owed, cpuMs: owed })
   }
   t.ok(saving.cpuSeconds < 0.02, `${saving.cpuSeconds} s for nothing saved`)
   t.end()

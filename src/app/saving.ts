@@ -6,7 +6,8 @@ export interface Sample {
   /** Messages there would have been without bundling. */
   readonly owed: number
   readonly bundles: number
-  /** Spent on handing bundles over. */
+  /** Bundles handed over for any reason, and what was spent on that. */
+  readonly served: number
   readonly servingMs: number
   /** Spent by the process. */
   readonly cpuMs: number
@@ -42,16 +43,17 @@ export class Saving {
 
   /** What handing over a bundle cost lately. */
   get #bundleMs (): number {
-    const { bundles, servingMs } = this.#span
-    return bundles === 0 ? 0 : servingMs / bundles
+    const { served, servingMs } = this.#span
+    return served === 0 ? 0 : servingMs / served
   }
 
   get #span (): Sample {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)]
-    if (first === undefined || last === undefined) return { owed: 0, bundles: 0, servingMs: 0, cpuMs: 0 }
+    if (first === undefined || last === undefined) return { owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 }
     return {
       owed: last.owed - first.owed,
       bundles: last.bundles - first.bundles,
+      served: last.served - first.served,
       servingMs: last.servingMs - first.servingMs,
       cpuMs: last.cpuMs - first.cpuMs
     }

@@ -78,7 +78,7 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
       lagP99Ms: rounded(load.lagP99Ms),
       cpuPercent: rounded(load.cpuPercent),
       memoryBytes: process.memoryUsage.rss(),
-      counters: gateway.counters
+      counters: { ...gateway.counters, servingMs: rounded(gateway.counters.servingMs) }
     }
   }
   app.decorate('stats', stats)

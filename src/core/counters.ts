@@ -13,7 +13,8 @@ export interface Counters {
   delivered: number
   bundles: number
   bytes: number
-  /** Milliseconds spent on handing bundles over: reading, encoding, writing. */
+  /** Bundles handed over for any reason, the gateway's own figures among them; and ms spent on that: reading, encoding, writing. */
+  served: number
   servingMs: number
   /** Sessions ever opened, and ended for not draining. */
   opened: number
@@ -29,6 +30,7 @@ export const newCounters = (): Counters => ({
   delivered: 0,
   bundles: 0,
   bytes: 0,
+  served: 0,
   servingMs: 0,
   opened: 0,
   slow: 0,

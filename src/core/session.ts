@@ -396,6 +396,7 @@ export class Session {
     if (found.bundle.entries.length > 0) {
       const bytes = this.connection.send(found.bundle)
       const now = clock.now()
+      counters.served++
       if (found.events > 0) {
         counters.bytes += bytes
         counters.bundles++
