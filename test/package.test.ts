@@ -1,0 +1,103 @@
+// The package as it is published: what is in it, what it imports, and whether those who use its client get its types.
+
+import { execFile } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { builtinModules, createRequire } from 'node:module'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import t from 'tap'
+import { folderFor } from './tools/daemon.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const CLIENT_BYTES = 6144
+const run = promisify(execFile)
+
+// As `npm publish` would make it, of what is built.
+const consumer = folderFor(t)
+await run('npm', ['pack', '--ignore-scripts', '--pack-destination', consumer], { cwd: ROOT, shell: process.platform === 'win32' })
+const tarball = readdirSync(consumer).find(name => name.endsWith('.tgz')) as string
+mkdirSync(join(consumer, 'node_modules'))
+await run('tar', ['-xzf', tarball, '-C', 'node_modules'], { cwd: consumer })
+const folder = join(consumer, 'node_modules', 'signalbox')
+renameSync(join(consumer, 'node_modules', 'package'), folder)
+const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(name => name.replaceAll('\\', '/'))
+
+t.test('publint has nothing to say', async t => {
+  const { messages, pkg } = await publint({ pkgDir: folder, pack: false, strict: true })
+  t.same(messages.map(message => formatMessage(message, pkg)), [])
+})
+
+t.test('it holds what runs and what types it, and nothing of how it was made', async t => {
+  for (const name of ['dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/src/client/index.d.ts', 'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example']) t.ok(files.includes(name), name)
+  t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|(?<!\.d)\.ts$/.test(name)), [])
+  t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')
+})
+
+t.test('all that it imports is a dependency of its own', async t => {
+  const known = new Set([...builtinModules, ...Object.keys(manifest.dependencies)])
+  const imported = new Map<string, string>()
+  for (const name of files.filter(name => name.endsWith('.js') && !name.startsWith('dist/web/'))) {
+    for (const [, from, effect, dynamic] of readFileSync(join(folder, name), 'utf8').matchAll(/^(?:import|export)\b[^'"\n;]*\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm)) {
+      const target = (from ?? effect ?? dynamic) as string
+      if (!target.startsWith('.')) imported.set(/^(@[^/]+\/)?[^/]+/.exec(target.replace(/^node:/, ''))?.[0] as string, name)
+    }
+  }
+  t.ok(imported.size > 10, `${imported.size} packages`)
+  t.same([...imported].filter(([target]) => !known.has(target)), [])
+})
+
+t.test(`the browser's client is one module without imports, under ${CLIENT_BYTES} bytes when packed for the way`, async t => {
+  const text = readFileSync(join(folder, 'dist/web/client.js'), 'utf8')
+  const bytes = gzipSync(text, { level: 9 }).length
+  t.comment(`${bytes} bytes by gzip, ${Buffer.byteLength(text)} as it is`)
+  t.ok(bytes < CLIENT_BYTES, `${bytes} bytes`)
+  t.notMatch(text, /(?:^|[;}])\s*import\b\s*[{*"'\w(]/, 'it imports nothing')
+  t.match(text, /export\s*\{[^}]*\bas connect\b/)
+})
+
+// Projects as others set them up; the client's types must do without those of Node and of Fastify.
+const PROJECTS = {
+  nodenext: { module: 'nodenext', target: 'es2023', lib: ['es2023', 'dom'] },
+  bundler: { module: 'esnext', moduleResolution: 'bundler', target: 'es2022', lib: ['es2022', 'dom'] }
+}
+const SOURCE = `import { connect, ControlError } from 'signalbox/client'
+import type { Box, Event, Status } from 'signalbox/client'
+
+const box: Box = connect('/', { rooms: ['plant-1'], types: ['cpu'], share: true })
+const off: () => void = box.on('event', event => { const id: string = event.id; console.log(id, event.room, event.data) })
+box.on('status', (status: Status) => {
+  if (status.state === 'stale') console.log(new Date(status.since), status.reason, status.code, status.retryMs ?? 'now')
+  if (status.state === 'connected') console.log(status.profile === 'SSE')
+})
+const newest: Event | undefined = box.state.get('plant-1', 'cpu', 'host-7')
+console.log(newest, box.state.size, [...box.state.entries()].length, box.state.subscribe(off))
+try {
+  const { id, result } = await box.control('ping', {}, { idempotencyKey: 'one', signal: AbortSignal.timeout(1000) })
+  console.log(id.length, result)
+} catch (error) {
+  if (error instanceof ControlError) console.log(error.code, error.message)
+}
+box.close()
+// @ts-expect-error there is no such happening
+box.on('evnt', () => {})
+// @ts-expect-error rooms are a list
+connect('/', { rooms: 'plant-1' })
+export {}
+`
+
+for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
+  t.test(`a strict TypeScript project with moduleResolution ${name} gets the client's types`, async t => {
+    const project = join(consumer, name)
+    mkdirSync(project)
+    writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
+    writeFileSync(join(project, 'page.ts'), SOURCE)
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, types: [] }, files: ['page.ts'] }))
+    const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+    const said = await run(process.execPath, [tsc, '-p', project], { timeout: 60_000 }).then(() => '', (error: { stdout: string, message: string }) => error.stdout === '' ? error.message : error.stdout)
+    t.equal(said, '')
+  })
+}
