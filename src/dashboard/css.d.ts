@@ -1,0 +1,2 @@
+// esbuild gathers what is imported so into dashboard.css.
+declare module '*.css'

@@ -1,0 +1,52 @@
+// The figures of all processes as those of one gateway: the worst where a target counts for each of them, sums where
+// they share the work.
+
+import type { GatewayReport, Report } from './reports.ts'
+
+type Gateways = ReadonlyArray<Report<GatewayReport>>
+
+export interface Worst {
+  readonly value: number
+  /** The process it is of. */
+  readonly key: string
+}
+
+/** The greatest of a figure; null where none tells it. */
+export function worst (reports: Gateways, figureOf: (report: GatewayReport) => number | null | undefined): Worst | null {
+  let found: Worst | null = null
+  for (const { key, data } of reports) {
+    const value = figureOf(data)
+    if (typeof value === 'number' && (found === null || value > found.value)) found = { value, key }
+  }
+  return found
+}
+
+/** The sum of a figure; undefined where none tells it. */
+export function sum (reports: Gateways, figureOf: (report: GatewayReport) => number | undefined): number | undefined {
+  const told = reports.map(({ data }) => figureOf(data)).filter(value => typeof value === 'number')
+  return told.length === 0 ? undefined : told.reduce((sum, value) => sum + value, 0)
+}
+
+/**
+ * The share of messages saved, each process counting by what it owed.
+ * @param owedOf what a process owes per second
+ */
+export function savedMessages (reports: Gateways, owedOf: (key: string) => number | undefined): number | null {
+  const told = reports.flatMap(({ key, data }) => typeof data.saved?.messages === 'number' ? [{ share: data.saved.messages, owed: owedOf(key) ?? 0 }] : [])
+  if (told.length === 0) return null
+  const owed = told.reduce((sum, { owed }) => sum + owed, 0)
+  return told.reduce((sum, process) => sum + process.share * (owed === 0 ? 1 / told.length : process.owed / owed), 0)
+}
+
+/** The share of CPU saved. A process that used u and saved the share s would have used u / (1 - s). */
+export function savedCpu (reports: Gateways): number | null {
+  let used = 0
+  let without = 0
+  for (const { data: { saved, cpuPercent } } of reports) {
+    if (typeof saved?.cpu !== 'number') continue
+    const own = Math.max(0.01, cpuPercent ?? 0)
+    used += own
+    without += own / Math.max(0.001, 1 - saved.cpu)
+  }
+  return without === 0 ? null : 1 - used / without
+}

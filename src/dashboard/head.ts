@@ -1,0 +1,172 @@
+// The first look: is all well? Facts about the gateway, four figures against their targets with a line of what was, and
+// one sentence that sums them up.
+
+import { byId, make, mark, write } from './element.ts'
+import { savedCpu, savedMessages, sum, worst } from './figures.ts'
+import type { Worst } from './figures.ts'
+import { count, duration, many, ms, NONE, percent, share, short } from './format.ts'
+import type { GatewayReport, Report, Reports } from './reports.ts'
+import type { Samples } from './samples.ts'
+import { Sparkline } from './sparkline.ts'
+
+interface Target {
+  readonly id: string
+  /** As the sentence names it. */
+  readonly name: string
+  readonly limit: number
+  readonly figure: (report: GatewayReport) => number | null | undefined
+  readonly column: string
+  /** What is said where there is no figure though the gateway reports. */
+  readonly without: string
+  readonly format: (value: unknown) => string
+  /** The limit as text. */
+  readonly bound: string
+}
+
+const TARGETS: readonly Target[] = [
+  { id: 'latency', name: 'latency', limit: 150, figure: ({ latencyMs }) => latencyMs?.p95, column: 'latency', without: 'Nothing delivered in the last 10 s', format: ms, bound: '150 ms' },
+  { id: 'lag', name: 'event-loop lag', limit: 30, figure: ({ lagP99Ms }) => lagP99Ms, column: 'lag', without: 'No data yet', format: ms, bound: '30 ms' },
+  { id: 'backlog', name: 'backlog', limit: 60_000, figure: ({ backlogMs }) => backlogMs, column: 'backlog', without: 'No data yet', format: value => typeof value === 'number' && value >= 1000 ? duration(value / 1000) : ms(value), bound: '60 s' }
+]
+
+export class Head {
+  readonly #reports: Reports
+  readonly #samples: Samples
+  readonly #isStale: () => boolean
+  readonly #cards = new Map<string, Card>()
+  #missed: readonly Target[] = []
+  #isKnown = false
+  readonly #saved = new Card('saved', { columns: ['savedMessages', 'savedCpu'], atLeast: 1 })
+
+  constructor (reports: Reports, samples: Samples, isStale: () => boolean) {
+    this.#reports = reports
+    this.#samples = samples
+    this.#isStale = isStale
+    for (const { id, column, limit } of TARGETS) this.#cards.set(id, new Card(id, { columns: [column], target: limit, atLeast: limit / 2 }))
+  }
+
+  draw (): void {
+    const gateways = this.#reports.of('gateway')
+    this.#drawFacts(gateways)
+    const missed = TARGETS.filter(target => this.#drawTarget(target, gateways))
+    this.#isKnown = gateways.length > 0
+    this.#drawSaved(gateways)
+    this.#missed = missed
+  }
+
+  #drawFacts (gateways: ReadonlyArray<Report<GatewayReport>>): void {
+    const uptimes = gateways.flatMap(({ data }) => data.uptimeSeconds ?? [])
+    const youngest = Math.min(...uptimes)
+    const oldest = Math.max(...uptimes)
+    // After a rolling restart the workers are not of one age.
+    const both = `${duration(youngest)} to ${duration(oldest)}`
+    write(byId('uptime'), uptimes.length === 0 ? NONE : oldest - youngest > 60 ? both : duration(oldest))
+    write(byId('workers-count'), gateways.length === 0 ? NONE : count(gateways.length))
+    write(byId('store'), storeOf(gateways[0]?.data.store))
+    write(byId('sessions-count'), count(sum(gateways, ({ sessions }) => sessions?.count)))
+    write(byId('tick'), ms(worst(gateways, ({ tickMs }) => tickMs)?.value))
+    write(byId('version'), gateways[0]?.data.version ?? '')
+  }
+
+  /** @returns whether it is missed */
+  #drawTarget ({ id, limit, figure, without, format, bound }: Target, gateways: ReadonlyArray<Report<GatewayReport>>): boolean {
+    const found = worst(gateways, figure)
+    const card = this.#cards.get(id) as Card
+    const isMissed = found !== null && found.value >= limit
+    card.figure(format(found?.value))
+    if (found === null) card.badge('none', gateways.length === 0 ? 'No data yet' : without)
+    else if (this.#isStale()) card.badge('none', `Was ${isMissed ? 'over' : 'under'} ${bound}`)
+    else card.badge(isMissed ? 'missed' : 'met', `${isMissed ? 'Over' : 'Under'} ${bound}`)
+    card.note(found === null ? '' : [this.#detail(id, gateways), ofWorker(found, gateways)].filter(text => text !== '').join(' · '))
+    card.line.draw(this.#samples.history)
+    return isMissed
+  }
+
+  #detail (id: string, gateways: ReadonlyArray<Report<GatewayReport>>): string {
+    if (id === 'latency') return `median ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p50)?.value)}, p99 ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p99)?.value)}`
+    if (id === 'lag') return `CPU ${percent(sum(gateways, ({ cpuPercent }) => cpuPercent))}`
+    const stalled = sum(gateways, ({ sessions }) => sessions?.stalled)
+    return stalled === undefined ? '' : stalled === 0 ? 'no session is stalled' : `${many(stalled, 'session')} stalled`
+  }
+
+  #drawSaved (gateways: ReadonlyArray<Report<GatewayReport>>): void {
+    const messages = savedMessages(gateways, key => this.#samples.rateOf(key)?.owed) ?? savedByCounters(this.#samples)
+    const cpu = savedCpu(gateways)
+    this.#saved.figure(share(messages))
+    writeFigure(byId('saved-cpu'), share(cpu))
+    const isKnown = messages !== null || cpu !== null
+    this.#saved.badge(isKnown ? 'info' : 'none', isKnown ? 'Compared with no coalescing' : gateways.length === 0 ? 'No data yet' : 'Nothing owed in the last 10 s')
+    const rate = this.#samples.rate
+    this.#saved.note(rate === null || rate.owed === 0 ? '' : `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
+    this.#saved.line.draw(this.#samples.history)
+  }
+
+  /** Is all well? Said here and in the title of the page. */
+  drawVerdict (): void {
+    const [kind, text] = this.#verdict()
+    const verdict = byId('verdict')
+    mark(verdict, { 'data-kind': kind })
+    write(verdict, text)
+    const title = `${kind === 'met' ? '' : kind === 'missed' ? '▲ ' : '○ '}Signalbox${kind === 'met' ? '' : `: ${text}`}`
+    if (document.title !== title) document.title = title
+  }
+
+  #verdict (): [kind: string, text: string] {
+    if (this.#isStale()) return ['none', 'Not connected']
+    if (!this.#isKnown) return ['none', 'Waiting for the first figures']
+    if (this.#missed.length === 0) return ['met', 'All well']
+    return ['missed', `Over target: ${this.#missed.map(({ name }) => name).join(', ')}`]
+  }
+}
+
+/** The kind alone: where it is, the settings say. */
+const storeOf = (store: string | undefined): string => store === undefined ? NONE : /redis/i.test(store) ? 'Redis' : /embedded/.test(store) ? 'embedded' : store
+
+/** Sums and worsts say whose they are, where there are several. */
+function ofWorker ({ key }: Worst, gateways: ReadonlyArray<Report<GatewayReport>>): string {
+  return gateways.length < 2 ? '' : `worst of ${gateways.length} workers: ${key}`
+}
+
+/** Where the gateway does not tell it. */
+function savedByCounters ({ rate }: Samples): number | null {
+  return rate === null || rate.owed === 0 ? null : Math.max(0, 1 - rate.bundles / rate.owed)
+}
+
+/** The unit in its own size. */
+function writeFigure (element: Element, text: string): void {
+  if (element.textContent === text) return
+  const [, number = text, unit = ''] = /^([<\d.,]+(?: \d+)?) (\D+)$/.exec(text) ?? []
+  element.replaceChildren(number, ...(unit === '' ? [] : [make('small', {}, ` ${unit}`)]))
+}
+
+/** One figure: how it stands is told by a shape and words, the colour only repeats them. */
+class Card {
+  readonly line: Sparkline
+  readonly #element: HTMLElement
+  readonly #figure: Element
+  readonly #badge: Element
+  readonly #note: Element
+
+  constructor (id: string, line: ConstructorParameters<typeof Sparkline>[0]) {
+    this.#element = byId(`card-${id}`)
+    this.#figure = this.#element.querySelector('.figure') as Element
+    this.#badge = this.#element.querySelector('.badge') as Element
+    this.#note = this.#element.querySelector('.note') as Element
+    this.line = new Sparkline(line)
+    this.#element.append(this.line.element)
+  }
+
+  figure (text: string): void {
+    writeFigure(this.#figure, text)
+  }
+
+  badge (kind: 'met' | 'missed' | 'none' | 'info', text: string): void {
+    mark(this.#badge, { 'data-kind': kind })
+    mark(this.#element, { 'data-kind': kind })
+    write(this.#badge, text)
+  }
+
+  note (text: string): void {
+    write(this.#note, text)
+  }
+}

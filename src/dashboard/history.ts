@@ -1,0 +1,41 @@
+// What was, for the lines: columns of points over time, the oldest forgotten. A pause between two points longer than
+// usual is a gap, and no line is drawn over it.
+
+export type Point = number | null
+
+export class History {
+  readonly times: number[] = []
+  readonly #columns = new Map<string, Point[]>()
+  readonly #limit: number
+  readonly #gapMs: number
+
+  constructor (names: readonly string[], limit: number, gapMs: number) {
+    for (const name of names) this.#columns.set(name, [])
+    this.#limit = limit
+    this.#gapMs = gapMs
+  }
+
+  /** @param at milliseconds; a point that is not newer than the last one is left out */
+  push (at: number, values: Readonly<Record<string, Point | undefined>>): void {
+    const last = this.times.at(-1)
+    if (last !== undefined && at <= last) return
+    if (last !== undefined && at - last > this.#gapMs) this.#append(last + 1, {})
+    this.#append(at, values)
+  }
+
+  column (name: string): readonly Point[] {
+    return this.#columns.get(name) ?? []
+  }
+
+  last (name: string): Point {
+    return this.column(name).at(-1) ?? null
+  }
+
+  #append (at: number, values: Readonly<Record<string, Point | undefined>>): void {
+    this.times.push(at)
+    for (const [name, column] of this.#columns) column.push(values[name] ?? null)
+    if (this.times.length <= this.#limit) return
+    this.times.shift()
+    for (const column of this.#columns.values()) column.shift()
+  }
+}

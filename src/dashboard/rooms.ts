@@ -1,0 +1,98 @@
+// Rooms: how many members and keys, how busy. Opening one shows its values as they come.
+
+import { byId, make, mark, write } from './element.ts'
+import { count, perSecond } from './format.ts'
+import type { ReportTypes, Reports, RoomFigures } from './reports.ts'
+import { RoomView } from './room-view.ts'
+import { Rows } from './rows.ts'
+import type { Screen } from './screen.ts'
+
+const LIMIT = 50
+
+export class Rooms {
+  readonly #reports: Reports
+  readonly #screen: Screen
+  readonly #rows = new Rows<RoomFigures>({
+    label: 'Rooms',
+    keyOf: ({ room }) => room,
+    limit: LIMIT,
+    columns: [
+      { head: 'Room', isLong: true, fill: (cell, { room, paused }) => this.#fillName(cell, room, paused === true) },
+      { head: 'Members', isNumber: true, text: ({ members }) => count(members) },
+      { head: 'Keys', isNumber: true, text: ({ keys }) => count(keys) },
+      { head: 'Events in', isNumber: true, text: ({ eventsPerSecond }) => perSecond(eventsPerSecond) }
+    ]
+  })
+
+  #view: RoomView | null = null
+
+  constructor (reports: Reports, screen: Screen) {
+    this.#reports = reports
+    this.#screen = screen
+    byId('rooms-place').append(this.#rows.element)
+  }
+
+  draw (): void {
+    const { rooms, total } = roomsOf(this.#reports)
+    write(byId('rooms-count'), total === undefined ? '' : count(total))
+    this.#rows.draw(rooms, total === undefined ? 'No data yet.' : 'No room is in use.', total)
+  }
+
+  #fillName (cell: HTMLElement, room: string, isPaused: boolean): void {
+    const button = cell.querySelector('button') ?? cell.appendChild(this.#newButton(room))
+    mark(button, { 'aria-expanded': this.#view?.room === room ? 'true' : 'false' })
+    const paused = cell.querySelector('.tag')
+    if (isPaused && paused === null) cell.append(make('span', { class: 'tag' }, 'paused'))
+    if (!isPaused) paused?.remove()
+  }
+
+  #newButton (room: string): HTMLButtonElement {
+    const button = make('button', { type: 'button', class: 'link', 'aria-controls': 'room-view' }, room)
+    button.addEventListener('click', () => {
+      const wasOpen = this.#view?.room === room
+      this.#close()
+      if (!wasOpen) this.#open(room, button)
+      this.draw()
+    })
+    return button
+  }
+
+  #open (room: string, opener: HTMLElement): void {
+    this.#view = new RoomView(room, this.#screen, () => {
+      this.#close()
+      this.draw()
+      opener.focus()
+    })
+    byId('room-view').append(this.#view.element)
+    this.#view.show()
+  }
+
+  #close (): void {
+    this.#view?.close()
+    this.#view = null
+  }
+}
+
+/** The rooms of all processes as those of one. */
+export function roomsOf (reports: Reports): { rooms: RoomFigures[], total: number | undefined } {
+  const told = reports.of('rooms').map(({ data }) => data)
+  const rooms = new Map<string, RoomFigures>()
+  for (const figures of told.flatMap(({ rooms }) => rooms ?? [])) rooms.set(figures.room, together(rooms.get(figures.room), figures))
+  const totals = told.flatMap(({ total }: ReportTypes['rooms']) => total ?? [])
+  return {
+    rooms: [...rooms.values()].sort((a, b) => (b.eventsPerSecond ?? 0) - (a.eventsPerSecond ?? 0) || (b.members ?? 0) - (a.members ?? 0) || a.room.localeCompare(b.room, 'en')),
+    total: told.length === 0 ? undefined : Math.max(rooms.size, ...totals)
+  }
+}
+
+/** Each process has members of its own; keys and rate are known to all alike. */
+function together (one: RoomFigures | undefined, other: RoomFigures): RoomFigures {
+  if (one === undefined) return other
+  return {
+    room: one.room,
+    members: (one.members ?? 0) + (other.members ?? 0),
+    keys: Math.max(one.keys ?? 0, other.keys ?? 0),
+    eventsPerSecond: Math.max(one.eventsPerSecond ?? 0, other.eventsPerSecond ?? 0),
+    paused: one.paused === true || other.paused === true
+  }
+}

@@ -1,0 +1,90 @@
+// A table with a row for each of some things, up to a limit. Rows and cells that stay the same are left alone, so that
+// a selection, the focus and the pointer keep what they are at.
+
+import { make, show, write } from './element.ts'
+import { count } from './format.ts'
+
+export interface Column<Item> {
+  readonly head: string
+  readonly text?: (item: Item) => string
+  /** Where a text is not enough. */
+  readonly fill?: (cell: HTMLTableCellElement, item: Item) => void
+  readonly isNumber?: boolean
+  /** Left out where there is little room. */
+  readonly isMinor?: boolean
+  /** Its texts may be long, and break. */
+  readonly isLong?: boolean
+}
+
+export interface RowsOptions<Item> {
+  readonly label: string
+  readonly columns: ReadonlyArray<Column<Item>>
+  readonly keyOf: (item: Item) => string
+  readonly limit?: number
+}
+
+export class Rows<Item> {
+  readonly element: HTMLElement
+  readonly #options: RowsOptions<Item>
+  readonly #scroller: HTMLElement
+  readonly #body = make('tbody')
+  readonly #empty = make('p', { class: 'hint' })
+  readonly #more = make('p', { class: 'hint' })
+  readonly #rows = new Map<string, HTMLTableRowElement>()
+
+  constructor (options: RowsOptions<Item>) {
+    this.#options = options
+    const heads = options.columns.map(column => make('th', { scope: 'col', class: classOf(column) }, column.head))
+    const table = make('table', {}, make('thead', {}, make('tr', {}, ...heads)), this.#body)
+    this.#scroller = make('div', { class: 'scroller', role: 'region', 'aria-label': options.label, tabindex: 0 }, table)
+    this.element = make('div', { class: 'rows' }, this.#scroller, this.#empty, this.#more)
+    show(this.#scroller, false)
+  }
+
+  /** @param empty what is said where there is no item */
+  draw (items: readonly Item[], empty: string, total = items.length): void {
+    const { limit = 100, keyOf } = this.#options
+    const shown = items.slice(0, limit)
+    show(this.#scroller, shown.length > 0)
+    show(this.#empty, shown.length === 0)
+    write(this.#empty, empty)
+    show(this.#more, total > shown.length)
+    write(this.#more, `and ${count(total - shown.length)} more`)
+    const keys = new Set(shown.map(keyOf))
+    for (const [key, row] of this.#rows) {
+      if (keys.has(key)) continue
+      row.remove()
+      this.#rows.delete(key)
+    }
+    // What somebody points at or is about to press must not move away.
+    const holds = this.#body.matches(':hover, :focus-within')
+    let before: Element | null = this.#body.firstElementChild
+    for (const item of shown) {
+      const known = this.#rows.get(keyOf(item))
+      const row = known ?? this.#newRow(keyOf(item))
+      this.#fill(row, item)
+      if (known !== undefined && holds) continue
+      if (known === undefined && holds) this.#body.append(row)
+      else if (row !== before) this.#body.insertBefore(row, before)
+      else before = before.nextElementSibling
+    }
+  }
+
+  #newRow (key: string): HTMLTableRowElement {
+    const cells = this.#options.columns.map((column, index) => index === 0 ? make('th', { scope: 'row', class: classOf(column) }) : make('td', { class: classOf(column) }))
+    const row = make('tr', {}, ...cells)
+    this.#rows.set(key, row)
+    return row
+  }
+
+  #fill (row: HTMLTableRowElement, item: Item): void {
+    this.#options.columns.forEach(({ text, fill }, index) => {
+      const cell = row.cells[index] as HTMLTableCellElement
+      if (text !== undefined) write(cell, text(item))
+      fill?.(cell, item)
+    })
+  }
+}
+
+const classOf = ({ isNumber = false, isMinor = false, isLong = false }: Column<never>): string | undefined =>
+  [isNumber ? 'number' : '', isMinor ? 'minor' : '', isLong ? 'long' : ''].filter(name => name !== '').join(' ') || undefined

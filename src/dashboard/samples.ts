@@ -1,0 +1,62 @@
+// A point a second of what the gateway reports, for all lines over time.
+
+import type { Box, Event } from '../client/index.ts'
+import { savedCpu, savedMessages, worst } from './figures.ts'
+import { History } from './history.ts'
+import { Rates } from './rates.ts'
+import type { Rate } from './rates.ts'
+import { SYSTEM } from './reports.ts'
+import type { GatewayReport, Reports } from './reports.ts'
+
+const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
+/** Ten minutes. */
+const LIMIT = 600
+const GAP_MS = 3500
+/** Reports of several processes come one after the other within a second: they are one point. */
+const POINT_MS = 900
+
+export class Samples {
+  readonly history = new History(COLUMNS, LIMIT, GAP_MS)
+  readonly #rates = new Rates()
+  readonly #reports: Reports
+  #pointAt = -Infinity
+
+  constructor (box: Pick<Box, 'on'>, reports: Reports) {
+    this.#reports = reports
+    box.on('event', event => {
+      if (event.room === SYSTEM && event.type === 'gateway' && event.key !== undefined) this.#take(event.key, event)
+    })
+  }
+
+  /** Of all processes; null while it is not known. */
+  get rate (): Rate | null {
+    return this.#rates.total
+  }
+
+  rateOf (process: string): Rate | null {
+    return this.#rates.of(process)
+  }
+
+  #take (process: string, { data, timestamp }: Event): void {
+    const report = data as GatewayReport | null
+    if (report === null) return this.#rates.forget(process)
+    this.#rates.take(process, timestamp, report.counters ?? {})
+    if (timestamp - this.#pointAt < POINT_MS) return
+    this.#pointAt = timestamp
+    // Behind the bundle, when the state holds all of it.
+    queueMicrotask(() => this.#point(timestamp))
+  }
+
+  #point (at: number): void {
+    const reports = this.#reports.of('gateway')
+    const rate = this.rate
+    this.history.push(at, {
+      ...(rate === null ? {} : { ...rate, coalesced: Math.max(0, rate.owed - rate.delivered) }),
+      latency: worst(reports, ({ latencyMs }) => latencyMs?.p95)?.value,
+      lag: worst(reports, ({ lagP99Ms }) => lagP99Ms)?.value,
+      savedMessages: savedMessages(reports, key => this.rateOf(key)?.owed),
+      savedCpu: savedCpu(reports),
+      backlog: worst(reports, ({ backlogMs }) => backlogMs)?.value
+    })
+  }
+}

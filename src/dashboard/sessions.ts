@@ -1,0 +1,51 @@
+// Who listens, those furthest behind first.
+
+import { byId, make, mark, write } from './element.ts'
+import { sum } from './figures.ts'
+import { bytes, count, duration, ms } from './format.ts'
+import type { Reports, SessionFigures } from './reports.ts'
+import { Rows } from './rows.ts'
+
+const LIMIT = 20
+/** Further behind than any tick makes it. */
+const SLOW_MS = 1000
+
+export class Sessions {
+  readonly #reports: Reports
+  readonly #rows = new Rows<SessionFigures>({
+    label: 'Sessions',
+    keyOf: ({ session }) => session,
+    limit: LIMIT,
+    columns: [
+      { head: 'Session', text: ({ session }) => session },
+      { head: 'Rooms', isLong: true, text: roomsOf },
+      { head: 'Behind', isNumber: true, fill: fillBehind },
+      { head: 'Waiting', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
+      { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) }
+    ]
+  })
+
+  constructor (reports: Reports) {
+    this.#reports = reports
+    byId('sessions-place').append(this.#rows.element)
+  }
+
+  draw (): void {
+    const told = this.#reports.of('sessions').map(({ data }) => data)
+    const sessions = told.flatMap(({ sessions }) => sessions ?? []).sort((a, b) => (b.behindMs ?? 0) - (a.behindMs ?? 0))
+    const total = told.length === 0 ? sum(this.#reports.of('gateway'), ({ sessions }) => sessions?.count) : told.reduce((sum, { total }) => sum + (total ?? 0), 0)
+    write(byId('sessions-total'), count(total))
+    this.#rows.draw(sessions, told.length === 0 ? 'No data yet.' : 'Nobody listens.', told.length === 0 ? 0 : total)
+  }
+}
+
+function roomsOf ({ rooms = [], roomCount = rooms.length }: SessionFigures): string {
+  return `${rooms.join(', ')}${roomCount > rooms.length ? ` and ${count(roomCount - rooms.length)} more` : ''}`
+}
+
+function fillBehind (cell: HTMLElement, { behindMs, stalled = false }: SessionFigures): void {
+  const text = cell.querySelector('span') ?? cell.appendChild(make('span'))
+  const isSlow = stalled || (behindMs ?? 0) >= SLOW_MS
+  mark(text, { class: isSlow ? 'slow' : undefined })
+  write(text, `${isSlow ? '▲ ' : ''}${behindMs === 0 ? 'in step' : ms(behindMs)}${stalled ? ', stalled' : ''}`)
+}

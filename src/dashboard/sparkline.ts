@@ -1,0 +1,71 @@
+// A small line of what was, without axes: the figure beside it says how much. Where the target comes into view it is
+// drawn too.
+
+import { makeSvg, mark } from './element.ts'
+import type { History } from './history.ts'
+
+const WIDTH = 200
+const HEIGHT = 40
+export const SPAN_MS = 120_000
+
+export interface SparklineOptions {
+  /** Columns of the history, in the order they are drawn in. */
+  readonly columns: readonly string[]
+  /** A line at least this high fills the picture: trembling near nothing should not look like mountains. */
+  readonly atLeast?: number
+  readonly target?: number
+}
+
+export class Sparkline {
+  readonly element: SVGSVGElement
+  readonly #options: SparklineOptions
+  readonly #lines: SVGPathElement[]
+  readonly #area: SVGPathElement
+  readonly #target: SVGLineElement
+
+  constructor (options: SparklineOptions) {
+    this.#options = options
+    this.#area = makeSvg('path', { class: 'area' })
+    this.#target = makeSvg('line', { class: 'target', x1: 0, x2: WIDTH })
+    this.#lines = options.columns.map((_, index) => makeSvg('path', { class: `line line-${index + 1}` }))
+    // The figures are told in words beside it.
+    this.element = makeSvg('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, this.#area, this.#target, ...this.#lines)
+  }
+
+  draw (history: History): void {
+    const { columns, atLeast = 1, target } = this.#options
+    const { times } = history
+    const end = times.at(-1) ?? 0
+    const first = Math.max(0, times.findIndex(at => at >= end - SPAN_MS))
+    const shown = columns.map(name => history.column(name))
+    let top = atLeast
+    for (const column of shown) for (let i = first; i < column.length; i++) top = Math.max(top, (column[i] ?? 0) * 1.15)
+    const x = (i: number): number => WIDTH - (end - (times[i] ?? end)) / SPAN_MS * WIDTH
+    const y = (value: number): number => HEIGHT - 1 - value / top * (HEIGHT - 2)
+    this.#lines.forEach((line, index) => mark(line, { d: pathOf(shown[index] ?? [], first, x, y, false) }))
+    mark(this.#area, { d: pathOf(shown[0] ?? [], first, x, y, true) })
+    const inView = target !== undefined && target <= top
+    mark(this.#target, { visibility: inView ? undefined : 'hidden', y1: inView ? y(target).toFixed(1) : 0, y2: inView ? y(target).toFixed(1) : 0 })
+  }
+}
+
+/** Lines through the points, each stretch between gaps for itself; closed down to the ground for an area. */
+function pathOf (column: ReadonlyArray<number | null>, first: number, x: (i: number) => number, y: (value: number) => number, closed: boolean): string {
+  let path = ''
+  let from: number | null = null
+  const close = (to: number): void => {
+    if (closed && from !== null) path += `L${x(to).toFixed(1)} ${HEIGHT}L${x(from).toFixed(1)} ${HEIGHT}Z`
+    from = null
+  }
+  for (let i = first; i < column.length; i++) {
+    const value = column[i] ?? null
+    if (value === null) {
+      close(i - 1)
+      continue
+    }
+    path += `${from === null ? 'M' : 'L'}${x(i).toFixed(1)} ${y(value).toFixed(1)}`
+    from ??= i
+  }
+  close(column.length - 1)
+  return path
+}

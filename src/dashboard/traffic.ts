@@ -1,0 +1,59 @@
+// What goes in and out, per second, and what coalescing makes of it.
+
+import { Chart } from './chart.ts'
+import { byId, write } from './element.ts'
+import { sum, worst } from './figures.ts'
+import { bytes, bytesPerSecond, duration, many, perSecond, share, short } from './format.ts'
+import type { Reports } from './reports.ts'
+import type { Samples } from './samples.ts'
+
+export class Traffic {
+  readonly #reports: Reports
+  readonly #samples: Samples
+  readonly #charts = [
+    new Chart({
+      title: 'Events',
+      lines: [
+        { column: 'delivered', name: 'Delivered', isFilled: true },
+        { column: 'coalesced', name: 'Coalesced', dash: [6, 3] },
+        { column: 'events', name: 'In', dash: [2, 3] }
+      ],
+      format: perSecond,
+      axis: short
+    }),
+    new Chart({
+      title: 'Messages out',
+      lines: [
+        { column: 'bundles', name: 'Sent', isFilled: true },
+        { column: 'owed', name: 'Without coalescing', dash: [6, 3] }
+      ],
+      format: perSecond,
+      axis: short
+    }),
+    new Chart({ title: 'Bytes out', lines: [{ column: 'bytes', name: 'Sent', isFilled: true }], format: bytesPerSecond, axis: bytes, isBinary: true })
+  ]
+
+  constructor (reports: Reports, samples: Samples) {
+    this.#reports = reports
+    this.#samples = samples
+    byId('charts').append(...this.#charts.map(({ element }) => element))
+  }
+
+  draw (): void {
+    for (const chart of this.#charts) chart.draw(this.#samples.history)
+    write(byId('totals'), this.#totals())
+  }
+
+  /** Counters begin anew with each process, and so does this sentence. */
+  #totals (): string {
+    const gateways = this.#reports.of('gateway')
+    if (gateways.length === 0) return 'No data yet.'
+    const uptime = duration(worst(gateways, ({ uptimeSeconds }) => uptimeSeconds)?.value)
+    const whose = gateways.length === 1 ? `Since the gateway started, ${uptime} ago` : `Since they started, the oldest ${uptime} ago, over ${gateways.length} workers`
+    const events = worst(gateways, ({ counters }) => counters?.events)?.value
+    const [owed, bundles, size] = [sum(gateways, ({ counters }) => counters?.owed) ?? 0, sum(gateways, ({ counters }) => counters?.bundles) ?? 0, sum(gateways, ({ counters }) => counters?.bytes)]
+    // Snapshots are messages too, but nothing would have been owed for them without coalescing.
+    const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without coalescing`
+    return `${whose}: ${short(events)} events in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent.`
+  }
+}

@@ -1,0 +1,34 @@
+// The processes, each by itself: what the page sums up elsewhere, said of whom.
+
+import { byId } from './element.ts'
+import { bytes, count, duration, ms, NONE, percent } from './format.ts'
+import type { GatewayReport, Report, Reports } from './reports.ts'
+import { Rows } from './rows.ts'
+
+export class Workers {
+  readonly #reports: Reports
+  readonly #rows = new Rows<Report<GatewayReport>>({
+    label: 'Workers',
+    keyOf: ({ key }) => key,
+    limit: 64,
+    columns: [
+      { head: 'Worker', text: ({ key }) => key },
+      { head: 'Process', isMinor: true, text: ({ data: { host, pid } }) => pid === undefined ? NONE : `${pid} on ${host ?? NONE}` },
+      { head: 'Up for', isNumber: true, isMinor: true, text: ({ data }) => duration(data.uptimeSeconds) },
+      { head: 'Sessions', isNumber: true, text: ({ data }) => count(data.sessions?.count) },
+      { head: 'CPU', isNumber: true, text: ({ data }) => percent(data.cpuPercent) },
+      { head: 'Memory', isNumber: true, text: ({ data }) => bytes(data.memoryBytes) },
+      { head: 'Latency p95', isNumber: true, text: ({ data }) => ms(data.latencyMs?.p95) },
+      { head: 'Lag p99', isNumber: true, text: ({ data }) => ms(data.lagP99Ms) }
+    ]
+  })
+
+  constructor (reports: Reports) {
+    this.#reports = reports
+    byId('workers-place').append(this.#rows.element)
+  }
+
+  draw (): void {
+    this.#rows.draw(this.#reports.of('gateway'), 'No data yet.')
+  }
+}
