@@ -1,0 +1,175 @@
+// The page at /, as somebody looks at it: in Chromium, over the product as it is started.
+
+import t from 'tap'
+import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { freePort, request, Stage, until } from '../process/harness.ts'
+import type { Env, Launched } from '../process/harness.ts'
+import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
+import type { Test } from '../tools/daemon.ts'
+import { PROFILES } from '../wire/harness.ts'
+
+t.setTimeout(120_000)
+const skip = skipWithout('chromium')
+
+interface Visit {
+  readonly page: Page
+  readonly server: Launched
+  /** What the console has complained of, and requests to anybody else. */
+  readonly complaints: readonly string[]
+}
+
+/** @param refusals answers the test asks for, which the browser writes to its console */
+async function visit (test: Test, env: Env = {}, look: BrowserContextOptions = {}, refusals = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET/): Promise<Visit & { stage: Stage }> {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: stage.folder(), PORT: await freePort(), RECONNECT_JITTER: 1, ...env })
+  const context = await openContext(test, await openBrowser(t), look)
+  const page = await context.newPage()
+  const complaints: string[] = []
+  page.on('console', message => {
+    if (['error', 'warning'].includes(message.type()) && !refusals.test(message.text())) complaints.push(`${message.text()} ${message.location().url}`)
+  })
+  page.on('pageerror', error => complaints.push(String(error)))
+  page.on('request', asked => {
+    if (!asked.url().startsWith(server.url) && !asked.url().startsWith('data:')) complaints.push(`asked ${asked.url()}`)
+  })
+  await page.goto(server.url)
+  return { page, server, complaints, stage }
+}
+
+const publish = async ({ url }: Launched, ...events: object[]): Promise<number> => (await request(`${url}/api/events`, { json: events })).status
+const textOf = async (place: Locator): Promise<string> => (await place.textContent() ?? '').replace(/\s+/g, ' ').trim()
+const says = async (place: Locator, what: RegExp): Promise<void> => await until(`${what}, not: ${await textOf(place)}`, async () => what.test(await textOf(place)))
+const card = (page: Page, name: string): Locator => page.locator('article', { has: page.getByRole('heading', { name }) })
+const command = async (page: Page, name: string): Promise<void> => { await page.getByLabel('Command', { exact: true }).selectOption(name) }
+const run = async (page: Page): Promise<void> => await page.getByRole('button', { name: 'Run', exact: true }).click()
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: one look tells whether all is well, and the demo feed shows this machine`, { skip, buffered: true }, async test => {
+    const { page, server, complaints } = await visit(test, { APP_PROFILE: profile, DEMO_FEED: 'true' })
+    await says(page.locator('#status'), /^Live$/)
+    await until('it is told', async () => /^(All well|Over target: )/.test(await textOf(page.locator('#verdict'))))
+    for (const name of ['Latency', 'Event-loop lag', 'Oldest backlog']) {
+      await says(card(page, name), /\d (ms|s) ?(Under|Over) (150 ms|30 ms|60 s)/)
+      await until(`${name} has its line`, async () => /L/.test(await card(page, name).locator('path.line').getAttribute('d') ?? ''))
+    }
+    await says(card(page, 'Saved by coalescing'), /\d+ % ?messages/)
+    const facts = await textOf(page.locator('.facts'))
+    test.match(facts, new RegExp(`Profile ?${profile === 'SSE' ? 'SSE' : 'WebSocket'} Up for ?\\d+ s Workers ?1 Store ?embedded Sessions ?1`))
+    await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events in, [\d,]+ messages? out/)
+    await says(page.locator('#charts'), /In ?\d+.*\/s.*Without coalescing ?\d+.*\/s.*Sent ?.*B\/s/)
+    test.equal(await page.locator('#charts canvas').count(), 3)
+
+    await says(card(page, 'Processor'), /^Processor ?[\d.]+ %.*core 0/)
+    await says(card(page, 'Memory'), /of [\d.]+ GiB in use/)
+    test.notOk(await page.getByText('figures are not published').isVisible())
+    test.equal(await publish(server, { type: 'greeting', key: 'me', data: 'Hello' }), 202)
+    await says(page.locator('#feed'), new RegExp(`curl -X POST ${server.url}/api/events .*me ?greeting ?"Hello"`))
+    test.same(complaints, [])
+  })
+}
+
+t.test('a room that is opened shows its values as they come, and nothing any more once it is closed', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test)
+  await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 }, { type: 'temperature', room: 'plant-1', key: 'oven', data: 230 })
+  const button = page.getByRole('button', { name: 'plant-1' })
+  await button.focus()
+  await page.keyboard.press('Enter')
+  const values = page.getByRole('region', { name: 'Values' })
+  await says(values, /kiln ?temperature ?812.*oven ?temperature ?230/)
+  test.equal(await button.getAttribute('aria-expanded'), 'true')
+  await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 813 }, { type: 'alarm', room: 'plant-1', data: 'too hot' })
+  await says(values, /kiln ?temperature ?813/)
+  await says(page.getByRole('region', { name: 'Facts' }), /alarm ?"too hot"/)
+  await says(page.getByRole('row', { name: /plant-1/ }).first(), /plant-1 ?1 ?2/)
+  await page.getByLabel('Filter').fill('oven')
+  await until('the others are left out', async () => !/kiln/.test(await textOf(values)))
+
+  const sessions = async (): Promise<number> => Number(/^signalbox_sessions(?:{[^}]*})? (\d+)$/m.exec((await request(`${server.url}/metrics`)).text)?.[1])
+  test.equal(await sessions(), 2)
+  await page.keyboard.press('Escape')
+  await until('its connection has ended', async () => await sessions() === 1)
+  test.equal(await values.count(), 0)
+  test.ok(await button.evaluate(element => element === document.activeElement), 'the focus is where it was')
+  test.same(complaints, [])
+})
+
+t.test('commands are run by a form: their result, refusals in plain words, and a question before the dangerous ones', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test, {}, {}, /status of 400/)
+  await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 })
+  const result = page.getByRole('status').filter({ has: page.locator('#result-text') })
+  await command(page, 'ping')
+  await run(page)
+  await says(page.locator('#result-data'), /"pong": true/)
+  await says(result, /ping was done in/)
+
+  await command(page, 'tune')
+  await page.getByLabel('MONITOR_TICK_MS').fill('500')
+  await run(page)
+  await says(page.locator('#result-data'), /^MONITOR_TICK_MS: 200 → 500$/)
+  await page.getByText('Show the settings in force').click()
+  await page.getByLabel('only those that differ').check()
+  await says(page.getByRole('row', { name: /MONITOR_TICK_MS/ }), /tunable ?changed ?500 ms/)
+
+  await page.getByLabel('MONITOR_TICK_MS').fill('99999999')
+  await page.locator('#command-form').evaluate((form: HTMLFormElement) => { form.noValidate = true })
+  await run(page)
+  await says(result, /tune was not run: .*MONITOR_TICK_MS.*60000/)
+  await says(page.locator('#runs'), /tune.*BAD_COMMAND.*tune.*done.*ping.*done/)
+
+  await command(page, 'clear')
+  await page.locator('#arg-room').fill('plant-1')
+  await run(page)
+  const question = page.getByRole('dialog')
+  await says(question, /Run clear\?.*nothing brings them back/)
+  test.ok(await page.getByRole('button', { name: 'Cancel' }).evaluate(element => element === document.activeElement), 'the safe answer is the first')
+  await page.keyboard.press('Escape')
+  test.equal((await request(`${server.url}/api/rooms`)).body.rooms.find(({ room }: { room: string }) => room === 'plant-1').keys, 1, 'nothing has happened')
+  await run(page)
+  await page.getByRole('button', { name: 'Run clear' }).click()
+  await says(page.locator('#result-data'), /"removed": 1/)
+  test.same(complaints, [])
+})
+
+t.test('where commands are not mounted the page says so', { skip, buffered: true }, async test => {
+  const { page, complaints } = await visit(test, { ENABLE_CONTROL_HTTP: 'false' })
+  await says(page.locator('#control'), /not mounted on this gateway/)
+  test.notOk(await page.locator('#command-form').isVisible())
+  test.same(complaints, [])
+})
+
+t.test('a restart into the other profile is told, the last values stay, and the page goes on by itself', { skip, buffered: true }, async test => {
+  const port = await freePort()
+  const stage = new Stage(test)
+  const folder = stage.folder()
+  const { page, server, complaints } = await visit(test, { PORT: port, DATA_DIR: folder })
+  await publish(server, { type: 'greeting', key: 'me', data: 'before' })
+  await says(page.locator('#feed'), /greeting ?"before"/)
+  await says(card(page, 'Oldest backlog'), /\d (ms|s)/)
+  const backlog = await textOf(card(page, 'Oldest backlog').locator('.figure'))
+  await server.stop()
+  await says(page.locator('#status'), /^Interrupted$/)
+  await says(page.locator('#banner'), /The gateway is restarting.*What you see are the last values, from \d\d:\d\d:\d\d/)
+  await says(page.locator('#verdict'), /^Not connected$/)
+  test.match(await textOf(page.locator('#feed')), /"before"/)
+  test.match(await textOf(card(page, 'Oldest backlog').locator('.figure')), backlog)
+  test.match(await textOf(card(page, 'Oldest backlog').locator('.badge')), /^Was under/)
+
+  const other = await stage.launch({ APP_PROFILE: 'WEBSOCKET', DATA_DIR: folder, PORT: port })
+  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 30_000)
+  await says(page.locator('#banner'), /The gateway has restarted; back after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)
+  await publish(other, { type: 'greeting', key: 'me', data: 'after' })
+  await says(page.locator('#feed'), /greeting ?"after"/)
+  await says(page.locator('#profile'), /^WebSocket$/)
+  test.same(complaints, [])
+})
+
+t.test('on a phone nothing is wider than the page', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test, { DEMO_FEED: 'true' }, { viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
+  await publish(server, { type: 'reading', room: 'a-room-with-quite-a-long-name/and-a-path', key: 'x'.repeat(200), data: 'y'.repeat(400) }, { type: 'reading', key: 'x'.repeat(200), data: 'y'.repeat(400) })
+  await says(page.locator('#feed'), /yyy/)
+  await page.getByRole('button', { name: 'a-room-with' }).click()
+  await says(page.getByRole('region', { name: 'Values' }), /yyy/)
+  await command(page, 'tune')
+  test.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
+  test.same(complaints, [])
+})
