@@ -5,6 +5,8 @@
 
 export default {
   'set-light': {
+    // One sentence for GET /api/control and whoever reads it.
+    description: 'Sets a signal to red, yellow or green.',
     // A JSON Schema for `args`. What does not fit is refused before the handler is called.
     schema: {
       type: 'object',

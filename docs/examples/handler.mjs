@@ -12,6 +12,7 @@ const COMMAND = 'move'
 // What the gateway promises for us. `retry`: may it run again on another backend where this one dies in the middle?
 // `timeout`: seconds after which we are taken for dead. `schema`: arguments that do not fit never get here.
 const DECLARATION = {
+  description: 'Moves an axis to a position.',
   retry: false,
   timeout: 30,
   schema: {

@@ -18,6 +18,7 @@ COMMAND = "measure"
 # What the gateway promises for us. retry: may it run again on another backend where this one dies in the middle?
 # timeout: seconds after which we are taken for dead. schema: arguments that do not fit never get here.
 DECLARATION = {
+    "description": "Moves an axis to a position.",
     "retry": True,
     "timeout": 30,
     "schema": {

@@ -64,7 +64,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   }
 
   counter(EVENTS, 'Events taken in from the log', () => counters.events)
-  counter('signalbox_uncoalesced_messages_total', 'Messages there would have been without bundling: one an event and connection', () => counters.owed)
+  counter('signalbox_uncoalesced_messages_total', 'Messages there would have been without bundling: one an event and connection that hears it', () => counters.owed)
   counter('signalbox_delivered_events_total', 'Events handed to connections', () => counters.delivered)
   counter('signalbox_bundles_total', 'Bundles handed to connections', () => counters.bundles)
   counter('signalbox_sent_bytes_total', 'Bytes of bundles handed to connections', () => counters.bytes)

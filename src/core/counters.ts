@@ -7,7 +7,7 @@ import type { ResetReason } from './cursor.ts'
 export interface Counters {
   /** Events taken in from the log. */
   events: number
-  /** Deliveries there would have been without bundling: an event to each connection of its room. */
+  /** Deliveries there would have been without bundling: an event to each connection that hears it. */
   owed: number
   /** Events handed to connections, in so many bundles and bytes. */
   delivered: number

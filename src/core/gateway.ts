@@ -516,7 +516,7 @@ export class Gateway {
       room.count(second)
       if (entry.room !== SYSTEM) {
         this.counters.events++
-        this.counters.owed += room.members.size
+        this.counters.owed += room.audience.of(entry.type)
       }
       if (this.#limits.tickMs === 0) this.#ticker.next()
       this.#rooms.apply(entry)

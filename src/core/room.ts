@@ -5,6 +5,7 @@
 // sent is read from these lists by position, so there is no queue per client and no last value that could
 // be thrown away.
 
+import { Audience } from './audience.ts'
 import { fieldOf } from './event.ts'
 import type { Entry } from './event.ts'
 import { isAfter } from './id.ts'
@@ -22,6 +23,8 @@ export class Room<Member> {
   readonly name: string
   /** Who hears this room. */
   readonly members = new Set<Member>()
+  /** How many of them hear which types. */
+  audience = new Audience()
   /** Those members that are owed nothing: the next event wakes them. */
   idle = new Set<Member>()
   /** Publishing to the room is refused. */

@@ -45,7 +45,12 @@ export class Rooms<Member extends Listener> {
       this.history.push(entry)
       this.open(entry.room).remember(entry)
     }
-    for (const { name, members } of before) for (const member of members) this.open(name).members.add(member)
+    for (const { name, members, audience } of before) {
+      if (members.size === 0) continue
+      const room = this.open(name)
+      room.audience = audience
+      for (const member of members) room.members.add(member)
+    }
   }
 
   /** Takes in one entry behind the head and wakes those it is owed to. */

@@ -28,7 +28,7 @@ import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
-import type { Join } from './subscription.ts'
+import type { Join, Parts } from './subscription.ts'
 import type { Ticker } from './ticker.ts'
 import { advance, merge, narrow, newcomer, reset, tracksOf } from './track.ts'
 import type { Track } from './track.ts'
@@ -135,6 +135,7 @@ export class Session {
     // Nothing new to hear: it goes on where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
     for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
+    this.#changeAudience(before.parts, after.parts)
     this.#listensFrom = this.#hub.rooms.head
     const tracks = first ? this.#begin(fresh, cursor) : [newcomer(fresh, this.#hub.rooms.head)]
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
@@ -154,6 +155,7 @@ export class Session {
     this.subscription = this.subscription.without(left)
     this.#passed = null
     const { parts } = this.subscription
+    this.#changeAudience(before, parts)
     for (const room of before.keys()) {
       if (!parts.has(room)) this.#hub.rooms.leave(room, this)
     }
@@ -290,6 +292,7 @@ export class Session {
   end (): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
+    this.#changeAudience(this.subscription.parts, new Map())
     for (const room of this.subscription.parts.keys()) this.#hub.rooms.leave(room, this)
     this.#hub.moved(this.subscription.rooms)
     this.#tracks = []
@@ -320,6 +323,12 @@ export class Session {
     if (limits.rooms > 0 && opening > 0 && rooms.named + opening > limits.rooms) {
       throw new Refusal('ROOMS_FULL', `there are ${rooms.named} rooms, and ${limits.rooms} may exist (MAX_ROOMS); join an existing one or try again later`)
     }
+  }
+
+  #changeAudience (before: Parts, after: Parts): void {
+    const { rooms } = this.#hub
+    for (const [room, filter] of before) rooms.get(room)?.audience.delete(filter)
+    for (const [room, filter] of after) rooms.get(room)?.audience.add(filter)
   }
 
   /** The tracks of a first join: from where the cursor says, or as a newcomer. */

@@ -6,12 +6,13 @@ import type { Test } from 'tap'
 import { Refusal } from '../../src/core/errors.ts'
 import { draftOf, entryOf } from '../../src/core/event.ts'
 import type { Entry } from '../../src/core/event.ts'
+import { matches, NONE } from '../../src/core/filter.ts'
 import { Latency } from '../../src/core/latency.ts'
 import { Top } from '../../src/core/top.ts'
 import { Troubles } from '../../src/core/troubles.ts'
 import { ManualClock } from '../clock.ts'
 import { rig } from './rig.ts'
-import type { Rig, RigOptions } from './rig.ts'
+import type { Client, Rig, RigOptions } from './rig.ts'
 
 async function open (t: Test, options: RigOptions = {}): Promise<Rig> {
   const rigged = await rig(options)
@@ -142,6 +143,34 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
   t.equal(gateway.latency.recent, null)
   t.same(gateway.busiest(10), { total: 0, first: [] })
+})
+
+t.test('what would be owed without bundling is counted by who hears it: by room and type, through joins, leaves and a new image of the log', async t => {
+  const ROOMS = ['a', 'b', '@public']
+  const TYPES = ['x', 'y', 'z']
+  const wish = fc.record({ room: fc.constantFrom(...ROOMS), types: fc.option(fc.subarray(TYPES, { minLength: 1 }), { nil: undefined }) })
+  const step = fc.record({ do: fc.constantFrom('join', 'join', 'leave', 'end', 'reload'), client: fc.nat({ max: 2 }), wish })
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 12 }), async steps => {
+    const { clock, gateway, publish, connect, reload, close } = await rig()
+    const clients = [connect([]), connect([]), connect([])]
+    for (const { do: what, client, wish: { room, types } } of steps) {
+      const { session } = clients[client] as Client
+      if (what === 'reload') reload().follower.load(reload().image)
+      else if (what === 'end' || session.state === 'ended') session.end()
+      else if (what === 'join') session.join([types === undefined ? { room } : { room, types }])
+      else session.leave([room])
+    }
+    for (const room of ROOMS) {
+      for (const type of TYPES) {
+        const hearers = clients.filter(({ session: { state, subscription } }) => state !== 'ended' && matches(subscription.parts.get(room) ?? NONE, type)).length
+        const before = gateway.counters.owed
+        await publish({ type, data: 0, ...room === '@public' ? {} : { room } })
+        await clock.settle()
+        t.equal(gateway.counters.owed - before, hearers, `${room} ${type}`)
+      }
+    }
+    await close()
+  }), { numRuns: 60 })
 })
 
 t.test('the busiest rooms come first, then those with most members', async t => {
