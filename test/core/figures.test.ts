@@ -134,7 +134,7 @@ t.test('after a reset the values that are sent again are not late', async t => {
 })
 
 t.test('what the gateway tells of itself is neither traffic nor late', async t => {
-  const { clock, gateway, connect } = await open(t)
+  const { clock, gateway, publish, connect } = await open(t)
   const client = connect([{ room: '@system' }])
   await clock.settle()
   await gateway.report([{ type: 'gateway', key: '1', data: 1 }, { type: 'rooms', key: '1', data: 2 }])
@@ -143,6 +143,16 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
   t.equal(gateway.latency.recent, null)
   t.same(gateway.busiest(10), { total: 0, first: [] })
+  client.join([{ room: 'a' }])
+  await clock.settle()
+  clock.advance(100)
+  await gateway.report([{ type: 'gateway', key: '1', data: 3 }])
+  await publish(FACT)
+  await clock.settle()
+  clock.advance(100)
+  t.equal(client.events.length, 4)
+  t.match(gateway.counters, { events: 1, owed: 1, delivered: 1, bundles: 1 }, 'also where both are in one bundle')
+  t.equal(gateway.latency.total.counts.reduce((sum, count) => sum + count), 1)
 })
 
 t.test('what would be owed without bundling is counted by who hears it: by room and type, through joins, leaves and a new image of the log', async t => {
