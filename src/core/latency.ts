@@ -5,8 +5,8 @@
 //
 // In a fan-out the same bundle goes to thousands. Its events are looked at once for all who got it within RUN_MS, so
 // that a session costs a comparison and a step of a counter. Measured with 1,000 sessions, against the same fan-out
-// without it and in turns with it: 0.02 us a session where they share their bundle, 0.11 us where each has one of its
-// own; all that was added for these figures 0.03 to 0.1 us. A write to a socket takes some 10 us.
+// without it and in turns with it, both without sockets: 0.03 to 0.08 us a session more where they share their bundle. By
+// itself this costs 0.02 us there and 0.11 us where each gets a bundle of its own; a write to a socket takes some 10 us.
 
 import type { Clock } from './clock.ts'
 import { SYSTEM } from './event.ts'
