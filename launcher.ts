@@ -212,7 +212,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
   const late = (): void => log.error(`the drain took longer than ${limitMs} ms (SHUTDOWN_TIMEOUT): ending`)
   let drained: Promise<void> | null = null
   const drain = async (signal?: string): Promise<void> => await (drained ??= (async () => {
-    log.info({ signal, sessions: gateway.sessions.count }, 'draining')
+    log.info({ signal, sessions: gateway.view.sessions.count }, 'draining')
     // Half of the time for commands that run, half for everything else.
     await gateway.drain(limitMs / 2)
     await app.close()

@@ -99,7 +99,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
       session.end()
       connections.delete(connection)
     })
-    connection.say('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.history.head, position: 'new', cursor: null })
+    connection.say('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
 
     let windowStart = 0
     let received = 0

@@ -51,7 +51,7 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
 
   define('ping', 'Answers with the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
   define('stats', 'The figures of the process that answers.', NO_ARGS, () => stats())
-  define('rooms', 'The rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.presence() }))
+  define('rooms', 'The rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
   define<{ event?: unknown, events?: unknown[] }>('publish', 'Publishes one event, or up to 1000 of them, all or none.', {
     type: 'object',
     additionalProperties: false,

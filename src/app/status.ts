@@ -39,7 +39,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
 
   app.get('/api/rooms', {
     schema: { tags: ['status'], summary: 'Rooms with members, keys and last id' }
-  }, async () => ({ rooms: await gateway.presence() }))
+  }, async () => ({ rooms: await gateway.view.presence() }))
 
   app.get('/healthz', { schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
 

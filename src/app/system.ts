@@ -58,7 +58,7 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
   sample()
 
   const stats = (): object => {
-    const rooms = gateway.rooms
+    const rooms = gateway.view.rooms
     return {
       profile,
       store,
@@ -68,11 +68,11 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
       worker,
       uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
       tickMs: Math.round(gateway.tickMs),
-      sessions: gateway.sessions,
+      sessions: gateway.view.sessions,
       rooms: rooms.length,
       keys: rooms.reduce((keys, room) => keys + room.keys, 0),
-      history: gateway.history,
-      backlogMs: gateway.backlogMs,
+      history: gateway.view.history,
+      backlogMs: gateway.view.backlogMs,
       latencyMs: gateway.latency.recent,
       saved: saving.recent,
       lagP99Ms: rounded(load.lagP99Ms),
@@ -89,10 +89,10 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
   let reporting: Promise<void> | null = null
   const report = async (): Promise<void> => {
     // Nobody to tell, nothing to write.
-    if (gateway.trouble !== null || await gateway.membersOf(SYSTEM) === 0) return
+    if (gateway.trouble !== null || await gateway.view.membersOf(SYSTEM) === 0) return
     reported = true
-    const { total, first } = gateway.busiest(MAX_ROOMS)
-    const sessions = gateway.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)
+    const { total, first } = gateway.view.busiest(MAX_ROOMS)
+    const sessions = gateway.view.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)
     const now = settings()
     const text = JSON.stringify(now)
     await gateway.report([

@@ -36,3 +36,6 @@ export async function within<T> (clock: Pick<Clock, 'after'>, ms: number, promis
     cancel()
   }
 }
+
+/** The whole second of the clock, for counting by seconds. */
+export const secondOf = (clock: Pick<Clock, 'now'>): number => Math.floor(clock.now() / 1000)

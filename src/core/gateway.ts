@@ -4,7 +4,7 @@
 // holds together, and a read-only view. `ask` is how a command reaches all processes of the deployment.
 
 import { randomBytes } from 'node:crypto'
-import { pause } from './clock.ts'
+import { pause, secondOf } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
@@ -15,7 +15,7 @@ import { draftOf, parseEvent, PUBLIC, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
 import type { Group } from './group.ts'
-import { compareIds, millisOf } from './id.ts'
+import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import { Latency } from './latency.ts'
 import type { Limits } from './limits.ts'
@@ -31,8 +31,8 @@ import { Stalls } from './stalls.ts'
 import type { Join } from './subscription.ts'
 import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
-import { Top } from './top.ts'
 import { Troubles } from './troubles.ts'
+import { View } from './view.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -65,42 +65,6 @@ export interface Target {
   readonly room?: string
 }
 
-export interface RoomView {
-  readonly room: string
-  readonly members: number
-  readonly keys: number
-  readonly lastId: Id | null
-  readonly paused: boolean
-}
-
-/** What passes through a room, as this process knows it. */
-export interface RoomTraffic {
-  readonly room: string
-  readonly members: number
-  readonly keys: number
-  /** Events of the last whole second. */
-  readonly eventsPerSecond: number
-  readonly paused: boolean
-}
-
-export interface SessionView {
-  readonly session: string
-  /** The first of them; and how many there are. */
-  readonly rooms: readonly string[]
-  readonly roomCount: number
-  /** Age of the oldest event it is owed. */
-  readonly behindMs: number
-  readonly stalled: boolean
-  readonly pendingBytes: number
-  readonly ageSeconds: number
-}
-
-/** The first of a list, and how long that is. */
-export interface Excerpt<Item> {
-  readonly total: number
-  readonly first: readonly Item[]
-}
-
 /** A value of the room `@system`. */
 export interface Report {
   readonly type: string
@@ -115,6 +79,7 @@ export class Gateway {
   readonly counters: Counters = newCounters()
   readonly latency: Latency
   readonly troubles: Troubles
+  readonly view: View
 
   readonly #options: GatewayOptions
   readonly #rooms = new Rooms<Session>()
@@ -146,6 +111,7 @@ export class Gateway {
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
+    this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#places = new Places({
       clock,
       group,
@@ -395,94 +361,6 @@ export class Gateway {
     return this.#ticker.lengthMs
   }
 
-  /** Sessions, and those of them whose connection holds bytes back. */
-  get sessions (): { readonly count: number, readonly stalled: number } {
-    return { count: this.#sessions.size, stalled: this.#stalls.size }
-  }
-
-  get history (): { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string } {
-    return { events: this.#rooms.history.size, head: this.#rooms.head, floor: this.#rooms.floor, epoch: this.#rooms.lineage.epoch }
-  }
-
-  /** The rooms as this process knows them. */
-  get rooms (): RoomView[] {
-    return [...this.#rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
-  }
-
-  /** The rooms most passes through, then those with most members; without the gateway's own figures. */
-  busiest (count: number): Excerpt<RoomTraffic> {
-    const second = this.#second
-    const top = new Top<{ room: Room<Session>, rate: number }>(count, (a, b) => b.rate - a.rate || b.room.members.size - a.room.members.size)
-    let total = 0
-    for (const room of this.#rooms) {
-      if (room.name === SYSTEM) continue
-      total++
-      top.add({ room, rate: room.eventsPerSecond(second) })
-    }
-    return {
-      total,
-      first: top.items.map(({ room: { name, members, keys, paused }, rate }) => ({ room: name, members: members.size, keys, eventsPerSecond: rate, paused }))
-    }
-  }
-
-  /** The sessions that are furthest behind, then those whose connection holds most back. */
-  furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
-    const { clock } = this.#options
-    const [now, wall] = [clock.now(), clock.wall()]
-    const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
-      b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
-    for (const session of this.#sessions) {
-      const owed = session.oldestOwed
-      top.add({ session, behindMs: owed === null ? 0 : Math.max(0, wall - millisOf(owed)) })
-    }
-    return {
-      total: this.#sessions.size,
-      first: top.items.map(({ session: { id, subscription, connection, openedAt }, behindMs }) => ({
-        session: id,
-        rooms: [...subscription.rooms].slice(0, rooms),
-        roomCount: subscription.rooms.size,
-        behindMs,
-        stalled: connection.pending > 0,
-        pendingBytes: connection.pending,
-        ageSeconds: Math.round((now - openedAt) / 1000)
-      }))
-    }
-  }
-
-  /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
-  async presence (): Promise<RoomView[]> {
-    const elsewhere = new Map(await this.#options.group.elsewhere())
-    const here = this.rooms.map(view => {
-      const members = view.members + (elsewhere.get(view.room) ?? 0)
-      elsewhere.delete(view.room)
-      return { ...view, members }
-    })
-    // The log knows nothing of a room that nobody has published to.
-    return [...here, ...Array.from(elsewhere, ([room, members]) => ({ room, members, keys: 0, lastId: null, paused: false }))]
-  }
-
-  /** Members of a room over all processes. */
-  async membersOf (room: string): Promise<number> {
-    const elsewhere = await this.#options.group.elsewhere([room])
-    return (this.#rooms.get(room)?.members.size ?? 0) + (elsewhere.get(room) ?? 0)
-  }
-
-  /** The room as it stands; undefined where there is none. */
-  room (name: string): { readonly members: number, readonly paused: boolean } | undefined {
-    const room = this.#rooms.get(name)
-    return room === undefined ? undefined : { members: room.members.size, paused: room.paused }
-  }
-
-  /** Age in ms of the oldest event owed to a connected client; 0 where nothing is. */
-  get backlogMs (): number {
-    let oldest: Id | null = null
-    for (const session of this.#sessions) {
-      const owed = session.oldestOwed
-      if (owed !== null && (oldest === null || compareIds(owed, oldest) < 0)) oldest = owed
-    }
-    return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
-  }
-
   /** At the start; and later where the log has lost what it had given out: sessions that had got it begin again. */
   #load (image: Image): void {
     const { epoch } = this.#rooms.lineage
@@ -504,13 +382,9 @@ export class Gateway {
     this.#storeTrouble = reason
   }
 
-  get #second (): number {
-    return Math.floor(this.#options.clock.now() / 1000)
-  }
-
   // From here to `connection.send` nothing waits, so order needs no lock.
   #apply (entries: readonly Entry[], floor: Id): void {
-    const second = this.#second
+    const second = secondOf(this.#options.clock)
     for (const entry of entries) {
       const room = this.#rooms.open(entry.room)
       room.count(second)

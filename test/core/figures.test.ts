@@ -142,7 +142,7 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   t.equal(client.events.length, 2)
   t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
   t.equal(gateway.latency.recent, null)
-  t.same(gateway.busiest(10), { total: 0, first: [] })
+  t.same(gateway.view.busiest(10), { total: 0, first: [] })
   client.join([{ room: 'a' }])
   await clock.settle()
   clock.advance(100)
@@ -187,22 +187,22 @@ t.test('the busiest rooms come first, then those with most members', async t => 
   const { clock, gateway, publish, connect } = await open(t)
   connect([{ room: 'quiet' }])
   await publish(...[1, 2, 3].map(() => FACT), { ...FACT, room: 'b' }, { type: 'x', key: 'k', data: 1 })
-  t.match(gateway.busiest(10).first.map(({ eventsPerSecond }) => eventsPerSecond), [0, 0, 0, 0], 'this second is not over')
+  t.match(gateway.view.busiest(10).first.map(({ eventsPerSecond }) => eventsPerSecond), [0, 0, 0, 0], 'this second is not over')
   clock.advance(1000)
-  t.same(gateway.busiest(2), {
+  t.same(gateway.view.busiest(2), {
     total: 4,
     first: [
       { room: 'a', members: 0, keys: 0, eventsPerSecond: 3, paused: false },
       { room: 'b', members: 0, keys: 0, eventsPerSecond: 1, paused: false }
     ]
   })
-  t.match(gateway.busiest(10).first[2], { room: '@public', keys: 1, eventsPerSecond: 1 })
+  t.match(gateway.view.busiest(10).first[2], { room: '@public', keys: 1, eventsPerSecond: 1 })
   await publish(FACT)
-  t.match(gateway.busiest(1).first, [{ room: 'a', eventsPerSecond: 3 }])
+  t.match(gateway.view.busiest(1).first, [{ room: 'a', eventsPerSecond: 3 }])
   clock.advance(1000)
-  t.match(gateway.busiest(1).first, [{ room: 'a', eventsPerSecond: 1 }])
+  t.match(gateway.view.busiest(1).first, [{ room: 'a', eventsPerSecond: 1 }])
   clock.advance(1000)
-  t.match(gateway.busiest(1).first, [{ room: 'quiet', members: 1, eventsPerSecond: 0 }])
+  t.match(gateway.view.busiest(1).first, [{ room: 'quiet', members: 1, eventsPerSecond: 0 }])
 })
 
 t.test('the sessions that are furthest behind come first', async t => {
@@ -215,10 +215,10 @@ t.test('the sessions that are furthest behind come first', async t => {
   await publish(FACT)
   await clock.settle()
   clock.advance(2500)
-  const { total, first } = gateway.furthestBehind(1, 5)
+  const { total, first } = gateway.view.furthestBehind(1, 5)
   t.equal(total, 2)
   t.same(first, [{ session: slow.session.id, rooms: ['a', 'b', 'c', 'd', 'e'], roomCount: 6, behindMs: 2500, stalled: true, pendingBytes: 300, ageSeconds: 13 }])
-  t.match(gateway.furthestBehind(20, 5).first[1], { behindMs: 0, stalled: false, pendingBytes: 0, roomCount: 1 })
+  t.match(gateway.view.furthestBehind(20, 5).first[1], { behindMs: 0, stalled: false, pendingBytes: 0, roomCount: 1 })
 })
 
 t.test('the first few are those that sorting all would give', async t => {

@@ -146,7 +146,7 @@ t.test('a snapshot larger than a bundle, of values older than history, cut betwe
   await r.publish({ type: 'log', room: 'b', data: 'trimmed soon' })
   for (let n = 0; n < 60; n++) await r.publish({ type: 'gauge', room: 'a', key: `k${n}`, data: 'x'.repeat(900) })
   await pass(r, 400 * SECOND, SECOND)
-  t.not(r.gateway.history.floor, '0-0', 'history was trimmed')
+  t.not(r.gateway.view.history.floor, '0-0', 'history was trimmed')
 
   const whole = r.connect([{ room: 'a' }])
   await pass(r, SECOND)
@@ -402,7 +402,7 @@ t.test('a session that left everything rests, and hears again what it joins then
   client.session.leave(['a'])
   await pass(r, SECOND)
   t.equal(r.clock.pending, 2, 'nothing turns in the ticker: the heartbeat and the store alone are waited for')
-  t.same(r.gateway.rooms, [])
+  t.same(r.gateway.view.rooms, [])
   client.join([{ room: 'b' }], client.cursorAfter())
   t.match(client.received.at(-1), { position: 'reset' }, 'a cursor counts in a connection\'s first join only')
   await r.publish(...facts(2, 1, 'b'), ...facts(1))
@@ -428,11 +428,11 @@ t.test('a room takes MAX_ROOM_SIZE members, a refused join changes nothing, and 
   const join = async (...rooms: string[]): Promise<unknown> => await r.gateway.join(third.session, rooms.map(room => ({ room })))
   await t.rejects(join('b', 'a'), { code: 'ROOM_FULL', message: /^room a / })
   t.same(third.session.subscription.joins, [], 'all or nothing')
-  t.equal(r.gateway.room('b'), undefined)
+  t.equal(r.gateway.view.room('b'), undefined)
   await join('@public')
   one?.session.end()
   t.match(await join('a'), { position: 'new', members: { a: 2 } })
-  t.equal(r.gateway.room('a')?.members, 2)
+  t.equal(r.gateway.view.room('a')?.members, 2)
   await t.rejects(join(...Array.from({ length: 100 }, (_, n) => `r${n}`)), { code: 'BAD_SUBSCRIPTION' }, 'MAX_ROOMS_PER_CLIENT')
 })
 
@@ -446,7 +446,7 @@ t.test('values that are not updated for STATE_TTL end; one updated meanwhile doe
   t.same([...pageOf(client).values.keys()], ['a gauge k'])
   await pass(r, 10 * SECOND)
   t.equal(pageOf(client).values.size, 0)
-  t.equal(r.gateway.rooms.find(({ room }) => room === 'a')?.keys, 0)
+  t.equal(r.gateway.view.rooms.find(({ room }) => room === 'a')?.keys, 0)
 })
 
 t.test('a paused room refuses publishing and stays readable; resumed it goes on', async t => {

@@ -193,9 +193,9 @@ t.test('settings are told once and when they change, troubles as they come, and 
   const settings = (): SettingView[] => [{ name: 'MAX_ROOM_SIZE', value: size, meaning: 'Members.', unit: 'members', tunable: true, isDefault: size === 50 }]
   const { url, port, gateway } = await server(t, { settings })
   await send(url, '/api/events', { type: 'x' })
-  const before = gateway.history.head
+  const before = gateway.view.history.head
   await delay(1200)
-  t.equal(gateway.history.head, before)
+  t.equal(gateway.view.history.head, before)
   const watcher = await WireClient.open('SSE', port, { rooms: ['@system'] })
   const told = (type: string): any[] => watcher.events.filter(event => event.type === type).map(({ data }) => data)
   await watcher.until(() => told('gateway').length === 2)
@@ -205,12 +205,12 @@ t.test('settings are told once and when they change, troubles as they come, and 
   t.same(told('settings').map(({ settings }) => settings[0].value), [50, 60])
   t.match(told('troubles').at(-1), { recent: [{ at: Number, code: 'BAD_EVENT', message: /data is missing/, count: 1 }] })
   watcher.cut()
-  await watcher.until(() => gateway.sessions.count === 0)
+  await watcher.until(() => gateway.view.sessions.count === 0)
   // One report may be on its way.
   await delay(200)
-  const after = gateway.history.head
+  const after = gateway.view.history.head
   await delay(1500)
-  t.equal(gateway.history.head, after)
+  t.equal(gateway.view.history.head, after)
 })
 
 t.test('the built-in commands publish, pause, clear and list', async t => {
@@ -258,7 +258,7 @@ t.test('a stream: headers, query, and refusals by status for a first request', a
   t.match(await get('?room=a'), { status: 400, code: 'BAD_SUBSCRIPTION' })
   t.match(await get('?rooms=@secret'), { status: 400, code: 'BAD_SUBSCRIPTION' })
   t.match(await get('?rooms=' + Array.from({ length: 101 }, (_, n) => `r${n}`).join()), { status: 400, code: 'BAD_SUBSCRIPTION' })
-  t.equal(gateway.sessions.count, 1, 'the refused ones left nothing behind')
+  t.equal(gateway.view.sessions.count, 1, 'the refused ones left nothing behind')
   const returning = await get('?rooms=a', { 'last-event-id': 'x' })
   t.equal(returning.status, 200)
   t.match(await returning.text(), /^retry: \d+\nevent: bye\ndata: \{"reason":"ROOM_FULL","retryMs":\d+\}\n\n$/)
@@ -366,8 +366,8 @@ t.test('a stream asked for in one packet with another request is opened; whateve
   t.match(text, /"profile":"SSE".*event: hello/s)
   for (let n = 0; n < 1000; n++) socket.write('GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n')
   await until(() => socket.destroyed)
-  await until(() => gateway.sessions.count === 0)
-  t.same(gateway.rooms, [])
+  await until(() => gateway.view.sessions.count === 0)
+  t.same(gateway.view.rooms, [])
 })
 
 t.test('to the last moment of a drain a returning EventSource is sent away kindly', async t => {
@@ -417,6 +417,6 @@ t.test('a client that goes while its stream is being opened leaves nothing behin
     socket.write('GET /api/events/stream?rooms=a HTTP/1.1\r\nHost: x\r\n\r\n', () => socket.resetAndDestroy())
   }
   await new Promise(resolve => setTimeout(resolve, 300))
-  t.equal(gateway.sessions.count, 0)
-  t.same(gateway.rooms, [])
+  t.equal(gateway.view.sessions.count, 0)
+  t.same(gateway.view.rooms, [])
 })

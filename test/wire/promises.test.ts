@@ -161,7 +161,7 @@ for (const { name, skip, start } of STORES) {
           if (n % 10 === 9) await healthy.until(() => healthy.events.findLast(({ key }) => key === undefined)?.data === `${n * 20 + 19} ${block}`)
         }
         t.equal(healthy.events.filter(({ key }) => key === undefined).length, rounds * 20, 'the other got every fact')
-        t.equal(gateway.sessions.stalled, 1, 'it is known to hold bytes back')
+        t.equal(gateway.view.sessions.stalled, 1, 'it is known to hold bytes back')
         const resumed = performance.now()
         stuck.socket.resume()
         await stuck.until(() => stuck.events.findLast(({ key }) => key === 'k')?.data === rounds - 1)

@@ -51,10 +51,10 @@ t.test('a full room refuses the whole join, names it, and the connection lives o
   const [one, two, three] = [await open(t, s), await open(t, s), await WireClient.open('WEBSOCKET', s.port, { rooms: ['elsewhere'] })]
   await three.untilKind('ready')
   t.match(await ask(three, { action: 'join', rooms: ['free', 'home'] }), { kind: 'error', data: { code: 'ROOM_FULL', message: /home/ } })
-  t.equal(s.gateway.room('free'), undefined)
+  t.equal(s.gateway.view.room('free'), undefined)
   t.match(await ask(three, { action: 'join', room: 'free' }), { kind: 'joined' })
   one.cut()
-  await one.until(() => s.gateway.room('home')?.members === 1)
+  await one.until(() => s.gateway.view.room('home')?.members === 1)
   t.match(await ask(three, { action: 'join', room: 'home' }), { kind: 'joined', data: { members: { home: 2 } } })
   two.cut()
   three.cut()
@@ -149,8 +149,8 @@ t.test('a client that does not read its answers is not listened to, and ended in
     if (n % 20 === 0) await new Promise(resolve => setTimeout(resolve, 5))
     taken = Math.max(taken, client.socket.bytesWritten - client.socket.writableLength)
   }
-  await client.until(() => s.gateway.sessions.stalled === 1)
-  await client.until(() => s.gateway.sessions.count === 0, 5000)
+  await client.until(() => s.gateway.view.sessions.stalled === 1)
+  await client.until(() => s.gateway.view.sessions.count === 0, 5000)
   t.equal(s.gateway.counters.slow, 1)
   client.cut()
 })
@@ -166,7 +166,7 @@ t.test('a client that reads its answers late is listened to again', async t => {
     client.say({ action: 'ping' })
     await new Promise(resolve => setTimeout(resolve, 3))
   }
-  await client.until(() => s.gateway.sessions.stalled === 1)
+  await client.until(() => s.gateway.view.sessions.stalled === 1)
   client.socket.resume()
   await client.until(() => client.messages.filter(({ kind }) => kind === 'pong').length === 100)
   t.match(await ask(client, { action: 'ping' }), { kind: 'pong' })
@@ -179,7 +179,7 @@ t.test('what an ended connection still says has no effect', async t => {
   t.equal(await s.gateway.disconnect({ room: 'home' }), 1)
   client.say({ action: 'join', room: 'ghosts' })
   await client.until(() => client.closed, 5000)
-  t.same(s.gateway.rooms, [])
+  t.same(s.gateway.view.rooms, [])
 })
 
 t.test('subscriptions are bounded in what they name', async t => {

@@ -161,7 +161,7 @@ export class Ingest {
       clock,
       term,
       holdBack: ({ id, room }) => {
-        if (!this.#waiting.has(room) && gateway.room(room)?.paused !== true) return false
+        if (!this.#waiting.has(room) && gateway.view.room(room)?.paused !== true) return false
         this.#wait(room, id)
         return true
       },
@@ -180,7 +180,7 @@ export class Ingest {
   async #resume (term: Term): Promise<void> {
     const { gateway, clock } = this.#options
     for (const room of [...this.#waiting.keys()]) {
-      const known = gateway.room(room)
+      const known = gateway.view.room(room)
       if (known?.paused === true || (known === undefined && clock.now() < this.#fullUntil)) continue
       const ids = this.#waiting.get(room) as Id[]
       this.#waiting.delete(room)

@@ -1,0 +1,153 @@
+// What there is to see of the gateway from above: figures and lists for /api/rooms, /metrics, `@system` and the built-in
+// commands. It reads and changes nothing.
+
+import { secondOf } from './clock.ts'
+import type { Clock } from './clock.ts'
+import { SYSTEM } from './event.ts'
+import type { Group } from './group.ts'
+import { compareIds, millisOf } from './id.ts'
+import type { Id } from './id.ts'
+import type { Room } from './room.ts'
+import type { Rooms } from './rooms.ts'
+import type { Session } from './session.ts'
+import { Top } from './top.ts'
+
+export interface RoomView {
+  readonly room: string
+  readonly members: number
+  readonly keys: number
+  readonly lastId: Id | null
+  readonly paused: boolean
+}
+
+/** What passes through a room, as this process knows it. */
+export interface RoomTraffic {
+  readonly room: string
+  readonly members: number
+  readonly keys: number
+  /** Events of the last whole second. */
+  readonly eventsPerSecond: number
+  readonly paused: boolean
+}
+
+export interface SessionView {
+  readonly session: string
+  /** The first of them; and how many there are. */
+  readonly rooms: readonly string[]
+  readonly roomCount: number
+  /** Age of the oldest event it is owed. */
+  readonly behindMs: number
+  readonly stalled: boolean
+  readonly pendingBytes: number
+  readonly ageSeconds: number
+}
+
+/** The first of a list, and how long that is. */
+export interface Excerpt<Item> {
+  readonly total: number
+  readonly first: readonly Item[]
+}
+
+export interface ViewOptions {
+  readonly clock: Clock
+  readonly group: Group
+  readonly rooms: Rooms<Session>
+  readonly sessions: ReadonlySet<Session>
+  readonly stalls: { readonly size: number }
+}
+
+export class View {
+  readonly #options: ViewOptions
+
+  constructor (options: ViewOptions) {
+    this.#options = options
+  }
+
+  /** Sessions, and those of them whose connection holds bytes back. */
+  get sessions (): { readonly count: number, readonly stalled: number } {
+    return { count: this.#options.sessions.size, stalled: this.#options.stalls.size }
+  }
+
+  get history (): { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string } {
+    return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
+  }
+
+  /** The rooms as this process knows them. */
+  get rooms (): RoomView[] {
+    return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
+  }
+
+  /** The rooms most passes through, then those with most members; without the gateway's own figures. */
+  busiest (count: number): Excerpt<RoomTraffic> {
+    const second = secondOf(this.#options.clock)
+    const top = new Top<{ room: Room<Session>, rate: number }>(count, (a, b) => b.rate - a.rate || b.room.members.size - a.room.members.size)
+    let total = 0
+    for (const room of this.#options.rooms) {
+      if (room.name === SYSTEM) continue
+      total++
+      top.add({ room, rate: room.eventsPerSecond(second) })
+    }
+    return {
+      total,
+      first: top.items.map(({ room: { name, members, keys, paused }, rate }) => ({ room: name, members: members.size, keys, eventsPerSecond: rate, paused }))
+    }
+  }
+
+  /** The sessions that are furthest behind, then those whose connection holds most back. */
+  furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
+    const { clock } = this.#options
+    const [now, wall] = [clock.now(), clock.wall()]
+    const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
+      b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
+    for (const session of this.#options.sessions) {
+      const owed = session.oldestOwed
+      top.add({ session, behindMs: owed === null ? 0 : Math.max(0, wall - millisOf(owed)) })
+    }
+    return {
+      total: this.#options.sessions.size,
+      first: top.items.map(({ session: { id, subscription, connection, openedAt }, behindMs }) => ({
+        session: id,
+        rooms: [...subscription.rooms].slice(0, rooms),
+        roomCount: subscription.rooms.size,
+        behindMs,
+        stalled: connection.pending > 0,
+        pendingBytes: connection.pending,
+        ageSeconds: Math.round((now - openedAt) / 1000)
+      }))
+    }
+  }
+
+  /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
+  async presence (): Promise<RoomView[]> {
+    const elsewhere = new Map(await this.#options.group.elsewhere())
+    const here = this.rooms.map(view => {
+      const members = view.members + (elsewhere.get(view.room) ?? 0)
+      elsewhere.delete(view.room)
+      return { ...view, members }
+    })
+    // The log knows nothing of a room that nobody has published to.
+    return [...here, ...Array.from(elsewhere, ([room, members]) => ({ room, members, keys: 0, lastId: null, paused: false }))]
+  }
+
+  /** Members of a room over all processes. */
+  async membersOf (room: string): Promise<number> {
+    const elsewhere = await this.#options.group.elsewhere([room])
+    return (this.#options.rooms.get(room)?.members.size ?? 0) + (elsewhere.get(room) ?? 0)
+  }
+
+  /** The room as it stands; undefined where there is none. */
+  room (name: string): { readonly members: number, readonly paused: boolean } | undefined {
+    const room = this.#options.rooms.get(name)
+    return room === undefined ? undefined : { members: room.members.size, paused: room.paused }
+  }
+
+  /** Age in ms of the oldest event owed to a connected client; 0 where nothing is. */
+  get backlogMs (): number {
+    let oldest: Id | null = null
+    for (const session of this.#options.sessions) {
+      const owed = session.oldestOwed
+      if (owed !== null && (oldest === null || compareIds(owed, oldest) < 0)) oldest = owed
+    }
+    return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
+  }
+}
