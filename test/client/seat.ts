@@ -55,9 +55,9 @@ export class Seat {
     }
   }
 
-  /** @param since among what it was told from then on, ms since 1970 */
+  /** Where it has failed several times, it waits for up to 30 s. @param since among what it was told from then on, ms since 1970 */
   async untilConnected (since = 0): Promise<void> {
-    await this.until('it is connected', () => this.now?.state === 'connected' && this.seen.some(({ name, at }) => name === 'status' && at >= since), 15_000)
+    await this.until('it is connected', () => this.now?.state === 'connected' && this.seen.some(({ name, at }) => name === 'status' && at >= since), 40_000)
   }
 }
 

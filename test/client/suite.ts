@@ -130,7 +130,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       const seat = await Seat.open(driver, t, server.url, { rooms: ['a'] })
       await seat.untilConnected()
       const publisher = load(stage, server.url, 'a')
-      const restarts: ReadonlyArray<[NodeJS.Signals, ProfileName]> = [['SIGTERM', profile], ['SIGTERM', other], ['SIGKILL', other], ['SIGKILL', profile]]
+      const restarts: ReadonlyArray<[NodeJS.Signals, ProfileName]> = [['SIGTERM', profile], ['SIGTERM', other], ['SIGKILL', profile]]
       for (const [signal, next] of restarts) {
         await delay(400)
         const at = Date.now()
