@@ -1,6 +1,8 @@
 // Pages that somebody leaves open: whatever becomes of the gateway, of Redis behind it, of the network or of the tab,
 // they go on by themselves, without a reload.
 
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Page } from 'playwright-core'
@@ -9,11 +11,11 @@ import { compareIds } from '../../src/core/id.ts'
 import { Proxy } from '../client/proxy.ts'
 import { hasAll, idsOf, load, Seat } from '../client/seat.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
-import type { Env } from '../process/harness.ts'
+import type { Env, Launched } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
-import { blankPage, openFreezableTab, openTab } from './tab.ts'
+import { blankPage, openFreezableTab, openStrangeTab, openTab } from './tab.ts'
 
 t.setTimeout(120_000)
 t.jobs = 3
@@ -79,6 +81,31 @@ t.test('a page with our client and one with a plain EventSource live through a r
 })
 
 for (const profile of PROFILES) {
+  t.test(`a page of another site hears and commands over ${profile} where CORS_ORIGINS lists it, and only there`, { skip, buffered: true }, async test => {
+    const stage = new Stage(test)
+    const site = createServer((_request, response) => { response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>another site</title>') })
+    test.teardown(() => { site.closeAllConnections(); site.close() })
+    await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
+    const origin = `http://localhost:${(site.address() as AddressInfo).port}`
+    const context = await openContext(test, await openBrowser(t))
+    const [open, closed] = await Promise.all([origin, 'https://elsewhere.example'].map(async listed =>
+      await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), CORS_ORIGINS: listed, CONTROL_RATE_LIMIT: 2 }))) as [Launched, Launched]
+
+    const seat = new Seat(await openStrangeTab(context, origin, open.url, { rooms: ['a'] }))
+    await seat.untilConnected()
+    const [id] = await publish(open.url, { type: 'fact', room: 'a', data: 1 })
+    await seat.until('it hears', () => seat.facts.length === 1)
+    test.same(idsOf(seat.facts), [id])
+    const orders = await Promise.all([1, 2, 3].map(async () => await seat.remote.control('ping')))
+    test.ok(orders.every(({ result }) => (result as { pong?: boolean } | undefined)?.pong), 'it commands, and is told when it was too often')
+
+    const stranger = new Seat(await openStrangeTab(context, origin, closed.url, { rooms: ['a'] }, open.url))
+    await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'stale' && status.retryMs !== null).length > 1)
+    test.notOk(stranger.states.includes('connected'))
+    test.same(stranger.told('hello'), [])
+    test.match((await stranger.remote.control('ping', {}, { abortMs: 500 })).error, { name: String }, 'nor does it command')
+  })
+
   t.test(`a tab over ${profile} that was frozen, and one whose network was gone, have everything when they are back`, { skip, buffered: true }, async test => {
     const stage = new Stage(test)
     const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })

@@ -21,12 +21,12 @@ export async function blankPage (context: BrowserContext, url: string): Promise<
 
 type Evaluate = (expression: string) => Promise<any>
 
-/** In a page that is loaded: imports our client, and connects. */
-async function connectIn (evaluate: Evaluate, wish: Wish): Promise<Remote> {
+/** In a page that is loaded: imports our client, and connects. @param gateway where that is; empty: where the page came from */
+async function connectIn (evaluate: Evaluate, wish: Wish, gateway = '', library = gateway): Promise<Remote> {
   await evaluate(`(async () => {
-    const { connect } = await import('/client.js')
+    const { connect } = await import('${library}/client.js')
     ${RECORDER}
-    globalThis.remote = recorder.record(connect('/', ${JSON.stringify(wish)}))
+    globalThis.remote = recorder.record(connect('${gateway}/', ${JSON.stringify(wish)}))
   })()`)
   const ask = async (name: keyof Remote, ...args: unknown[]): Promise<any> => await evaluate(`remote[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
   return {
@@ -46,6 +46,13 @@ export type Tab = Remote & { readonly page: Page }
 export async function openTab (context: BrowserContext, url: string, wish: Wish = {}): Promise<Tab> {
   const page = await blankPage(context, url)
   return { page, ...await connectIn(async expression => await page.evaluate(expression), wish) }
+}
+
+/** A page of another site with our client. @param library the gateway it has the client from */
+export async function openStrangeTab (context: BrowserContext, site: string, url: string, wish: Wish, library = url): Promise<Tab> {
+  const page = await context.newPage()
+  await page.goto(site)
+  return { page, ...await connectIn(async expression => await page.evaluate(expression), wish, url, library) }
 }
 
 export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void> }
