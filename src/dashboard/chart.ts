@@ -92,6 +92,7 @@ export class Chart {
       width,
       height: HEIGHT,
       legend: { show: false },
+      padding: [8, 8, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
       axes: [

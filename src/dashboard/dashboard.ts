@@ -16,6 +16,7 @@ import { Samples } from './samples.ts'
 import { Screen } from './screen.ts'
 import { Sessions } from './sessions.ts'
 import { Settings } from './settings.ts'
+import { Silence } from './silence.ts'
 import { StatusLine } from './status.ts'
 import { Traffic } from './traffic.ts'
 import { Troubles } from './troubles.ts'
@@ -27,7 +28,7 @@ const ask = (): void => screen.ask()
 const box = connect('/', { rooms: ['@public', SYSTEM], share: true })
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
-const status = new StatusLine(box, ask)
+const status = new StatusLine(box, new Silence(box, ask), ask)
 
 /** While a snapshot comes, what was drawn last stays. */
 let isWhole = false
@@ -40,12 +41,12 @@ box.on('status', ({ state }) => { if (state === 'connected') whole() })
 box.on('reset', () => { isWhole = false })
 box.state.subscribe(ask)
 
-const head = new Head(reports, samples, () => status.isStale)
+const head = new Head(reports, samples, status)
 const panels = {
   traffic: new Traffic(reports, samples),
   machine: new Machine(box, reports),
   rooms: new Rooms(reports, screen),
-  sessions: new Sessions(reports),
+  sessions: new Sessions(box, reports),
   workers: new Workers(reports),
   troubles: new Troubles(reports),
   feed: new Feed(box, reports),

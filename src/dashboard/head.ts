@@ -8,6 +8,7 @@ import { count, duration, many, ms, NONE, percent, share, short } from './format
 import type { GatewayReport, Report, Reports } from './reports.ts'
 import type { Samples } from './samples.ts'
 import { Sparkline } from './sparkline.ts'
+import type { StatusLine } from './status.ts'
 
 interface Target {
   readonly id: string
@@ -32,16 +33,16 @@ const TARGETS: readonly Target[] = [
 export class Head {
   readonly #reports: Reports
   readonly #samples: Samples
-  readonly #isStale: () => boolean
+  readonly #status: StatusLine
   readonly #cards = new Map<string, Card>()
   #missed: readonly Target[] = []
   #isKnown = false
   readonly #saved = new Card('saved', { columns: ['savedMessages', 'savedCpu'], atLeast: 1 })
 
-  constructor (reports: Reports, samples: Samples, isStale: () => boolean) {
+  constructor (reports: Reports, samples: Samples, status: StatusLine) {
     this.#reports = reports
     this.#samples = samples
-    this.#isStale = isStale
+    this.#status = status
     for (const { id, column, limit } of TARGETS) this.#cards.set(id, new Card(id, { columns: [column], target: limit, atLeast: limit / 2 }))
   }
 
@@ -63,7 +64,7 @@ export class Head {
     write(byId('uptime'), uptimes.length === 0 ? NONE : oldest - youngest > 60 ? both : duration(oldest))
     write(byId('workers-count'), gateways.length === 0 ? NONE : count(gateways.length))
     write(byId('store'), storeOf(gateways[0]?.data.store))
-    write(byId('sessions-count'), count(sum(gateways, ({ sessions }) => sessions?.count)))
+    write(byId('sessions-count'), count(sum(gateways, ({ sessions }) => sessions?.count)) + over(gateways))
     write(byId('tick'), ms(worst(gateways, ({ tickMs }) => tickMs)?.value))
     write(byId('version'), gateways[0]?.data.version ?? '')
   }
@@ -75,7 +76,7 @@ export class Head {
     const isMissed = found !== null && found.value >= limit
     card.figure(format(found?.value))
     if (found === null) card.badge('none', gateways.length === 0 ? 'No data yet' : without)
-    else if (this.#isStale()) card.badge('none', `Was ${isMissed ? 'over' : 'under'} ${bound}`)
+    else if (this.#status.isStale) card.badge('none', `Was ${isMissed ? 'over' : 'under'} ${bound}`)
     else card.badge(isMissed ? 'missed' : 'met', `${isMissed ? 'Over' : 'Under'} ${bound}`)
     card.note(found === null ? '' : [this.#detail(id, gateways), ofWorker(found, gateways)].filter(text => text !== '').join(' · '))
     card.line.draw(this.#samples.history)
@@ -84,7 +85,7 @@ export class Head {
 
   #detail (id: string, gateways: ReadonlyArray<Report<GatewayReport>>): string {
     if (id === 'latency') return `median ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p50)?.value)}, p99 ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p99)?.value)}`
-    if (id === 'lag') return `CPU ${percent(sum(gateways, ({ cpuPercent }) => cpuPercent))}`
+    if (id === 'lag') return `CPU ${percent(sum(gateways, ({ cpuPercent }) => cpuPercent))}${over(gateways)}`
     const stalled = sum(gateways, ({ sessions }) => sessions?.stalled)
     return stalled === undefined ? '' : stalled === 0 ? 'no session is stalled' : `${many(stalled, 'session')} stalled`
   }
@@ -95,9 +96,9 @@ export class Head {
     this.#saved.figure(share(messages))
     writeFigure(byId('saved-cpu'), share(cpu))
     const isKnown = messages !== null || cpu !== null
-    this.#saved.badge(isKnown ? 'info' : 'none', isKnown ? 'Compared with no coalescing' : gateways.length === 0 ? 'No data yet' : 'Nothing owed in the last 10 s')
     const rate = this.#samples.rate
-    this.#saved.note(rate === null || rate.owed === 0 ? '' : `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
+    if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing owed in the last 10 s')
+    else this.#saved.badge('info', rate === null ? 'Against none' : `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
     this.#saved.line.draw(this.#samples.history)
   }
 
@@ -112,7 +113,7 @@ export class Head {
   }
 
   #verdict (): [kind: string, text: string] {
-    if (this.#isStale()) return ['none', 'Not connected']
+    if (this.#status.isStale) return ['none', this.#status.isConnected ? 'No figures' : 'Not connected']
     if (!this.#isKnown) return ['none', 'Waiting for the first figures']
     if (this.#missed.length === 0) return ['met', 'All well']
     return ['missed', `Over target: ${this.#missed.map(({ name }) => name).join(', ')}`]
@@ -122,9 +123,12 @@ export class Head {
 /** The kind alone: where it is, the settings say. */
 const storeOf = (store: string | undefined): string => store === undefined ? NONE : /redis/i.test(store) ? 'Redis' : /embedded/.test(store) ? 'embedded' : store
 
-/** Sums and worsts say whose they are, where there are several. */
-function ofWorker ({ key }: Worst, gateways: ReadonlyArray<Report<GatewayReport>>): string {
-  return gateways.length < 2 ? '' : `worst of ${gateways.length} workers: ${key}`
+/** Sums say of how many they are. */
+const over = (gateways: ReadonlyArray<unknown>): string => gateways.length < 2 ? '' : ` over ${gateways.length} workers`
+
+/** Worsts say whose they are, where there are several. */
+function ofWorker ({ key, value }: Worst, gateways: ReadonlyArray<Report<GatewayReport>>): string {
+  return gateways.length < 2 || value === 0 ? '' : `worst: ${key}`
 }
 
 /** Where the gateway does not tell it. */

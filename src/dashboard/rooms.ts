@@ -80,10 +80,13 @@ export function roomsOf (reports: Reports): { rooms: RoomFigures[], total: numbe
   for (const figures of told.flatMap(({ rooms }) => rooms ?? [])) rooms.set(figures.room, together(rooms.get(figures.room), figures))
   const totals = told.flatMap(({ total }: ReportTypes['rooms']) => total ?? [])
   return {
-    rooms: [...rooms.values()].sort((a, b) => (b.eventsPerSecond ?? 0) - (a.eventsPerSecond ?? 0) || (b.members ?? 0) - (a.members ?? 0) || a.room.localeCompare(b.room, 'en')),
+    rooms: [...rooms.values()].sort((a, b) => pace(b) - pace(a) || (b.members ?? 0) - (a.members ?? 0) || a.room.localeCompare(b.room, 'en', { numeric: true })),
     total: told.length === 0 ? undefined : Math.max(rooms.size, ...totals)
   }
 }
+
+/** Rooms that are about as busy as each other do not change places every second. */
+const pace = ({ eventsPerSecond = 0 }: RoomFigures): number => Math.round(Math.log2(eventsPerSecond + 1))
 
 /** Each process has members of its own; keys and rate are known to all alike. */
 function together (one: RoomFigures | undefined, other: RoomFigures): RoomFigures {

@@ -1,7 +1,7 @@
 // A table with a row for each of some things, up to a limit. Rows and cells that stay the same are left alone, so that
 // a selection, the focus and the pointer keep what they are at.
 
-import { make, show, write } from './element.ts'
+import { make, mark, show, write } from './element.ts'
 import { count } from './format.ts'
 
 export interface Column<Item> {
@@ -36,7 +36,8 @@ export class Rows<Item> {
     this.#options = options
     const heads = options.columns.map(column => make('th', { scope: 'col', class: classOf(column) }, column.head))
     const table = make('table', {}, make('thead', {}, make('tr', {}, ...heads)), this.#body)
-    this.#scroller = make('div', { class: 'scroller', role: 'region', 'aria-label': options.label, tabindex: 0 }, table)
+    this.#scroller = make('div', { class: 'scroller', role: 'group', 'aria-label': options.label }, table)
+    reachable(this.#scroller, table)
     this.element = make('div', { class: 'rows' }, this.#scroller, this.#empty, this.#more)
     show(this.#scroller, false)
   }
@@ -84,6 +85,16 @@ export class Rows<Item> {
       fill?.(cell, item)
     })
   }
+}
+
+/** By keyboard, where there is more than can be seen, and only there. */
+function reachable (scroller: HTMLElement, content: HTMLElement): void {
+  const observer = new ResizeObserver(() => {
+    const isCut = scroller.scrollWidth > scroller.clientWidth || scroller.scrollHeight > scroller.clientHeight
+    mark(scroller, { tabindex: isCut ? 0 : undefined })
+  })
+  observer.observe(scroller)
+  observer.observe(content)
 }
 
 const classOf = ({ isNumber = false, isMinor = false, isLong = false }: Column<never>): string | undefined =>

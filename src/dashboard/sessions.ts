@@ -1,6 +1,7 @@
 // Who listens, those furthest behind first.
 
-import { byId, make, mark, write } from './element.ts'
+import type { Box } from '../client/index.ts'
+import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
 import { bytes, count, duration, ms } from './format.ts'
 import type { Reports, SessionFigures } from './reports.ts'
@@ -17,7 +18,7 @@ export class Sessions {
     keyOf: ({ session }) => session,
     limit: LIMIT,
     columns: [
-      { head: 'Session', text: ({ session }) => session },
+      { head: 'Session', fill: (cell, { session }) => this.#fillName(cell, session) },
       { head: 'Rooms', isLong: true, text: roomsOf },
       { head: 'Behind', isNumber: true, fill: fillBehind },
       { head: 'Waiting', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
@@ -25,8 +26,12 @@ export class Sessions {
     ]
   })
 
-  constructor (reports: Reports) {
+  /** This page's own. */
+  #own = ''
+
+  constructor (box: Pick<Box, 'on'>, reports: Reports) {
     this.#reports = reports
+    box.on('hello', ({ session }) => { this.#own = session })
     byId('sessions-place').append(this.#rows.element)
   }
 
@@ -36,6 +41,14 @@ export class Sessions {
     const total = told.length === 0 ? sum(this.#reports.of('gateway'), ({ sessions }) => sessions?.count) : told.reduce((sum, { total }) => sum + (total ?? 0), 0)
     write(byId('sessions-total'), count(total))
     this.#rows.draw(sessions, told.length === 0 ? 'No data yet.' : 'Nobody listens.', told.length === 0 ? 0 : total)
+  }
+
+  #fillName (cell: HTMLElement, session: string): void {
+    const [name, tag] = cell.childElementCount === 0
+      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, 'this page'))]
+      : cell.children as unknown as [HTMLElement, HTMLElement]
+    write(name, session)
+    show(tag, session === this.#own)
   }
 }
 

@@ -4,6 +4,7 @@
 import type { Box, Hello, Status } from '../client/index.ts'
 import { byId, mark, show, write } from './element.ts'
 import { clock, duration } from './format.ts'
+import type { Silence } from './silence.ts'
 
 type Profile = Hello['profile']
 
@@ -34,6 +35,7 @@ interface Interruption {
 
 export class StatusLine {
   readonly #box: Box
+  readonly #silence: Silence
   readonly #word = byId('status')
   readonly #banner = byId('banner')
   readonly #profile = byId('profile')
@@ -42,8 +44,10 @@ export class StatusLine {
   #retryAt: number | null = null
   #told: { readonly text: string, readonly until: number } | null = null
 
-  constructor (box: Box, changed: () => void) {
+  /** @param silence what a gateway that is connected keeps silent about */
+  constructor (box: Box, silence: Silence, changed: () => void) {
     this.#box = box
+    this.#silence = silence
     box.on('status', status => {
       this.#hear(status)
       this.draw()
@@ -56,7 +60,11 @@ export class StatusLine {
 
   /** Whether what is shown are the last values, and no more than that. */
   get isStale (): boolean {
-    return this.#interruption !== null || this.#box.status.state === 'refused' || this.#box.status.state === 'closed'
+    return this.#interruption !== null || this.#silence.isSilent || this.#box.status.state === 'refused' || this.#box.status.state === 'closed'
+  }
+
+  get isConnected (): boolean {
+    return this.#box.status.state === 'connected'
   }
 
   /** Told at once, and once a second for the countdown. */
@@ -94,7 +102,7 @@ export class StatusLine {
       case 'catching-up': return this.#interruption === null ? '' : `Connected again over ${NAMES[status.profile]}; what was missed is on its way.`
       case 'connected':
         if (this.#told !== null && Date.now() > this.#told.until) this.#told = null
-        return this.#told?.text ?? ''
+        return this.#silence.sentence || (this.#told?.text ?? '')
       case 'stale': return `${this.#why(status)} ${this.#next(status)} What you see are the last values, from ${clock(status.since)}.`
       case 'refused': return `The gateway refused this page: ${status.reason}. It will not try again by itself; reload it when that is mended.`
       case 'closed': return 'This page has ended its connection.'

@@ -6,6 +6,7 @@ import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env, Launched } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import type { Test } from '../tools/daemon.ts'
+import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 
 t.setTimeout(120_000)
@@ -74,12 +75,12 @@ t.test('a room that is opened shows its values as they come, and nothing any mor
   const button = page.getByRole('button', { name: 'plant-1' })
   await button.focus()
   await page.keyboard.press('Enter')
-  const values = page.getByRole('region', { name: 'Values' })
+  const values = page.getByRole('group', { name: 'Values' })
   await says(values, /kiln ?temperature ?812.*oven ?temperature ?230/)
   test.equal(await button.getAttribute('aria-expanded'), 'true')
   await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 813 }, { type: 'alarm', room: 'plant-1', data: 'too hot' })
   await says(values, /kiln ?temperature ?813/)
-  await says(page.getByRole('region', { name: 'Facts' }), /alarm ?"too hot"/)
+  await says(page.getByRole('group', { name: 'Facts' }), /alarm ?"too hot"/)
   await says(page.getByRole('row', { name: /plant-1/ }).first(), /plant-1 ?1 ?2/)
   await page.getByLabel('Filter').fill('oven')
   await until('the others are left out', async () => !/kiln/.test(await textOf(values)))
@@ -163,12 +164,41 @@ t.test('a restart into the other profile is told, the last values stay, and the 
   test.same(complaints, [])
 })
 
+t.test('while Redis is away the page says that the figures are old and why, and goes on when it is back', { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
+  const redis = await RedisServer.start(test)
+  const { page, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
+  await says(page.locator('#verdict'), /^All well|^Over target/)
+  await redis.kill9()
+  await says(page.locator('#banner'), /told no figures of its own since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
+  await says(page.locator('#verdict'), /^No figures$/)
+  await says(page.locator('#status'), /^Live$/)
+  await redis.restart()
+  await says(page.locator('#verdict'), /^All well|^Over target/)
+  await until('nothing is said of it any more', async () => !/told no figures/.test(await textOf(page.locator('#banner'))))
+  test.same(complaints, [])
+})
+
+t.test('tabs of one browser share a connection, and one goes on when the other is closed', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test)
+  await says(page.locator('#verdict'), /^All well|^Over target/)
+  const other = await page.context().newPage()
+  await other.goto(server.url)
+  await says(other.locator('#verdict'), /^All well|^Over target/)
+  await says(other.locator('#sessions'), /^Sessions 1/)
+  await other.locator('#command').waitFor()
+  await page.close()
+  await publish(server, { type: 'greeting', key: 'me', data: 'to the other' })
+  await says(other.locator('#feed'), /"to the other"/)
+  await says(other.locator('#status'), /^Live$/)
+  test.same(complaints, [])
+})
+
 t.test('on a phone nothing is wider than the page', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test, { DEMO_FEED: 'true' }, { viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
   await publish(server, { type: 'reading', room: 'a-room-with-quite-a-long-name/and-a-path', key: 'x'.repeat(200), data: 'y'.repeat(400) }, { type: 'reading', key: 'x'.repeat(200), data: 'y'.repeat(400) })
   await says(page.locator('#feed'), /yyy/)
   await page.getByRole('button', { name: 'a-room-with' }).click()
-  await says(page.getByRole('region', { name: 'Values' }), /yyy/)
+  await says(page.getByRole('group', { name: 'Values' }), /yyy/)
   await command(page, 'tune')
   test.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
   test.same(complaints, [])

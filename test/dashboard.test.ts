@@ -1,0 +1,103 @@
+// What the page makes of the figures it is told, before any of it is drawn.
+
+import t from 'tap'
+import { savedCpu, savedMessages, sum, worst } from '../src/dashboard/figures.ts'
+import { ago, bytes, count, duration, ms, share, short } from '../src/dashboard/format.ts'
+import { History } from '../src/dashboard/history.ts'
+import { Rates } from '../src/dashboard/rates.ts'
+import type { Counters, GatewayReport, Report } from '../src/dashboard/reports.ts'
+import { Reports, SYSTEM } from '../src/dashboard/reports.ts'
+import { roomsOf } from '../src/dashboard/rooms.ts'
+import type { Event } from '../src/client/index.ts'
+
+const counters = (n: number): Counters => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
+const report = (key: string, data: GatewayReport): Report<GatewayReport> => ({ key, at: 0, data })
+
+t.test('rates come from differences, over the time the process itself tells', async t => {
+  const rates = new Rates()
+  rates.take('1', 1000, counters(100))
+  t.equal(rates.total, null, 'one report is no rate')
+  rates.take('1', 3000, counters(300))
+  t.same(rates.total, { events: 100, owed: 1000, delivered: 500, bundles: 100, bytes: 10_000 })
+  rates.take('1', 3000, counters(900))
+  t.equal(rates.total?.events, 100, 'the same report again changes nothing')
+})
+
+t.test('a process that has started again counts from 0: no rate, never a negative one', async t => {
+  const rates = new Rates()
+  rates.take('1', 1000, counters(5000))
+  rates.take('1', 2000, counters(5100))
+  rates.take('1', 3000, counters(20))
+  t.equal(rates.total, null)
+  rates.take('1', 4000, counters(30))
+  t.equal(rates.total?.events, 10)
+})
+
+t.test('of several processes deliveries are summed, but each has seen all events', async t => {
+  const rates = new Rates()
+  for (const [at, n] of [[1000, 0], [2000, 50]] as const) for (const key of ['a', 'b']) rates.take(key, at, counters(n))
+  t.match(rates.total, { events: 50, owed: 1000, bytes: 10_000 })
+  rates.take('b', 3000, counters(100))
+  rates.take('b', 9000, counters(400))
+  t.match(rates.total, { events: 50, owed: 500 }, 'one that fell silent is not counted')
+  rates.forget('b')
+  t.match(rates.total, { owed: 500 })
+})
+
+t.test('a figure of the deployment is that of its worst worker; a missing one is none', async t => {
+  const both = [report('a', { backlogMs: 3, latencyMs: null }), report('b', { backlogMs: 70_000 })]
+  t.same(worst(both, ({ backlogMs }) => backlogMs), { value: 70_000, key: 'b' })
+  t.equal(worst(both, ({ latencyMs }) => latencyMs?.p95), null)
+  t.equal(sum(both, ({ memoryBytes }) => memoryBytes), undefined)
+  t.equal(sum([...both, report('c', { memoryBytes: 7 })], ({ memoryBytes }) => memoryBytes), 7)
+})
+
+t.test('shares saved are weighed by what each worker had to do', async t => {
+  const both = [report('a', { cpuPercent: 10, saved: { messages: 0.9, cpu: 0.5 } }), report('b', { cpuPercent: 30, saved: { messages: 0.5, cpu: 0 } })]
+  t.equal(savedMessages(both, key => key === 'a' ? 300 : 100), 0.8)
+  t.equal(savedMessages([report('a', { saved: { messages: null } })], () => 1), null)
+  t.equal(savedCpu(both)?.toFixed(9), '0.200000000', '40 used where it would have been 20 + 30')
+  t.equal(savedCpu([report('a', {})]), null)
+})
+
+t.test('history forgets the oldest, and has a gap where nothing came', async t => {
+  const history = new History(['x'], 4, 3000)
+  for (const [at, x] of [[1000, 1], [2000, 2], [2000, 9], [9000, 3], [10_000, 4]] as const) history.push(at, { x })
+  t.same(history.times, [2000, 2001, 9000, 10_000])
+  t.same(history.column('x'), [2, null, 3, 4])
+})
+
+t.test('reports of the only process stay when it ends, until another one speaks', async t => {
+  const values = new Map<string, Event>()
+  let changed = (): void => {}
+  const reports = new Reports({ entries: () => values.values(), subscribe: listener => { changed = listener; return () => {} } })
+  const put = (key: string, data: unknown): void => {
+    if (data === null) values.delete(key)
+    else values.set(key, { id: '1-0', type: 'gateway', room: SYSTEM, key, data, timestamp: 1 })
+    changed()
+  }
+  put('10', { pid: 10 })
+  put('2', { pid: 2 })
+  t.same(reports.of('gateway').map(({ key }) => key), ['2', '10'], 'in a lasting order')
+  put('2', null)
+  t.same(reports.of('gateway').map(({ key }) => key), ['10'])
+  put('10', null)
+  t.same(reports.of('gateway').map(({ key }) => key), ['10'])
+  put('3', { pid: 3 })
+  t.same(reports.of('gateway').map(({ key }) => key), ['3'])
+})
+
+t.test('members of a room are those of all processes; its keys are known to each', async t => {
+  const rooms = (key: string, members: number): Event => ({ id: '1-0', type: 'rooms', room: SYSTEM, key, data: { total: 1, rooms: [{ room: 'a', members, keys: 7, eventsPerSecond: 3 }] }, timestamp: 1 })
+  const reports = new Reports({ entries: () => [rooms('1', 2), rooms('2', 3)].values(), subscribe: () => () => {} })
+  t.match(roomsOf(reports), { total: 1, rooms: [{ room: 'a', members: 5, keys: 7, eventsPerSecond: 3 }] })
+})
+
+t.test('figures as text; a missing one is a dash', async t => {
+  for (const format of [count, short, bytes, ms, share, duration, ago]) for (const value of [undefined, null, NaN, 'x']) t.equal(format(value), '–')
+  t.same([1.25, 1234, 123_456, 12_345_678].map(short), ['1.3', '1,234', '123K', '12.3M'])
+  t.same([0, 1023, 1536, 5 * 2 ** 30].map(bytes), ['0 B', '1,023 B', '1.5 KiB', '5 GiB'])
+  t.same([0, 0.001, 0.5, 0.999, 1].map(share), ['0 %', '< 1 %', '50 %', '99 %', '100 %'])
+  t.same([3.14, 149.6, 1500, 61_000].map(ms), ['3.1 ms', '150 ms', '1.5 s', '61 s'])
+  t.same([5, 65, 3700, 90_000].map(duration), ['5 s', '1 min 5 s', '1 h 1 min', '1 d 1 h'])
+})
