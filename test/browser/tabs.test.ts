@@ -35,9 +35,9 @@ for (const profile of PROFILES) {
       await seat.untilConnected()
       return { seat, close: async () => await tab.page.close() }
     }
-    // The first one has the lock, the second waits for it first.
-    const tabs = [await open(), await open()]
-    tabs.push(...await Promise.all(Array.from({ length: TABS - 2 }, open)))
+    // The first one leads, and the next two will in this order.
+    const tabs = [await open(), await open(), await open()]
+    tabs.push(...await Promise.all(Array.from({ length: TABS - tabs.length }, open)))
     test.same(await connections(server.url), { now: 1, ever: 1 })
 
     const publisher = load(stage, server.url, 'a')
