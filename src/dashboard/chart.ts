@@ -1,9 +1,9 @@
 // A chart over time by uPlot, with a legend of our own that tells the newest figures, or those under the pointer.
 
-import UPlot from 'uplot'
 import { make, mark, write } from './element.ts'
 import type { History } from './history.ts'
 import { clock } from './format.ts'
+import { UPlot } from './uplot.ts'
 
 const SPAN_MS = 300_000
 /** A chart that has just begun is not stretched over all of its width. */

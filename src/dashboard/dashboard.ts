@@ -52,12 +52,12 @@ const panels = {
   feed: new Feed(box, reports),
   settings: new Settings(reports, ask)
 }
-// The head's sentence stands in the title of the page too.
+// The head's sentence stands in the title of the page too, which is read when the page is not.
 screen.add(document.body, () => {
   status.draw()
   if (isWhole) head.draw()
   head.drawVerdict()
-})
+}, true)
 for (const [id, panel] of Object.entries(panels)) screen.add(byId(id), () => { if (isWhole) panel.draw() })
 // eslint-disable-next-line no-new
 new Control(box, reports)
