@@ -6,7 +6,9 @@ import type { History } from './history.ts'
 
 const WIDTH = 200
 const HEIGHT = 40
-export const SPAN_MS = 120_000
+const SPAN_MS = 120_000
+/** A line that has just begun is not squeezed into a corner. */
+const SHORTEST_SPAN_MS = 30_000
 
 export interface SparklineOptions {
   /** Columns of the history, in the order they are drawn in. */
@@ -26,7 +28,7 @@ export class Sparkline {
   constructor (options: SparklineOptions) {
     this.#options = options
     this.#area = makeSvg('path', { class: 'area' })
-    this.#target = makeSvg('line', { class: 'target', x1: 0, x2: WIDTH })
+    this.#target = makeSvg('line', { class: 'target', x1: 0, x2: WIDTH, visibility: 'hidden' })
     this.#lines = options.columns.map((_, index) => makeSvg('path', { class: `line line-${index + 1}` }))
     // The figures are told in words beside it.
     this.element = makeSvg('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, this.#area, this.#target, ...this.#lines)
@@ -36,11 +38,12 @@ export class Sparkline {
     const { columns, atLeast = 1, target } = this.#options
     const { times } = history
     const end = times.at(-1) ?? 0
-    const first = Math.max(0, times.findIndex(at => at >= end - SPAN_MS))
+    const span = Math.min(SPAN_MS, Math.max(SHORTEST_SPAN_MS, end - (times[0] ?? end)))
+    const first = Math.max(0, times.findIndex(at => at >= end - span))
     const shown = columns.map(name => history.column(name))
     let top = atLeast
     for (const column of shown) for (let i = first; i < column.length; i++) top = Math.max(top, (column[i] ?? 0) * 1.15)
-    const x = (i: number): number => WIDTH - (end - (times[i] ?? end)) / SPAN_MS * WIDTH
+    const x = (i: number): number => WIDTH - (end - (times[i] ?? end)) / span * WIDTH
     const y = (value: number): number => HEIGHT - 1 - value / top * (HEIGHT - 2)
     this.#lines.forEach((line, index) => mark(line, { d: pathOf(shown[index] ?? [], first, x, y, false) }))
     mark(this.#area, { d: pathOf(shown[0] ?? [], first, x, y, true) })

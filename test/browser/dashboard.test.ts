@@ -157,17 +157,14 @@ t.test('a restart into the other profile is told, the last values stay, and the 
 
   // In the background the title alone is kept.
   await until('the title says so', async () => await page.title() === '○ Signalbox: Not connected')
-  await page.evaluate(() => {
-    Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })
-    document.dispatchEvent(new Event('visibilitychange'))
-  })
+  const hide = async (hidden: boolean): Promise<void> => {
+    await page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true }); document.dispatchEvent(new Event('visibilitychange'))`)
+  }
+  await hide(true)
   const other = await stage.launch({ APP_PROFILE: 'WEBSOCKET', DATA_DIR: folder, PORT: port })
   await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 30_000)
   await until('the title says that it is back', async () => /^(▲ )?Signalbox(: Over target.*)?$/.test(await page.title()))
-  await page.evaluate(() => {
-    Reflect.deleteProperty(document, 'hidden')
-    document.dispatchEvent(new Event('visibilitychange'))
-  })
+  await hide(false)
   await says(page.locator('#banner'), /The gateway has restarted; back after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)
   await publish(other, { type: 'greeting', key: 'me', data: 'after' })
   await says(page.locator('#feed'), /greeting ?"after"/)
