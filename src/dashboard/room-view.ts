@@ -17,7 +17,7 @@ export class RoomView {
   readonly #screen: Screen
   readonly #facts: Event[] = []
   readonly #state = make('p', { class: 'hint' })
-  readonly #filter = make('input', { type: 'search', id: 'room-filter', autocomplete: 'off', spellcheck: 'false' })
+  readonly #filter = make('input', { type: 'search', autocomplete: 'off', spellcheck: 'false' })
   readonly #heading: HTMLElement
   readonly #factsHeading = make('h4', {}, 'Facts, newest first')
   readonly #values = new Rows<Event>({
@@ -50,7 +50,7 @@ export class RoomView {
     const close = make('button', { type: 'button' }, 'Close')
     close.addEventListener('click', done)
     this.element = make('div', { class: 'card' },
-      make('div', { class: 'bar' }, this.#heading, this.#state, make('label', { for: 'room-filter' }, 'Filter'), this.#filter, close),
+      make('div', { class: 'bar' }, this.#heading, this.#state, make('label', {}, 'Filter ', this.#filter), close),
       make('div', { class: 'sides' }, this.#values.element, make('div', {}, this.#factsHeading, this.#factRows.element)))
     this.element.addEventListener('keydown', event => {
       if (event.key === 'Escape') done()

@@ -19,8 +19,8 @@ export class Sessions {
     limit: LIMIT,
     columns: [
       { head: 'Session', fill: (cell, { session }) => this.#fillName(cell, session) },
-      { head: 'Rooms', isLong: true, text: roomsOf },
       { head: 'Behind', isNumber: true, fill: fillBehind },
+      { head: 'Rooms', isLong: true, text: roomsOf },
       { head: 'Waiting', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
       { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) }
     ]
