@@ -1,7 +1,7 @@
 // Commands. Each goes out under an Idempotency-Key, so it can be sent again after a lost answer or a full second
 // without being carried out twice, through whichever door is open.
 
-import { answerOf, uniqueId } from './wire.ts'
+import { answerOf, pause, uniqueId } from './wire.ts'
 import type { Answer } from './wire.ts'
 
 export interface ControlOptions {
@@ -33,11 +33,11 @@ export class ControlError extends Error {
 }
 
 export interface Door {
-  /** The address for commands; null where there is none over HTTP. @throws where the gateway does not answer */
+  /** The address for commands; null where there is none over HTTP. @throws where the gateway does not answer; ControlError where it takes no commands at all */
   address (): Promise<string | null>
   headers (): Promise<Record<string, string>>
-  /** Over the socket; null where there is none. */
-  ask (message: object): Promise<Answer | null>
+  /** Over the socket; null where there is none, or no answer before the signal. */
+  ask (message: object, signal: AbortSignal): Promise<Answer | null>
 }
 
 interface Order {
@@ -59,62 +59,45 @@ const GIVEN_UP: Answer = { status: 0, body: { code: 'UNREACHABLE', message: 'the
 /** Runs a command, and waits for its end however long it takes. @throws ControlError; the signal's reason */
 export async function run (door: Door, command: string, args: object, { idempotencyKey = uniqueId(), signal }: ControlOptions): Promise<CommandResult> {
   const order: Order = { command, args, idempotencyKey, signal }
-  let answer = await patiently(signal, PATIENCE_MS, async () => await send(door, order))
-  if (answer.status === 202) {
-    const { id } = answer.body
-    answer = await patiently(signal, Infinity, async () => {
-      const told = await look(door, String(id), order)
-      return told?.body.status === 'running' ? null : told
+  let until = Date.now() + PATIENCE_MS
+  let running = ''
+  for (let asked = 0; ; asked++) {
+    signal?.throwIfAborted()
+    const answer = await ask(door, order, running).catch(error => {
+      if (error instanceof ControlError) throw error
+      return null
     })
+    signal?.throwIfAborted()
+    const waitMs = answer?.retryMs ?? Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** asked)
+    if (answer?.body.status === 'running') {
+      running = String(answer.body.id)
+      until = Date.now() + PATIENCE_MS
+    } else if ((answer !== null && !PASSING.includes(answer.status)) || Date.now() + waitMs > until) {
+      return resultOf(answer ?? GIVEN_UP, command)
+    }
+    await pause(waitMs, signal)
   }
-  const { body, status } = answer
-  const { id, result } = body
-  if (body.ok === true || body.status === 'done') return { id: String(id), command, result }
+}
+
+function resultOf ({ status, body }: Answer, command: string): CommandResult {
+  if (body.ok === true || body.status === 'done') return { id: String(body.id), command, result: body.result }
   if (body.status === 'unknown') throw new ControlError('the command was started, and its outcome was lost; it was not run again', 'UNKNOWN', body)
   const error = (body.error ?? {}) as { code?: unknown, message?: unknown }
   throw new ControlError(String(body.message ?? error.message ?? `the answer was ${status}`), String(body.code ?? error.code ?? status), body)
 }
 
-/** Asks again where the answer is null, or a passing one, or there was none. */
-async function patiently (signal: AbortSignal | undefined, patienceMs: number, ask: () => Promise<Answer | null>): Promise<Answer> {
-  const until = Date.now() + patienceMs
-  for (let asked = 0; ; asked++) {
-    const answer = await ask().catch(() => null)
-    signal?.throwIfAborted()
-    if (answer !== null && !PASSING.includes(answer.status)) return answer
-    const waitMs = answer?.retryMs ?? Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** asked)
-    if (Date.now() + waitMs > until) return answer ?? GIVEN_UP
-    await pause(waitMs, signal)
-  }
-}
-
-async function send (door: Door, { signal, ...order }: Order): Promise<Answer | null> {
+/** @param running a command that is known to run: what became of it; over the socket that is asked by sending it again */
+async function ask (door: Door, { signal, idempotencyKey, ...order }: Order, running: string): Promise<Answer | null> {
   const address = await door.address()
-  if (address === null) return await Promise.race([door.ask({ action: 'control', ...order }), pause(ANSWER_MS, signal)])
-  const { idempotencyKey, ...body } = order
-  return await answerOf(await fetch(address, {
-    method: 'POST',
-    headers: { ...await door.headers(), 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
-    body: JSON.stringify(body),
-    signal: within(signal)
-  }))
-}
-
-/** What became of a command; over the socket that is asked by sending it again. */
-async function look (door: Door, id: string, order: Order): Promise<Answer | null> {
-  const address = await door.address()
-  if (address === null) return await send(door, order)
-  return await answerOf(await fetch(`${address}/${encodeURIComponent(id)}`, { headers: await door.headers(), cache: 'no-store', signal: within(order.signal) }))
-}
-
-const within = (signal: AbortSignal | undefined): AbortSignal => AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal === undefined ? [] : [signal])])
-
-async function pause (ms: number, signal: AbortSignal | undefined): Promise<null> {
-  return await new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms, null)
-    signal?.addEventListener('abort', () => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    }, { once: true })
-  })
+  const within = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal === undefined ? [] : [signal])])
+  if (address === null) return await door.ask({ action: 'control', ...order, idempotencyKey }, within)
+  const headers = await door.headers()
+  return await answerOf(await (running === ''
+    ? fetch(address, {
+      method: 'POST',
+      headers: { ...headers, 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
+      body: JSON.stringify(order),
+      signal: within
+    })
+    : fetch(`${address}/${encodeURIComponent(running)}`, { headers, cache: 'no-store', signal: within })))
 }

@@ -1,8 +1,8 @@
 // The names of the earlier system's client, over this one: pages that use them need no change but the import.
 
 import { connect } from './index.ts'
-import type { Box, Event } from './index.ts'
-import { answerOf, uniqueId } from './wire.ts'
+import type { Box, ConnectOptions, Event } from './index.ts'
+import { answerOf, pause, uniqueId } from './wire.ts'
 
 /** Takes the address of a stream as it did, but comes back by the rules of `connect` and follows the profile. Events go to `handleEvent`, each once. */
 export class RobustEventSource {
@@ -10,11 +10,11 @@ export class RobustEventSource {
   readonly box: Box
 
   /** @param url such as `/api/events/stream?rooms=plant-1&types=cpu` */
-  constructor (url: string) {
+  constructor (url: string, options: ConnectOptions = {}) {
     this.url = url
     const { href, searchParams } = new URL(url, globalThis.location?.href)
     const list = (name: string): string[] => (searchParams.get(name) ?? '').split(',').filter(item => item !== '')
-    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types') })
+    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types'), lastEventId: searchParams.get('lastEventId') ?? '', ...options })
     this.box.on('event', event => this.handleEvent(event))
   }
 
@@ -51,10 +51,10 @@ export class ControlAPI {
           body: JSON.stringify(command)
         }))
         if (status !== 429 || sent >= retries) return body
-        await new Promise(resolve => setTimeout(resolve, retryMs ?? waitMs))
+        await pause(retryMs ?? waitMs)
       } catch (error) {
         if (sent >= retries) throw error
-        await new Promise(resolve => setTimeout(resolve, waitMs))
+        await pause(waitMs)
       }
     }
   }

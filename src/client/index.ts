@@ -6,14 +6,14 @@
 //     shared.ts    a link for many tabs     watch.ts               whether it still stands
 //     state.ts     the newest values        control.ts             commands
 
-import { run } from './control.ts'
+import { ControlError, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
-import { askProfile, Link } from './link.ts'
+import { askProfile, isBefore, Link } from './link.ts'
 import { canShare, SharedLink } from './shared.ts'
 import { guarded, State } from './state.ts'
 import type { Event, Hello, Message, Ready, Reset, Status } from './wire.ts'
 
-export { ControlError } from './control.ts'
+export { ControlError }
 export { ControlAPI, RobustEventSource } from './earlier.ts'
 export type { CommandResult, ControlOptions, Event, Hello, Ready, Reset, Status }
 
@@ -76,16 +76,18 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
   let cursor = lastEventId
   let link: Link | SharedLink | null = null
 
+  const open = (): boolean => status.state !== 'closed'
+
   function tell<Name extends keyof Happenings> (name: Name, happening: Happenings[Name]): void {
     for (const listener of listeners[name]) guarded(() => listener(happening))
   }
 
   function deliver (message: Message): void {
-    if (status.state === 'closed') return
+    if (!open()) return
     switch (message.kind) {
       case 'events': {
         const fresh = message.data.filter(event => state.take(event))
-        for (const event of fresh) tell('event', event)
+        for (const event of fresh) if (open()) tell('event', event)
         if (fresh.some(({ key }) => key !== undefined)) state.changed()
         break
       }
@@ -117,25 +119,24 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
   const headers = async (): Promise<Record<string, string>> =>
     token === undefined ? {} : { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
 
-  /** This tab's own connection; none where another tab has it. */
-  const own = (): Link | null => link instanceof SharedLink ? link.link : link
-
   const door = {
     headers,
     async address () {
-      const profile = own()?.profile ?? await askProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
+      const profile = link?.profile ?? await askProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
       if ('code' in profile) throw new Error(profile.reason)
-      return profile.control === null ? null : base + profile.control
+      if (profile.control !== null) return base + profile.control
+      if (profile.websocket === null) throw new ControlError('this gateway takes no commands', 'NOT_MOUNTED', {})
+      return null
     },
-    ask: async (message: object) => await own()?.ask(message) ?? null
+    ask: async (message: object, signal: AbortSignal) => await link?.ask(message, signal) ?? null
   }
 
   // Later, so that whoever connects can listen first.
   queueMicrotask(() => {
-    if (status.state === 'closed') return
+    if (!open()) return
     const options = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }
     link = share && canShare()
-      ? new SharedLink(options, () => ({ cursor, hello, values: [...state.entries()], status }))
+      ? new SharedLink(options, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
       : new Link(options)
   })
   return {

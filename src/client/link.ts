@@ -4,7 +4,7 @@
 import { hearSocket } from './socket.ts'
 import { hearStream } from './stream.ts'
 import { Watch } from './watch.ts'
-import { answerOf, endOfRefusal, LOST, uniqueId } from './wire.ts'
+import { answerOf, endOfRefusal, LOST, pause, uniqueId } from './wire.ts'
 import type { Answer, Call, End, Hello, Message, ProfileName, Status } from './wire.ts'
 
 /** GET /api/profile, as far as it matters here. */
@@ -76,17 +76,20 @@ export class Link {
 
   close (): void {
     this.#closed.abort()
-    this.#hurry()
     this.#cut({ code: 'CLOSED', reason: 'closed' })
   }
 
-  /** Sends a message over the socket. @returns its answer; null where there is no connection for it, or no longer */
-  async ask (message: object): Promise<Answer | null> {
+  /** Sends a message over the socket. @returns its answer; null where there is no connection for it, or no longer, or none before the signal */
+  async ask (message: object, signal: AbortSignal): Promise<Answer | null> {
     const send = this.#send
-    if (send === null) return null
+    if (send === null || signal.aborted) return null
     const ref = uniqueId()
     return await new Promise(resolve => {
       this.#pending.set(ref, resolve)
+      signal.addEventListener('abort', () => {
+        this.#pending.delete(ref)
+        resolve(null)
+      })
       send({ ...message, ref })
     })
   }
@@ -100,14 +103,10 @@ export class Link {
       const waitMs = retryMs ?? this.#backoff()
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
       this.#become({ ...stale, retryMs: waitMs })
-      await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, waitMs)
-        const end = (): void => { clearTimeout(timer); resolve() }
-        // Where the gateway has said when to come, it is not asked before.
-        if (retryMs === undefined) this.#hurry = end
-        this.#cut = ({ code }) => { if (code === 'CLOSED') end() }
-      })
-      this.#hurry = () => {}
+      const wait = new AbortController()
+      // Where the gateway has said when to come, it is not asked before.
+      if (retryMs === undefined) this.#hurry = () => wait.abort()
+      await pause(waitMs, AbortSignal.any([signal, wait.signal]))
       this.#become({ ...stale, retryMs: null })
     }
   }
@@ -224,7 +223,8 @@ class Standing {
         this.#settle()
         break
       case 'events': {
-        const last = data.at(-1)
+        // Present values run ahead of facts that are still owed.
+        const last = data.findLast(({ key }) => key === undefined) ?? data.at(-1)
         if (!this.#behind || last === undefined) break
         if (isBefore(last.id, this.#head)) this.#wait()
         else this.#arrive()
@@ -259,7 +259,7 @@ export async function askProfile (base: string, headers: Record<string, string>,
 }
 
 /** Of two ids `<ms>-<n>`. */
-function isBefore (id: string, other: string): boolean {
+export function isBefore (id: string, other: string): boolean {
   const [ms = 0, n = 0] = id.split('-').map(Number)
   const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
   return ms === otherMs ? n < otherN : ms < otherMs

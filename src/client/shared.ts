@@ -2,35 +2,35 @@
 // has the link, and passes on what that brings. When it closes, the browser gives the lock to another tab, which goes on
 // from where it stood itself; whoever was a little further drops what it has had (see state.ts).
 //
-// A tab that cannot follow a new leader's cursor has missed something, so it makes a connection of its own: nothing is
-// lost for the sake of sharing.
+// A tab that cannot follow a leader's cursor has missed something, so it makes a connection of its own, and one whose
+// lead was taken away keeps its own: nothing is lost for the sake of sharing.
 
 import { Link } from './link.ts'
-import type { LinkOptions } from './link.ts'
+import type { LinkOptions, Profile } from './link.ts'
+import { Watch } from './watch.ts'
 import { uniqueId } from './wire.ts'
-import type { Event, Hello, Message, Status } from './wire.ts'
+import type { Answer, Event, Hello, Message, Status } from './wire.ts'
 
 /** What a tab knows, for one that has just been opened. */
 export interface Known {
-  readonly cursor: string
   readonly hello: Hello | null
   readonly values: readonly Event[]
   readonly status: Status
 }
 
-/** What tabs tell each other. */
+/** What tabs tell each other. `from`: who leads, or took itself for the leader when it said so. */
 type Note =
-  | { readonly is: 'news', readonly message: Message }
-  | { readonly is: 'alive' }
-  | { readonly is: 'lead', readonly cursor: string }
+  | { readonly is: 'news', readonly from: string, readonly message: Message }
+  | { readonly is: 'alive', readonly from: string }
+  | { readonly is: 'lead', readonly from: string, readonly cursor: string }
+  | { readonly is: 'welcome', readonly from: string, readonly cursor: string, readonly tab: string, readonly known: Known }
   | { readonly is: 'hello?', readonly tab: string }
-  | { readonly is: 'welcome', readonly tab: string, readonly known: Known }
 
 /** So many cursors are remembered: at ten bundles a second, those of the last half minute. */
 const MAX_CURSORS = 300
-/** A leader that says nothing for so long, neither news nor a heartbeat, is frozen. */
-const SILENCE_MS = 40_000
-const LOOK_MS = 5000
+/** A leader is heard so often, by news or by a heartbeat. One that says nothing for 2.5 times as long, not even when asked, is frozen. */
+const SILENCE_MS = 16_000
+const BEAT_MS = 5000
 
 /** Locks are there on pages over HTTPS and on localhost only. */
 export const canShare = (): boolean => globalThis.navigator?.locks !== undefined && globalThis.BroadcastChannel !== undefined
@@ -43,14 +43,14 @@ export class SharedLink {
   readonly #channel: BroadcastChannel
   readonly #closed = new AbortController()
   readonly #cursors = new Set<string>()
+  readonly #watch: Watch
   readonly #timer: ReturnType<typeof setInterval>
   /** This tab's own connection: as the leader's, or because it could not follow one. */
   #link: Link | null = null
-  #leads = false
+  /** Whom it follows: itself, where it leads. */
+  #leader = ''
   /** Given back, so that another tab leads. */
   #release: () => void = () => {}
-  #welcomed = false
-  #heardAt = Date.now()
   #toldAt = 0
 
   /** @param known what this tab would tell another */
@@ -61,17 +61,29 @@ export class SharedLink {
     this.#name = `signalbox ${JSON.stringify([base, [...rooms].sort(), [...types].sort()])}`
     this.#channel = new BroadcastChannel(this.#name)
     this.#channel.onmessage = ({ data }) => this.#read(data as Note)
-    this.#tell({ is: 'hello?', tab: this.#tab })
-    this.#queue()
-    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+    this.#greet()
+    this.#queue({ signal: this.#closed.signal })
+    this.#timer = setInterval(() => this.#beat(), BEAT_MS)
+    this.#watch = new Watch({
+      intervalMs: SILENCE_MS,
+      probe: () => this.#greet(),
+      onDead: () => { if (this.#link === null && document.visibilityState === 'visible') this.#queue({ steal: true }) }
+    })
   }
 
-  get link (): Link | null {
-    return this.#link
+  get profile (): Profile | null {
+    return this.#link?.profile ?? null
+  }
+
+  /** Over this tab's own socket: answers are for who has asked. */
+  async ask (message: object, signal: AbortSignal): Promise<Answer | null> {
+    this.#link ??= new Link(this.#options)
+    return await this.#link.ask(message, signal)
   }
 
   close (): void {
     clearInterval(this.#timer)
+    this.#watch.stop()
     this.#closed.abort()
     this.#channel.close()
     this.#link?.close()
@@ -84,55 +96,62 @@ export class SharedLink {
     this.#channel.postMessage(note)
   }
 
-  /** Waits for its turn to lead. */
-  #queue (steal = false): void {
-    // A lock is either stolen or waited for.
-    const how = steal ? { steal } : { signal: this.#closed.signal }
+  /** Waits for its turn to lead, or takes it: a lock is either stolen or waited for. */
+  #queue (how: LockOptions): void {
     navigator.locks.request(this.#name, how, async () => await this.#lead()).catch(() => {
-      // Closed; or another tab took the lead, because this one slept.
       if (this.#closed.signal.aborted) return
-      this.#leads = false
-      this.#link?.close()
-      this.#link = null
-      this.#queue()
+      // Another tab took the lead, because this one slept; or there are no locks for this page.
+      this.#leader = ''
+      this.#link ??= new Link(this.#options)
     })
   }
 
   async #lead (): Promise<void> {
     // It went its own way meanwhile.
     if (this.#link !== null || this.#closed.signal.aborted) return
-    this.#leads = this.#welcomed = true
-    this.#tell({ is: 'lead', cursor: this.#options.cursor() })
+    const from = this.#leader = this.#tab
+    this.#tell({ is: 'lead', from, cursor: this.#options.cursor() })
     this.#link = new Link({
       ...this.#options,
       deliver: message => {
-        this.#deliver(message)
-        this.#tell({ is: 'news', message })
+        this.#options.deliver(message)
+        if (this.#leads) this.#tell({ is: 'news', from, message })
       },
       alive: () => this.#beat()
     })
     await new Promise<void>(resolve => { this.#release = resolve })
   }
 
-  #read (note: Note): void {
-    this.#heardAt = Date.now()
-    if (this.#leads && note.is === 'hello?') this.#tell({ is: 'welcome', tab: note.tab, known: this.#known() })
-    if (this.#link !== null) return
-    switch (note.is) {
-      case 'news':
-        if (this.#welcomed) this.#deliver(note.message)
-        break
-      case 'welcome':
-        if (!this.#welcomed && note.tab === this.#tab) this.#begin(note.known)
-        break
-      case 'lead':
-        if (!this.#welcomed) this.#tell({ is: 'hello?', tab: this.#tab })
-        else if (!this.#cursors.has(note.cursor)) this.#link = new Link(this.#options)
-    }
+  get #leads (): boolean {
+    return this.#leader === this.#tab
   }
 
-  #begin ({ cursor, hello, values, status }: Known): void {
-    this.#welcomed = true
+  #read (note: Note): void {
+    if (note.is === 'hello?') {
+      const cursor = this.#options.cursor()
+      if (this.#leads) this.#tell({ is: 'welcome', from: this.#tab, cursor, tab: note.tab, known: this.#known() })
+      return
+    }
+    if (this.#link !== null) return
+    const { from } = note
+    if (from !== this.#leader) this.#meet(note)
+    if (from !== this.#leader) return
+    this.#watch.alive()
+    if (note.is === 'news') this.#deliver(note.message)
+  }
+
+  /** Somebody leads whom it does not follow yet. What a former leader says late is not listened to. */
+  #meet (note: Exclude<Note, { is: 'hello?' }>): void {
+    if (note.is !== 'lead' && (note.is !== 'welcome' || note.tab !== this.#tab)) return
+    if (this.#options.cursor() === '') {
+      if (note.is === 'lead') return this.#greet()
+      this.#leader = note.from
+      this.#begin(note)
+    } else if (this.#cursors.has(note.cursor)) this.#leader = note.from
+    else this.#link = new Link(this.#options)
+  }
+
+  #begin ({ cursor, known: { hello, values, status } }: Extract<Note, { is: 'welcome' }>): void {
     if (hello !== null) this.#deliver({ kind: 'hello', data: hello, cursor })
     if (values.length > 0) this.#deliver({ kind: 'events', data: values, cursor })
     const { rooms } = this.#options
@@ -151,14 +170,10 @@ export class SharedLink {
 
   /** Bytes come in a hidden tab too, whose timers are slowed down. */
   #beat (): void {
-    if (Date.now() - this.#toldAt >= LOOK_MS) this.#tell({ is: 'alive' })
+    if (this.#leads && Date.now() - this.#toldAt >= BEAT_MS) this.#tell({ is: 'alive', from: this.#tab })
   }
 
-  #look (): void {
-    if (this.#leads) this.#beat()
-    if (this.#link !== null || document.visibilityState === 'hidden' || Date.now() - this.#heardAt < SILENCE_MS) return
-    // Not all tabs at once.
-    this.#heardAt = Date.now() - Math.random() * LOOK_MS
-    this.#queue(true)
+  #greet (): void {
+    this.#tell({ is: 'hello?', tab: this.#tab })
   }
 }

@@ -113,24 +113,38 @@ export function endOfBye ({ reason, retryMs }: { readonly reason: string, readon
 /** What a refusal means: 400, 401 and 403 are about what was asked for, all others pass. */
 export function endOfRefusal ({ status, body: { code, message }, retryMs }: Answer): End {
   return {
-    code: String(code),
-    reason: String(message),
+    code: String(code ?? status),
+    reason: String(message ?? `the answer was ${status}`),
     retryMs,
     // Without a code it is not the gateway's answer, but that of something in front of it.
     forGood: code !== undefined && [400, 401, 403].includes(status)
   }
 }
 
-/** An HTTP answer, whoever gave it. */
+/** An HTTP answer, whoever gave it. @throws where it was cut off: it may have said anything */
 export async function answerOf (response: Response): Promise<Answer> {
   const seconds = Number(response.headers.get('Retry-After') ?? NaN)
-  const body = await response.json().catch(() => null) as Answer['body'] | null
+  const text = await response.text()
   return {
     status: response.status,
-    body: body ?? { message: `the answer was ${response.status}` },
+    body: await new Response(text).json().catch(() => null) ?? {},
     // Whole seconds are the same for all who were refused together.
     retryMs: Number.isFinite(seconds) ? Math.round((seconds + Math.random()) * 1000) : undefined
   }
+}
+
+/** Waits so long, or until the signal. Nothing of it stays behind. */
+export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
+  await new Promise<void>(resolve => {
+    const end = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal?.addEventListener('abort', end)
+    if (signal?.aborted === true) end()
+  })
 }
 
 /** `crypto.randomUUID` is missing where the page came over plain HTTP from another host. */

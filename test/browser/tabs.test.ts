@@ -79,3 +79,74 @@ for (const profile of PROFILES) {
     }).catch(error => test.fail(error))
   })
 }
+
+/** In a page: takes the lock under which tabs that share wait for the lead, and gives it back. */
+const STEAL = `(async () => {
+  const { held } = await navigator.locks.query()
+  await navigator.locks.request(held[0].name, { steal: true }, () => {})
+})()`
+
+t.test('a leader that slept, and whose lead was taken away, goes on by itself: no tab misses, repeats or goes back to anything', { skip: skipWithout('chromium'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const context = await openContext(test, await openBrowser(t))
+  const tabs = []
+  for (let n = 0; n < 3; n++) {
+    const tab = await openTab(context, server.url, WISH)
+    tabs.push({ tab, seat: new Seat(tab) })
+    await tabs[n]?.seat.untilConnected()
+  }
+  const publisher = load(stage, server.url, 'a')
+  for (const { seat } of tabs) await seat.until('it hears', () => seat.facts.length > 5)
+  const asleep = tabs[0]?.tab.page.evaluate('for (const until = Date.now() + 2500; Date.now() < until;);')
+  await delay(800)
+  await tabs[2]?.tab.page.evaluate(STEAL)
+  await asleep
+  await delay(1500)
+  for (const { seat } of tabs) {
+    await hasAll(test, seat, publisher)
+    for (const key of new Set(seat.events.flatMap(({ key }) => key ?? []))) {
+      const order = idsOf(seat.events.filter(event => event.key === key))
+      test.same(order, [...order].sort(compareIds), 'the values of a key never go back')
+    }
+  }
+  test.same(await connections(server.url), { now: 2, ever: 2 })
+})
+
+t.test('tabs that share: one that comes with a cursor of its own misses nothing behind it, others get the values in order, and each can give commands over a socket', { skip: skipWithout('chromium'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder(), ENABLE_CONTROL_HTTP: 'false' })
+  const publish = async (...json: object[]): Promise<void> => { await request(`${server.url}/api/events`, { json }) }
+  const context = await openContext(test, await openBrowser(t))
+  const open = async (wish = {}): Promise<Seat> => await new Seat(await openTab(context, server.url, { ...WISH, ...wish })).look()
+  await publish({ type: 'cpu', room: 'a', key: 'one', data: 1 }, { type: 'cpu', room: 'a', key: 'two', data: 1 })
+  const first = await open()
+  await first.untilConnected()
+  await publish({ type: 'log', room: 'a', data: 1 })
+  await first.until('it is there', () => first.facts.length === 1)
+  const kept = idsOf(first.facts)[0] as string
+  await publish({ type: 'log', room: 'a', data: 2 }, { type: 'cpu', room: 'a', key: 'one', data: 2 })
+  await first.until('they are there', () => first.events.length === 5)
+
+  const follower = await open()
+  await follower.untilConnected()
+  test.same(follower.events.map(({ key, data }) => [key, data]), [['two', 1], ['one', 2]])
+  const returning = await open({ lastEventId: kept })
+  await returning.untilConnected()
+  test.same(returning.facts.map(({ data }) => data), [2], 'what came behind its cursor')
+  test.match(await follower.remote.control('ping'), { result: { pong: true } }, 'a tab that follows gives commands')
+  await publish({ type: 'log', room: 'a', data: 3 })
+  for (const seat of [first, follower, returning]) {
+    await seat.until('it goes on', () => seat.facts.at(-1)?.data === 3)
+    test.equal(new Set(idsOf(seat.facts)).size, seat.facts.length, 'nothing twice')
+  }
+})
+
+t.test('a page that may not have locks, as one in a sandbox, has its own connection', { skip: skipWithout('chromium'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const context = await openContext(test, await openBrowser(t))
+  await context.addInitScript('navigator.locks.request = async () => { throw new DOMException("not here", "SecurityError") }')
+  const seat = await Seat.open({ name: 'Chromium', open: async () => await openTab(context, server.url, WISH) }, test, server.url)
+  await seat.untilConnected()
+})

@@ -17,7 +17,7 @@ export type Happening = { /** Milliseconds since 1970. */ readonly at: number } 
 
 export type Told<Name extends Happening['name']> = Extract<Happening, { readonly name: Name }>['told']
 
-export type Wish = Pick<ConnectOptions, 'rooms' | 'types' | 'share'>
+export type Wish = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | 'lastEventId'>
 
 export interface Order {
   readonly idempotencyKey?: string

@@ -1,7 +1,14 @@
 // The client in Node.
 
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { connect } from '../../src/client/node.ts'
+import type { Event } from '../../src/client/node.ts'
+import { request, Stage, until } from '../process/harness.ts'
+import { PROFILES } from '../wire/harness.ts'
+import { Proxy } from './proxy.ts'
 import { record } from './record.ts'
 import { clientSuite } from './suite.ts'
 
@@ -13,3 +20,70 @@ clientSuite(t, {
     return record(box)
   }
 })
+
+/** Runs a module to the end of all that it has begun. */
+async function runToItsEnd (lines: string): Promise<number> {
+  const begun = Date.now()
+  const client = fileURLToPath(new URL('../../dist/src/client/node.js', import.meta.url))
+  await promisify(execFile)(process.execPath, ['--input-type=module', '-e', `import { connect } from ${JSON.stringify(`file://${client}`)}\n${lines}`], { timeout: 20_000 })
+  return Date.now() - begun
+}
+
+t.test('a closed client leaves nothing behind that keeps Node running', { buffered: true }, async t => {
+  const stage = new Stage(t)
+  const server = await stage.launch({ APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder(), ENABLE_CONTROL_HTTP: 'false' })
+  const proxy = await Proxy.start(t, server.port)
+  proxy.answer(/^GET \/api\/profile/, '503 Service Unavailable', { 'Retry-After': '60' }, { statusCode: 503, code: 'OVERLOADED', message: 'no place just now' })
+  const ms = [
+    await runToItsEnd(`
+      const box = connect('${proxy.url}')
+      box.on('status', ({ state }) => { if (state === 'stale') box.close() })`),
+    await runToItsEnd(`
+      const box = connect('${server.url}')
+      const { result } = await box.control('ping')
+      if (result.pong) box.close()`)
+  ]
+  for (const each of ms) t.ok(each < 8000, `it ran for ${each} ms`)
+})
+
+t.test('after close() nothing is handed out, not the rest of a bundle either', { buffered: true }, async t => {
+  const stage = new Stage(t)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  await request(`${server.url}/api/events`, { json: [1, 2, 3].map(data => ({ type: 'cpu', key: String(data), data })) })
+  const box = connect(server.url)
+  let events = 0
+  box.on('event', () => {
+    events++
+    box.close()
+  })
+  await until('it is closed', async () => box.status.state === 'closed')
+  t.equal(events, 1)
+})
+
+for (const profile of PROFILES) {
+  t.test(`the earlier client's names work over ${profile}`, { buffered: true }, async t => {
+    const stage = new Stage(t)
+    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), CONTROL_RATE_LIMIT: 2 })
+    const { RobustEventSource, ControlAPI } = await import('../../src/client/node.ts')
+    const handled: Event[] = []
+    class Mine extends RobustEventSource {
+      override handleEvent (event: Event): void { handled.push(event) }
+    }
+    const source = new Mine(`${server.url}/api/events/stream?rooms=a,b&types=cpu`)
+    t.teardown(() => source.close())
+    await until('it is connected', async () => source.box.status.state === 'connected')
+    const json = [['cpu', 'a'], ['log', 'a'], ['cpu', 'b'], ['cpu', 'c']].map(([type, room], data) => ({ type, room, data }))
+    await request(`${server.url}/api/events`, { json })
+    await until('they are there', async () => handled.length === 2)
+    t.same(handled.map(({ data }) => data), [0, 2])
+
+    const proxy = await Proxy.start(t, server.port)
+    const api = new ControlAPI(`${proxy.url}/api/control`)
+    proxy.cutAnswer(/^POST/, 1)
+    t.match(await api.execute({ command: 'ping', args: {} }), { ok: true, command: 'ping', result: { pong: true } }, 'after a lost answer')
+    t.match(await Promise.all([1, 2, 3].map(async () => await api.execute({ command: 'ping', args: {} }))), [{ ok: true }, { ok: true }, { ok: true }], 'after one too many')
+    t.match(await api.execute({ command: 'nonsense', args: {} }), { code: 'UNKNOWN_COMMAND' }, 'refusals are answers')
+    await proxy.down()
+    await t.rejects(api.execute({ command: 'ping', args: {} }, 1))
+  })
+}

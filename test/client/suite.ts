@@ -122,6 +122,52 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.match(late, { error: { code: 'COMMAND_FAILED', message: /it broke late/ } })
       t.match(aborted, { error: { name: /^(Timeout|Abort)Error$/ } })
       t.ok(aborted.ms < 1500, 'an abort ends the waiting')
+
+      proxy.answer(/^POST \/api\/control/, '200 OK', { 'Content-Length': '900' }, { ok: true })
+      t.match(await remote.control('ping'), { result: { pong: true } }, 'an answer that was cut off in its middle is none')
+    })
+
+    test('runs commands over the socket where HTTP takes none, and says at once where there is no socket either', async (t, stage) => {
+      const path = join(stage.folder(), 'commands.mjs')
+      writeFileSync(path, `
+        import { setTimeout as delay } from 'node:timers/promises'
+        let runs = 0
+        export default { count: { handler: () => ++runs }, slow: { handler: async () => { await delay(1500); return ++runs } } }`)
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), COMMANDS_MODULE: path, COMMAND_TIMEOUT: 1, CONTROL_RATE_LIMIT: 5, ENABLE_CONTROL_HTTP: 'false' })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      const { remote } = seat
+      if (profile === 'SSE') {
+        t.match(await remote.control('count'), { error: { code: 'NOT_MOUNTED', message: /no commands/ } })
+        return
+      }
+
+      const all = await Promise.all(Array.from({ length: 8 }, async () => await remote.control('count')))
+      t.same(all.map(({ result }) => result as number).sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8])
+      t.match(await remote.control('nonsense'), { error: { code: 'UNKNOWN_COMMAND' } })
+      const slow = remote.control('slow')
+      await delay(300)
+      proxy.cut()
+      t.match(await slow, { command: 'slow', result: 9 }, 'the connection was lost meanwhile')
+      t.match(await remote.control('count'), { result: 10 }, 'it ran once')
+      t.match(await remote.control('slow', {}, { abortMs: 100 }), { error: { name: /^(Timeout|Abort)Error$/ } })
+    })
+
+    test('catches up until the last fact it missed has come, whatever the values do', async (t, stage) => {
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), MAX_QUEUE_PER_CLIENT: 20 })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
+      await seat.untilConnected()
+      await publish(server.url, { type: 'log', room: 'a', data: 'here' })
+      await seat.until('it is there', () => seat.facts.length === 1)
+      const away = Date.now()
+      await proxy.down()
+      await publish(server.url, ...Array.from({ length: 900 }, (_, data) => ({ type: 'log', room: 'a', data })), { type: 'cpu', room: 'a', key: 'host', data: 'now' })
+      await proxy.up()
+      await seat.untilConnected(away)
+      const connected = seat.seen.findIndex(({ name, told, at }) => at > away && name === 'status' && told.state === 'connected')
+      t.equal(seat.seen.slice(0, connected).filter(({ name, told }) => name === 'event' && told.key === undefined).length, 901)
     })
 
     test('follows restarts into either profile while events flow, and loses and repeats nothing', async (t, stage) => {
@@ -165,6 +211,13 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.match(seat.statuses.filter(({ state }) => state === 'stale'), [
         { code: 'OVERLOADED', reason: 'no place just now', retryMs: Number }, { retryMs: null }, { code: 'RATE_LIMITED', reason: 'one at a time', retryMs: Number }, { retryMs: null }
       ])
+
+      // Something in front of the gateway has its own words.
+      const failed = Date.now()
+      proxy.answer(/^GET \/api\/profile/, '502 Bad Gateway', {}, '<html>')
+      proxy.cut()
+      await seat.untilConnected(failed)
+      t.match(seat.statuses.findLast(({ state }) => state === 'stale'), { code: '502', reason: 'the answer was 502' })
 
       // Nobody listens for a while.
       const ids = await publish(server.url, { type: 'log', room: 'a', data: 'here' })
