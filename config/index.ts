@@ -75,7 +75,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
 
   const sources = Object.fromEntries(NAMES.map((name) => [name, settled.derived.includes(name) ? 'derived' : sourceOf(name)]))
   return Object.freeze({
-    config: toConfig(settled.values),
+    config: toConfig(settled.values, values.TICK_FLOOR_MS),
     sources: Object.freeze(sources as Record<Name, Source>),
     warnings: Object.freeze(warnings)
   })
@@ -83,7 +83,8 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
 
 /**
  * The configuration after the changes of the command `tune`, given by name with JSON values. `previous` and `now` hold
- * what changed, also the floor of the tick where it had to follow the tick down; `retune(config, previous)` undoes it all.
+ * what changed in force, also the floor of the tick where it had to follow the tick down or could come back up to what was
+ * set; after `retune(config, previous)` is in force what was before.
  * Throws a ConfigError with all problems at once.
  */
 export function retune (config: Config, changes: Readonly<Record<string, unknown>>): { config: Config, previous: Partial<Values>, now: Partial<Values> } {
@@ -96,7 +97,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
     else layer[name] = readJson(name, value)
   }
 
-  const { values, wrong } = validate(before, layer)
+  const { values, wrong } = validate({ ...before, TICK_FLOOR_MS: config.wantedTickFloorMs }, layer)
   for (const name of wrong.keys()) problems.push(`${name} is ${quote(SETTINGS[name], changes[name])}; allowed: ${allowed(SETTINGS[name])}.`)
 
   const after = 'TICK_FLOOR_MS' in layer || wrong.has('TICK_FLOOR_MS') ? values : lowerFloor(values)
@@ -104,7 +105,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
   if (problems.length > 0) throw new ConfigError(problems)
 
   const changed = NAMES.filter((name) => name in layer || after[name] !== before[name])
-  return { config: toConfig(after), previous: pick(before, changed), now: pick(after, changed) }
+  return { config: toConfig(after, values.TICK_FLOOR_MS), previous: pick(before, changed), now: pick(after, changed) }
 }
 
 interface Settled {

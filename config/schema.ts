@@ -148,7 +148,10 @@ type Pascal<N extends string> =
 export type Values = { readonly [N in Name]: ValueOf<Table[N]> }
 
 /** The values as the rest of the project reads them: `config.maxRoomSize`. */
-export type Config = { readonly [N in Name as Uncapitalize<Pascal<N>>]: ValueOf<Table[N]> }
+export type Config = { readonly [N in Name as Uncapitalize<Pascal<N>>]: ValueOf<Table[N]> } & {
+  /** The floor of the tick as it was set; `tickFloorMs`, which is in force, follows the tick down and comes back with it. */
+  readonly wantedTickFloorMs: number
+}
 
 export type Profile = Config['appProfile']
 
@@ -160,9 +163,9 @@ export function isName (name: string): name is Name {
   return Object.hasOwn(TABLE, name)
 }
 
-export function toConfig (values: Values): Config {
+export function toConfig (values: Values, wantedTickFloorMs: number): Config {
   const config = Object.fromEntries(NAMES.map((name) => [camelCase(name), Object.freeze(values[name])]))
-  return Object.freeze(config) as Config
+  return Object.freeze({ ...config, wantedTickFloorMs }) as Config
 }
 
 export function toValues (config: Config): Values {

@@ -84,7 +84,8 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     demoFeed: false
   })
   t.strictSame([config.stateTypes, config.corsOrigins, config.trustProxy], [[], [], []])
-  t.equal(Object.keys(config).length, NAMES.length)
+  t.strictSame(Object.keys(config).length, NAMES.length + 1, 'one for each setting, and the floor of the tick as it was wished for')
+  t.equal(config.wantedTickFloorMs, 100)
   t.strictSame([...new Set(Object.values(sources))], ['default'])
   t.strictSame(warnings, [])
 })
@@ -451,6 +452,13 @@ t.test('tune takes the floor down with the tick, says so, and tuning to previous
   t.strictSame(tuned.now, { MONITOR_TICK_MS: 0, TICK_FLOOR_MS: 0 })
   t.strictSame(tuned.previous, { MONITOR_TICK_MS: 200, TICK_FLOOR_MS: 100 })
   t.strictSame(retune(tuned.config, tuned.previous).config, config)
+  const up = retune(retune(config, { MONITOR_TICK_MS: 50 }).config, { MONITOR_TICK_MS: 80 })
+  t.strictSame([up.previous, up.now], [{ MONITOR_TICK_MS: 50, TICK_FLOOR_MS: 50 }, { MONITOR_TICK_MS: 80, TICK_FLOOR_MS: 80 }], 'it comes back with the tick')
+  t.strictSame(retune(up.config, { MONITOR_TICK_MS: 200 }).config, config, 'up to what was set, or the default')
+  t.strictSame(retune(up.config, { MAX_ROOM_SIZE: 1 }).now, { MAX_ROOM_SIZE: 1 })
+  const start = load(t, { MONITOR_TICK_MS: '40' }).config
+  t.match(retune(start, { MONITOR_TICK_MS: 200 }).now, { TICK_FLOOR_MS: 100 }, 'also where the start has taken it down')
+  t.match(retune(retune(up.config, { TICK_FLOOR_MS: 20 }).config, { MONITOR_TICK_MS: 200 }).now, { MONITOR_TICK_MS: 200, TICK_FLOOR_MS: undefined }, 'what was tuned is what is wanted')
   t.strictSame(retune(config, { FLUSH_INTERVAL_MS: 0 }).now, { FLUSH_INTERVAL_MS: 0 }, 'the tick that is not mounted takes nothing down')
 })
 
