@@ -71,12 +71,13 @@ const box: Box = connect('/', { rooms: ['plant-1'], types: ['cpu'], share: true 
 const off: () => void = box.on('event', event => { const id: string = event.id; console.log(id, event.room, event.data) })
 box.on('status', (status: Status) => {
   if (status.state === 'stale') console.log(new Date(status.since), status.reason, status.code, status.retryMs ?? 'now')
+  if (status.state === 'connecting' && status.reason !== undefined) console.log(status.code, status.retryMs ?? 'now')
   if (status.state === 'connected') console.log(status.profile === 'SSE')
 })
 const newest: Event | undefined = box.state.get('plant-1', 'cpu', 'host-7')
 console.log(newest, box.state.size, [...box.state.entries()].length, box.state.subscribe(off))
 try {
-  const { id, result } = await box.control('ping', {}, { idempotencyKey: 'one', signal: AbortSignal.timeout(1000) })
+  const { id, result } = await box.control('ping', {}, { idempotencyKey: 'one', signal: AbortSignal.timeout(1000), onWait: (retryMs, code) => console.log(retryMs.toFixed(), code) })
   console.log(id.length, result)
 } catch (error) {
   if (error instanceof ControlError) console.log(error.code, error.message)

@@ -1,7 +1,7 @@
 // Commands. Each goes out under an Idempotency-Key, so it can be sent again after a lost answer or a full second
 // without being carried out twice, through whichever door is open.
 
-import { answerOf, pause, uniqueId } from './wire.ts'
+import { answerOf, endOfRefusal, pause, uniqueId } from './wire.ts'
 import type { Answer } from './wire.ts'
 
 export interface ControlOptions {
@@ -9,6 +9,8 @@ export interface ControlOptions {
   readonly idempotencyKey?: string
   /** Ends the waiting, not the command. */
   readonly signal?: AbortSignal
+  /** It was not taken, and is sent again after so long; why: the gateway's code, or `UNREACHABLE`. */
+  readonly onWait?: (retryMs: number, code: string) => void
 }
 
 export interface CommandResult {
@@ -57,7 +59,7 @@ const RETRY_MAX_MS = 5000
 const GIVEN_UP: Answer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
 
 /** Runs a command, and waits for its end however long it takes. @throws ControlError; the signal's reason */
-export async function run (door: Door, command: string, args: object, { idempotencyKey = uniqueId(), signal }: ControlOptions): Promise<CommandResult> {
+export async function run (door: Door, command: string, args: object, { idempotencyKey = uniqueId(), signal, onWait }: ControlOptions): Promise<CommandResult> {
   const order: Order = { command, args, idempotencyKey, signal }
   let until = Date.now() + PATIENCE_MS
   let running = ''
@@ -74,7 +76,7 @@ export async function run (door: Door, command: string, args: object, { idempote
       until = Date.now() + PATIENCE_MS
     } else if ((answer !== null && !PASSING.includes(answer.status)) || Date.now() + waitMs > until) {
       return resultOf(answer ?? GIVEN_UP, command)
-    }
+    } else onWait?.(waitMs, endOfRefusal(answer ?? GIVEN_UP).code)
     await pause(waitMs, signal)
   }
 }

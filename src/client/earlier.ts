@@ -42,8 +42,7 @@ export class ControlAPI {
    */
   async execute (command: object, retries = 3): Promise<unknown> {
     const idempotencyKey = uniqueId()
-    for (let sent = 1; ; sent++) {
-      const waitMs = 2 ** (sent - 1) * 1000
+    for (let sent = 1, waitMs = 1000; ; sent++, waitMs *= 2) {
       try {
         const { status, body, retryMs } = await answerOf(await fetch(this.url, {
           method: 'POST',

@@ -111,9 +111,14 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
   }
 
   function become (now: Status): void {
-    if (now.state === status.state && now.state !== 'stale') return
+    if (now.state === status.state && !('retryMs' in now)) return
     status = now
-    tell('status', now)
+    // Of a gateway that was never heard nothing is shown that could be old.
+    if (now.state === 'stale' && hello === null) {
+      const { since, ...why } = now
+      status = { ...why, state: 'connecting' }
+    }
+    tell('status', status)
   }
 
   const headers = async (): Promise<Record<string, string>> =>

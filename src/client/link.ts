@@ -39,7 +39,6 @@ const ANSWER_MS = 15_000
 /** A client that was sent nothing for so long has nothing left to catch up with. */
 const QUIET_MS = 1000
 
-const UNREACHABLE: End = { code: 'UNREACHABLE', reason: 'the gateway does not answer' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
@@ -69,14 +68,14 @@ export class Link {
     on(globalThis, 'online', back)
     on(globalThis, 'pageshow', back)
     on(globalThis.document, 'resume', back)
-    on(globalThis.document, 'visibilitychange', () => { if (document.visibilityState === 'visible') back() })
+    on(globalThis.document, 'visibilitychange', () => { if (!document.hidden) back() })
     on(globalThis, 'offline', () => this.#cut(OFFLINE))
     void this.#stayConnected()
   }
 
   close (): void {
     this.#closed.abort()
-    this.#cut({ code: 'CLOSED', reason: 'closed' })
+    this.#cut(LOST)
   }
 
   /** Sends a message over the socket. @returns its answer; null where there is no connection for it, or no longer, or none before the signal */
@@ -126,7 +125,7 @@ export class Link {
       ended.abort()
     }
     this.#cut = cut
-    const opening = setTimeout(() => cut(UNREACHABLE), ANSWER_MS)
+    const opening = setTimeout(() => ended.abort(), ANSWER_MS)
     let greetedAt = Infinity
     const standing = new Standing(status => this.#become(status))
     try {
@@ -171,7 +170,10 @@ export class Link {
     } catch {
       // What fetch says differs from browser to browser, and a socket says nothing.
       if (globalThis.navigator?.onLine === false) return OFFLINE
-      return early ?? (greetedAt === Infinity ? UNREACHABLE : LOST)
+      if (early !== null || greetedAt < Infinity) return early ?? LOST
+      // Nor do browsers tell a page of another origin that it is not wanted.
+      const isStranger = !`${base}/`.startsWith(`${globalThis.location?.origin ?? base}/`)
+      return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
     } finally {
       clearTimeout(opening)
       standing.end()
@@ -180,7 +182,6 @@ export class Link {
       this.#send = null
       for (const resolve of this.#pending.values()) resolve(null)
       this.#pending.clear()
-      this.#cut = () => {}
       if (performance.now() - greetedAt > STABLE_MS) this.#failures = 0
     }
   }
@@ -206,18 +207,16 @@ class Standing {
   take ({ kind, data }: Message): void {
     switch (kind) {
       case 'hello':
-        this.#profile = (data as Hello).profile
-        this.#head = (data as Hello).head ?? ''
-        this.#snapshot = data.position !== 'resumed'
-        this.#behind = data.position !== 'new'
-        this.#become({ state: 'catching-up', profile: this.#profile })
+      case 'reset': {
+        const { profile = this.#profile, head = this.#head, position } = data as Partial<Hello>
+        this.#profile = profile
+        this.#head = head
+        this.#snapshot = position !== 'resumed'
+        this.#behind = position !== 'new'
+        this.#become({ state: 'catching-up', profile })
         this.#wait()
         break
-      case 'reset':
-        this.#become({ state: 'catching-up', profile: this.#profile })
-        this.#snapshot = this.#behind = true
-        this.#wait()
-        break
+      }
       case 'ready':
         this.#snapshot = false
         this.#settle()

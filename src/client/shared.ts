@@ -32,8 +32,8 @@ const MAX_CURSORS = 300
 const SILENCE_MS = 16_000
 const BEAT_MS = 5000
 
-/** Locks are there on pages over HTTPS and on localhost only. */
-export const canShare = (): boolean => globalThis.navigator?.locks !== undefined && globalThis.BroadcastChannel !== undefined
+/** Locks are there on pages over HTTPS and on localhost only. Where they are, channels between tabs are too. */
+export const canShare = (): boolean => globalThis.navigator?.locks !== undefined
 
 export class SharedLink {
   readonly #options: LinkOptions
@@ -67,7 +67,7 @@ export class SharedLink {
     this.#watch = new Watch({
       intervalMs: SILENCE_MS,
       probe: () => this.#greet(),
-      onDead: () => { if (this.#link === null && document.visibilityState === 'visible') this.#queue({ steal: true }) }
+      onDead: () => { if (this.#link === null && !document.hidden) this.#queue({ steal: true }) }
     })
   }
 

@@ -64,8 +64,9 @@ function joinOf ({ rooms, types, cursor }: Call): object {
   return {
     action: 'join',
     ref: JOIN,
-    ...(rooms.length === 0 ? {} : { rooms }),
-    ...(types.length === 0 ? {} : { types }),
-    ...(cursor === '' ? {} : { lastEventId: cursor })
+    // What is undefined does not go into the text.
+    rooms: rooms.length === 0 ? undefined : rooms,
+    types: types.length === 0 ? undefined : types,
+    lastEventId: cursor === '' ? undefined : cursor
   }
 }

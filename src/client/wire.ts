@@ -8,8 +8,8 @@ export type ProfileName = 'SSE' | 'WEBSOCKET'
 
 /** How it stands with the connection. */
 export type Status =
-  /** The first time. */
-  | { readonly state: 'connecting' }
+  /** The first time, until that succeeds. After a try that failed it says why, and when the next one is; as `stale` does. */
+  | { readonly state: 'connecting', readonly reason?: string, readonly code?: string, readonly retryMs?: number | null }
   /** Connected; the present values, or what was missed meanwhile, are still coming. */
   | { readonly state: 'catching-up', readonly profile: ProfileName }
   | { readonly state: 'connected', readonly profile: ProfileName }
@@ -129,7 +129,7 @@ export async function answerOf (response: Response): Promise<Answer> {
     status: response.status,
     body: await new Response(text).json().catch(() => null) ?? {},
     // Whole seconds are the same for all who were refused together.
-    retryMs: Number.isFinite(seconds) ? Math.round((seconds + Math.random()) * 1000) : undefined
+    retryMs: seconds >= 0 ? Math.round((seconds + Math.random()) * 1000) : undefined
   }
 }
 
@@ -149,5 +149,5 @@ export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
 
 /** `crypto.randomUUID` is missing where the page came over plain HTTP from another host. */
 export function uniqueId (): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('')
+  return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }

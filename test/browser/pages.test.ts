@@ -100,7 +100,8 @@ for (const profile of PROFILES) {
     test.ok(orders.every(({ result }) => (result as { pong?: boolean } | undefined)?.pong), 'it commands, and is told when it was too often')
 
     const stranger = new Seat(await openStrangeTab(context, origin, closed.url, { rooms: ['a'] }, open.url))
-    await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'stale' && status.retryMs !== null).length > 1)
+    await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'connecting' && typeof status.retryMs === 'number').length > 1)
+    test.match(stranger.now, { state: 'connecting', code: 'UNREACHABLE', reason: "the gateway does not answer, or this page's origin is not in its CORS_ORIGINS" })
     test.notOk(stranger.states.includes('connected'))
     test.same(stranger.told('hello'), [])
     test.match((await stranger.remote.control('ping', {}, { abortMs: 500 })).error, { name: String }, 'nor does it command')

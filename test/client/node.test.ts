@@ -37,13 +37,46 @@ t.test('a closed client leaves nothing behind that keeps Node running', { buffer
   const ms = [
     await runToItsEnd(`
       const box = connect('${proxy.url}')
-      box.on('status', ({ state }) => { if (state === 'stale') box.close() })`),
+      box.on('status', ({ reason }) => { if (reason === 'no place just now') box.close() })`),
     await runToItsEnd(`
       const box = connect('${server.url}')
       const { result } = await box.control('ping')
       if (result.pong) box.close()`)
   ]
   for (const each of ms) t.ok(each < 8000, `it ran for ${each} ms`)
+})
+
+t.test('an address without a host is refused where there is no page to take it from', async t => {
+  const { RobustEventSource } = await import('../../src/client/node.ts')
+  const whole = { name: 'TypeError', message: /url must be a whole one, such as http:.* "\// }
+  t.throws(() => connect('/'), whole)
+  t.throws(() => new RobustEventSource('/api/events/stream?rooms=a'), whole)
+})
+
+t.test('whoever gives a command is told when it waits for its turn, and for how long', { buffered: true }, async t => {
+  const stage = new Stage(t)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder(), CONTROL_RATE_LIMIT: 2 })
+  const proxy = await Proxy.start(t, server.port)
+  const box = connect(proxy.url)
+  t.teardown(() => box.close())
+  await until('it is connected', async () => box.status.state === 'connected')
+  const told: Array<readonly [number, string]> = []
+  const onWait = (retryMs: number, code: string): void => { told.push([retryMs, code]) }
+  await box.control('ping', {}, { onWait })
+  t.same(told, [], 'not where it is taken at once')
+  await Promise.all([1, 2, 3].map(async () => await box.control('ping', {}, { onWait })))
+  t.ok(told.length > 0 && told.every(([retryMs, code]) => code === 'RATE_LIMITED' && retryMs > 0 && retryMs < 2500), JSON.stringify(told))
+  told.length = 0
+  proxy.answer(/^POST/, '502 Bad Gateway', {}, '<html>')
+  await box.control('ping', {}, { onWait })
+  t.match(told, [[Number, '502']])
+  told.length = 0
+  await proxy.down()
+  const order = box.control('ping', {}, { onWait })
+  await until('it is told', async () => told.length > 0)
+  await proxy.up()
+  t.match(await order, { result: { pong: true } })
+  t.equal(told[0]?.[1], 'UNREACHABLE')
 })
 
 t.test('after close() nothing is handed out, not the rest of a bundle either', { buffered: true }, async t => {

@@ -208,9 +208,11 @@ export function clientSuite (tap: Tap, driver: Driver): void {
         const ms = (asked[n] as number) - (asked[n - 1] as number)
         t.ok(ms >= 990 && ms < 2000 + SLACK_MS, `told to wait a second, it came back after ${ms} ms`)
       }
-      t.match(seat.statuses.filter(({ state }) => state === 'stale'), [
-        { code: 'OVERLOADED', reason: 'no place just now', retryMs: Number }, { retryMs: null }, { code: 'RATE_LIMITED', reason: 'one at a time', retryMs: Number }, { retryMs: null }
-      ])
+      t.match(seat.statuses.filter(({ state }) => state === 'connecting'), [
+        {}, { code: 'OVERLOADED', reason: 'no place just now', retryMs: Number }, { retryMs: null }, { code: 'RATE_LIMITED', reason: 'one at a time', retryMs: Number }, { retryMs: null }
+      ], 'what was never there is not stale')
+      t.equal(seat.stale(), undefined)
+      t.notOk(seat.statuses.some(status => status.state === 'connecting' && 'since' in status))
 
       // Something in front of the gateway has its own words.
       const failed = Date.now()
