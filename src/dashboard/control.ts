@@ -22,11 +22,21 @@ interface Run {
   readonly args: Record<string, unknown>
   readonly at: number
   readonly outcome: string
-  readonly isGood: boolean
+  readonly kind: Kind
+}
+
+type Kind = 'good' | 'bad' | 'none'
+
+/** Why a command was not taken, and when it is sent again. */
+interface Wait {
+  readonly until: number
+  readonly code: string
 }
 
 const MAX_RUNS = 20
 const ANSWER_MS = 10_000
+/** So many fields have the width of the page. */
+const MANY_FIELDS = 5
 const SOURCES: Readonly<Record<string, string>> = { 'built-in': 'Built in', module: 'COMMANDS_MODULE', backend: 'Of backends' }
 /** What cannot be taken back, and what it does. */
 const DANGEROUS: Readonly<Record<string, string>> = {
@@ -46,15 +56,23 @@ export class Control {
   #commands: readonly Command[] = []
   #args: ArgsForm | null = null
   #waiting: AbortController | null = null
+  readonly #ended: () => void
 
-  constructor (box: Box, reports: Reports) {
+  /** @param ended the gateway was told to end */
+  constructor (box: Box, reports: Reports, ended: () => void) {
     this.#box = box
     this.#reports = reports
+    this.#ended = ended
     this.#choice.addEventListener('change', () => this.#choose())
     this.#form.addEventListener('submit', event => {
       event.preventDefault()
       void this.#submit()
     })
+    // The browser complains beside the field; what was told of another run is over.
+    this.#form.addEventListener('invalid', () => {
+      const field = this.#form.querySelector<HTMLInputElement>(':invalid')
+      if (field !== null) this.#tell('bad', `${this.#choice.value} was not run: ${field.name === '' ? '' : `${field.name}: `}${field.validationMessage}`)
+    }, true)
     byId('stop-waiting').addEventListener('click', () => this.#waiting?.abort())
     // Another start may have other commands, and another profile other doors.
     box.on('hello', () => { void this.#load() })
@@ -105,7 +123,10 @@ export class Control {
       choices: name => name === 'room' ? roomsOf(this.#reports).rooms.map(({ room }) => room) : name === 'session' ? this.#sessions() : []
     })
     this.#args.fill(args)
-    byId('args').replaceChildren(this.#args.isEmpty ? make('p', { class: 'hint' }, 'It takes no arguments.') : this.#args.element)
+    const { size, element } = this.#args
+    const hint = size === 0 ? 'It takes no arguments.' : isTune ? `${many(size, 'setting')}; those left empty stay as they are.` : ''
+    byId('args').replaceChildren(...(hint === '' ? [] : [make('p', { class: 'hint' }, hint)]), ...(size === 0 ? [] : [element]))
+    mark(byId('control-place'), { 'data-wide': size >= MANY_FIELDS })
     show(byId('danger'), DANGEROUS[this.#choice.value] !== undefined)
   }
 
@@ -131,27 +152,50 @@ export class Control {
     const began = performance.now()
     this.#waiting = new AbortController()
     this.#busy(true)
-    this.#tell('none', `${command} is running…`)
-    const timer = setInterval(() => this.#tell('none', `${command} has been running, or waiting for its turn, for ${duration((performance.now() - began) / 1000)}. ${this.#pace()}`), 1000)
+    let wait: Wait | null = null
+    const tellHow = (): void => this.#tell('none', this.#progress(command, began, wait))
+    tellHow()
+    const timer = setInterval(tellHow, 1000)
+    const onWait = (retryMs: number, code: string): void => {
+      wait = { until: performance.now() + retryMs, code }
+      tellHow()
+    }
     try {
-      const { result } = await this.#box.control(command, args, { signal: this.#waiting.signal })
+      const { result } = await this.#box.control(command, args, { signal: this.#waiting.signal, onWait })
       const took = ms(Math.round(performance.now() - began))
-      this.#tell('good', `${command} was done in ${took}.`, result)
-      this.#remember({ command, args, at: Date.now(), outcome: `done in ${took}`, isGood: true })
+      const nothing = nothingOf(result)
+      const kind = nothing === null ? 'good' : 'none'
+      this.#tell(kind, nothing === null ? `${command} was done in ${took}.` : `${command} was run, and ${nothing}.`, result)
+      this.#remember({ command, args, at: Date.now(), outcome: nothing ?? `done in ${took}`, kind })
+      if (command === 'shutdown') this.#ended()
     } catch (error) {
       const isLeft = this.#waiting.signal.aborted
       this.#tell(isLeft ? 'none' : 'bad', isLeft ? `This page waits for ${command} no longer; once begun, it goes on by itself.` : sentence(command, error as Error, this.#pace()))
-      this.#remember({ command, args, at: Date.now(), outcome: isLeft ? 'not waited for' : error instanceof ControlError ? error.code : 'failed', isGood: false })
+      this.#remember({ command, args, at: Date.now(), outcome: isLeft ? 'not waited for' : error instanceof ControlError ? error.code : 'failed', kind: 'bad' })
     } finally {
       clearInterval(timer)
       this.#busy(false)
     }
   }
 
+  /** What a command that has not ended does, or waits for. */
+  #progress (command: string, began: number, wait: Wait | null): string {
+    const isAway = ['stale', 'connecting'].includes(this.#box.status.state)
+    const seconds = Math.ceil(((wait?.until ?? 0) - performance.now()) / 1000)
+    if (isAway || (wait?.code === 'UNREACHABLE' && seconds > 0)) return `The gateway is away: ${command} waits until it is back, for a minute at most.`
+    if (wait !== null && seconds > 0) {
+      return wait.code === 'RATE_LIMITED'
+        ? `${this.#pace()} ${command} goes on in ${seconds} s.`
+        : `The gateway did not take ${command} (${wait.code}); it is sent again in ${seconds} s.`
+    }
+    const passed = (performance.now() - began) / 1000
+    return passed < 1 ? `${command} is running…` : `${command} has been running for ${duration(passed)}.`
+  }
+
   /** How many commands the gateway takes: the client itself waits where there were too many. */
   #pace (): string {
     const limit = settingsOf(this.#reports).find(({ name }) => name === 'CONTROL_RATE_LIMIT')?.value
-    return typeof limit === 'number' && limit > 0 ? `The gateway takes ${many(limit, 'command')} a second from one caller.` : ''
+    return typeof limit === 'number' && limit > 0 ? `${many(limit, 'command')} a second ${limit === 1 ? 'is' : 'are'} allowed.` : 'There were too many commands.'
   }
 
   #busy (yes: boolean): void {
@@ -160,7 +204,7 @@ export class Control {
     show(byId('stop-waiting'), yes)
   }
 
-  #tell (kind: 'good' | 'bad' | 'none', text: string, result?: unknown): void {
+  #tell (kind: Kind, text: string, result?: unknown): void {
     mark(this.#result, { 'data-kind': kind })
     write(byId('result-text'), text)
     const place = byId('result-data')
@@ -172,7 +216,7 @@ export class Control {
     this.#runs.unshift(run)
     this.#runs.splice(MAX_RUNS)
     show(byId('runs-place'), true)
-    byId('runs').replaceChildren(...this.#runs.map(({ command, args, at, outcome, isGood }) => {
+    byId('runs').replaceChildren(...this.#runs.map(({ command, args, at, outcome, kind }) => {
       const again = make('button', { type: 'button', class: 'link', title: 'Fill the form in with this again' }, command)
       again.addEventListener('click', () => {
         this.#choice.value = command
@@ -180,7 +224,7 @@ export class Control {
         this.#choice.focus()
       })
       const given = Object.keys(args).length === 0 ? '' : json(args)
-      return make('li', {}, make('time', {}, clock(at)), again, make('code', {}, given), make('span', { class: 'outcome', 'data-kind': isGood ? 'good' : 'bad' }, outcome))
+      return make('li', {}, make('time', {}, clock(at)), again, make('code', {}, given), make('span', { class: 'outcome', 'data-kind': kind }, outcome))
     }))
   }
 }
@@ -192,13 +236,19 @@ function changesOf (result: unknown): string | null {
   return Object.keys(now).map(name => `${name}: ${String(previous[name])} → ${String(now[name])}`).join('\n')
 }
 
+/** A command that found nothing to do was carried out, and has done nothing. */
+function nothingOf (result: unknown): string | null {
+  const { ended, removed } = (result ?? {}) as { ended?: unknown, removed?: unknown }
+  return ended === 0 ? 'nothing was ended' : removed === 0 ? 'nothing was removed' : null
+}
+
 function sentence (command: string, error: Error, pace: string): string {
   const message = error.message.replace(/\.$/, '')
   switch (error instanceof ControlError ? error.code : undefined) {
     case 'RATE_LIMITED': return `There were too many commands for a whole minute, so ${command} was not run. ${pace} Try again in a moment.`
     case 'BAD_COMMAND': return `${command} was not run: ${message}.`
     case 'COMMAND_FAILED': return `${command} was run and failed: ${message}.`
-    case 'UNREACHABLE':
+    case 'UNREACHABLE': return `The gateway did not answer for a minute; whether ${command} ran is not known.`
     case 'UNKNOWN': return `It is not known what became of ${command}: ${message}.`
     default: return `${command} was refused${error instanceof ControlError ? ` (${error.code})` : ''}: ${message}.`
   }

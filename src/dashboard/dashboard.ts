@@ -9,6 +9,7 @@ import { byId } from './element.ts'
 import { Feed } from './feed.ts'
 import { Head } from './head.ts'
 import { Machine } from './machine.ts'
+import { fitMenu } from './menu.ts'
 import { offerCurl } from './publish.ts'
 import { Reports, SYSTEM } from './reports.ts'
 import { Rooms } from './rooms.ts'
@@ -42,11 +43,12 @@ box.on('reset', () => { isWhole = false })
 box.state.subscribe(ask)
 
 const head = new Head(reports, samples, status)
+const rooms = new Rooms(reports, screen)
 const panels = {
   traffic: new Traffic(reports, samples),
   machine: new Machine(box, reports),
-  rooms: new Rooms(reports, screen),
-  sessions: new Sessions(box, reports),
+  rooms,
+  sessions: new Sessions(box, reports, rooms),
   workers: new Workers(reports),
   troubles: new Troubles(reports),
   feed: new Feed(box, reports),
@@ -60,5 +62,6 @@ screen.add(document.body, () => {
 }, true)
 for (const [id, panel] of Object.entries(panels)) screen.add(byId(id), () => { if (isWhole) panel.draw() })
 // eslint-disable-next-line no-new
-new Control(box, reports)
+new Control(box, reports, () => status.expectEnd())
+fitMenu()
 offerCurl()

@@ -2,10 +2,11 @@
 
 import type { Box, Event } from '../client/index.ts'
 import { byId, make, show, write } from './element.ts'
-import { ago, clock, json, shorten } from './format.ts'
+import { ago, clock, shorten } from './format.ts'
 import { isMachine } from './machine.ts'
 import type { Reports } from './reports.ts'
 import { Rows } from './rows.ts'
+import { fillValue } from './value.ts'
 
 const MAX_NOTICES = 12
 /** The last fact of so many types. */
@@ -20,10 +21,10 @@ export class Feed {
     keyOf: ({ type, key }) => key === undefined ? `fact ${type}` : `value ${type}\0${key}`,
     limit: 100,
     columns: [
-      { head: 'Key', isLong: true, text: ({ key }) => key ?? '(last fact)' },
+      { head: 'Key', isName: true, text: ({ key }) => key ?? '(last fact)' },
       { head: 'Type', text: ({ type }) => type },
-      { head: 'Value', isLong: true, text: ({ data }) => json(data) },
-      { head: 'Changed', isNumber: true, isMinor: true, text: ({ timestamp }) => ago(Date.now() - timestamp) }
+      { head: 'Value', isLong: true, fill: (cell, { data }) => fillValue(cell, data) },
+      { head: 'Changed', isNumber: true, text: ({ timestamp }) => ago(Date.now() - timestamp) }
     ]
   })
 
@@ -49,7 +50,7 @@ export class Feed {
   draw (): void {
     const events = [...this.#reports.public.filter(event => !isMachine(event)), ...this.#facts.values()]
       .sort((a, b) => a.type < b.type ? -1 : a.type > b.type ? 1 : (a.key ?? '') < (b.key ?? '') ? -1 : 1)
-    this.#rows.draw(events, 'Run the line above in a shell: what you publish appears here at once.')
+    this.#rows.draw(events, 'What you publish appears here at once.')
     this.#drawNotices()
   }
 

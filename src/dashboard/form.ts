@@ -56,8 +56,9 @@ export class ArgsForm {
     if (this.#alternatives.length > 0) this.element.append(make('p', { class: 'hint' }, this.#either()))
   }
 
-  get isEmpty (): boolean {
-    return this.#fields.length === 0
+  /** How many there are. */
+  get size (): number {
+    return this.#fields.length
   }
 
   read (): Filled {

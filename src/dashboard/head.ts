@@ -98,7 +98,8 @@ export class Head {
     const isKnown = messages !== null || cpu !== null
     const rate = this.#samples.rate
     if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing owed in the last 10 s')
-    else this.#saved.badge('info', rate === null ? 'Against none' : `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
+    else if (rate === null) this.#saved.badge('none', 'Counting')
+    else this.#saved.badge('info', `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
     this.#saved.line.draw(this.#samples.history)
   }
 

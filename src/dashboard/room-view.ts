@@ -2,10 +2,11 @@
 
 import { connect } from '../client/index.ts'
 import type { Box, Event } from '../client/index.ts'
-import { make, show, write } from './element.ts'
-import { ago, clock, json, many } from './format.ts'
+import { make, mark, show, write } from './element.ts'
+import { ago, clock, many } from './format.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
+import { fillValue } from './value.ts'
 
 const MAX_VALUES = 200
 const MAX_FACTS = 20
@@ -13,21 +14,24 @@ const MAX_FACTS = 20
 export class RoomView {
   readonly room: string
   readonly element: HTMLElement
+  /** Of its connection; empty while there is none. */
+  session = ''
   readonly #box: Box
   readonly #screen: Screen
   readonly #facts: Event[] = []
   readonly #state = make('p', { class: 'hint' })
   readonly #filter = make('input', { type: 'search', autocomplete: 'off', spellcheck: 'false' })
   readonly #heading: HTMLElement
+  readonly #sides: HTMLElement
   readonly #factsHeading = make('h4', {}, 'Facts, newest first')
   readonly #values = new Rows<Event>({
     label: 'Values',
     keyOf: ({ type, key = '' }) => `${type}\0${key}`,
     limit: MAX_VALUES,
     columns: [
-      { head: 'Key', isLong: true, text: ({ key = '' }) => key },
+      { head: 'Key', isName: true, text: ({ key = '' }) => key },
       { head: 'Type', isMinor: true, text: ({ type }) => type },
-      { head: 'Value', isLong: true, text: ({ data }) => json(data) },
+      { head: 'Value', isLong: true, fill: (cell, { data }) => fillValue(cell, data) },
       { head: 'Changed', isMinor: true, isNumber: true, text: ({ timestamp }) => ago(Date.now() - timestamp) }
     ]
   })
@@ -39,7 +43,7 @@ export class RoomView {
     columns: [
       { head: 'At', text: ({ timestamp }) => clock(timestamp) },
       { head: 'Type', isMinor: true, text: ({ type }) => type },
-      { head: 'Fact', isLong: true, text: ({ data }) => json(data) }
+      { head: 'Fact', isLong: true, fill: (cell, { data }) => fillValue(cell, data) }
     ]
   })
 
@@ -49,18 +53,17 @@ export class RoomView {
     this.#heading = make('h3', { tabindex: -1 }, `Room ${room}, live`)
     const close = make('button', { type: 'button' }, 'Close')
     close.addEventListener('click', done)
+    this.#sides = make('div', { class: 'sides' }, this.#values.element, make('div', {}, this.#factsHeading, this.#factRows.element))
     this.element = make('div', { class: 'card' },
       make('div', { class: 'bar' }, this.#heading, this.#state, make('label', {}, 'Filter ', this.#filter), close),
-      make('div', { class: 'sides' }, this.#values.element, make('div', {}, this.#factsHeading, this.#factRows.element)))
-    this.element.addEventListener('keydown', event => {
-      if (event.key === 'Escape') done()
-    })
+      this.#sides)
     this.#filter.addEventListener('input', () => this.draw())
     this.#box = connect('/', { rooms: [room], share: true })
     this.#box.on('event', event => {
       if (event.key === undefined) this.#facts.splice(0, this.#facts.length, event, ...this.#facts.slice(0, MAX_FACTS - 1))
       screen.ask()
     })
+    this.#box.on('hello', ({ session }) => { this.session = session })
     this.#box.on('status', () => screen.ask())
     this.#box.on('ready', () => screen.ask())
   }
@@ -77,6 +80,8 @@ export class RoomView {
     const values = wanted === '' ? all : all.filter(({ type, key = '' }) => key.toLowerCase().includes(wanted) || type.toLowerCase().includes(wanted))
     write(this.#state, this.#sentence(all.length))
     this.#values.draw(values.sort(byName), this.#box.status.state !== 'connected' ? 'Waiting for the first values.' : wanted === '' ? 'This room holds no value just now.' : 'No key is like that.')
+    // Without facts the values have all the width.
+    mark(this.#sides, { 'data-alone': this.#facts.length === 0 })
     show(this.#factsHeading, this.#facts.length > 0)
     show(this.#factRows.element, this.#facts.length > 0)
     this.#factRows.draw(this.#facts, '')
@@ -85,7 +90,7 @@ export class RoomView {
   #sentence (values: number): string {
     const { status } = this.#box
     switch (status.state) {
-      case 'connecting': return 'connecting'
+      case 'connecting': return status.reason === undefined ? 'connecting' : `not connected yet: ${status.reason}`
       case 'catching-up': return 'catching up'
       case 'connected': return many(values, 'value')
       case 'stale': return `interrupted; the last values, from ${clock(status.since)}`

@@ -30,6 +30,24 @@ export class Rooms {
     this.#reports = reports
     this.#screen = screen
     byId('rooms-place').append(this.#rows.element)
+    document.addEventListener('keydown', event => {
+      // Elsewhere Escape has a meaning of its own: in a field, a menu, a question.
+      const isElsewhere = (event.target as Element).closest('form, dialog, details') !== null || document.querySelector('dialog[open]') !== null
+      if (event.key === 'Escape' && !event.defaultPrevented && !isElsewhere && this.#view !== null) this.#leave()
+    })
+    window.addEventListener('hashchange', () => {
+      const room = roomOf(window.location.hash)
+      // A link to a section leads there, and leaves open what is open.
+      if (room === null) this.#tellAddress()
+      else if (room !== this.#view?.room) this.#open(room)
+    })
+    const room = roomOf(window.location.hash)
+    if (room !== null) this.#open(room)
+  }
+
+  /** Of the connection to the room that is open. */
+  get session (): string {
+    return this.#view?.session ?? ''
   }
 
   draw (): void {
@@ -48,29 +66,37 @@ export class Rooms {
 
   #newButton (room: string): HTMLButtonElement {
     const button = make('button', { type: 'button', class: 'link', 'aria-controls': 'room-view' }, room)
-    button.addEventListener('click', () => {
-      const wasOpen = this.#view?.room === room
-      this.#close()
-      if (!wasOpen) this.#open(room, button)
-      this.draw()
-    })
+    button.addEventListener('click', () => this.#view?.room === room ? this.#leave() : this.#open(room))
     return button
   }
 
-  #open (room: string, opener: HTMLElement): void {
-    this.#view = new RoomView(room, this.#screen, () => {
-      this.#close()
-      this.draw()
-      opener.focus()
-    })
+  #open (room: string): void {
+    this.#view?.close()
+    this.#view = new RoomView(room, this.#screen, () => this.#leave())
     byId('room-view').append(this.#view.element)
     this.#view.show()
+    this.#tellAddress()
+    this.draw()
   }
 
-  #close (): void {
+  #leave (): void {
+    const opener = this.#rows.element.querySelector<HTMLElement>('[aria-expanded=true]')
     this.#view?.close()
     this.#view = null
+    window.history.replaceState(null, '', window.location.pathname + window.location.search)
+    this.draw()
+    opener?.focus()
   }
+
+  /** What is open survives a reload, and can be linked to. */
+  #tellAddress (): void {
+    if (this.#view !== null) window.history.replaceState(null, '', `#room=${encodeURIComponent(this.#view.room)}`)
+  }
+}
+
+/** The room an address asks for. */
+function roomOf (hash: string): string | null {
+  return new URLSearchParams(hash.slice(1).replaceAll('+', '%2B')).get('room')
 }
 
 /** The rooms of all processes as those of one. */

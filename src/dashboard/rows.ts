@@ -12,6 +12,8 @@ export interface Column<Item> {
   readonly isNumber?: boolean
   /** Left out where there is little room. */
   readonly isMinor?: boolean
+  /** It names what its row is about: on one line, and cut where that is very long. */
+  readonly isName?: boolean
   /** Its texts may be long, and break. */
   readonly isLong?: boolean
 }
@@ -79,9 +81,10 @@ export class Rows<Item> {
   }
 
   #fill (row: HTMLTableRowElement, item: Item): void {
-    this.#options.columns.forEach(({ text, fill }, index) => {
+    this.#options.columns.forEach(({ text, fill, isName = false }, index) => {
       const cell = row.cells[index] as HTMLTableCellElement
       if (text !== undefined) write(cell, text(item))
+      if (isName) mark(cell, { title: cell.textContent ?? '' })
       fill?.(cell, item)
     })
   }
@@ -97,5 +100,5 @@ function reachable (scroller: HTMLElement, content: HTMLElement): void {
   observer.observe(content)
 }
 
-const classOf = ({ isNumber = false, isMinor = false, isLong = false }: Column<never>): string | undefined =>
-  [isNumber ? 'number' : '', isMinor ? 'minor' : '', isLong ? 'long' : ''].filter(name => name !== '').join(' ') || undefined
+const classOf = ({ isNumber = false, isMinor = false, isName = false, isLong = false }: Column<never>): string | undefined =>
+  [isNumber ? 'number' : '', isMinor ? 'minor' : '', isName ? 'name' : '', isLong ? 'long' : ''].filter(name => name !== '').join(' ') || undefined

@@ -1,10 +1,12 @@
 // Who listens, those furthest behind first.
 
 import type { Box } from '../client/index.ts'
+import { canShare } from '../client/shared.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
 import { bytes, count, duration, ms } from './format.ts'
 import type { Reports, SessionFigures } from './reports.ts'
+import type { Rooms } from './rooms.ts'
 import { Rows } from './rows.ts'
 
 const LIMIT = 20
@@ -26,11 +28,14 @@ export class Sessions {
     ]
   })
 
-  /** This page's own. */
+  /** Of the page's connection. */
   #own = ''
+  readonly #rooms: Pick<Rooms, 'session'>
 
-  constructor (box: Pick<Box, 'on'>, reports: Reports) {
+  /** @param rooms where another connection of this page may be open */
+  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<Rooms, 'session'>) {
     this.#reports = reports
+    this.#rooms = rooms
     box.on('hello', ({ session }) => { this.#own = session })
     byId('sessions-place').append(this.#rows.element)
   }
@@ -45,10 +50,10 @@ export class Sessions {
 
   #fillName (cell: HTMLElement, session: string): void {
     const [name, tag] = cell.childElementCount === 0
-      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, 'this page'))]
+      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, canShare() ? 'this browser' : 'this page'))]
       : cell.children as unknown as [HTMLElement, HTMLElement]
     write(name, session)
-    show(tag, session === this.#own)
+    show(tag, session === this.#own || session === this.#rooms.session)
   }
 }
 

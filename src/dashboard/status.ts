@@ -42,6 +42,8 @@ export class StatusLine {
   #lastProfile: Profile | null = null
   #interruption: Interruption | null = null
   #retryAt: number | null = null
+  /** This page has ended the gateway. */
+  #isEnded = false
   #told: { readonly text: string, readonly until: number } | null = null
 
   /** @param silence what a gateway that is connected keeps silent about */
@@ -67,6 +69,12 @@ export class StatusLine {
     return this.#box.status.state === 'connected'
   }
 
+  /** The gateway was told to end, from here. */
+  expectEnd (): void {
+    this.#isEnded = true
+    this.draw()
+  }
+
   /** Told at once, and once a second for the countdown. */
   draw (): void {
     const { state } = this.#box.status
@@ -74,13 +82,14 @@ export class StatusLine {
     write(this.#word, WORDS[state])
     mark(document.body, { 'data-stale': this.isStale })
     const text = this.#sentence(this.#box.status)
-    mark(this.#banner, { 'data-kind': this.isStale ? 'trouble' : 'good' })
+    mark(this.#banner, { 'data-kind': this.isStale || state === 'connecting' ? 'trouble' : 'good' })
     show(this.#banner, text !== '')
     this.#say(text)
   }
 
   #hear (status: Status): void {
-    this.#retryAt = status.state === 'stale' && status.retryMs !== null ? Date.now() + status.retryMs : null
+    const retryMs = 'retryMs' in status ? status.retryMs ?? null : null
+    this.#retryAt = retryMs === null ? null : Date.now() + retryMs
     if (status.state === 'stale') {
       this.#told = null
       this.#interruption ??= { since: status.since, profile: this.#lastProfile, isRestart: false, isReset: false }
@@ -93,32 +102,34 @@ export class StatusLine {
     if (status.state === 'connected' && this.#interruption !== null) {
       this.#told = { text: back(this.#interruption, status.profile), until: Date.now() + TOLD_MS }
       this.#interruption = null
+      this.#isEnded = false
     }
   }
 
   #sentence (status: Status): string {
     switch (status.state) {
-      case 'connecting': return ''
+      case 'connecting': return status.reason === undefined ? '' : `Not connected yet: ${status.reason}. ${this.#next()}`
       case 'catching-up': return this.#interruption === null ? '' : `Connected again over ${NAMES[status.profile]}; what was missed is on its way.`
       case 'connected':
         if (this.#told !== null && Date.now() > this.#told.until) this.#told = null
         return this.#silence.sentence || (this.#told?.text ?? '')
-      case 'stale': return `${this.#why(status)} ${this.#next(status)} What you see are the last values, from ${clock(status.since)}.`
+      case 'stale': return `${this.#why(status)} ${this.#next()} What you see are the last values, from ${clock(status.since)}.`
       case 'refused': return `The gateway refused this page: ${status.reason}. It will not try again by itself; reload it when that is mended.`
       case 'closed': return 'This page has ended its connection.'
     }
   }
 
   #why ({ code, reason, since }: Extract<Status, { state: 'stale' }>): string {
+    if (this.#isEnded) return 'The gateway was shut down from this page, and comes back only if something starts it.'
     if (this.#interruption?.isRestart === true) {
       return Date.now() - since < RESTART_MS ? 'The gateway is restarting, perhaps into its other profile.' : 'The gateway went away for a restart and does not answer yet.'
     }
     return code === 'UNREACHABLE' ? 'The gateway does not answer.' : `Interrupted: ${reason}.`
   }
 
-  #next ({ retryMs }: Extract<Status, { state: 'stale' }>): string {
+  #next (): string {
     const seconds = Math.ceil(((this.#retryAt ?? 0) - Date.now()) / 1000)
-    return retryMs === null || this.#retryAt === null || seconds <= 0 ? 'Trying just now.' : `Trying again in ${seconds} s.`
+    return seconds <= 0 ? 'Trying just now.' : `Trying again in ${seconds} s.`
   }
 
   /** What is read out is said once: not the countdown's every second. */
