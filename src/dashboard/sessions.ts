@@ -1,7 +1,6 @@
 // Who listens, those furthest behind first.
 
 import type { Box } from '../client/index.ts'
-import { canShare } from '../client/shared.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
 import { bytes, count, duration, ms } from './format.ts'
@@ -10,6 +9,8 @@ import type { Rooms } from './rooms.ts'
 import { Rows } from './rows.ts'
 
 const LIMIT = 20
+/** Tabs of a browser share their connections, but for those of a page without locks. */
+const OWN = 'locks' in navigator ? 'this browser' : 'this page'
 /** Further behind than any tick makes it. */
 const SLOW_MS = 1000
 
@@ -50,7 +51,7 @@ export class Sessions {
 
   #fillName (cell: HTMLElement, session: string): void {
     const [name, tag] = cell.childElementCount === 0
-      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, canShare() ? 'this browser' : 'this page'))]
+      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, OWN))]
       : cell.children as unknown as [HTMLElement, HTMLElement]
     write(name, session)
     show(tag, session === this.#own || session === this.#rooms.session)
