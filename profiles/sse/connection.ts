@@ -104,5 +104,37 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
   })
   reply.sse({ retry: retryMs })
   await opened
-  return socket.destroyed ? null : { socket, chunked: raw.chunkedEncoding }
+  if (socket.destroyed) return null
+  letGo(raw, socket)
+  return { socket, chunked: raw.chunkedEncoding }
 }
+
+/** What Node keeps with a socket for the requests it may still bring. */
+interface Parser {
+  remove (): void
+  close (): void
+  unconsume (): void
+}
+
+function letGo (response: ServerResponse, socket: Socket): void {
+  response.detachSocket(socket)
+  socket.removeAllListeners()
+  socket.on('data', destroy)
+  dropParser(socket as Parsed)
+  socket.on('end', destroy)
+  socket.on('error', destroy)
+}
+
+interface Parsed extends Socket { parser?: Parser | null }
+
+function dropParser (socket: Parsed): void {
+  const { parser } = socket
+  if (!parser) return
+  parser.unconsume()
+  parser.remove()
+  setImmediate(close, parser)
+  socket.parser = null
+}
+
+function close (parser: Parser): void { parser.close() }
+function destroy (this: Socket): void { this.destroy() }

@@ -332,7 +332,7 @@ export class Session {
   }
 
   /** The tracks of a first join: from where the cursor says, or as a newcomer. */
-  #begin (parts: Map<string, Filter>, text: string | null): Track[] {
+  #begin (parts: Parts, text: string | null): Track[] {
     const { rooms } = this.#hub
     if (text === null) return [newcomer(parts, rooms.head)]
     if (isId(text)) return [this.#fromId(parts, text)]
@@ -350,7 +350,7 @@ export class Session {
   }
 
   /** The bare id of a fact is a position among the facts. */
-  #fromId (parts: Map<string, Filter>, id: Id): Track {
+  #fromId (parts: Parts, id: Id): Track {
     const { rooms } = this.#hub
     const track = newcomer(parts, id)
     const held = rooms.history.find(id)

@@ -11,7 +11,7 @@ import type { Parts } from './subscription.ts'
 
 export interface Track {
   /** What it covers: room -> types. */
-  parts: Map<string, Filter>
+  parts: Parts
   /** Every fact up to here was sent. */
   facts: Id
   /** Every value up to here was sent. */
@@ -23,7 +23,7 @@ export interface Track {
 }
 
 /** Facts from here on, and first the value of every key: that is the snapshot. */
-export function newcomer (parts: Map<string, Filter>, facts: Id): Track {
+export function newcomer (parts: Parts, facts: Id): Track {
   return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
 }
 
@@ -52,7 +52,7 @@ export function merge (tracks: Track[]): Track[] {
     const place = `${track.facts}~${track.state}~${track.snapshot}~${track.reset?.reason}`
     const first = standing.get(place)
     if (first === undefined) standing.set(place, track)
-    else for (const [room, filter] of track.parts) first.parts.set(room, unite(first.parts.get(room) ?? NONE, filter))
+    else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
   }
   return [...standing.values()]
 }
@@ -60,11 +60,8 @@ export function merge (tracks: Track[]): Track[] {
 /** The tracks without what is no longer heard. */
 export function narrow (tracks: readonly Track[], heard: Parts): Track[] {
   return tracks.filter(track => {
-    for (const [room, filter] of track.parts) {
-      const rest = intersect(filter, heard.get(room) ?? NONE)
-      if (isNone(rest)) track.parts.delete(room)
-      else track.parts.set(room, rest)
-    }
+    const rest = [...track.parts].map(([room, filter]) => [room, intersect(filter, heard.get(room) ?? NONE)] as const)
+    track.parts = new Map(rest.filter(([, filter]) => !isNone(filter)))
     return track.parts.size > 0
   })
 }
