@@ -109,32 +109,32 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
   return { socket, chunked: raw.chunkedEncoding }
 }
 
-/** What Node keeps with a socket for the requests it may still bring. */
+/** What of Node's parser is used to let go of it, as Node does with one it does not use again (`freeParser` in lib/_http_common.js). */
 interface Parser {
+  unconsume (): void
   remove (): void
   close (): void
-  unconsume (): void
 }
 
+/**
+ * Node keeps with a socket what it needs for the requests still to come: parser, request, response and all they know of,
+ * 13 KB of the 15 KB that a stream had on the heap. Behind a stream that never ends nothing can come.
+ */
 function letGo (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)
   socket.removeAllListeners()
+  // Who says more than its one request, or nothing any more, is done with.
   socket.on('data', destroy)
-  dropParser(socket as Parsed)
   socket.on('end', destroy)
   socket.on('error', destroy)
-}
-
-interface Parsed extends Socket { parser?: Parser | null }
-
-function dropParser (socket: Parsed): void {
-  const { parser } = socket
+  const { parser } = socket as { parser?: Parser | null }
   if (!parser) return
   parser.unconsume()
   parser.remove()
+  Object.assign(socket, { parser: null })
   setImmediate(close, parser)
-  socket.parser = null
 }
 
-function close (parser: Parser): void { parser.close() }
+/** Functions of their own: one made above would keep alive all that is known there. */
 function destroy (this: Socket): void { this.destroy() }
+function close (parser: Parser): void { parser.close() }

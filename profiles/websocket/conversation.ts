@@ -1,0 +1,138 @@
+// What is said over one socket besides events: the client's messages, each answered in its turn, and no more of them
+// than it may send or takes answers to.
+
+import type { RawData, WebSocket } from 'ws'
+import { Refusal } from '../../src/core/errors.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import { readJson } from '../../src/core/json.ts'
+import type { Session } from '../../src/core/session.ts'
+import { actionOf } from './actions.ts'
+import { CLOSE } from './connection.ts'
+import type { WsConnection } from './connection.ts'
+
+/** So many messages that could not be served, within so many ms, end a connection. */
+const MAX_ERRORS = 20
+const ERROR_WINDOW_MS = 10_000
+/** Between two looks whether a client has taken its answers, ms. */
+const LOOK_MS = 50
+/** Messages of one client that may wait for a join of its to be through. */
+const MAX_WAITING = 100
+/** Longest `ref`, in characters. */
+const MAX_REF = 200
+
+type Ref = string | number | undefined
+
+export interface ConversationOptions {
+  readonly gateway: Gateway
+  /** A message failed for a reason that is not the client's. */
+  readonly onError: (error: unknown) => void
+}
+
+export class Conversation {
+  readonly #options: ConversationOptions
+  readonly #socket: WebSocket
+  readonly #connection: WsConnection
+  readonly #session: Session
+  #windowStart = 0
+  #received = 0
+  /** When messages could not be served; most clients never have one. */
+  #errors: readonly number[] | null = null
+  /** The last change of what is heard that is under way, and how much waits behind it. */
+  #moving: Promise<unknown> | null = null
+  #waiting = 0
+
+  constructor (options: ConversationOptions, socket: WebSocket, connection: WsConnection, session: Session) {
+    this.#options = options
+    this.#socket = socket
+    this.#connection = connection
+    this.#session = session
+  }
+
+  /** A message as it came. */
+  take (data: RawData, isBinary: boolean): void {
+    // What was on its way when the connection was ended.
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    if (isBinary) {
+      this.#connection.end(CLOSE.notText, 'messages are text')
+      return
+    }
+    let ref: Ref
+    try {
+      this.#checkRate()
+      const message = readJson(data.toString(), 'BAD_MESSAGE')
+      ref = refOf(message)
+      const { moves, run } = actionOf(message)
+      const done = this.#serve(run, ref)
+      if (!moves) return
+      this.#moving = done
+      void done.then(() => { if (this.#moving === done) this.#moving = null })
+    } catch (error) {
+      this.#fail(error, ref)
+    }
+  }
+
+  #checkRate (): void {
+    const limit = this.#options.gateway.limits.messagesPerSecond
+    const now = performance.now()
+    if (now - this.#windowStart >= 1000) {
+      this.#windowStart = now
+      this.#received = 0
+    }
+    if (limit > 0 && ++this.#received > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} messages a second are read (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now))
+    }
+  }
+
+  async #serve (run: ReturnType<typeof actionOf>['run'], ref: Ref): Promise<void> {
+    try {
+      if (this.#moving !== null) {
+        if (++this.#waiting >= MAX_WAITING) this.#stopListening()
+        await this.#moving
+        this.#waiting--
+      }
+      const { event, data } = await run(this.#options.gateway, this.#session)
+      this.#answer(event, data, ref)
+    } catch (error) {
+      this.#fail(error, ref)
+    }
+  }
+
+  #answer (event: string, data: object, ref: Ref): void {
+    this.#connection.say(event, data, ref)
+    // Who does not read its answers is not listened to any more, until it does.
+    if (this.#connection.pending > 0) this.#stopListening()
+  }
+
+  #fail (error: unknown, ref: Ref): void {
+    const { gateway, onError } = this.#options
+    if (!(error instanceof Refusal)) onError(error)
+    const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+    gateway.troubles.refused(refusal)
+    this.#answer('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
+    if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
+    const now = performance.now()
+    this.#errors = [...(this.#errors ?? []).filter(at => now - at < ERROR_WINDOW_MS), now]
+    if (this.#errors.length > MAX_ERRORS) this.#connection.end(CLOSE.policy, 'too many errors')
+  }
+
+  #stopListening (): void {
+    if (this.#socket.isPaused) return
+    this.#socket.pause()
+    this.#listenAgain()
+  }
+
+  /** Looked for, since a socket whose buffer was never full does not tell that it is empty. */
+  #listenAgain (): void {
+    setTimeout(() => {
+      if (this.#connection.pending === 0 && this.#waiting < MAX_WAITING) this.#socket.resume()
+      else if (this.#socket.readyState === this.#socket.OPEN) this.#listenAgain()
+    }, LOOK_MS).unref()
+  }
+}
+
+/** Comes back in the answer, so it is kept short. */
+function refOf (message: unknown): Ref {
+  const ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
+  if (ref === undefined || typeof ref === 'number' || (typeof ref === 'string' && ref.length <= MAX_REF)) return ref
+  throw new Refusal('BAD_MESSAGE', `ref must be a number or a string of at most ${MAX_REF} characters`)
+}
