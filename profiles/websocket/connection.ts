@@ -1,5 +1,6 @@
 // A session's connection over a WebSocket.
 
+import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
 import { GRACE_MS } from '../../src/app/farewell.ts'
@@ -12,27 +13,31 @@ const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket
+  /** Below it: whole frames go there, and all that waits waits there, since nothing of it is compressed. */
+  readonly #raw: Socket
   readonly #onPing: (connection: WsConnection, ping: number) => void
   /** Number of the last ping, and of the last one answered. */
   #pings = 0
   #pongs = 0
 
   /** @param onPing told of every ping by its number, to look for its pong in time */
-  constructor (socket: WebSocket, onPing: (connection: WsConnection, ping: number) => void) {
+  constructor (socket: WebSocket, raw: Socket, onPing: (connection: WsConnection, ping: number) => void) {
     this.#socket = socket
+    this.#raw = raw
     this.#onPing = onPing
     // Its payload says which ping it answers (RFC 6455, 5.5.3); an unasked-for one answers none.
     socket.on('pong', payload => { this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings)) })
   }
 
   get pending (): number {
-    return this.#socket.bufferedAmount
+    return this.#raw.writableLength
   }
 
   send (bundle: Bundle): number {
     bundle.frame ??= frame(bundle)
-    // Given as bytes so that they are shared, sent as text.
-    this.#socket.send(bundle.frame, { binary: false })
+    // Behind a close frame nothing may follow (RFC 6455, 5.5.1).
+    if (this.#socket.readyState !== this.#socket.OPEN) return 0
+    this.#raw.write(bundle.frame)
     return bundle.frame.length
   }
 

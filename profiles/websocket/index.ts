@@ -74,7 +74,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
   const conversing = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a message failed') }
 
   function converse (socket: WebSocket, caller: string, raw: Socket): void {
-    const connection = new WsConnection(socket, pongs.expect)
+    const connection = new WsConnection(socket, raw, pongs.expect)
     let session: Session
     try {
       session = gateway.open(connection, caller)

@@ -363,7 +363,10 @@ export class Session {
   /** Where history no longer reaches back to a track, everything begins anew behind the floor. */
   #checkFloor (tracks: Track[]): void {
     const { rooms } = this.#hub
-    const lost = tracks.filter(track => [...track.parts.keys()].some(room => compareIds(track.facts, rooms.open(room).floor) < 0))
+    const lost = tracks.filter(track => {
+      for (const room of track.parts.keys()) if (compareIds(track.facts, rooms.open(room).floor) < 0) return true
+      return false
+    })
     if (lost.length === 0) return
     const missed = this.#passed === null ? null : this.#count(room => room.trimmed) - this.#passed
     for (const track of lost) track.facts = latest(track.facts, rooms.floor)
@@ -386,16 +389,18 @@ export class Session {
     const { clock, counters, limits, rooms, shared, ticker } = this.#hub
     this.#checkFloor(this.#tracks)
     this.#tellResets()
-    const lone = this.#tracks.length === 1
-    const key = lone ? `${this.subscription.signature}~${formatStanding(this.#tracks[0] as Track)}~${this.#turn}` : ''
-    let found = lone ? shared.get(key) : undefined
+    const [track] = this.#tracks
+    const place = track === undefined || this.#tracks.length > 1
+      ? null
+      : { signature: this.subscription.signature, facts: track.facts, state: track.state, snapshot: track.snapshot, turn: this.#turn }
+    let found = place === null ? undefined : shared.get(place)
     // A bundle made earlier in this tick still leads onwards; that there was nothing yet says nothing of now.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
       const reading = read([...this.#sources()], { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
-      if (lone) shared.set(key, found)
+      if (place !== null) shared.set(place, found)
     } else {
       advance(this.#tracks, found.facts, found.state, found.head)
     }

@@ -87,11 +87,24 @@ t.test('whatever was published comes out of both frames as it went in, as one me
     const bytes = sseFrame(bundle)
     const { messages, parsed } = parse('SSE', bytes, 0, [])
     const [message] = messages
-    const text = wsFrame(bundle).toString()
+    const socketBytes = wsFrame(bundle)
+    const overSocket = parse('WEBSOCKET', socketBytes, 0, [])
+    const [same] = overSocket.messages
     return parsed === bytes.length && messages.length === 1 && message?.kind === 'bundle' &&
-      JSON.stringify(message.events) === JSON.stringify(JSON.parse(text).data) &&
+      overSocket.parsed === socketBytes.length && overSocket.messages.length === 1 && same?.kind === 'bundle' &&
+      JSON.stringify(message.events) === JSON.stringify(same.events) &&
       message.events.every((received, index) => JSON.stringify(received.data) === JSON.stringify(events[index]?.data) && received.type === events[index]?.type)
   }))
+})
+
+t.test('a frame of any length is one WebSocket frame', async t => {
+  for (const padding of [0, 20, 40, 60, 126, 1000, 65_300, 65_535, 70_000]) {
+    const entry = entryOf(draftOf({ type: 'a', room: 'r', data: 'x'.repeat(padding), timestamp: 1 }), '1-0')
+    const bytes = wsFrame({ entries: [entry], cursor: 'c' })
+    const { messages, parsed } = parse('WEBSOCKET', bytes, 0, [])
+    t.equal(parsed, bytes.length, `${bytes.length} bytes`)
+    t.match(messages, [{ kind: 'bundle', events: [{ id: '1-0' }] }])
+  }
 })
 
 t.test('a chunk without its chunking is the bare event', async t => {
