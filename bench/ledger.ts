@@ -41,16 +41,17 @@ export interface Wrongs {
 }
 
 export class Ledger {
-  /** From the start of a publisher's request to the receipt at a viewer; events begun within the window. */
-  readonly facts = new Histogram()
-  readonly values = new Histogram()
-  /** The same for every update of a key, delivered or not: until it, or a newer one, was there. */
-  readonly updates = new Histogram()
-  /** From the start of the request to its answer. */
-  readonly answers = new Histogram()
+  /**
+   * From the start of a publisher's request to the receipt at a viewer, of events begun within the window: of every
+   * fact, and of every update of a key, delivered or not, until it or a newer one was there.
+   */
+  readonly latency = new Histogram()
+  /** The same of what was delivered alone. */
+  readonly delivered = new Histogram()
   /** Received by all viewers so far. */
-  messages = 0
   events = 0
+  messages = 0
+  bytes = 0
 
   readonly #published: Published[] = []
   readonly #keys = new Map<string, Published[]>()
@@ -84,14 +85,16 @@ export class Ledger {
   }
 
   acknowledged (n: number, id: string): void {
-    const event = this.#published[n] as Published
-    event.id = id
-    if (this.#counts(event)) this.answers.record(performance.now() - event.startedAt)
+    (this.#published[n] as Published).id = id
+  }
+
+  /** All keys there are. */
+  get keys (): string[] {
+    return [...this.#keys.keys()]
   }
 
   arrived (viewer: number, events: readonly Delivered[], at: number): void {
     const holdings = this.#viewers[viewer] as Holdings
-    this.messages++
     this.events += events.length
     for (const event of events) {
       const published = this.#published[event.data.n] as Published
@@ -124,7 +127,9 @@ export class Ledger {
     else if (compareIds(id, holdings.lastFact) <= 0) this.#disorder++
     holdings.facts.add(n)
     holdings.lastFact = id
-    if (this.#counts(published)) this.facts.record(at - published.startedAt)
+    if (!this.#counts(published)) return
+    this.latency.record(at - published.startedAt)
+    this.delivered.record(at - published.startedAt)
   }
 
   #value (holdings: Holdings, { id }: Delivered, key: string, published: Published, at: number): void {
@@ -133,11 +138,11 @@ export class Ledger {
     if (shown?.id === id) this.#twice++
     else if (before >= published.ordinal || (shown !== undefined && compareIds(id, shown.id) < 0)) this.#disorder++
     holdings.values.set(key, { id, ordinal: published.ordinal })
-    if (this.#counts(published)) this.values.record(at - published.startedAt)
+    if (this.#counts(published)) this.delivered.record(at - published.startedAt)
     const values = this.#valuesOf(key)
     for (let index = before; index < published.ordinal; index++) {
       const update = values[index] as Published
-      if (this.#counts(update)) this.updates.record(at - update.startedAt)
+      if (this.#counts(update)) this.latency.record(at - update.startedAt)
     }
   }
 

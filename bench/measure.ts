@@ -1,24 +1,31 @@
-// One measurement: the built product as a process, so many viewers in one room, one workload.
+// One measurement: so many viewers in one room, one workload, for so long.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ProfileName } from '../src/app/status.ts'
 import { coreShare, coreTimes } from './cores.ts'
 import { Histogram } from './histogram.ts'
+import type { Summary } from './histogram.ts'
 import { Ledger } from './ledger.ts'
-import type { Measurement } from './latency-report.ts'
-import { publish, ROOM } from './publisher.ts'
-import type { Source } from './publisher.ts'
+import type { Wrongs } from './ledger.ts'
+import { quantile } from './metrics.ts'
+import { HttpConnection, publish } from './publisher.ts'
+import type { Door, Source } from './publisher.ts'
 import { pinned, SERVER_CORE, startServer } from './server.ts'
 import { Viewer } from './viewer.ts'
+import { Watch } from './watch.ts'
+import type { Inside, Observed } from './watch.ts'
 
 /** Longer than any tick: what is measured does not begin behind the last bundle of the warm-up. */
 const QUIET_MS = 300
 /** Time everything published has to arrive once publishing has ended. */
 const ARRIVAL_MS = 15_000
-/** What the metric of the event loop's lag counts as none: its timer's own period. */
-const LAG_RESOLUTION_MS = 10
+/** Readings of the server's figures in a window, and the shortest time between two. */
+const READINGS = 8
+const READING_MS = 700
 /** Viewers that connect at once. */
 const CROWD = 100
+/** Points of a distribution that are drawn. */
+const CURVE = [0, 0.01, 0.02, ...Array.from({ length: 18 }, (_, step) => 0.05 * (step + 1)), 0.925, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999, 1]
 
 export interface Workload {
   readonly name: string
@@ -27,91 +34,180 @@ export interface Workload {
   readonly sources: readonly Source[]
 }
 
-export interface Setting {
+export interface Duration {
+  readonly warmUpMs: number
+  readonly windowMs: number
+}
+
+export interface Setting extends Duration {
   readonly profile: ProfileName
   readonly workload: Workload
   /** What is published until the measurement begins. */
   readonly warmUp: readonly Source[]
   readonly viewers: number
-  readonly warmUpMs: number
-  readonly windowMs: number
   readonly settings: Record<string, string | number>
-  readonly bundled: boolean
+  readonly coalesced: boolean
+}
+
+export interface Measurement {
+  readonly profile: ProfileName
+  readonly workload: string
+  readonly coalesced: boolean
+  readonly viewers: number
+  readonly seconds: number
+  /** A second: events meant to be published; published; events, messages and bytes received by all viewers together. */
+  readonly offered: number
+  readonly published: number
+  readonly events: number
+  readonly messages: number
+  /** Of the whole stream with its framing, but by the server's own count where it is a deployed one. */
+  readonly bytes: number | null
+  /** ms; see `Ledger`. */
+  readonly latency: Summary | null
+  readonly delivered: Summary | null
+  /** The distribution of `latency`: [ms, share up to it]. */
+  readonly curve: ReadonlyArray<readonly [number, number]>
+  /** p95 of `delivered`, reckoned from the buckets that `inside` counts in, ms. */
+  readonly bucketedP95Ms: number | null
+  /** How much later than meant requests were started, ms. */
+  readonly late: Summary | null
+  /** Null where the server's figures cannot be had. */
+  readonly serverCpu: number | null
+  readonly lagP99Ms: number | null
+  readonly backlogSeconds: number | null
+  readonly inside: Inside | null
+  /** Share of its core that the load used. */
+  readonly loadCpu: number
+  /** Shares of the server's core that others used, and that the host took; null where that can't be told. */
+  readonly others: number | null
+  readonly stolen: number | null
+  readonly wrongs: Wrongs
+  /** Connections lost, resets and complaints. */
+  readonly troubles: readonly string[]
 }
 
 /** At irregular times, so that they do not fall into step with ticks. */
 export const around = (ms: number, spread: number) => (): number => ms * (1 - spread + 2 * spread * Math.random())
-export const times = (count: number, source: (index: number) => Source): Source[] => Array.from({ length: count }, (_, index) => source(index))
+export const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
 
-export async function measure ({ profile, workload, warmUp, viewers: count, warmUpMs, windowMs, settings, bundled }: Setting): Promise<Measurement> {
-  const server = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+/** Measures the built product, as a process of its own that lives no longer. */
+export async function measure ({ profile, workload, warmUp, viewers: count, settings, coalesced, ...duration }: Setting): Promise<Measurement> {
+  const { port, stop } = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+  const room = 'bench'
+  const viewers: Viewer[] = []
   try {
     const ledger = new Ledger(count)
     const troubles: string[] = []
-    const { port } = server
-    const viewers: Viewer[] = []
     while (viewers.length < count) {
-      viewers.push(...await Promise.all(Array.from({ length: Math.min(CROWD, count - viewers.length) }, async (_, at) => {
+      viewers.push(...await Promise.all(times(Math.min(CROWD, count - viewers.length), async at => {
         const index = viewers.length + at
         return await Viewer.open({
           profile,
           port,
-          room: ROOM,
-          onBundle: (events, at) => ledger.arrived(index, events, at),
+          room,
+          onBytes: bytes => { ledger.bytes += bytes },
+          onBundle (events, at) {
+            ledger.messages++
+            ledger.arrived(index, events, at)
+          },
           onTrouble: what => troubles.push(what)
         })
       })))
     }
-    await publish({ sources: warmUp, port, ms: warmUpMs, ledger, late: new Histogram() })
-
-    const look = async () => ({
-      metrics: await server.metrics(),
-      at: performance.now(),
-      load: process.cpuUsage(),
-      core: pinned ? coreTimes(SERVER_CORE) : null,
-      published: ledger.published,
-      messages: ledger.messages,
-      events: ledger.events
-    })
-    await delay(QUIET_MS)
-    const late = new Histogram()
-    const before = await look()
-    ledger.openWindow()
-    await publish({ sources: workload.sources, port, ms: windowMs, ledger, late })
-    ledger.closeWindow()
-    const after = await look()
-    await arrival(ledger)
-    for (const viewer of viewers) viewer.close()
-
-    const seconds = (after.at - before.at) / 1000
-    const load = process.cpuUsage(before.load)
-    const core = coreShare(before.core, after.core)
-    const serverCpu = (figure(after.metrics, 'process_cpu_seconds_total') - figure(before.metrics, 'process_cpu_seconds_total')) / seconds
-    return {
-      profile,
-      workload: workload.name,
-      bundled,
-      seconds,
-      offered: workload.rate,
-      published: (after.published - before.published) / seconds,
-      messages: (after.messages - before.messages) / seconds,
-      events: (after.events - before.events) / seconds,
-      facts: ledger.facts.summary,
-      values: ledger.values.summary,
-      updates: ledger.updates.summary,
-      answers: ledger.answers.summary,
-      late: late.summary,
-      lagP99: Math.max(0, figure(after.metrics, 'nodejs_eventloop_lag_p99_seconds') * 1000 - LAG_RESOLUTION_MS),
-      serverCpu,
-      loadCpu: (load.user + load.system) / 1e6 / seconds,
-      others: core === null ? null : Math.max(0, core.busy - serverCpu),
-      stolen: core?.stolen ?? null,
-      wrongs: ledger.wrongs,
-      troubles
-    }
+    const open = async (): Promise<Door> => await HttpConnection.open(port)
+    await publish({ sources: warmUp, room, open, ms: duration.warmUpMs, ledger, late: new Histogram() })
+    return await measureWindow({ profile, workload, viewers: count, coalesced, ...duration, ledger, troubles, room, open, metrics: `http://127.0.0.1:${port}/metrics`, core: pinned ? SERVER_CORE : null })
   } finally {
-    await server.stop()
+    for (const viewer of viewers) viewer.close()
+    await stop()
   }
+}
+
+export interface Scene extends Duration {
+  readonly profile: ProfileName
+  readonly workload: Workload
+  readonly viewers: number
+  readonly coalesced: boolean
+  /** Of viewers that are connected. */
+  readonly ledger: Ledger
+  readonly troubles: readonly string[]
+  readonly room: string
+  readonly open: () => Promise<Door>
+  /** Where the server tells its figures; null: nowhere. */
+  readonly metrics: string | null
+  /** The server's, where nobody else should be; null where it has none to itself. */
+  readonly core: number | null
+}
+
+/** Publishes through a window, and waits until everything has arrived. */
+export async function measureWindow ({ profile, workload, viewers, coalesced, windowMs, ledger, troubles, room, open, metrics, core }: Scene): Promise<Measurement> {
+  const look = (): Look => ({
+    at: performance.now(),
+    load: process.cpuUsage(),
+    core: core === null ? null : coreTimes(core),
+    published: ledger.published,
+    events: ledger.events,
+    messages: ledger.messages,
+    bytes: ledger.bytes
+  })
+  await delay(QUIET_MS)
+  const late = new Histogram()
+  const watch = metrics === null ? null : await Watch.start(metrics, Math.max(READING_MS, windowMs / READINGS))
+  const before = look()
+  ledger.openWindow()
+  let observed: Observed | null
+  try {
+    await publish({ sources: workload.sources, room, open, ms: windowMs, ledger, late })
+    ledger.closeWindow()
+    observed = await watch?.stop() ?? null
+  } finally {
+    watch?.cancel()
+  }
+  const after = look()
+  await arrival(ledger)
+
+  const seconds = (after.at - before.at) / 1000
+  const load = (after.load.user + after.load.system - before.load.user - before.load.system) / 1e6
+  const share = coreShare(before.core, after.core)
+  const rate = (what: 'published' | 'events' | 'messages' | 'bytes'): number => (after[what] - before[what]) / seconds
+  const { latency, delivered } = ledger
+  const { inside = null } = observed ?? {}
+  return {
+    profile,
+    workload: workload.name,
+    coalesced,
+    viewers,
+    seconds,
+    offered: workload.rate,
+    published: rate('published'),
+    events: rate('events'),
+    messages: rate('messages'),
+    bytes: ledger.bytes > 0 ? rate('bytes') : inside === null ? null : inside.bytes / seconds,
+    latency: latency.summary,
+    delivered: delivered.summary,
+    curve: CURVE.map(share => [latency.percentile(share) ?? 0, share] as const),
+    bucketedP95Ms: inside === null ? null : quantile(0.95, [...inside.boundsMs.map(bound => [bound, delivered.upTo(bound)] as const), [Infinity, delivered.count]]),
+    late: late.summary,
+    serverCpu: observed?.serverCpu ?? null,
+    lagP99Ms: observed?.lagP99Ms ?? null,
+    backlogSeconds: observed?.backlogSeconds ?? null,
+    inside,
+    loadCpu: load / seconds,
+    others: share === null || observed === null ? null : Math.max(0, share.busy - observed.serverCpu),
+    stolen: share?.stolen ?? null,
+    wrongs: ledger.wrongs,
+    troubles
+  }
+}
+
+interface Look {
+  readonly at: number
+  readonly load: NodeJS.CpuUsage
+  readonly core: ReturnType<typeof coreTimes>
+  readonly published: number
+  readonly events: number
+  readonly messages: number
+  readonly bytes: number
 }
 
 async function arrival (ledger: Ledger): Promise<void> {
@@ -119,10 +215,4 @@ async function arrival (ledger: Ledger): Promise<void> {
   while (!ledger.complete && performance.now() < deadline) await delay(100)
   // Whatever comes twice comes now.
   await delay(400)
-}
-
-function figure (metrics: ReadonlyMap<string, number>, name: string): number {
-  const value = metrics.get(name)
-  if (value === undefined || Number.isNaN(value)) throw new Error(`/metrics has no ${name}`)
-  return value
 }

@@ -15,39 +15,66 @@ export interface Source {
   readonly gapMs: () => number
 }
 
-export const ROOM = 'bench'
+/** Where events are taken in: one for each publisher. */
+export interface Door {
+  /** @returns the ids. @throws Error where it is not accepted */
+  publish (body: string): Promise<string[]>
+  close (): void
+}
+
+export interface Publishing {
+  readonly sources: readonly Source[]
+  readonly room: string
+  readonly open: () => Promise<Door>
+  readonly ms: number
+  readonly ledger: Ledger
+  /** Records how much after its time each request started. */
+  readonly late: Histogram
+}
+
+export const TYPE = 'metric'
 /** Size of an event as it is published. */
 const EVENT_BYTES = 150
 
-/** Lets the sources publish for so long. @param late how much after its time each request started */
-export async function publish (options: { sources: readonly Source[], port: number, ms: number, ledger: Ledger, late: Histogram }): Promise<void> {
-  const until = performance.now() + options.ms
-  await Promise.all(options.sources.map(async source => await publishFrom(source, until, options)))
+/** Lets the sources publish for so long. @throws Error where one cannot: then all have ended */
+export async function publish (publishing: Publishing): Promise<void> {
+  const ending = { until: performance.now() + publishing.ms }
+  const ends = await Promise.allSettled(publishing.sources.map(async source => {
+    try {
+      await publishFrom(source, ending, publishing)
+    } catch (error) {
+      ending.until = 0
+      throw error
+    }
+  }))
+  const failed = ends.find(end => end.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
 }
 
-async function publishFrom (source: Source, until: number, { port, ledger, late }: { port: number, ledger: Ledger, late: Histogram }): Promise<void> {
-  const connection = await HttpConnection.open(port)
-  for (let due = performance.now() + Math.random() * source.gapMs(); due < until; due += source.gapMs()) {
+async function publishFrom (source: Source, ending: { readonly until: number }, { room, open, ledger, late }: Publishing): Promise<void> {
+  const door = await open()
+  for (let due = performance.now() + Math.random() * source.gapMs(); due < ending.until; due += source.gapMs()) {
     const wait = due - performance.now()
     if (wait > 0) await delay(wait)
     const startedAt = performance.now()
-    if (startedAt >= until) break
+    if (startedAt >= ending.until) break
     late.record(startedAt - due)
     const key = source.key()
     const n = ledger.start(key)
-    const [id] = await connection.publish(eventText(key, n))
+    const [id] = await door.publish(eventText(room, key, n))
     ledger.acknowledged(n, id as string)
   }
-  connection.close()
+  door.close()
 }
 
-function eventText (key: string | null, n: number): string {
-  const event = { type: 'metric', room: ROOM, ...(key === null ? {} : { key }), data: { n, padding: '' } }
+function eventText (room: string, key: string | null, n: number): string {
+  const event = { type: TYPE, room, ...(key === null ? {} : { key }), data: { n, padding: '' } }
   event.data.padding = 'x'.repeat(Math.max(0, EVENT_BYTES - JSON.stringify(event).length))
   return JSON.stringify(event)
 }
 
-class HttpConnection {
+/** A bare keep-alive connection: `fetch` would take more of the load's core than of the server's. */
+export class HttpConnection implements Door {
   readonly #socket: Socket
   readonly #host: string
   #answer = ''
@@ -68,7 +95,6 @@ class HttpConnection {
     return connection
   }
 
-  /** @returns the ids. @throws Error where it is not accepted */
   async publish (body: string): Promise<string[]> {
     this.#socket.write(`POST /api/events HTTP/1.1\r\nHost: ${this.#host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     const answer = await new Promise<string>((resolve, reject) => {

@@ -17,8 +17,6 @@ export const pinned = pinLoad()
 
 export interface Server {
   readonly port: number
-  /** The figures of /metrics by name, those with several labels added up. */
-  metrics (): Promise<Map<string, number>>
   stop (): Promise<void>
 }
 
@@ -52,17 +50,10 @@ export async function startServer (settings: Record<string, string | number>): P
   const deadline = Date.now() + START_MS
   for (;;) {
     const url = / on (http:[^"\s]+)/.exec(output)?.[1]
-    if (url !== undefined) return { port: Number(new URL(url).port), metrics: async () => await metrics(url), stop }
+    if (url !== undefined) return { port: Number(new URL(url).port), stop }
     if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the server does not listen: ${output}`)
     await delay(10)
   }
-}
-
-async function metrics (url: string): Promise<Map<string, number>> {
-  const text = await (await fetch(`${url}/metrics`, { headers: { connection: 'close' } })).text()
-  const figures = new Map<string, number>()
-  for (const [, name = '', value] of text.matchAll(/^([a-z0-9_]+)(?:\{.*\})? (\S+)$/gm)) figures.set(name, (figures.get(name) ?? 0) + Number(value))
-  return figures
 }
 
 /** Moves all threads of this process to their core. @returns whether that was possible */

@@ -17,6 +17,7 @@ export interface ViewerOptions {
   readonly profile: ProfileName
   readonly port: number
   readonly room: string
+  readonly onBytes: (bytes: number) => void
   /** A bundle; `at` is when its last bytes were received. */
   readonly onBundle: (events: readonly Delivered[], at: number) => void
   /** The connection ended, or the server said something that means a loss. */
@@ -35,7 +36,10 @@ export class Viewer {
     this.#socket = connect(options.port, '127.0.0.1').setNoDelay(true)
     const take = options.profile === 'SSE' ? this.#startSse() : this.#startWebSocket()
     this.#feed = afterHead(options.profile === 'SSE' ? 200 : 101, take, () => this.#joinWebSocket())
-    this.#socket.on('data', bytes => this.#feed(bytes))
+    this.#socket.on('data', bytes => {
+      options.onBytes(bytes.length)
+      this.#feed(bytes)
+    })
     this.#socket.on('error', () => {})
     this.#socket.on('close', () => { if (!this.#closing) options.onTrouble('connection closed') })
   }

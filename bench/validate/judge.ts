@@ -1,0 +1,113 @@
+// Whether the targets are met. What was lost, came twice or is not the newest value counts however disturbed the
+// machine was; a figure that only a quiet machine can give counts where it was quiet.
+
+import type { Measurement } from '../measure.ts'
+
+export const TARGETS = { p95Ms: 150, lagP99Ms: 30, cpuSaved: 0.3, backlogSeconds: 60 } as const
+
+/** Share of its core from which the load may have been what was measured. */
+const LOAD_LIMIT = 0.85
+/** Share of the server's core from which somebody else was measured too. */
+const OTHERS_LIMIT = 0.1
+/** Requests that start later than this (p95, ms) had to wait for earlier answers: the server did not keep up. */
+const LATE_LIMIT_MS = 50
+
+export interface Miss {
+  readonly of: string
+  /** What is wrong, a clause. */
+  readonly what: string
+  /** The machine was disturbed, and quiet it may be another. */
+  readonly doubtful: boolean
+}
+
+export interface Verdict {
+  /** The process's exit code: 0 all met, 1 missed, 2 not to be said. */
+  readonly code: 0 | 1 | 2
+  readonly sentence: string
+  readonly misses: readonly Miss[]
+  /** What a reader has to know about the figures. */
+  readonly caveats: readonly string[]
+}
+
+/** @param saves whether coalescing has anything to save in that workload */
+export function judge (measurements: readonly Measurement[], saves: (workload: string) => boolean): Verdict {
+  const misses = measurements.flatMap(measurement => missesOf(measurement, saves(measurement.workload) ? plainOf(measurement, measurements) : undefined))
+  const unknown = measurements.some(({ serverCpu }) => serverCpu === null)
+  const caveats = [
+    ...measurements.flatMap(caveatsOf),
+    ...unknown ? ['The server\'s figures could not be had: event-loop lag, CPU and backlog are not judged. --metrics names where /metrics is.'] : []
+  ]
+  const told = (which: readonly Miss[]): string => which.map(({ of, what }) => `${of}: ${what}`).join('; ')
+  const certain = misses.filter(({ doubtful }) => !doubtful)
+  const verdict = (code: 0 | 1 | 2, sentence: string): Verdict => ({ code, sentence, misses, caveats })
+  if (certain.length > 0) return verdict(1, `MISSED. ${told(certain)}.`)
+  if (misses.length > 0) return verdict(2, `NOT MEASURED: the machine was not quiet enough to say. ${told(misses)}. Run it again when nothing else is busy.`)
+  if (measurements.length === 0) return verdict(2, 'NOT MEASURED: there is nothing to judge.')
+  if (unknown) return verdict(2, 'NOT MEASURED in full: latency is met and nothing lost, but the server\'s own figures could not be had.')
+  return verdict(0, `MET. All targets are met in ${measurements.filter(({ coalesced }) => coalesced).length} measurements; nothing was lost, came twice or was stale in any.`)
+}
+
+/** The same work with each event sent at once, over the same transport. */
+export const plainOf = ({ profile, workload, coalesced }: Measurement, measurements: readonly Measurement[]): Measurement | undefined => coalesced
+  ? measurements.find(other => !other.coalesced && other.profile === profile && other.workload === workload)
+  : undefined
+
+/** Server CPU for an event published, in seconds. */
+export const cpuPerEvent = ({ serverCpu, published }: Measurement): number | null => serverCpu === null || published === 0 ? null : serverCpu / published
+
+/** Share of un-coalesced delivery's CPU for an event published; null where there is nothing to compare with. */
+export function savedCpu (measurement: Measurement, measurements: readonly Measurement[]): number | null {
+  const plain = plainOf(measurement, measurements)
+  const [less, more] = [cpuPerEvent(measurement), plain === undefined ? null : cpuPerEvent(plain)]
+  return less === null || more === null ? null : 1 - less / more
+}
+
+/** Whether requests could start when they were due. */
+const keptUp = ({ late }: Measurement): boolean => late === null || late.p95 <= LATE_LIMIT_MS
+
+/** Somebody else was on the server's core. */
+export const disturbed = ({ others, stolen }: Measurement): boolean => Math.max(others ?? 0, stolen ?? 0) > OTHERS_LIMIT
+
+export const nameOf = ({ profile, workload, coalesced }: Measurement): string => `${workload}, ${profile}${coalesced ? '' : ' at once'}`
+
+/** @param plain what its CPU is judged against; undefined: nothing */
+function missesOf (measurement: Measurement, plain: Measurement | undefined): Miss[] {
+  const { coalesced, latency, lagP99Ms, backlogSeconds, wrongs, troubles } = measurement
+  const of = nameOf(measurement)
+  const wrong = [
+    ...wrongs.lost > 0 ? [`${wrongs.lost} lost`] : [],
+    ...wrongs.twice > 0 ? [`${wrongs.twice} came twice`] : [],
+    ...wrongs.disorder > 0 ? [`${wrongs.disorder} out of order`] : [],
+    ...wrongs.stale > 0 ? [`${wrongs.stale} last values wrong`] : [],
+    ...new Set(troubles)
+  ].map(what => ({ of, what, doubtful: false }))
+  // Without coalescing there is no target but that everything arrives.
+  if (!coalesced) return wrong
+  const doubtful = disturbed(measurement) || measurement.loadCpu > LOAD_LIMIT
+  const saved = plain === undefined ? null : savedCpu(measurement, [plain])
+  const beyond = (value: number | null, limit: number, what: (value: number) => string): Miss[] =>
+    value !== null && value >= limit ? [{ of, what: what(value), doubtful }] : []
+  return [
+    ...wrong,
+    ...latency === null ? [{ of, what: 'nothing arrived', doubtful: false }] : [],
+    ...beyond(latency?.p95 ?? null, TARGETS.p95Ms, value => `p95 ${value.toFixed(0)} ms, not below ${TARGETS.p95Ms}`),
+    ...beyond(lagP99Ms, TARGETS.lagP99Ms, value => `event-loop lag p99 ${value.toFixed(1)} ms, not below ${TARGETS.lagP99Ms}`),
+    ...beyond(backlogSeconds, TARGETS.backlogSeconds, value => `backlog ${value.toFixed(0)} s, not below ${TARGETS.backlogSeconds}`),
+    ...saved !== null && saved < TARGETS.cpuSaved ? [{ of, what: `CPU ${percent(saved)} less than at once, not ${percent(TARGETS.cpuSaved)}`, doubtful: doubtful || (plain !== undefined && disturbed(plain)) }] : []
+  ]
+}
+
+function caveatsOf (measurement: Measurement): string[] {
+  const { loadCpu, others, stolen, offered, published, late, coalesced } = measurement
+  const of = nameOf(measurement)
+  return [
+    ...loadCpu > LOAD_LIMIT ? [`${of}: publishers and viewers used ${percent(loadCpu)} of their core, so they may be what was measured.`] : [],
+    ...(others ?? 0) > OTHERS_LIMIT ? [`${of}: others used ${percent(others as number)} of the server's core.`] : [],
+    ...(stolen ?? 0) > OTHERS_LIMIT ? [`${of}: the host took ${percent(stolen as number)} of the server's core.`] : [],
+    ...keptUp(measurement)
+      ? []
+      : [`${of}: requests waited at their publishers for earlier answers (p95 ${Math.round(late?.p95 ?? 0)} ms, not in its latency); ${Math.round(published)} of ${Math.round(offered)} events/s were taken${coalesced ? '' : ', and its CPU counts for those'}.`]
+  ]
+}
+
+export const percent = (share: number): string => `${Math.round(share * 100)} %`

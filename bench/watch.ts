@@ -1,0 +1,102 @@
+// A server through a window of time, by what its /metrics say: CPU, event-loop lag, backlog, and what it tells of its
+// own deliveries. Reading them begins the lag's histogram anew, so each reading tells of the time since the last one.
+
+import { readMetrics, quantile } from './metrics.ts'
+import type { Metrics } from './metrics.ts'
+
+/** What the metric of the event loop's lag counts as none: its timer's own period. */
+const LAG_RESOLUTION_MS = 10
+const DELIVERY = 'signalbox_delivery_seconds'
+
+export interface Observed {
+  readonly seconds: number
+  /** Share of a core, all threads. */
+  readonly serverCpu: number
+  /** The greatest of all readings. */
+  readonly lagP99Ms: number
+  readonly backlogSeconds: number
+  readonly inside: Inside
+}
+
+/** What the server tells of itself. */
+export interface Inside {
+  /** From acceptance to hand-over, over the window. */
+  readonly meanMs: number | null
+  readonly p95Ms: number | null
+  /** Bounds of its buckets, ms: what is compared with `p95Ms` has to be counted in the same. */
+  readonly boundsMs: readonly number[]
+  readonly events: number
+  readonly bundles: number
+  readonly bytes: number
+  /** Shares: of the messages there would have been, counted; and of CPU time, estimated. */
+  readonly savedMessages: number
+  readonly savedCpu: number
+}
+
+export class Watch {
+  readonly #address: string
+  readonly #timer: NodeJS.Timeout
+  readonly #first: Metrics
+  readonly #startedAt = performance.now()
+  #lagMs = 0
+  #backlogSeconds = 0
+  #readings = Promise.resolve()
+  #failed: Error | null = null
+
+  private constructor (address: string, everyMs: number, first: Metrics) {
+    this.#address = address
+    this.#first = first
+    this.#timer = setInterval(() => {
+      this.#readings = this.#readings.then(async () => { await this.#read() }).catch((error: Error) => { this.#failed = error })
+    }, everyMs)
+  }
+
+  /** @throws Error where there are no metrics */
+  static async start (address: string, everyMs: number): Promise<Watch> {
+    return new Watch(address, everyMs, await readMetrics(address))
+  }
+
+  /** Ends it. @throws Error where a reading failed */
+  async stop (): Promise<Observed> {
+    clearInterval(this.#timer)
+    await this.#readings
+    if (this.#failed !== null) throw this.#failed
+    const last = await this.#read()
+    const seconds = (performance.now() - this.#startedAt) / 1000
+    const grown = (name: string): number => last.figure(name) - this.#first.figure(name)
+    const cpu = grown('process_cpu_seconds_total')
+    const saved = grown('signalbox_saved_cpu_seconds_total')
+    const [bundles, owed] = [grown('signalbox_bundles_total'), grown('signalbox_uncoalesced_messages_total')]
+    const events = grown(`${DELIVERY}_count`)
+    const before = this.#first.buckets(DELIVERY)
+    const buckets = [...last.buckets(DELIVERY)].map(([bound, count]) => [bound * 1000, count - (before.get(bound) ?? 0)] as const)
+    return {
+      seconds,
+      serverCpu: cpu / seconds,
+      lagP99Ms: this.#lagMs,
+      backlogSeconds: this.#backlogSeconds,
+      inside: {
+        meanMs: events === 0 ? null : grown(`${DELIVERY}_sum`) * 1000 / events,
+        p95Ms: quantile(0.95, buckets),
+        boundsMs: buckets.map(([bound]) => bound).filter(Number.isFinite),
+        events: grown('signalbox_delivered_events_total'),
+        bundles,
+        bytes: grown('signalbox_sent_bytes_total'),
+        savedMessages: owed === 0 ? 0 : Math.max(0, 1 - bundles / owed),
+        savedCpu: saved === 0 ? 0 : saved / (saved + cpu)
+      }
+    }
+  }
+
+  /** Ends it where nobody wants to know any more. */
+  cancel (): void {
+    clearInterval(this.#timer)
+  }
+
+  async #read (): Promise<Metrics> {
+    const metrics = await readMetrics(this.#address)
+    this.#lagMs = Math.max(this.#lagMs, metrics.figure('nodejs_eventloop_lag_p99_seconds') * 1000 - LAG_RESOLUTION_MS)
+    this.#backlogSeconds = Math.max(this.#backlogSeconds, metrics.figure('signalbox_backlog_seconds'))
+    return metrics
+  }
+}
