@@ -44,7 +44,21 @@ export function judge (measurements: readonly Measurement[], saves: (workload: s
   if (misses.length > 0) return verdict(2, `NOT MEASURED: the machine was not quiet enough to say. ${told(misses)}. Run it again when nothing else is busy.`)
   if (measurements.length === 0) return verdict(2, 'NOT MEASURED: there is nothing to judge.')
   if (unknown) return verdict(2, 'NOT MEASURED in full: latency is met and nothing lost, but the server\'s own figures could not be had.')
-  return verdict(0, `MET. All targets are met in ${measurements.filter(({ coalesced }) => coalesced).length} measurements; nothing was lost, came twice or was stale in any.`)
+  return verdict(0, `MET. ${praise(measurements, saves)}`)
+}
+
+/** By how much the targets are met. */
+function praise (measurements: readonly Measurement[], saves: (workload: string) => boolean): string {
+  const coalesced = measurements.filter(({ coalesced }) => coalesced)
+  const most = (figure: (of: Measurement) => number | null): number => Math.max(...coalesced.map(of => figure(of) ?? 0))
+  const saved = coalesced.flatMap(of => saves(of.workload) ? savedCpu(of, measurements) ?? [] : [])
+  return [
+    `In ${coalesced.length} measurement${coalesced.length === 1 ? '' : 's'} p95 was at most ${most(({ latency }) => latency?.p95 ?? null).toFixed(0)} ms`,
+    `event-loop lag p99 ${most(({ lagP99Ms }) => lagP99Ms).toFixed(1)} ms`,
+    `backlog ${most(({ backlogSeconds }) => backlogSeconds).toFixed(1)} s`,
+    ...saved.length === 0 ? [] : [`CPU at least ${percent(Math.min(...saved))} less than un-coalesced`],
+    'nothing was lost, came twice or was stale.'
+  ].join(', ')
 }
 
 /** The same work with each event sent at once, over the same transport. */

@@ -133,13 +133,13 @@ table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: ta
 th, td { padding: 0.25rem 0.5rem; text-align: right; white-space: nowrap }
 thead th { vertical-align: bottom; white-space: normal }
 th { font-weight: 600 }
-tr > th:first-child, tbody th, .targets th { text-align: left }
+thead th:nth-child(-n+2), tbody th, .targets th { text-align: left }
 tbody { border-top: 1px solid var(--line) }
 .targets td, .targets th, .at-once { color: var(--faint) }
 .at-once th { font-weight: 400 }
 .met { color: var(--good) }
 .missed { color: var(--bad); font-weight: 700 }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem }
 figure { margin: 0; break-inside: avoid }
 svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif }
 .legend svg { display: inline-block; width: 1.5rem; vertical-align: middle }
