@@ -26,9 +26,10 @@ export async function startServer (settings: Record<string, string | number>): P
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
   const command = [process.execPath, LAUNCHER]
   if (pinned) command.unshift('taskset', '-c', String(SERVER_CORE))
+  const { PATH, SystemRoot } = process.env
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: folder,
-    env: { PATH: process.env.PATH, PORT: '0', DATA_DIR: join(folder, 'data'), ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])) },
+    env: { PATH, SystemRoot, PORT: '0', DATA_DIR: join(folder, 'data'), ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])) },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let output = ''
