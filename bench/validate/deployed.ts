@@ -87,7 +87,6 @@ export async function measureDeployed ({ base, profile, metrics }: Deployed, { w
 
 function watch (box: Box, index: number, ledger: Ledger, onTrouble: (what: string) => void, onRefused: (error: CannotMeasure) => void): Box {
   let cursor: string | null = null
-  let stood = false
   box.on('event', event => {
     // It stays what it was until the whole bundle is handed out.
     if (box.lastEventId !== cursor) ledger.messages++
@@ -96,11 +95,11 @@ function watch (box: Box, index: number, ledger: Ledger, onTrouble: (what: strin
     if (event.data !== null) ledger.arrived(index, [event as Event & Delivered], performance.now())
   })
   box.on('status', status => {
-    if (status.state === 'connected') stood = true
     if (status.state === 'refused') onRefused(new CannotMeasure(`The gateway refuses viewers (${status.code}): ${status.reason}.`))
-    if (status.state !== 'stale') return
-    if (stood) onTrouble(`a viewer's connection ended (${status.code})`)
-    else onRefused(new CannotMeasure(`Viewers cannot connect (${status.code}): ${status.reason}.${status.code === 'ROOM_FULL' ? ' MAX_ROOM_SIZE allows fewer than that: --viewers.' : ''}`))
+    else if (status.state === 'stale') onTrouble(`a viewer's connection ended (${status.code})`)
+    else if (status.state === 'connecting' && status.code !== undefined) {
+      onRefused(new CannotMeasure(`Viewers cannot connect (${status.code}): ${status.reason ?? 'no reason is told'}.${status.code === 'ROOM_FULL' ? ' MAX_ROOM_SIZE allows fewer than that: --viewers.' : ''}`))
+    }
   })
   box.on('reset', ({ reason }) => onTrouble(`a viewer was reset (${reason})`))
   return box

@@ -56,9 +56,8 @@ function praise (measurements: readonly Measurement[], saves: (workload: string)
     `In ${coalesced.length} measurement${coalesced.length === 1 ? '' : 's'} p95 was at most ${most(({ latency }) => latency?.p95 ?? null).toFixed(0)} ms`,
     `event-loop lag p99 ${most(({ lagP99Ms }) => lagP99Ms).toFixed(1)} ms`,
     `backlog ${most(({ backlogSeconds }) => backlogSeconds).toFixed(1)} s`,
-    ...saved.length === 0 ? [] : [`CPU at least ${percent(Math.min(...saved))} less than un-coalesced`],
-    'nothing was lost, came twice or was stale.'
-  ].join(', ')
+    ...saved.length === 0 ? [] : [`CPU at least ${percent(Math.min(...saved))} less than un-coalesced`]
+  ].join(', ') + '; nothing was lost, came twice or was stale.'
 }
 
 /** The same work with each event sent at once, over the same transport. */
