@@ -1,0 +1,201 @@
+// Clients of any server here, thousands of them in one process that leaves its core to itself as far as possible:
+// they look for the marks that published events carry and care for nothing else. So all servers' clients cost alike.
+
+import { randomBytes } from 'node:crypto'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { marksIn } from './mark.ts'
+import type { Mark } from './mark.ts'
+
+/** How a client gets its stream from a server. */
+export interface Opening {
+  readonly path: string
+  readonly webSocket: boolean
+  /** The text message by which a WebSocket client asks for events; none where it gets them anyway. */
+  readonly ask?: string
+  readonly headers?: Record<string, string>
+  /** Stands in what the server says once the client will get everything published from now on. */
+  readonly ready: string
+}
+
+export interface AudienceOptions {
+  readonly port: number
+  readonly opening: Opening
+  readonly count: number
+  readonly onMarks?: (viewer: number, marks: readonly Mark[], at: number) => void
+  /** Opening takes longer than this, ms: it fails. */
+  readonly patienceMs?: number
+}
+
+/** Clients that connect at once. */
+const CROWD = 200
+const READ_BYTES = 262_144
+
+export class Audience {
+  readonly #viewers: Viewer[] = []
+  /** Events received by all together, and bytes. */
+  delivered = 0
+  bytes = 0
+  /** Connections that ended though nobody here had ended them. */
+  lost = 0
+  readonly options: AudienceOptions
+  /** All sockets read into it: what is read is looked at before anything else is. */
+  readonly buffer = Buffer.allocUnsafeSlow(READ_BYTES)
+
+  private constructor (options: AudienceOptions) {
+    this.options = options
+  }
+
+  /** Resolves when all of them will get what is published. */
+  static async open (options: AudienceOptions): Promise<Audience> {
+    const audience = new Audience(options)
+    await audience.more(options.count)
+    return audience
+  }
+
+  async more (count: number): Promise<void> {
+    const until = this.#viewers.length + count
+    const one = async (): Promise<void> => {
+      while (this.#viewers.length < until) {
+        const viewer = new Viewer(this, this.#viewers.length)
+        this.#viewers.push(viewer)
+        await viewer.ready
+      }
+    }
+    const patience = new AbortController()
+    const { patienceMs = 60_000 } = this.options
+    const late = delay(patienceMs, null, { signal: patience.signal }).then(() => { throw new Error(`not all of ${until} clients were let in within ${patienceMs / 1000} s`) })
+    late.catch(() => {})
+    await Promise.race([Promise.all(Array.from({ length: Math.min(CROWD, count) }, one)), late])
+    patience.abort()
+  }
+
+  get size (): number {
+    return this.#viewers.length
+  }
+
+  close (): void {
+    for (const viewer of this.#viewers) viewer.close()
+  }
+
+  took (viewer: number, marks: readonly Mark[], bytes: number): void {
+    this.delivered += marks.length
+    this.bytes += bytes
+    if (marks.length > 0) this.options.onMarks?.(viewer, marks, performance.now())
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+const PING = 9
+const PONG = 10
+const TEXT = 1
+
+class Viewer {
+  readonly ready: Promise<void>
+  readonly #audience: Audience
+  readonly #index: number
+  readonly #socket: Socket
+  /** What was said until it was ready; null from then on. */
+  #said: string | null = ''
+  #open = false
+  #asked = false
+  #closing = false
+  /** The end of what was read that may be the beginning of a mark, or of a frame's head. */
+  #rest: Buffer = NOTHING
+  #head: Buffer = NOTHING
+  /** Bytes of the present frame still to come. */
+  #inFrame = 0
+  #becameReady = (): void => {}
+
+  constructor (audience: Audience, index: number) {
+    this.#audience = audience
+    this.#index = index
+    const { port, opening } = audience.options
+    this.ready = new Promise<void>((resolve, reject) => {
+      this.#becameReady = resolve
+      // Only the first of these has a say.
+      setImmediate(() => this.#socket.once('close', () => reject(new Error(`a client was not let in: ${this.#said ?? ''}`))))
+    })
+    this.#socket = connect({
+      port,
+      host: '127.0.0.1',
+      noDelay: true,
+      onread: {
+        buffer: audience.buffer,
+        callback: (length, buffer) => {
+          this.#take(Buffer.from(buffer.buffer, buffer.byteOffset, length))
+          return true
+        }
+      }
+    })
+    this.#socket.on('error', () => {}).on('close', () => { if (!this.#closing && this.#said === null) audience.lost++ })
+    const upgrade = opening.webSocket
+      ? { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': randomBytes(16).toString('base64') }
+      : { Accept: 'text/event-stream' }
+    const headers = Object.entries({ Host: `127.0.0.1:${port}`, ...upgrade, ...opening.headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.#socket.write(`GET ${opening.path} HTTP/1.1\r\n${headers.join('')}\r\n`)
+  }
+
+  close (): void {
+    this.#closing = true
+    this.#socket.destroy()
+  }
+
+  #take (bytes: Buffer): void {
+    let stream = bytes
+    if (!this.#open) {
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end === -1) return
+      this.#open = true
+      stream = bytes.subarray(end + 4)
+      if (this.#said !== null) this.#said = `${bytes.toString('latin1', 0, end)}\n`
+      const { opening } = this.#audience.options
+      if (opening.webSocket && opening.ask !== undefined && !this.#asked) {
+        this.#asked = true
+        this.#socket.write(masked(TEXT, Buffer.from(opening.ask)))
+      }
+    }
+    if (this.#audience.options.opening.webSocket) this.#answerPings(stream)
+    if (this.#said !== null) {
+      this.#said += stream.toString('latin1')
+      if (this.#said.includes(this.#audience.options.opening.ready)) {
+        this.#said = null
+        this.#becameReady()
+      }
+    }
+    const all = this.#rest.length === 0 ? stream : Buffer.concat([this.#rest, stream])
+    const { marks, used } = marksIn(all)
+    this.#rest = used === all.length ? NOTHING : Buffer.from(all.subarray(used))
+    this.#audience.took(this.#index, marks, bytes.length)
+  }
+
+  /** Frames are passed over by their heads (RFC 6455, 5.2). */
+  #answerPings (stream: Buffer): void {
+    const bytes = this.#head.length === 0 ? stream : Buffer.concat([this.#head, stream])
+    this.#head = NOTHING
+    for (let at = 0; ;) {
+      const skipped = Math.min(this.#inFrame, bytes.length - at)
+      this.#inFrame -= skipped
+      at += skipped
+      if (at === bytes.length) return
+      const short = bytes[at + 1] ?? 0
+      const wide = short === 127 ? 8 : short === 126 ? 2 : 0
+      const ping = ((bytes[at] as number) & 15) === PING
+      if (at + 2 + wide + (ping ? short : 0) > bytes.length) {
+        this.#head = Buffer.from(bytes.subarray(at))
+        return
+      }
+      const payload = at + 2 + wide
+      if (ping) this.#socket.write(masked(PONG, bytes.subarray(payload, payload + short)))
+      this.#inFrame = wide === 0 ? short : bytes.readUIntBE(payload - Math.min(6, wide), Math.min(6, wide))
+      at = payload
+    }
+  }
+}
+
+/** A short frame as clients send them: masked, here with zeros. */
+function masked (opcode: number, payload: Buffer): Buffer {
+  if (payload.length > 125) throw new Error('too long for a short frame')
+  return Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
+}

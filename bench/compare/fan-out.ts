@@ -1,0 +1,70 @@
+// What one event to one client costs: each event by itself, at a rate nobody has trouble with.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { Histogram } from '../histogram.ts'
+import { Audience } from './audience.ts'
+import { ROOM } from './contenders.ts'
+import type { Contender } from './contenders.ts'
+import { eventText } from './mark.ts'
+import { Post } from './post.ts'
+import { ServerProcess } from './process.ts'
+import { Meter } from './rounds.ts'
+import type { Round } from './rounds.ts'
+
+const EVENT_BYTES = 200
+const WARM_UP_MS = 1500
+/** Frames a second to all clients together, whatever their number. */
+const FRAMES = 20_000
+/** Bundling off, in either profile. */
+const UNBUNDLED = { MONITOR_TICK_MS: 0, FLUSH_INTERVAL_MS: 0, TICK_FLOOR_MS: 0 }
+
+export async function fanOut (contender: Contender, clients: number, windowMs: number): Promise<Round> {
+  const server = await ServerProcess.start(contender.command(UNBUNDLED))
+  try {
+    const { port } = server
+    const latency = new Histogram()
+    const startedAt: number[] = []
+    const audience = await Audience.open({
+      port,
+      opening: contender.opening,
+      count: clients,
+      onMarks: (_viewer, marks, at) => {
+        for (const { n } of marks) if (n >= from) latency.record(at - (startedAt[n] as number))
+      }
+    })
+    const post = await Post.open(port, contender.publishPath, contender.publishHeaders)
+    const everyMs = 1000 / (FRAMES / clients)
+    let from = Infinity
+    const publish = async (ms: number): Promise<void> => {
+      const end = performance.now() + ms
+      for (let due = performance.now(); due < end; due += everyMs) {
+        const wait = due - performance.now()
+        if (wait > 0) await delay(wait)
+        const n = startedAt.push(performance.now()) - 1
+        await post.send(eventText({ key: 0, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: false }))
+      }
+      await delay(everyMs)
+    }
+    await publish(WARM_UP_MS)
+    from = startedAt.length
+    const before = audience.delivered
+    const meter = new Meter(server)
+    await publish(windowMs)
+    const used = meter.read()
+    const frames = audience.delivered - before
+    const owed = (startedAt.length - from) * clients
+    post.close()
+    audience.close()
+    return {
+      figures: { usPerFrame: used.cpuMs * 1000 / frames, p95Ms: latency.percentile(0.95), framesPerSecond: frames / used.ms * 1000 },
+      loadCpu: used.loadCpu,
+      others: used.others,
+      faults: [
+        ...(frames === owed ? [] : [`${frames} of ${owed} frames arrived within the window`]),
+        ...(audience.lost === 0 ? [] : [`${audience.lost} connections lost`])
+      ]
+    }
+  } finally {
+    await server.stop()
+  }
+}

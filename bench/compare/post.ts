@@ -1,0 +1,52 @@
+// A publisher's keep-alive connection: one request at a time, any path, any 2xx.
+
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+
+export class Post {
+  readonly #socket: Socket
+  readonly #head: string
+  #text = ''
+  #answered = (_body: string): void => {}
+  #failed = (_error: Error): void => {}
+
+  private constructor (port: number, path: string, headers: Record<string, string>) {
+    const lines = Object.entries({ Host: `127.0.0.1:${port}`, 'Content-Type': 'application/json', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.#head = `POST ${path} HTTP/1.1\r\n${lines.join('')}Content-Length: `
+    this.#socket = connect(port, '127.0.0.1').setNoDelay(true).setEncoding('latin1')
+    this.#socket.on('data', text => this.#take(String(text)))
+    this.#socket.on('error', error => this.#failed(error))
+    this.#socket.on('close', () => this.#failed(new Error('the server closed a publisher\'s connection')))
+  }
+
+  static async open (port: number, path: string, headers: Record<string, string> = {}): Promise<Post> {
+    const connection = new Post(port, path, headers)
+    await new Promise((resolve, reject) => connection.#socket.once('connect', resolve).once('error', reject))
+    return connection
+  }
+
+  /** @returns the answer's body. @throws Error where it is not accepted */
+  async send (body: string): Promise<string> {
+    this.#socket.write(`${this.#head}${body.length}\r\n\r\n${body}`)
+    return await new Promise<string>((resolve, reject) => {
+      this.#answered = resolve
+      this.#failed = reject
+    })
+  }
+
+  close (): void {
+    this.#socket.destroy()
+  }
+
+  #take (text: string): void {
+    this.#text += text
+    const head = this.#text.indexOf('\r\n\r\n')
+    if (head === -1) return
+    const length = Number(/^content-length: (\d+)/im.exec(this.#text)?.[1] ?? 0)
+    if (this.#text.length < head + 4 + length) return
+    const answer = this.#text
+    this.#text = ''
+    if (answer.startsWith('HTTP/1.1 2')) this.#answered(answer.slice(head + 4))
+    else this.#failed(new Error(`a publish was refused: ${answer.slice(0, 300)}`))
+  }
+}

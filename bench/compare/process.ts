@@ -1,0 +1,134 @@
+// A server under measurement: a process on a core of its own, and what the kernel says it has used.
+
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { pinned, SERVER_CORE } from '../server.ts'
+
+const START_MS = 20_000
+const STOP_MS = 3000
+/** Of the kernel's accounts (USER_HZ): everywhere on Linux. */
+const TICK_MS = 10
+
+export interface Command {
+  readonly command: readonly string[]
+  readonly env?: Record<string, string>
+  /** Where it listens, taken from what it writes; a fixed port where it does not tell. */
+  readonly port?: number
+  /** Made in its folder before it starts. */
+  readonly prepare?: (folder: string) => void
+}
+
+export class ServerProcess {
+  readonly port: number
+  readonly #child: ChildProcess
+  readonly #folder: string
+  readonly #ended: Promise<void>
+
+  private constructor (child: ChildProcess, folder: string, port: number, ended: Promise<void>) {
+    this.#child = child
+    this.#folder = folder
+    this.port = port
+    this.#ended = ended
+  }
+
+  static async start ({ command, env = {}, port, prepare }: Command): Promise<ServerProcess> {
+    // An empty folder, so that no `.env` has a say.
+    const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
+    prepare?.(folder)
+    const [file = '', ...args] = pinned ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
+    const child = spawn(file, args, { cwd: folder, env: { PATH: process.env.PATH, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text })
+    const die = (): void => {
+      child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    }
+    process.once('exit', die)
+    const ended = new Promise<void>(resolve => child.once('close', () => {
+      process.off('exit', die)
+      resolve()
+    }).once('error', error => { output += error.message }))
+    const deadline = Date.now() + START_MS
+    for (;;) {
+      const told = / on http:\/\/[^:]+:(\d+)/.exec(output)?.[1]
+      if (told !== undefined || (port !== undefined && await answers(port))) {
+        // What it says later is not kept.
+        for (const stream of [child.stdout, child.stderr]) stream.removeAllListeners('data').resume()
+        return new ServerProcess(child, folder, port ?? Number(told), ended)
+      }
+      if (child.exitCode !== null || Date.now() > deadline) {
+        die()
+        throw new Error(`the server does not listen: ${output.trim().split('\n').slice(-5).join('\n')}`)
+      }
+      await delay(10)
+    }
+  }
+
+  get pid (): number {
+    return this.#child.pid as number
+  }
+
+  /** CPU used so far by it and its children, all threads, ms. */
+  get cpuMs (): number {
+    return this.#family.reduce((sum, pid) => {
+      const fields = statOf(pid)
+      return sum + (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    }, 0)
+  }
+
+  /** Resident memory of it and its children, bytes. */
+  get rss (): number {
+    return this.#family.reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024, 0)
+  }
+
+  signal (name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  async stop (): Promise<void> {
+    this.#child.kill('SIGTERM')
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS)
+    await this.#ended
+    clearTimeout(timer)
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+
+  get #family (): number[] {
+    const children = read(`/proc/${this.pid}/task/${this.pid}/children`).split(' ').filter(text => text !== '').map(Number)
+    return [this.pid, ...children]
+  }
+}
+
+/** The fields of /proc/<pid>/stat from the third on: the second may hold anything. */
+function statOf (pid: number): string[] {
+  const text = read(`/proc/${pid}/stat`)
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')
+}
+
+function read (path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+async function answers (port: number): Promise<boolean> {
+  try {
+    await fetch(`http://127.0.0.1:${port}/`, { method: 'HEAD', headers: { connection: 'close' } })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Open files a process may have. */
+export function fileLimit (): number {
+  return Number(/^Max open files\s+(\d+)/m.exec(read('/proc/self/limits'))?.[1] ?? 1024)
+}
+
+export const onLinux = readdirSync('/').includes('proc')
