@@ -24,6 +24,10 @@ export interface AudienceOptions {
   readonly opening: Opening
   readonly count: number
   readonly onMarks?: (viewer: number, marks: readonly Mark[], at: number) => void
+  /** They come spread over so long, ms, whether the server follows or not; default: some at a time, as it lets them in. */
+  readonly withinMs?: number
+  /** They take nothing once they are in. */
+  readonly deaf?: boolean
   /** Opening takes longer than this, ms: it fails. */
   readonly patienceMs?: number
 }
@@ -51,6 +55,23 @@ export class Audience {
   static async open (options: AudienceOptions): Promise<Audience> {
     const audience = new Audience(options)
     await audience.more(options.count)
+    return audience
+  }
+
+  /** They are on their way. */
+  static begin (options: AudienceOptions & { readonly withinMs: number }): Audience {
+    const audience = new Audience(options)
+    const { count, withinMs } = options
+    const startedAt = performance.now()
+    const timer = setInterval(() => {
+      const due = Math.min(count, Math.ceil((performance.now() - startedAt) / withinMs * count))
+      while (audience.size < due) {
+        const viewer = new Viewer(audience, audience.size)
+        viewer.ready.catch(() => { audience.lost++ })
+        audience.#viewers.push(viewer)
+      }
+      if (due === count) clearInterval(timer)
+    }, 5)
     return audience
   }
 
@@ -162,6 +183,7 @@ class Viewer {
       if (this.#said.includes(this.#audience.options.opening.ready)) {
         this.#said = null
         this.#becameReady()
+        if (this.#audience.options.deaf === true) this.#socket.pause()
       }
     }
     const all = this.#rest.length === 0 ? stream : Buffer.concat([this.#rest, stream])

@@ -10,6 +10,15 @@ import type { Command } from './process.ts'
 const PEERS = fileURLToPath(new URL('../peers/', import.meta.url))
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
+const COLLECT = new URL('../peers/collect.js', import.meta.url).href
+
+/** Arguments by which servers in Node write a CPU profile when they end. */
+const profiling: string[] = []
+
+export function profileInto (folder: string): void {
+  profiling.push('--cpu-prof', `--cpu-prof-dir=${folder}`)
+}
+
 export const ROOM = 'bench'
 
 export interface Contender {
@@ -63,7 +72,7 @@ const FASTIFY_SSE_V2 = peer('fastify-sse-v2', 'fastify-sse-v2.js', stream('data:
 const FASTIFY_SSE = peer('@fastify/sse', 'fastify-sse.js', stream('data: ready'))
 
 function node (file: string, env: Record<string, string | number> = {}): Command {
-  return { command: [process.execPath, file], env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])) }
+  return { collects: true, command: [process.execPath, ...profiling, '--import', COLLECT, file], env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])) }
 }
 
 /** The smallest loop in C, where there is a compiler. @param folder for the binary */
@@ -77,6 +86,9 @@ export function bareLoop (folder: string): Contender | Absent {
   }
   return { name, command: () => ({ command: [binary] }), opening: stream(': ready'), publishPath: '/publish', bare: true }
 }
+
+/** Takes in as much and does nothing with it. */
+export const BARE_ROUTE: Command = node(join(PEERS, 'fastify.js'))
 
 export const PEERS_IN_NODE: readonly Contender[] = [WS, SOCKET_IO, BETTER_SSE, FASTIFY_SSE_V2, FASTIFY_SSE]
 

@@ -1,37 +1,85 @@
 // `npm run bench`: Signalbox in both profiles and its peers side by side, in one run on one machine.
 
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { bareLoop, installPeers, PEERS_IN_NODE, signalbox, SSE, WEBSOCKET, WS } from './contenders.ts'
-import type { Contender } from './contenders.ts'
-import { fanOut } from './fan-out.ts'
-import { figureOf, inTurn, ratioOf } from './rounds.ts'
+import type { Chapter } from './chapter.ts'
+import { clientsHere, SCENARIOS } from './chapters.ts'
+import { bareLoop, installPeers, PEERS_IN_NODE, profileInto, signalbox, WS } from './contenders.ts'
+import type { Absent, Contender } from './contenders.ts'
+import { onLinux } from './process.ts'
+import { report } from './report.ts'
+import { pinned } from '../server.ts'
+
+const HELP = `npm run bench -- [options]
+
+  --only fan-out,idle   these scenarios alone: ${Object.keys(SCENARIOS).join(', ')}
+  --rounds 3            how often each variant is measured, in turn
+  --quick               short windows, one round: an impression, in two minutes
+  --bare                no peers but ws and the C loop
+  --against <folder>    another checkout of Signalbox, built, to compare with; may be repeated
+  --cpu-prof <folder>   servers in Node that end in order write CPU profiles
+  --docs                writes the tables and plots of docs/performance.md
+
+Writes reports/bench.json; tables on stdout, progress on stderr.`
 
 const { values: options } = parseArgs({
   options: {
     only: { type: 'string' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     bare: { type: 'boolean', default: false },
-    against: { type: 'string', multiple: true, default: [] }
+    against: { type: 'string', multiple: true, default: [] },
+    'cpu-prof': { type: 'string' },
+    docs: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
   }
 })
-const say = (line: string): void => console.error(line)
-installPeers(say)
-const loop = bareLoop(mkdtempSync(join(tmpdir(), 'signalbox-loop-')))
-const others = options.against.flatMap(root => [signalbox('SSE', root), signalbox('WEBSOCKET', root)])
-const core: Contender[] = [SSE, WEBSOCKET, ...others, WS, ...('why' in loop ? [] : [loop])]
-const all = [...core, ...PEERS_IN_NODE.filter(peer => peer !== WS)]
-for (const clients of [1000, 5000]) {
-  const series = await inTurn(clients === 1000 && !options.bare ? all : core, Number(options.rounds), line => say(`fan-out to ${clients}, ${line}`), async contender => await fanOut(contender, clients, options.quick ? 1500 : 4000))
-  const base = series.find(({ variant }) => variant === WS.name)
-  const bottom = series.find(({ variant }) => variant === 'C loop')
-  for (const one of series) {
-    const us = figureOf(one, 'usPerFrame')
-    const spread = (s: ReturnType<typeof figureOf>): string => s === null ? '' : `${s.median.toFixed(2)} (${s.least.toFixed(2)}-${s.most.toFixed(2)})`
-    console.log([clients, one.variant, spread(us), spread(ratioOf(one, base, 'usPerFrame')), spread(ratioOf(one, bottom, 'usPerFrame')), spread(figureOf(one, 'p95Ms')), one.rounds.map(r => r.loadCpu.toFixed(2)).join(), one.thrown.join(), one.failed, one.rounds.flatMap(r => r.faults).join()].join(' | '))
-  }
+if (options.help) {
+  console.log(HELP)
+  process.exit(0)
 }
+const names = options.only?.split(',') ?? Object.keys(SCENARIOS)
+const unknown = names.filter(name => SCENARIOS[name] === undefined)
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 3))
+if (unknown.length > 0 || !(rounds >= 1)) {
+  console.error(`${unknown.length > 0 ? `no such scenario: ${unknown.join(', ')}` : '--rounds takes a number from 1'}\n\n${HELP}`)
+  process.exit(1)
+}
+if (!onLinux) {
+  console.error('CPU and memory of servers are read from /proc: this runs on Linux alone')
+  process.exit(1)
+}
+
+const startedAt = performance.now()
+const say = (line: string): void => console.error(`${String(Math.round((performance.now() - startedAt) / 1000)).padStart(4)} s  ${line}`)
+const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-tools-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+
+installPeers(say)
+if (options['cpu-prof'] !== undefined) profileInto(resolve(options['cpu-prof']))
+const found: Array<Contender | Absent> = [bareLoop(folder)]
+const here = found.filter(one => !('why' in one)) as Contender[]
+const bottom = here.filter(({ bare }) => bare)
+const chapters: Chapter[] = []
+for (const name of names) {
+  chapters.push(...await (SCENARIOS[name] as (typeof SCENARIOS)[string])({
+    rounds,
+    quick: options.quick,
+    say,
+    others: options.against.flatMap(root => [signalbox('SSE', resolve(root)), signalbox('WEBSOCKET', resolve(root))]),
+    bottom,
+    peers: options.bare ? [WS] : [...PEERS_IN_NODE, ...here.filter(({ bare }) => bare !== true)]
+  }))
+}
+report(chapters, {
+  pinned,
+  rounds,
+  quick: options.quick,
+  tookMs: performance.now() - startedAt,
+  absent: found.filter((one): one is Absent => 'why' in one),
+  remarks: clientsHere(10_000) < 10_000 ? [`The limit of open files (\`ulimit -n\`) allows ${clientsHere(10_000)} clients where 10,000 were wanted.`] : []
+}, options.docs)
 process.exit(0)

@@ -18,6 +18,8 @@ export interface Command {
   readonly env?: Record<string, string>
   /** Where it listens, taken from what it writes; a fixed port where it does not tell. */
   readonly port?: number
+  /** It has bench/peers/collect.js loaded. */
+  readonly collects?: boolean
   /** Made in its folder before it starts. */
   readonly prepare?: (folder: string) => void
 }
@@ -28,14 +30,17 @@ export class ServerProcess {
   readonly #folder: string
   readonly #ended: Promise<void>
 
-  private constructor (child: ChildProcess, folder: string, port: number, ended: Promise<void>) {
+  readonly #collects: boolean
+
+  private constructor (child: ChildProcess, folder: string, port: number, ended: Promise<void>, collects: boolean) {
+    this.#collects = collects
     this.#child = child
     this.#folder = folder
     this.port = port
     this.#ended = ended
   }
 
-  static async start ({ command, env = {}, port, prepare }: Command): Promise<ServerProcess> {
+  static async start ({ command, env = {}, port, prepare, collects = false }: Command): Promise<ServerProcess> {
     // An empty folder, so that no `.env` has a say.
     const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
     prepare?.(folder)
@@ -58,7 +63,7 @@ export class ServerProcess {
       if (told !== undefined || (port !== undefined && await answers(port))) {
         // What it says later is not kept.
         for (const stream of [child.stdout, child.stderr]) stream.removeAllListeners('data').resume()
-        return new ServerProcess(child, folder, port ?? Number(told), ended)
+        return new ServerProcess(child, folder, port ?? Number(told), ended, collects)
       }
       if (child.exitCode !== null || Date.now() > deadline) {
         die()
@@ -85,8 +90,9 @@ export class ServerProcess {
     return this.#family.reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024, 0)
   }
 
-  signal (name: NodeJS.Signals): void {
-    this.#child.kill(name)
+  /** Lets a server in Node collect its garbage; any other has none. */
+  collect (): void {
+    if (this.#collects) this.#child.kill('SIGWINCH')
   }
 
   async stop (): Promise<void> {

@@ -1,0 +1,43 @@
+// What a connection costs that nothing is sent to.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { Audience } from './audience.ts'
+import type { Contender } from './contenders.ts'
+import { ServerProcess } from './process.ts'
+import { Meter } from './rounds.ts'
+import type { Round } from './rounds.ts'
+
+/** Held before memory is looked at first: whatever a server makes but once is there by then. */
+const FIRST = 500
+const SETTLE_MS = 400
+
+export async function idle (contender: Contender, clients: number): Promise<Round> {
+  const server = await ServerProcess.start(contender.command({}))
+  try {
+    const audience = await Audience.open({ port: server.port, opening: contender.opening, count: FIRST })
+    const settled = async (): Promise<number> => {
+      // What is freed late, as closed-over promises, goes with the second and third collection.
+      for (let round = 0; round < 3; round++) {
+        server.collect()
+        await delay(SETTLE_MS)
+      }
+      return server.rss
+    }
+    const before = await settled()
+    const meter = new Meter(server)
+    await audience.more(clients - FIRST)
+    const opening = meter.read()
+    const after = await settled()
+    const { lost } = audience
+    audience.close()
+    return {
+      figures: { kbPerConnection: (after - before) / 1024 / (clients - FIRST), openedPerSecond: (clients - FIRST) / opening.ms * 1000 },
+      // Memory does not depend on how fast they came.
+      loadCpu: 0,
+      others: null,
+      faults: lost === 0 ? [] : [`${lost} connections lost`]
+    }
+  } finally {
+    await server.stop()
+  }
+}
