@@ -74,7 +74,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       chapters.push({
         id: `dashboard-${viewers}`,
         title: `A page of gauges before ${plain(viewers)} viewers`,
-        method: `50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used.`,
+        method: '50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used.',
         columns: [
           column('server CPU, of a core', 'cpu', share), against(SSE.name, 'cpu'), column('p95 age of a value, ms', 'ageP95'), column('p95 until shown, ms', 'updateP95'), column('let through', 'through', share)
         ],
@@ -174,7 +174,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     chapters.push({
       id: 'growth',
       title: 'What an event costs as a deployment grows',
-      method: `Signalbox SSE, everything else at 10 or less, 200 events a second: CPU of the server for each publishing request, µs, as one thing grows in steps of ten times. Only with changed keys (they come in one request, 10 times a second) and viewers may it grow: the others may not cost more than half as much again. One round.`,
+      method: 'Signalbox SSE, everything else at 10 or less, 200 events a second: CPU of the server for each publishing request, µs, as one thing grows in steps of ten times. Only with changed keys (they come in one request, 10 times a second) and viewers may it grow: the others may not cost more than half as much again. One round.',
       columns: [
         { head: 'steps', cell: ({ variant }) => STEPS[variant as keyof typeof STEPS].map(plain).join(', ') },
         { head: 'CPU a publish, µs', cell: ({ rounds }) => rounds.map(round => Math.round(cost(round)).toLocaleString('en')).join(', ') },

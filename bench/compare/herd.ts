@@ -51,7 +51,7 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
     const missing = new Int32Array(clients).fill(MISSED)
     let served = 0
     const came = performance.now()
-    let allAt: number | null = null
+    const all: { at: number | null } = { at: null }
     const meter = new Meter(server)
     const herd = Audience.begin({
       port,
@@ -62,11 +62,11 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
         for (const { key, n } of marks) {
           if (key !== 0 || n >= MISSED || missing[viewer] === 0) continue
           missing[viewer] = (missing[viewer] as number) - 1
-          if (missing[viewer] === 0 && ++served === clients) allAt = at
+          if (missing[viewer] === 0 && ++served === clients) all.at = at
         }
       }
     })
-    while (allAt === null && performance.now() - came < LIMIT_MS) {
+    while (all.at === null && performance.now() - came < LIMIT_MS) {
       startedAt.push(performance.now())
       await publish(0, MISSED + startedAt.length - 1, false)
       await delay(1000 / LIVE_PER_SECOND)
@@ -78,7 +78,7 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
     healthy.close()
     return {
       figures: {
-        allServedMs: allAt === null ? null : allAt - came,
+        allServedMs: all.at === null ? null : all.at - came,
         liveP95: live.percentile(0.95),
         liveMax: live.max,
         usPerReturn: used.cpuMs * 1000 / clients

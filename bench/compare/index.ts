@@ -8,6 +8,7 @@ import type { Chapter } from './chapter.ts'
 import { clientsHere, SCENARIOS } from './chapters.ts'
 import { bareLoop, installPeers, PEERS_IN_NODE, profileInto, signalbox, WS } from './contenders.ts'
 import type { Absent, Contender } from './contenders.ts'
+import { flaskSocketIo, nchan } from './fetched.ts'
 import { onLinux } from './process.ts'
 import { report } from './report.ts'
 import { pinned } from '../server.ts'
@@ -60,7 +61,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 installPeers(say)
 if (options['cpu-prof'] !== undefined) profileInto(resolve(options['cpu-prof']))
-const found: Array<Contender | Absent> = [bareLoop(folder)]
+const found: Array<Contender | Absent> = [bareLoop(folder), ...(options.bare ? [] : [...await nchan(say), await flaskSocketIo(say)])]
 const here = found.filter(one => !('why' in one)) as Contender[]
 const bottom = here.filter(({ bare }) => bare)
 const chapters: Chapter[] = []

@@ -23,12 +23,12 @@ export async function ingest ({ command, path, batch, publishers }: Intake, wind
   const server = await ServerProcess.start(command())
   try {
     let accepted = 0
-    let ended = false
+    const ended = new AbortController()
     const event = eventText({ key: 0, n: 0 }, { bytes: EVENT_BYTES, room: 'bench', keyed: false })
     const body = batch === 1 ? event : `[${Array.from({ length: batch }, () => event).join(',')}]`
     const publishing = Promise.all(Array.from({ length: publishers }, async () => {
       const post = await Post.open(server.port, path)
-      while (!ended) {
+      while (!ended.signal.aborted) {
         await post.send(body)
         accepted += batch
       }
@@ -41,7 +41,7 @@ export async function ingest ({ command, path, batch, publishers }: Intake, wind
     await Promise.race([publishing, new Promise(resolve => setTimeout(resolve, windowMs))])
     const used = meter.read()
     const taken = accepted - before
-    ended = true
+    ended.abort()
     await publishing
     return {
       figures: { perSecond: taken / used.ms * 1000, cpu: used.serverCpu, usPerEvent: used.cpuMs * 1000 / taken },

@@ -2,7 +2,7 @@
 // installed, no service is started, apt's own state is not touched, and root is not needed.
 
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { mortal } from './daemon.ts'
@@ -35,7 +35,7 @@ async function fetchTools (names: readonly ToolName[]): Promise<Map<ToolName, st
     const apt = await Apt.update(work, AbortSignal.timeout(PATIENCE_MS))
     for (const name of names) {
       try {
-        settle(name, await apt.extract(WORDS[name].debian, join(work, name)), work)
+        settle(name, await apt.extract([WORDS[name].debian], join(work, name)), work)
       } catch (error) {
         failures.set(name, (error as Error).message)
       }
@@ -46,6 +46,27 @@ async function fetchTools (names: readonly ToolName[]): Promise<Map<ToolName, st
     if (work !== null) rmSync(work, { recursive: true, force: true })
   }
   return failures
+}
+
+/**
+ * Packages and what they need, extracted into a place of their own in the cache, once.
+ * @throws Error where they are not there and cannot be fetched
+ */
+export async function fetchTree (name: string, packages: readonly string[], say: (line: string) => void): Promise<string> {
+  const place = join(CACHE, name)
+  if (existsSync(place)) return place
+  if (!canFetch()) throw new Error(`${packages.join(', ')} cannot be fetched here`)
+  say(`getting ${packages.join(', ')} (once, into ${CACHE}; nothing is installed)`)
+  sweep()
+  const work = mkdtempSync(join(CACHE, '.work-'))
+  try {
+    const apt = await Apt.update(work, AbortSignal.timeout(PATIENCE_MS))
+    const tree = await apt.extract(packages, join(work, name))
+    if (!existsSync(place)) renameSync(tree, place)
+    return place
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
 }
 
 /** What a run that was killed has left behind. */
@@ -105,13 +126,13 @@ class Apt {
     return apt
   }
 
-  /** Extracts a package and whatever of its dependencies the system does not have. @returns the tree */
-  async extract (name: string, tree: string): Promise<string> {
+  /** Extracts packages and whatever of their dependencies the system does not have. @returns the tree */
+  async extract (names: readonly string[], tree: string): Promise<string> {
     // A simulation names the packages; those are only downloaded.
-    const { stdout } = await this.#run(['-s', '--no-install-recommends', 'install', name], this.#work)
+    const { stdout } = await this.#run(['-s', '--no-install-recommends', 'install', ...names], this.#work)
     // Another C library than the one of the running loader would break every process.
     const packages = [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string).filter(name => !/^libc6\b/.test(name))
-    if (packages.length === 0) throw new Error(`apt-get says that ${name} is installed`)
+    if (packages.length === 0) throw new Error(`apt-get says that all is installed: ${names.join(', ')}`)
     const folder = `${tree}-packages`
     mkdirSync(folder)
     mkdirSync(tree)
