@@ -37,7 +37,7 @@ const FILES = 500
 
 export const clientsHere = (wanted: number): number => Math.min(wanted, fileLimit() - FILES)
 
-type Scenario = (context: Context) => Promise<Chapter[]>
+export type Scenario = (context: Context) => Promise<Chapter[]>
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'fan-out': async ({ rounds, quick, say, others, bottom, peers }) => {

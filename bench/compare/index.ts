@@ -66,14 +66,22 @@ const here = found.filter(one => !('why' in one)) as Contender[]
 const bottom = here.filter(({ bare }) => bare)
 const chapters: Chapter[] = []
 for (const name of names) {
-  chapters.push(...await (SCENARIOS[name] as (typeof SCENARIOS)[string])({
+  const scenario = SCENARIOS[name] as (typeof SCENARIOS)[string]
+  const context = {
     rounds,
     quick: options.quick,
     say,
     others: options.against.flatMap(root => [signalbox('SSE', resolve(root)), signalbox('WEBSOCKET', resolve(root))]),
     bottom,
     peers: options.bare ? [WS] : [...PEERS_IN_NODE, ...here.filter(({ bare }) => bare !== true)]
-  }))
+  }
+  try {
+    chapters.push(...await scenario(context))
+  } catch (error) {
+    // The others are still worth their time.
+    say(`${name} could not be measured: ${(error as Error).message}`)
+    found.push({ name: `the scenario ${name}`, why: (error as Error).message.split('\n')[0] as string })
+  }
 }
 report(chapters, {
   pinned,

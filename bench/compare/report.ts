@@ -1,7 +1,7 @@
 // What a run says: Markdown on stdout, everything in reports/bench.json, and with --docs the tables of
 // docs/performance.md and its plots.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Chapter, Verdict } from './chapter.ts'
@@ -10,6 +10,7 @@ import { svg } from './plot.ts'
 import type { Series } from './rounds.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const JSON_FILE = at('reports/bench.json')
 const DOCS = at('docs/performance.md')
 const BEGIN = '<!-- what follows is written by `npm run bench -- --docs` -->'
 const END = '<!-- up to here -->'
@@ -24,27 +25,46 @@ export interface Circumstances {
   readonly remarks: readonly string[]
 }
 
+/** A chapter as it is kept and told. */
+interface Told extends Pick<Chapter, 'id' | 'title' | 'method' | 'verdicts' | 'plots'> {
+  readonly head: readonly string[]
+  readonly rows: ReadonlyArray<readonly string[]>
+  readonly remarks: readonly string[]
+  readonly series: readonly Series[]
+}
+
+/** @param docs also into docs/performance.md, where scenarios not measured this time stay as reports/bench.json has them */
 export function report (chapters: readonly Chapter[], circumstances: Circumstances, docs: boolean): void {
   const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()} ${arch()}, Node.js ${process.version}`
   const date = new Date().toISOString()
+  const told = chapters.map(tell)
+  const kept = docs && existsSync(JSON_FILE) ? (JSON.parse(readFileSync(JSON_FILE, 'utf8')) as { chapters: Told[] }).chapters : []
+  const all = [...kept.map(old => told.find(({ id }) => id === old.id) ?? old), ...told.filter(({ id }) => !kept.some(old => old.id === id))]
   mkdirSync(at('reports'), { recursive: true })
-  writeFileSync(at('reports/bench.json'), JSON.stringify({
-    at: date, machine, ...circumstances, chapters: chapters.map(({ columns, plots, ...chapter }) => chapter)
-  }, null, 2))
+  writeFileSync(JSON_FILE, JSON.stringify({ at: date, machine, ...circumstances, chapters: all }, null, 2))
 
-  const text = [
-    circumstancesText(machine, date, circumstances),
-    ...chapters.map(chapter => chapterText(chapter, docs ? 'plots/' : null)),
-    verdictsText(chapters)
+  const text = (chapters: readonly Told[], plotsAt: string | null): string => [
+    circumstancesText(machine, date, circumstances), ...chapters.map(chapter => chapterText(chapter, plotsAt)), verdictsText(chapters)
   ].join('\n\n')
-  console.log(text)
+  console.log(text(told, null))
   if (!docs) return
   mkdirSync(at('docs/plots'), { recursive: true })
-  for (const plot of chapters.flatMap(({ plots }) => plots)) writeFileSync(at(`docs/plots/${plot.name}.svg`), svg(plot))
+  for (const plot of all.flatMap(({ plots }) => plots)) writeFileSync(at(`docs/plots/${plot.name}.svg`), svg(plot))
   const before = readFileSync(DOCS, 'utf8')
   const [head, rest] = [before.indexOf(BEGIN), before.indexOf(END)]
   if (head === -1 || rest < head) throw new Error(`${DOCS} has no place for the tables: ${BEGIN} ... ${END}`)
-  writeFileSync(DOCS, `${before.slice(0, head)}${BEGIN}\n\n${text}\n\n${before.slice(rest)}`)
+  writeFileSync(DOCS, `${before.slice(0, head)}${BEGIN}\n\n${text(all, 'plots/')}\n\n${before.slice(rest)}`)
+}
+
+function tell ({ columns, series, ...chapter }: Chapter): Told {
+  const measured = series.filter(({ rounds }) => rounds.length > 0)
+  return {
+    ...chapter,
+    head: ['', ...columns.map(({ head }) => head)],
+    rows: measured.map(one => [one.variant.startsWith('Signalbox') ? `**${one.variant}**` : one.variant, ...columns.map(({ cell }) => cell(one, series))]),
+    remarks: remarksOn(series),
+    series
+  }
 }
 
 function circumstancesText (machine: string, date: string, { pinned, rounds, quick, tookMs, absent, remarks }: Circumstances): string {
@@ -55,33 +75,31 @@ function circumstancesText (machine: string, date: string, { pinned, rounds, qui
   ].join('\n')
 }
 
-function chapterText ({ title, method, columns, series, plots }: Chapter, plotsAt: string | null): string {
-  const measured = series.filter(({ rounds }) => rounds.length > 0)
+function chapterText ({ title, method, head, rows, remarks, plots }: Told, plotsAt: string | null): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   return [
     `## ${title}`,
     '',
-    method,
+    method.trim(),
     '',
     ...(plotsAt === null ? [] : plots.flatMap(({ name, title }) => [`![${title}](${plotsAt}${name}.svg)`, ''])),
-    line(['', ...columns.map(({ head }) => head)]),
-    line(['---', ...columns.map(() => '--:')]),
-    ...measured.map(one => line([one.variant.startsWith('Signalbox') ? `**${one.variant}**` : one.variant, ...columns.map(({ cell }) => cell(one, series))])),
-    ...remarksOn(series).flatMap(remark => ['', remark])
+    line(head),
+    line(head.map((_, index) => index === 0 ? '---' : '--:')),
+    ...rows.map(line),
+    ...(remarks.length === 0 ? [] : ['', ...remarks])
   ].join('\n')
 }
 
 /** What a reader has to know about the numbers. */
 function remarksOn (series: readonly Series[]): string[] {
-  const remarks = series.flatMap(({ variant, rounds, thrown, failed }) => [
+  return series.flatMap(({ variant, rounds, thrown, failed }) => [
     ...(thrown.length === 0 ? [] : [`- ${variant}: ${thrown.length} of ${thrown.length + rounds.length} rounds thrown away (${[...new Set(thrown)].join('; ')})`]),
     ...(failed === null ? [] : [`- ${variant}: not measured, ${failed.split('\n')[0]}`]),
     ...[...new Set(rounds.flatMap(({ faults }) => faults))].slice(0, 2).map(fault => `- ${variant}: ${fault}`)
   ])
-  return remarks.length === 0 ? [] : [remarks.join('\n')]
 }
 
-function verdictsText (chapters: readonly Chapter[]): string {
+function verdictsText (chapters: readonly Told[]): string {
   const rows = chapters.flatMap(({ title, verdicts }) => verdicts.map(verdict => ({ title, ...verdict })))
   const missed = rows.filter(({ met }) => !met)
   const line = ({ title, target, found, met }: Verdict & { title: string }): string => `| ${met ? 'met' : '**missed**'} | ${title} | ${target} | ${found} |`
