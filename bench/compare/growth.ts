@@ -35,7 +35,7 @@ export const MAY_GROW: readonly Dimension[] = ['changed keys', 'viewers']
 
 /** @returns for each step CPU, µs: for each event, or for each second where more changes in one */
 export async function growth (contender: Contender, dimension: Dimension, windowMs: number, most: number): Promise<Round[]> {
-  const server = await ServerProcess.start(contender.command({ HISTORY_SIZE: 1_000_000, HISTORY_BYTES: 1_000_000_000 }))
+  const server = await ServerProcess.start(contender.command({ HISTORY_SIZE: 1_000_000, HISTORY_BYTES: 1_000_000_000, MAX_KEYS_PER_ROOM: 100_000 }))
   const rounds: Round[] = []
   try {
     const { port } = server
