@@ -40,55 +40,10 @@ export const clientsHere = (wanted: number): number => Math.min(wanted, fileLimi
 export type Scenario = (context: Context) => Promise<Chapter[]>
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  'fan-out': async ({ rounds, quick, say, others, bottom, peers }) => {
-    const windowMs = quick ? 1000 : 2500
-    const chapters: Chapter[] = []
-    for (const clients of [1000, 5000]) {
-      // What the many cost more than the few is seen by those that cost least.
-      const contenders = [...OWN, ...others, ...(clients === 1000 ? peers : [WS]), ...bottom]
-      const series = await inTurn(contenders, rounds, line => say(`fan-out to ${plain(clients)}, ${line}`), async contender => await fanOut(contender, clients, windowMs))
-      chapters.push({
-        id: `fan-out-${clients}`,
-        title: `One event to ${plain(clients)} clients`,
-        method: `Bundling off (a tick of 0), ${20_000 / clients} events a second of 200 B, each sent by itself: CPU of the server process for each frame delivered, taking the event in included. The C loop is epoll and one \`send()\` a socket, what the kernel alone costs.`,
-        columns: [
-          column('CPU a frame, µs', 'usPerFrame', us), against(WS.name, 'usPerFrame'), ...bottom.map(({ name }) => against(name, 'usPerFrame')),
-          column('p95 of receipt, ms', 'p95Ms')
-        ],
-        series,
-        verdicts: OWN_NAMES.flatMap(name => [
-          ...ratioAtMost(series, name, WS.name, 'usPerFrame', 1), ...bottom.flatMap(base => ratioAtMost(series, name, base.name, 'usPerFrame', 1.5)), ...noFaults(series, [name])
-        ]),
-        plots: [plot(`fan-out-${clients}`, `CPU for one frame to one of ${plain(clients)} clients, µs`, series, 'usPerFrame', us)]
-      })
-    }
-    return chapters
-  },
-
-  dashboard: async ({ rounds, quick, say, others, peers }) => {
-    const chapters: Chapter[] = []
-    for (const viewers of [100, 1000]) {
-      const products = viewers === 100 ? peers : peers.filter(peer => [WS.name, 'socket.io', 'nchan SSE'].includes(peer.name))
-      const series = await inTurn([...OWN, ...others, ...products], rounds, line => say(`dashboard, ${plain(viewers)} viewers, ${line}`), async contender => await dashboard(contender, viewers, quick ? 1000 : 2500))
-      const sixth = peers.filter(({ name }) => ['socket.io', 'nchan SSE'].includes(name))
-      chapters.push({
-        id: `dashboard-${viewers}`,
-        title: `A page of gauges before ${plain(viewers)} viewers`,
-        method: '50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used.',
-        columns: [
-          column('server CPU, of a core', 'cpu', share), against(SSE.name, 'cpu'), column('p95 age of a value, ms', 'ageP95'), column('p95 until shown, ms', 'updateP95'), column('let through', 'through', share)
-        ],
-        series,
-        verdicts: OWN_NAMES.flatMap(name => [
-          ...(viewers === 100 ? sixth.flatMap(peer => ratioAtMost(series, name, peer.name, 'cpu', 1 / 6, `${peer.name}'s CPU`)) : atMost(series, name, 'cpu', 0.15, 'at most 15 % of a core', share)),
-          ...(viewers === 100 ? [] : atMost(series, name, 'ageP95', 100, 'p95 age below 100 ms', plain)),
-          ...noFaults(series, [name])
-        ]),
-        plots: [plot(`dashboard-${viewers}`, `Server CPU, ${plain(viewers)} viewers, share of a core`, series, 'cpu', share)]
-      })
-    }
-    return chapters
-  },
+  'fan-out-1000': async context => await fanOutTo(1000, context),
+  'fan-out-5000': async context => await fanOutTo(5000, context),
+  'dashboard-100': async context => await dashboardBefore(100, context),
+  'dashboard-1000': async context => await dashboardBefore(1000, context),
 
   idle: async ({ quick, say, others, peers }) => {
     const clients = clientsHere(quick ? 2000 : 10_000)
@@ -197,4 +152,45 @@ function ratioAtMostFigures (series: readonly Series[], name: string): Chapter['
   if (one === undefined || one.rounds.length === 0) return []
   const [before, after] = [value('aloneP95'), value('p95Ms')]
   return [{ target: `${name}: the others notice nothing (p95 at most 20 ms more)`, found: `${plain(before)} -> ${plain(after)} ms`, met: after <= before + 20 }]
+}
+
+async function fanOutTo (clients: number, { rounds, quick, say, others, bottom, peers }: Context): Promise<Chapter[]> {
+  // What the many cost more than the few is seen by those that cost least.
+  const contenders = [...OWN, ...others, ...(clients === 1000 ? peers : [WS]), ...bottom]
+  const series = await inTurn(contenders, rounds, line => say(`fan-out to ${plain(clients)}, ${line}`), async contender => await fanOut(contender, clients, quick ? 1000 : 2500))
+  return [{
+    id: `fan-out-${clients}`,
+    title: `One event to ${plain(clients)} clients`,
+    method: `Bundling off (a tick of 0), ${20_000 / clients} events a second of 200 B, each sent by itself: CPU of the server process for each frame delivered, taking the event in included. The C loop is epoll and one \`send()\` a socket, what the kernel alone costs.`,
+    columns: [
+      column('CPU a frame, µs', 'usPerFrame', us), against(WS.name, 'usPerFrame'), ...bottom.map(({ name }) => against(name, 'usPerFrame')),
+      column('p95 of receipt, ms', 'p95Ms')
+    ],
+    series,
+    verdicts: OWN_NAMES.flatMap(name => [
+      ...ratioAtMost(series, name, WS.name, 'usPerFrame', 1), ...bottom.flatMap(base => ratioAtMost(series, name, base.name, 'usPerFrame', 1.5)), ...noFaults(series, [name])
+    ]),
+    plots: [plot(`fan-out-${clients}`, `CPU for one frame to one of ${plain(clients)} clients, µs`, series, 'usPerFrame', us)]
+  }]
+}
+
+async function dashboardBefore (viewers: number, { rounds, quick, say, others, peers }: Context): Promise<Chapter[]> {
+  const products = viewers === 100 ? peers : peers.filter(({ name }) => [WS.name, 'socket.io', 'nchan SSE'].includes(name))
+  const series = await inTurn([...OWN, ...others, ...products], rounds, line => say(`dashboard, ${plain(viewers)} viewers, ${line}`), async contender => await dashboard(contender, viewers, quick ? 1000 : 2500))
+  const sixth = peers.filter(({ name }) => ['socket.io', 'nchan SSE'].includes(name))
+  return [{
+    id: `dashboard-${viewers}`,
+    title: `A page of gauges before ${plain(viewers)} viewers`,
+    method: '50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used.',
+    columns: [
+      column('server CPU, of a core', 'cpu', share), against(SSE.name, 'cpu'), column('p95 age of a value, ms', 'ageP95'), column('p95 until shown, ms', 'updateP95'), column('let through', 'through', share)
+    ],
+    series,
+    verdicts: OWN_NAMES.flatMap(name => [
+      ...(viewers === 100 ? sixth.flatMap(peer => ratioAtMost(series, name, peer.name, 'cpu', 1 / 6, `${peer.name}'s CPU`)) : atMost(series, name, 'cpu', 0.15, 'at most 15 % of a core', share)),
+      ...(viewers === 100 ? [] : atMost(series, name, 'ageP95', 100, 'p95 age below 100 ms', plain)),
+      ...noFaults(series, [name])
+    ]),
+    plots: [plot(`dashboard-${viewers}`, `Server CPU, ${plain(viewers)} viewers, share of a core`, series, 'cpu', share)]
+  }]
 }

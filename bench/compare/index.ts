@@ -15,7 +15,7 @@ import { pinned } from '../server.ts'
 
 const HELP = `npm run bench -- [options]
 
-  --only fan-out,idle   these scenarios alone: ${Object.keys(SCENARIOS).join(', ')}
+  --only fan-out,idle   these scenarios alone (fan-out: both of that name): ${Object.keys(SCENARIOS).join(', ')}
   --rounds 3            how often each variant is measured, in turn
   --quick               short windows, one round: an impression, in two minutes
   --bare                no peers but ws and the C loop
@@ -41,8 +41,10 @@ if (options.help) {
   console.log(HELP)
   process.exit(0)
 }
-const names = options.only?.split(',') ?? Object.keys(SCENARIOS)
-const unknown = names.filter(name => SCENARIOS[name] === undefined)
+const wanted = options.only?.split(',') ?? ['']
+const isMeant = (name: string, by: string): boolean => by === '' || name === by || name.startsWith(`${by}-`)
+const names = Object.keys(SCENARIOS).filter(name => wanted.some(by => isMeant(name, by)))
+const unknown = wanted.filter(by => !Object.keys(SCENARIOS).some(name => isMeant(name, by)))
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3))
 if (unknown.length > 0 || !(rounds >= 1)) {
   console.error(`${unknown.length > 0 ? `no such scenario: ${unknown.join(', ')}` : '--rounds takes a number from 1'}\n\n${HELP}`)
