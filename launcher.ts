@@ -37,6 +37,11 @@ Settings come from the environment and from .env; .env.example lists them all.`
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
 /** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
+/**
+ * Connections that wait to be accepted; the system cuts it to what it allows (net.core.somaxconn). Beyond it they are tried
+ * again only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
+ */
+const BACKLOG = 65_535
 const REDIS_PATIENCE_MS = 5000
 
 /** Between the last connection a worker takes and the beginning of its drain. */
@@ -254,6 +259,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
   const url = await app.listen({
     host: config.host,
     port: config.port,
+    backlog: BACKLOG,
     listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
   }).catch((error: NodeJS.ErrnoException) =>
     fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))

@@ -118,7 +118,7 @@ interface Parser {
 
 /**
  * Node keeps with a socket what it needs for the requests still to come: parser, request, response and all they know of,
- * 13 KB of the 15 KB that a stream had on the heap. Behind a stream that never ends nothing can come.
+ * 10.7 of the 15.9 KB that a stream had on the heap. Behind a stream that never ends nothing can come.
  */
 function letGo (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)

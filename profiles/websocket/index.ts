@@ -100,7 +100,7 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
 }, { name: 'profile-websocket', encapsulate: true })
 
 /**
- * Request, reply and response have done their part, and would be kept as long as the socket: 4 KB of its 7.
+ * Request, reply and response have done their part, and would be kept as long as the socket: 4 KB of the 8 that one took.
  * @returns the socket below
  */
 function letGo (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {

@@ -56,8 +56,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: log,
     // One line per request would be most of what a gateway does.
     logController: new LogController({ disableRequestLogging: true }),
-    // Nor does what few lines there are need one of its own for each request.
-    childLoggerFactory: logger => logger,
     bodyLimit,
     trustProxy: trustProxy === false ? false : [...trustProxy],
     requestTimeout: REQUEST_TIMEOUT_MS,

@@ -5,7 +5,7 @@ import { Refusal } from '../core/errors.ts'
 import type { Outcome } from '../core/command.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { callerOf } from './caller.ts'
-import { limited } from './limit.ts'
+import { limitRoutes } from './limit.ts'
 import { errorSchema, idempotencyHeader } from './schemas.ts'
 
 const outcomeSchema = {
@@ -30,10 +30,9 @@ const commandSchema = {
 }
 
 export default async function control (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
-  const onRequest = await limited(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlPerSecond)
+  await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlPerSecond)
 
   app.post('/api/control', {
-    onRequest,
     schema: {
       tags: ['control'],
       summary: 'Run a command',
@@ -56,8 +55,9 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     return await reply.code(status).send(body)
   })
 
-  // Looking up what there is, and what became of a command, is no command: it uses up nothing of what those are allowed.
   app.get('/api/control', {
+    // Looking up what there is is no command.
+    config: { rateLimit: false },
     schema: {
       tags: ['control'],
       summary: 'The commands there are',
@@ -67,6 +67,8 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
   }, async () => ({ commands: gateway.commands.list }))
 
   app.get<{ Params: { id: string } }>('/api/control/:id', {
+    // Asking after a command that takes long must not use up what commands themselves are allowed.
+    config: { rateLimit: false },
     schema: {
       tags: ['control'],
       summary: 'What became of a command',

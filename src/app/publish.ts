@@ -5,14 +5,13 @@ import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { callerOf } from './caller.ts'
-import { limited } from './limit.ts'
+import { limitRoutes } from './limit.ts'
 import { errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
 
 export default async function publish (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
-  const onRequest = await limited(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishPerSecond)
+  await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishPerSecond)
 
   app.post('/api/events', {
-    onRequest,
     schema: {
       tags: ['events'],
       summary: 'Publish one event, or up to 1000 of them',

@@ -29,7 +29,7 @@ const MAX_SPELLING = 4000
 
 export class Subscription {
   static readonly none = new Subscription([])
-  /** Thousands of clients ask for the same: they share one object, which is 0.9 KB a client. Kept are the last ones asked for. */
+  /** Thousands of clients ask for the same: they share one object, which is 1 KB a client. Kept are the last ones asked for. */
   static readonly #recent = new Map<string, Subscription>()
 
   /** The wishes, one a room and list of types. */
