@@ -1,6 +1,14 @@
-// How busy this machine's cores are, whoever keeps them so: a neighbour on the server's core spoils a run.
+// Servers on one core, the load on another, where there are two; and how busy they are, whoever keeps them so: a
+// neighbour on the server's core spoils a run.
 
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+
+export const SERVER_CORE = 0
+export const LOAD_CORE = 1
+/** Server and load each have a core to themselves. */
+export const pinned = pinLoad()
 
 export interface CoreTimes {
   /** All but idle and stolen, and stolen by the host, in units of 10 ms. */
@@ -26,4 +34,15 @@ export function coreShare (before: CoreTimes | null, after: CoreTimes | null): {
   if (before === null || after === null || after.total === before.total) return null
   const total = after.total - before.total
   return { busy: (after.busy - before.busy) / total, stolen: (after.stolen - before.stolen) / total }
+}
+
+/** Moves all threads of this process to their core. @returns whether that was possible */
+function pinLoad (): boolean {
+  if (availableParallelism() < 2) return false
+  try {
+    execFileSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(process.pid)], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
 }

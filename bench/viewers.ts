@@ -6,7 +6,7 @@
 
 import type { ProfileName } from '../src/app/status.ts'
 import { around, measure, times } from './measure.ts'
-import { pinned } from './server.ts'
+import { pinned } from './cores.ts'
 
 const STEPS = [250, 500, 1000, 2000, 3000, 4000]
 const TARGET_P95_MS = 150

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Opening } from './audience.ts'
-import type { Command } from './process.ts'
+import type { Command } from '../process.ts'
 
 const PEERS = fileURLToPath(new URL('../peers/', import.meta.url))
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

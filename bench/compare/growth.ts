@@ -6,7 +6,7 @@ import { ROOM } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { eventText } from './mark.ts'
 import { Post } from './post.ts'
-import { ServerProcess } from './process.ts'
+import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
 

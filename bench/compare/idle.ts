@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from './audience.ts'
 import type { Contender } from './contenders.ts'
-import { ServerProcess } from './process.ts'
+import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
 

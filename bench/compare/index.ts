@@ -9,9 +9,9 @@ import { clientsHere, SCENARIOS } from './chapters.ts'
 import { bareLoop, installPeers, PEERS_IN_NODE, profileInto, signalbox, WS } from './contenders.ts'
 import type { Absent, Contender } from './contenders.ts'
 import { flaskSocketIo, nchan } from './fetched.ts'
-import { onLinux } from './process.ts'
+import { onLinux } from '../process.ts'
 import { report } from './report.ts'
-import { pinned } from '../server.ts'
+import { pinned } from '../cores.ts'
 
 const HELP = `npm run bench -- [options]
 

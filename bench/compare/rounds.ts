@@ -1,8 +1,7 @@
 // Variants taken in turn, several times over: what a machine does meanwhile then meets all of them alike.
 
-import { coreShare, coreTimes } from '../cores.ts'
-import { pinned, SERVER_CORE } from '../server.ts'
-import type { ServerProcess } from './process.ts'
+import { coreShare, coreTimes, pinned, SERVER_CORE } from '../cores.ts'
+import type { ServerProcess } from '../process.ts'
 
 /** By name; null where a variant has no such figure. */
 export type Figures = Readonly<Record<string, number | null>>
