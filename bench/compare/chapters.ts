@@ -69,7 +69,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     const [single, bareSingle, batch, bareBatch] = ['Signalbox, one by one', 'bare Fastify route, one by one', 'Signalbox, batches of 100', 'bare Fastify route, batches of 100'] as const
     const intakes = [own(single, 1, 64), bare(bareSingle, 1, 64), own(batch, 100, 16), bare(bareBatch, 100, 16)]
     const redis = await redisIntakes()
-    const windowMs = quick ? 1000 : 2500
+    const windowMs = quick ? 1000 : 1500
     const series = await inTurn([...intakes.map(intake => ({ name: intake.name, measure: async () => await ingest(intake, windowMs) })), ...redis.variants(windowMs)], rounds, line => say(`ingest, ${line}`), async ({ measure }) => await measure())
     await redis.stop()
     return [{
@@ -87,11 +87,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   slow: async ({ rounds, quick, say, others, peers }) => {
-    const series = await inTurn([...OWN, ...others, ...peers], rounds === 1 ? 1 : 2, line => say(`slow readers, ${line}`), async contender => await slowReaders(contender, quick ? 1500 : 4000))
+    const series = await inTurn([...OWN, ...others, ...peers], 1, line => say(`slow readers, ${line}`), async contender => await slowReaders(contender, quick ? 1500 : 3000))
     return [{
       id: 'slow',
       title: 'Twenty clients that take nothing beside a hundred that do',
-      method: 'Values of 50 keys, 200 a second of 10 KB. The twenty join, then read nothing; the system buffers some megabytes for each, what is beyond is up to the server. Latency at the hundred before and after; resident memory gained, after garbage collection. Two rounds.',
+      method: 'Values of 50 keys, 200 a second of 10 KB. The twenty join, then read nothing; the system buffers some megabytes for each, what is beyond is up to the server. Latency at the hundred before and after; resident memory gained, after garbage collection. One round.',
       columns: [column('p95 before, ms', 'aloneP95'), column('p95 beside them, ms', 'p95Ms'), column('longest, ms', 'maxMs'), column('memory gained, MB', 'mbMore')],
       series,
       verdicts: [...OWN_NAMES.flatMap(name => ratioAtMostFigures(series, name)), ...noFaults(series, OWN_NAMES)],
@@ -121,7 +121,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     const steps = new Map<string, Round[]>()
     for (const dimension of DIMENSIONS) {
       say(`growth, ${dimension}`)
-      steps.set(dimension, await growth(SSE, dimension, quick ? 700 : 1500, dimension === 'idle clients' ? most : Infinity))
+      steps.set(dimension, await growth(SSE, dimension, quick ? 700 : 1200, dimension === 'idle clients' ? most : Infinity))
     }
     const series: Series[] = [...steps].map(([variant, rounds]) => ({ variant, rounds, thrown: [], failed: null }))
     const cost = (round: Round | undefined): number => round?.figures.usPerPublish ?? NaN
@@ -157,7 +157,7 @@ function ratioAtMostFigures (series: readonly Series[], name: string): Chapter['
 async function fanOutTo (clients: number, { rounds, quick, say, others, bottom, peers }: Context): Promise<Chapter[]> {
   // What the many cost more than the few is seen by those that cost least.
   const contenders = [...OWN, ...others, ...(clients === 1000 ? peers : [WS]), ...bottom]
-  const series = await inTurn(contenders, rounds, line => say(`fan-out to ${plain(clients)}, ${line}`), async contender => await fanOut(contender, clients, quick ? 1000 : 2500))
+  const series = await inTurn(contenders, rounds, line => say(`fan-out to ${plain(clients)}, ${line}`), async contender => await fanOut(contender, clients, quick ? 1000 : 1500))
   return [{
     id: `fan-out-${clients}`,
     title: `One event to ${plain(clients)} clients`,
@@ -176,7 +176,7 @@ async function fanOutTo (clients: number, { rounds, quick, say, others, bottom, 
 
 async function dashboardBefore (viewers: number, { rounds, quick, say, others, peers }: Context): Promise<Chapter[]> {
   const products = viewers === 100 ? peers : peers.filter(({ name }) => [WS.name, 'socket.io', 'nchan SSE'].includes(name))
-  const series = await inTurn([...OWN, ...others, ...products], rounds, line => say(`dashboard, ${plain(viewers)} viewers, ${line}`), async contender => await dashboard(contender, viewers, quick ? 1000 : 2500))
+  const series = await inTurn([...OWN, ...others, ...products], rounds, line => say(`dashboard, ${plain(viewers)} viewers, ${line}`), async contender => await dashboard(contender, viewers, quick ? 1000 : 1500))
   const sixth = peers.filter(({ name }) => ['socket.io', 'nchan SSE'].includes(name))
   return [{
     id: `dashboard-${viewers}`,

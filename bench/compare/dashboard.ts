@@ -14,7 +14,7 @@ import type { Round } from './rounds.ts'
 const KEYS = 50
 const RATE = 1000
 const EVENT_BYTES = 150
-const WARM_UP_MS = 1500
+const WARM_UP_MS = 1000
 /** Time the last values have to arrive. */
 const ARRIVAL_MS = 5000
 

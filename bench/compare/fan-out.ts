@@ -12,7 +12,7 @@ import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
 
 const EVENT_BYTES = 200
-const WARM_UP_MS = 1500
+const WARM_UP_MS = 1000
 /** Frames a second to all clients together, whatever their number. */
 const FRAMES = 20_000
 /** Bundling off, in either profile. */

@@ -8,7 +8,7 @@ import type { Round } from './rounds.ts'
 import { eventText } from './mark.ts'
 
 const EVENT_BYTES = 200
-const WARM_UP_MS = 1500
+const WARM_UP_MS = 1000
 
 export interface Intake {
   readonly name: string

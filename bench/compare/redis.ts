@@ -88,7 +88,8 @@ export async function redisIntakes (): Promise<RedisVariants> {
     // The servers' core: Redis has the other one, as it has for Signalbox.
     const args = [...(pinned ? ['taskset', '-c', '0'] : []), bin, '-p', String(port), '-c', String(clients), '-n', String(requests), '--csv', ...command]
     const { stdout } = await promisify(execFile)(args[0] as string, args.slice(1), { env: childEnv(tool as { bin: string, env: Record<string, string> }), timeout: 60_000 })
-    const perSecond = Number(stdout.trim().split('\n').at(-1)?.split('","')[1]?.replace('"', ''))
+    // The first of the line's seven figures; before them stands the command, which may hold anything.
+    const perSecond = Number(/,"([\d.]+)"(?:,"[\d.]+"){6}\s*$/.exec(stdout)?.[1])
     if (!(perSecond > 0)) throw new Error(`redis-benchmark said ${stdout.slice(0, 300)}`)
     return perSecond
   }

@@ -33,13 +33,17 @@ interface Told extends Pick<Chapter, 'id' | 'title' | 'method' | 'verdicts' | 'p
   readonly series: readonly Series[]
 }
 
-/** @param docs also into docs/performance.md, where scenarios not measured this time stay as reports/bench.json has them */
-export function report (chapters: readonly Chapter[], circumstances: Circumstances, docs: boolean): void {
+/**
+ * @param order of the chapters' names
+ * @param docs also into docs/performance.md, where scenarios not measured this time stay as reports/bench.json has them
+ */
+export function report (chapters: readonly Chapter[], circumstances: Circumstances, order: readonly string[], docs: boolean): void {
   const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()} ${arch()}, Node.js ${process.version}`
   const date = new Date().toISOString()
   const told = chapters.map(tell)
   const kept = docs && existsSync(JSON_FILE) ? (JSON.parse(readFileSync(JSON_FILE, 'utf8')) as { chapters: Told[] }).chapters : []
   const all = [...kept.map(old => told.find(({ id }) => id === old.id) ?? old), ...told.filter(({ id }) => !kept.some(old => old.id === id))]
+    .sort((one, other) => order.indexOf(one.id) - order.indexOf(other.id))
   mkdirSync(at('reports'), { recursive: true })
   writeFileSync(JSON_FILE, JSON.stringify({ at: date, machine, ...circumstances, chapters: all }, null, 2))
 
