@@ -87,7 +87,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   slow: async ({ rounds, quick, say, others, peers }) => {
-    const series = await inTurn([...OWN, ...others, ...peers], 1, line => say(`slow readers, ${line}`), async contender => await slowReaders(contender, quick ? 1500 : 3000))
+    const series = await inTurn([...OWN, ...others, ...peers], 1, line => say(`slow readers, ${line}`), async contender => await slowReaders(contender, quick ? 2500 : 5000))
     return [{
       id: 'slow',
       title: 'Twenty clients that take nothing beside a hundred that do',

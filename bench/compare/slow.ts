@@ -18,6 +18,8 @@ const KEYS = 50
 /** 2 MB/s to each client: more than the system's buffers take within the window. */
 const RATE = 200
 const EVENT_BYTES = 10_000
+/** Before the twenty come. */
+const ALONE_MS = 1000
 
 export async function slowReaders (contender: Contender, windowMs: number): Promise<Round> {
   const server = await ServerProcess.start(contender.command({}))
@@ -46,7 +48,7 @@ export async function slowReaders (contender: Contender, windowMs: number): Prom
         await post.send(eventText({ key: n % KEYS, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: true }))
       }
     }
-    await publish(windowMs / 2)
+    await publish(ALONE_MS)
     const slow = await Audience.open({ port, opening, count: SLOW, deaf: true })
     server.collect()
     await delay(300)
