@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pinned, SERVER_CORE } from './cores.ts'
@@ -21,6 +21,8 @@ export interface Command {
   readonly port?: number
   /** It has bench/peers/collect.js loaded. */
   readonly collects?: boolean
+  /** Several processes: they may have all cores, the load's among them. */
+  readonly spreads?: boolean
   /** Made in its folder before it starts. */
   readonly prepare?: (folder: string) => void
 }
@@ -41,12 +43,12 @@ export class ServerProcess {
     this.#ended = ended
   }
 
-  static async start ({ command, env = {}, port, prepare, collects = false }: Command): Promise<ServerProcess> {
+  static async start ({ command, env = {}, port, prepare, collects = false, spreads = false }: Command): Promise<ServerProcess> {
     // An empty folder, so that no `.env` has a say.
     const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
     prepare?.(folder)
     const { PATH, SystemRoot } = process.env
-    const [file = '', ...args] = pinned ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
+    const [file = '', ...args] = pinned && spreads ? ['taskset', '-c', `0-${availableParallelism() - 1}`, ...command] : pinned ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
     const child = spawn(file, args, { cwd: folder, env: { PATH, SystemRoot, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text })

@@ -1,6 +1,7 @@
-// How many viewers one worker carries: a page of gauges (20 keys, 100 updates a second), one room, the product's
+// How many viewers a worker, or several, carry: a page of gauges (20 keys, 100 updates a second), one room, the product's
 // defaults, with ever more viewers until the targets are missed (p95 150 ms, event-loop lag 30 ms, every update until it or a
-// newer one is there). With REDIS_URL in the environment the store is that Redis, else embedded.
+// newer one is there). With REDIS_URL in the environment the store is that Redis, else embedded; with WORKERS as well, so many
+// workers have all cores, the load's among them.
 //
 // Server and load have a core each: the load's own CPU is printed, because at some point it is what is measured.
 
@@ -15,7 +16,7 @@ const LIMIT_MS = 300_000
 
 const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
 const gauges = times(20, index => ({ key: () => `gauge-${index}`, gapMs: around(200, 0.5) }))
-const { REDIS_URL } = process.env
+const { REDIS_URL, WORKERS = '1' } = process.env
 const store = REDIS_URL === undefined ? 'embedded, fsync' : 'Redis'
 
 setTimeout(() => {
@@ -23,7 +24,7 @@ setTimeout(() => {
   process.exit(1)
 }, LIMIT_MS).unref()
 if (!pinned) console.error('no two cores, or no taskset: server and load are not kept apart')
-console.log(`store: ${store}\n`)
+console.log(`store: ${store}; workers: ${WORKERS}\n`)
 console.log('| profile | viewers | p50 ms | p95 ms | lag p99 ms | server CPU | load CPU | wrong |\n|---|--:|--:|--:|--:|--:|--:|--:|')
 for (const profile of PROFILES) {
   for (const viewers of STEPS) {
@@ -34,7 +35,7 @@ for (const profile of PROFILES) {
       viewers,
       warmUpMs: 2000,
       windowMs: 5000,
-      settings: REDIS_URL === undefined ? {} : { REDIS_URL, REDIS_PREFIX: `bench-${process.pid}-${profile}-${viewers}:` },
+      settings: REDIS_URL === undefined ? {} : { REDIS_URL, WORKERS, REDIS_PREFIX: `bench-${process.pid}-${profile}-${viewers}:` },
       coalesced: true
     })
     if (latency === null || lagP99Ms === null || serverCpu === null) throw new Error('nothing arrived')
