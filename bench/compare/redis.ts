@@ -64,9 +64,10 @@ export async function redisIntakes (): Promise<RedisVariants> {
 
   /** The command by which Signalbox appends so many events, seen by Redis itself. */
   async function appendOf (settings: Record<string, string>, batch: number): Promise<string[]> {
-    const signalbox = await ServerProcess.start(SSE.command(settings))
     const client = new Redis(server.url)
+    // While nothing is said yet: ioredis takes what comes along with the answer to MONITOR for an answer to nothing.
     const monitor = await client.monitor()
+    const signalbox = await ServerProcess.start(SSE.command(settings))
     try {
       const event = eventText({ key: 0, n: 0 }, { bytes: 200, room: 'bench', keyed: false })
       const seen = new Promise<string[]>(resolve => {
