@@ -36,12 +36,12 @@ Settings come from the environment and from .env; .env.example lists them all.`
 /** Settings that do not make a deployment: with no others set, --demo has its say. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
-/** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
 /**
  * Connections that wait to be accepted; the system cuts it to what it allows (net.core.somaxconn). Beyond it they are tried
  * again only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
  */
 const BACKLOG = 65_535
+/** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
 const REDIS_PATIENCE_MS = 5000
 
 /** Between the last connection a worker takes and the beginning of its drain. */

@@ -78,6 +78,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
       stream?.socket.destroy()
       return reply
     }
+    // The one above went when Node let go of the socket.
     stream.socket.once('close', end)
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())

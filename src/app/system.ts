@@ -58,7 +58,6 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
   sample()
 
   const stats = (): object => {
-    const rooms = gateway.view.rooms
     return {
       profile,
       store,
@@ -69,8 +68,7 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
       uptimeSeconds: Math.round((Date.now() - startedAt) / 1000),
       tickMs: Math.round(gateway.tickMs),
       sessions: gateway.view.sessions,
-      rooms: rooms.length,
-      keys: rooms.reduce((keys, room) => keys + room.keys, 0),
+      ...gateway.view.totals,
       history: gateway.view.history,
       backlogMs: gateway.view.backlogMs,
       latencyMs: gateway.latency.recent,

@@ -72,6 +72,16 @@ export class View {
     return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
   }
 
+  /** How many rooms and present values there are: counted, since the rooms' views would be as many objects each time. */
+  get totals (): { readonly rooms: number, readonly keys: number } {
+    const totals = { rooms: 0, keys: 0 }
+    for (const { keys } of this.#options.rooms) {
+      totals.rooms++
+      totals.keys += keys
+    }
+    return totals
+  }
+
   /** The rooms as this process knows them. */
   get rooms (): RoomView[] {
     return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
