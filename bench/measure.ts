@@ -8,7 +8,7 @@ import type { Summary } from './histogram.ts'
 import { Ledger } from './ledger.ts'
 import type { Wrongs } from './ledger.ts'
 import { quantile } from './metrics.ts'
-import { HttpConnection, publish } from './publisher.ts'
+import { localDoor, publish } from './publisher.ts'
 import type { Door, Source } from './publisher.ts'
 import { startServer } from './server.ts'
 import { Viewer } from './viewer.ts'
@@ -92,7 +92,8 @@ export const times = <T>(count: number, make: (index: number) => T): T[] => Arra
 
 /** Measures the built product, as a process of its own that lives no longer. */
 export async function measure ({ profile, workload, warmUp, viewers: count, settings, coalesced, ...duration }: Setting): Promise<Measurement> {
-  const { port, stop } = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+  const server = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+  const { port } = server
   const room = 'bench'
   const viewers: Viewer[] = []
   try {
@@ -114,12 +115,12 @@ export async function measure ({ profile, workload, warmUp, viewers: count, sett
         })
       })))
     }
-    const open = async (): Promise<Door> => await HttpConnection.open(port)
+    const open = async (): Promise<Door> => await localDoor(port)
     await publish({ sources: warmUp, room, open, ms: duration.warmUpMs, ledger, late: new Histogram() })
     return await measureWindow({ profile, workload, viewers: count, coalesced, ...duration, ledger, troubles, room, open, metrics: `http://127.0.0.1:${port}/metrics`, core: pinned ? SERVER_CORE : null })
   } finally {
     for (const viewer of viewers) viewer.close()
-    await stop()
+    await server.stop()
   }
 }
 

@@ -2,11 +2,10 @@
 // every so often, one request at a time. When a request is due does not depend on how fast the last was answered,
 // unless the server falls behind the whole load.
 
-import { connect } from 'node:net'
-import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Histogram } from './histogram.ts'
 import type { Ledger } from './ledger.ts'
+import { Post } from './post.ts'
 
 export interface Source {
   /** The key of its next event; null for a fact. */
@@ -73,50 +72,11 @@ function eventText (room: string, key: string | null, n: number): string {
   return JSON.stringify(event)
 }
 
-/** A bare keep-alive connection: `fetch` would take more of the load's core than of the server's. */
-export class HttpConnection implements Door {
-  readonly #socket: Socket
-  readonly #host: string
-  #answer = ''
-  #answered = (_body: string): void => {}
-  #failed = (_error: Error): void => {}
-
-  private constructor (port: number) {
-    this.#host = `127.0.0.1:${port}`
-    this.#socket = connect(port, '127.0.0.1').setNoDelay(true).setEncoding('latin1')
-    this.#socket.on('data', text => this.#take(String(text)))
-    this.#socket.on('error', error => this.#failed(error))
-    this.#socket.on('close', () => this.#failed(new Error('the server closed a publisher\'s connection')))
-  }
-
-  static async open (port: number): Promise<HttpConnection> {
-    const connection = new HttpConnection(port)
-    await new Promise((resolve, reject) => connection.#socket.once('connect', resolve).once('error', reject))
-    return connection
-  }
-
-  async publish (body: string): Promise<string[]> {
-    this.#socket.write(`POST /api/events HTTP/1.1\r\nHost: ${this.#host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
-    const answer = await new Promise<string>((resolve, reject) => {
-      this.#answered = resolve
-      this.#failed = reject
-    })
-    return (JSON.parse(answer) as { ids: string[] }).ids
-  }
-
-  close (): void {
-    this.#socket.destroy()
-  }
-
-  #take (text: string): void {
-    this.#answer += text
-    const head = this.#answer.indexOf('\r\n\r\n')
-    if (head === -1) return
-    const length = Number(/^content-length: (\d+)/im.exec(this.#answer)?.[1])
-    if (this.#answer.length < head + 4 + length) return
-    const answer = this.#answer
-    this.#answer = ''
-    if (answer.startsWith('HTTP/1.1 202 ')) this.#answered(answer.slice(head + 4))
-    else this.#failed(new Error(`a publish was refused: ${answer}`))
+/** The door of a gateway on this machine. */
+export async function localDoor (port: number): Promise<Door> {
+  const post = await Post.open(port, '/api/events', {}, '202')
+  return {
+    publish: async body => (JSON.parse(await post.send(body)) as { ids: string[] }).ids,
+    close: () => post.close()
   }
 }

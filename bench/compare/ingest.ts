@@ -1,6 +1,6 @@
 // How many events a second one process takes in and answers for, from publishers that wait for each answer.
 
-import { Post } from './post.ts'
+import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import type { Command } from '../process.ts'
 import { Meter } from './rounds.ts'
