@@ -346,6 +346,19 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     t.equal(follower.loads, 1)
   })
 
+  t.test('an append that is repeated on a new connection is refused in the same time as any other', async t => {
+    const { redis, store } = await alone(t)
+    await redis.cli('CLIENT', 'PAUSE', '10000', 'WRITE')
+    const begun = performance.now()
+    const refused = t.rejects(store.append([fact(1)], { key: 'k', fingerprint: 'x' }), unavailable)
+    await delay(1000)
+    await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+    await refused
+    const ms = Math.round(performance.now() - begun)
+    t.ok(ms > 1400 && ms < 2200, `refused after ${ms} ms`)
+    await redis.cli('CLIENT', 'UNPAUSE')
+  })
+
   t.test('an append that was answered late by a killed connection is repeated without harm under its key', async t => {
     const { redis, store, follower } = await alone(t)
     await redis.cli('CONFIG', 'SET', 'maxmemory', '0')

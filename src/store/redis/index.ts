@@ -6,7 +6,7 @@
 // the connection that follows, so a replica, a full memory or a connection that starves do not pass for well.
 
 import { randomBytes } from 'node:crypto'
-import { pause } from '../../core/clock.ts'
+import { pause, within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import type { Draft } from '../../core/event.ts'
@@ -250,13 +250,18 @@ export class RedisStore implements Store {
     }
   }
 
-  /** What may be repeated without harm is, where the connection was lost under it, as long as there is time. */
-  async #persist<T> (act: () => Promise<T>, repeatable: boolean): Promise<T> {
+  /** What may be repeated without harm is, where the connection was lost under it, within the time of one try. */
+  async #persist (act: () => Promise<Reply>, repeatable: boolean): Promise<Reply> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUT_MS
-    for (;;) {
+    const again = async (): Promise<Reply> => {
+      const reply = await within(clock, until - clock.now(), act(), null)
+      if (reply === null) throw new Error('Command timed out')
+      return reply
+    }
+    for (let attempt = act; ; attempt = again) {
       try {
-        return await act()
+        return await attempt()
       } catch (error) {
         if (!(repeatable && isLost(error)) && !isUnsent(error)) throw this.#failed(error)
         do {
