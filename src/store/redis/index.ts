@@ -425,8 +425,8 @@ const idsOf = (text: string): Array<Id | null> => text === '' ? [] : text.split(
 
 const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(fingerprint)}`
 
-/** What ioredis says of a command whose connection went away, or did not answer: it may have been done or not. */
-const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|read ECONNRESET|write EPIPE)/
+/** What ioredis, or the system, says of a command whose connection went away, or did not answer: it may have been done or not. */
+const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|(read|write) E(CONNRESET|CONNABORTED|PIPE))/
 /** What Redis answers whatever it is asked, as long as it is so. */
 const GENERAL = /^(OOM|READONLY|NOAUTH|NOPERM|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|BUSY|ERR DB index)/
 /** For operators and publishers, who need not know ioredis. */
