@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { entryOf } from '../../src/core/event.ts'
 import { isAfter, ORIGIN } from '../../src/core/id.ts'
+import { Gathering } from '../../src/store/embedded/gathering.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
 import { historyKey, recordOf, standingText, valueKey } from '../../src/store/embedded/record.ts'
 import { ManualClock } from '../clock.ts'
@@ -34,7 +35,7 @@ async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Pr
   const { dataDir, clock, logged } = place
   const at = (level: string) => (details: object, message: string): void => { logged.push({ level, details: { ...details }, message }) }
   const store = await openEmbeddedStore({
-    ...LIMITS, dataDir, durability: 'fsync', clock, log: { info: at('info'), warn: at('warn'), error: at('error') }, ...options
+    ...LIMITS, dataDir, durability: 'fsync', gatherMs: 0, clock, log: { info: at('info'), warn: at('warn'), error: at('error') }, ...options
   })
   const follower = new Recorder()
   await store.follow(follower)
@@ -58,6 +59,63 @@ async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Pr
 storeContract(t, 'embedded store on disk', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), limits) })
 storeContract(t, 'embedded store on disk, DURABILITY=process', { lasts: true, open: async limits => openAt(placeAt(await tempDir(t)), { ...limits, durability: 'process' }) })
 storeContract(t, 'embedded store in memory', { lasts: false, open: limits => openAt(placeAt(':memory:'), limits) })
+
+t.test('one publisher that waits for each answer never waits for others', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store } = await openAt(place, { gatherMs: 4 })
+  for (let n = 0; n < 200; n++) await store.append([fact(n)])
+  t.equal(place.clock.now(), 0)
+  await store.close()
+})
+
+t.test('whoever came while a write was on its way waits a moment, and goes into one write with those who came in it', async t => {
+  const place = placeAt(await tempDir(t))
+  const { clock } = place
+  const { store } = await openAt(place, { gatherMs: 4 })
+  const { pending } = clock
+  const first = store.append([fact(1)])
+  // It is taken within this turn of the loop, and written beyond it.
+  for (let microtasks = 0; microtasks < 20; microtasks++) await null
+  const second = store.append([fact(2)])
+  const [before] = await first
+  while (clock.pending === pending) await clock.settle()
+  clock.advance(3)
+  const third = store.append([fact(3)])
+  clock.advance(1)
+  const [moment] = (before as string).split('-').map(Number)
+  t.same([...await second, ...await third], [`${moment as number + 4}-0`, `${moment as number + 4}-1`])
+  await store.close()
+})
+
+t.test('how writes gather', async t => {
+  const MS = 4
+  const clock = new ManualClock()
+  const gathering = new Gathering(clock, MS)
+  /** A write of so many appends, behind which another one waits. @param late somebody comes late in the wait. @returns whether it waited */
+  async function write (appends: number, late: boolean): Promise<boolean> {
+    const waiting = gathering.wait(appends)
+    const waits = clock.pending > 0
+    clock.advance(MS - 1)
+    if (late) gathering.came()
+    clock.advance(1)
+    await waiting
+    gathering.wrote(true)
+    return waits
+  }
+  async function waitsIn (writes: number, late: boolean): Promise<number> {
+    let waits = 0
+    for (let n = 0; n < writes; n++) if (await write(2, late)) waits++
+    return waits
+  }
+
+  t.notOk(await write(1, true), 'nobody has come beside another yet')
+  t.equal(await waitsIn(100, true), 100, 'while others come late, each write waits')
+  t.notOk(await write(8, true), 'with eight waiting there is enough to share')
+  const vain = await waitsIn(5000, false)
+  t.ok(vain > 5 && vain < 20, `in vain it was tried ${vain} times in 5,000 writes`)
+  await waitsIn(1100, true)
+  t.equal(await waitsIn(100, true), 100, 'and yet it is found when they come late again')
+})
 
 t.test('a store opened in memory is empty and leaves nothing on disk', async t => {
   const place = placeAt(':memory:')

@@ -2,7 +2,7 @@
 //
 // One gate: everything that changes the log waits in one queue, and one batch at a time is written. While the disk is
 // busy (an fsync takes longer than all else) others gather and go together into the next, so a thousand publishers
-// pay for one fsync. A batch is planned in memory, written in one atomic step, and only then told to the follower and
+// pay for one fsync; and where that pays it waits a moment for more (gathering.ts). A batch is planned in memory, written in one atomic step, and only then told to the follower and
 // answered; until then what it changed in memory can be undone. The follower thus never sees what a power cut could
 // still take back.
 //
@@ -16,6 +16,7 @@ import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { Batch } from './batch.ts'
 import { openDisk, textOf } from './disk.ts'
+import { Gathering } from './gathering.ts'
 import { EMPTY_LOG, readLog } from './log.ts'
 import { memoryDisk } from './memory.ts'
 import { Present } from './present.ts'
@@ -38,6 +39,8 @@ export interface EmbeddedOptions extends Limits {
   readonly log: StoreLog
   /** Bytes of appends that may wait to be written; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
+  /** How long a write may wait for others, where that pays (see gathering.ts), ms. Default 4; 0 for not at all. */
+  readonly gatherMs?: number
 }
 
 /** @throws Error with a sentence for the operator where the directory cannot be used */
@@ -53,6 +56,8 @@ const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const UNLIMITED: Limits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch holds up the event loop while it is planned and delivered: this many bytes, in small events, for some 5 ms. */
 const BATCH_BYTES = 256 * 1024
+/** Far below a tick, and at 1,000 appends a second four of them share a write. */
+const GATHER_MS = 4
 /** What a draft takes besides its text, roughly. */
 const DRAFT_BYTES = 100
 /** Records forgotten in one batch, for the same reason. */
@@ -86,6 +91,7 @@ class EmbeddedStore implements Store {
 
   #waiting: Job[] = []
   #waitingBytes = 0
+  readonly #gathering: Gathering
   #working: Promise<void> | null = null
   #untidy = false
   #stopTidying = (): void => {}
@@ -97,6 +103,7 @@ class EmbeddedStore implements Store {
   constructor (options: EmbeddedOptions) {
     this.#options = options
     this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
+    this.#gathering = new Gathering(options.clock, options.gatherMs ?? GATHER_MS)
     this.warnings = options.dataDir === MEMORY ? ['DATA_DIR is :memory:, so nothing outlives this process'] : []
     this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
   }
@@ -185,6 +192,7 @@ class EmbeddedStore implements Store {
       if (this.#closing !== null) return reject(unavailable('the store is closed'))
       if (this.#broken !== null) return reject(unavailable(this.#broken))
       this.#waitingBytes += bytes
+      this.#gathering.came()
       this.#waiting.push({
         bytes,
         record,
@@ -205,7 +213,11 @@ class EmbeddedStore implements Store {
   async #drain (): Promise<void> {
     // Whoever asks in the same turn comes into the same batch.
     await null
-    while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) await this.#turn()
+    while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
+      if (this.#waiting.length > 0) await this.#gathering.wait(this.#waiting.length)
+      await this.#turn()
+      this.#gathering.wrote(this.#waiting.length > 0)
+    }
     this.#working = null
   }
 
