@@ -1,5 +1,6 @@
 // Bars as a small SVG file: readable on light and dark ground, without scripts.
 
+import { markup } from '../markup.ts'
 import type { Plot } from './chapter.ts'
 
 const WIDTH = 720
@@ -14,13 +15,14 @@ export function svg ({ title, bars, better }: Plot): string {
   const rows = bars.map(({ name, spread, text }, index) => {
     const y = TOP + index * ROW
     const middle = y + ROW / 2 - 2
-    const whisker = spread.least === spread.most ? '' : `<path class="spread" d="M${x(spread.least)} ${middle}H${x(spread.most)}M${x(spread.least)} ${middle - 4}v8M${x(spread.most)} ${middle - 4}v8"/>`
-    return `<text class="name" x="${LEFT - 8}" y="${middle + 4}">${escape(name)}</text>` +
-      `<rect class="${name.startsWith('Signalbox') ? 'own' : 'other'}" x="${LEFT}" y="${y}" width="${(Number(x(spread.median)) - LEFT).toFixed(1)}" height="${ROW - 6}" rx="2"/>` +
-      `${whisker}<text x="${Number(x(spread.most)) + 8}" y="${middle + 4}">${escape(text)}</text>`
+    const whisker = spread.least === spread.most ? null : markup`<path class="spread" d="M${x(spread.least)} ${middle}H${x(spread.most)}M${x(spread.least)} ${middle - 4}v8M${x(spread.most)} ${middle - 4}v8"/>`
+    return markup`<text class="name" x="${LEFT - 8}" y="${middle + 4}">${name}</text>
+<rect class="${name.startsWith('Signalbox') ? 'own' : 'other'}" x="${LEFT}" y="${y}" width="${(Number(x(spread.median)) - LEFT).toFixed(1)}" height="${ROW - 6}" rx="2"/>
+${whisker}<text x="${Number(x(spread.most)) + 8}" y="${middle + 4}">${text}</text>
+`
   })
   const height = TOP + bars.length * ROW + 8
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escape(title)}">
+  return markup`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${title}">
 <style>
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600 }
@@ -35,10 +37,7 @@ export function svg ({ title, bars, better }: Plot): string {
     .spread { stroke: #e6edf3 }
   }
 </style>
-<text class="title" x="8" y="18">${escape(title)}${better === 'less' ? ' (shorter is better)' : ' (longer is better)'}</text>
-${rows.join('\n')}
-</svg>
-`
+<text class="title" x="8" y="18">${title}${better === 'less' ? ' (shorter is better)' : ' (longer is better)'}</text>
+${rows}</svg>
+`.text
 }
-
-const escape = (text: string): string => text.replace(/[&<>"]/g, found => `&#${found.charCodeAt(0)};`)

@@ -73,7 +73,7 @@ function tell ({ columns, series, ...chapter }: Chapter): Told {
 
 function circumstancesText (machine: string, date: string, { pinned, rounds, quick, tookMs, absent, remarks }: Circumstances): string {
   return [
-    `${machine}; ${date.slice(0, 10)}. ${pinned ? 'Servers on one core, clients and publishers on the other (`taskset`).' : '**Servers and load were not kept on different cores.**'} ${rounds} rounds, variants in turn: the median, and in brackets the least and the most; ratios are of medians, their spread of the extremes. ${Math.round(tookMs / 1000)} s in all.${quick ? ' **`--quick`: too short for more than an impression.**' : ''}`,
+    `${machine}; ${date.slice(0, 10)}. ${pinned ? 'Servers on one core, clients and publishers on the other (`taskset`).' : '**Servers and load were not kept on different cores.**'} ${rounds === 1 ? 'One round.' : `${rounds} rounds, variants in turn: the median, and in brackets the least and the most; ratios are of medians, their spread of the extremes.`} ${Math.round(tookMs / 1000)} s in all.${quick ? ' **`--quick`: too short for more than an impression.**' : ''}`,
     ...absent.map(({ name, why }) => `- ${name}: not measured here, ${why}`),
     ...remarks.map(remark => `- ${remark}`)
   ].join('\n')

@@ -2,7 +2,7 @@
 
 import type { Measurement } from '../measure.ts'
 import { cpuPerEvent, nameOf, TARGETS } from './judge.ts'
-import { Markup, markup } from './markup.ts'
+import { Markup, markup } from '../markup.ts'
 import { bars, distribution } from './plot.ts'
 import type { Bar } from './plot.ts'
 import { definitions, machine } from './report.ts'

@@ -1,7 +1,7 @@
 // Plots as SVG inside the page: coloured by its style sheet, sized by its columns, read aloud by their labels.
 
-import { markup } from './markup.ts'
-import type { Markup } from './markup.ts'
+import { markup } from '../markup.ts'
+import type { Markup } from '../markup.ts'
 
 export interface Line {
   readonly name: string

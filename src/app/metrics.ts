@@ -71,7 +71,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
-  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, an estimate: messages saved, each at what handing over a bundle cost', () => saving.cpuSeconds)
+  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, at most: messages saved, each at what handing over a bundle cost', () => saving.cpuSeconds)
   counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
   registry.registerMetric(deliveryHistogram(gateway.latency))
   counterBy('reason', 'signalbox_resets_total', 'Clients told that their position could not be gone on from', () => counters.resets)
