@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { appendFile, chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -169,7 +170,82 @@ t.test('history that was trimmed leaves the disk', async t => {
   const { store } = await openAt(place, { historySize: 10 })
   for (let n = 0; n < 50; n++) await store.append([fact(n), value('a', n)])
   await store.close()
-  t.equal((await keysIn(place.dataDir)).filter(key => key.startsWith('h')).length, 10)
+  t.equal((await historyIn(place.dataDir)).length, 10)
+})
+
+t.test('what was appended together is one record on the disk, in pages that stay small', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place)
+  await opened.store.append(Array.from({ length: 200 }, (_, n) => fact(n)))
+  await opened.store.append([fact('x'.repeat(100_000)), value('a', 1), fact('y'.repeat(100_000)), deletion('a')])
+  const { image } = opened.follower
+  opened = await opened.reopen()
+  t.same(opened.follower.image, image)
+  await opened.close()
+  t.equal((await historyIn(place.dataDir)).length, 1 + 3)
+})
+
+t.test('a page whose first facts were trimmed gives the rest, and leaves the disk with its last', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place, { historySize: 15 })
+  await opened.store.append(Array.from({ length: 10 }, (_, n) => fact(n)))
+  await opened.store.append(Array.from({ length: 10 }, (_, n) => fact(10 + n)))
+  for (let round = 0; round < 2; round++) {
+    const { image } = opened.follower
+    t.equal(dataOf(opened.follower.history[0]), 5)
+    // There would be room for all of the page now.
+    opened = await opened.reopen({ historySize: 100 })
+    t.same(opened.follower.image, image)
+  }
+  await opened.close()
+  t.equal((await historyIn(place.dataDir)).length, 2)
+  opened = await openAt(place, { historySize: 15 })
+  await opened.store.append(Array.from({ length: 5 }, (_, n) => fact(20 + n)))
+  await opened.close()
+  t.equal((await historyIn(place.dataDir)).length, 2, 'the first has gone')
+  // Trimmed at opening, not by an append.
+  opened = await openAt(place, { historySize: 7 })
+  t.same(opened.follower.history.map(dataOf), [18, 19, 20, 21, 22, 23, 24])
+  await opened.close()
+  opened = await openAt(place, { historySize: 5 })
+  await opened.close()
+  t.equal((await historyIn(place.dataDir)).length, 1)
+  t.same(place.logged.filter(({ level }) => level !== 'info'), [], 'none of this is taken for damage')
+})
+
+t.test('the disk does not grow once history is full', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store, close } = await openAt(place, { historySize: 1000, durability: 'process' })
+  // Random, so that compression takes little away: 1200 x 100 facts of 300 B are 36 MB.
+  for (let n = 0; n < 1200; n++) await store.append(Array.from({ length: 100 }, () => fact(randomBytes(100).toString('hex'))))
+  await close()
+  // LevelDB keeps a log of 4 MB and some tables that it has not compacted yet.
+  let bytes = 0
+  for (const name of await readdir(place.dataDir)) bytes += (await stat(join(place.dataDir, name))).size
+  t.ok(bytes < 20_000_000, `${bytes} bytes`)
+})
+
+t.test('a store of format 1, where each fact had a record of its own, goes on in pages', async t => {
+  const place = placeAt(await tempDir(t))
+  const now = place.clock.wall()
+  const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
+  await onLevel(place.dataDir, async level => {
+    const batch = level.batch().put('!format', '1').put('!head', standingText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10 }))
+    for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
+    await batch.write()
+  })
+  let opened = await openAt(place, { historySize: 20 })
+  t.match(opened.follower, { floor: `${now}-9`, head: `${now}-29` })
+  t.same(opened.follower.history, facts.slice(10))
+  await opened.store.append(Array.from({ length: 5 }, (_, n) => fact(30 + n)))
+  const { image } = opened.follower
+  opened = await opened.reopen()
+  t.same(opened.follower.image, image)
+  t.same(opened.follower.history.map(dataOf), Array.from({ length: 20 }, (_, n) => 15 + n))
+  await opened.close()
+  t.equal((await historyIn(place.dataDir)).length, 15 + 1)
+  await onLevel(place.dataDir, async level => t.equal(await level.get('!format'), '2'))
+  t.same(place.logged.filter(({ level }) => level !== 'info'), [])
 })
 
 t.test('the latest 1000 epochs are kept', async t => {
@@ -231,9 +307,9 @@ if (process.getuid?.() !== 0 && process.platform !== 'win32') {
 t.test('a store of a newer format is refused in words and left as it is', async t => {
   const place = placeAt(await tempDir(t))
   await (await openAt(place)).close()
+  await onLevel(place.dataDir, level => level.put('!format', '3'))
+  await t.rejects(openAt(place), { message: /newer Signalbox \(format 3/ })
   await onLevel(place.dataDir, level => level.put('!format', '2'))
-  await t.rejects(openAt(place), { message: /newer Signalbox \(format 2/ })
-  await onLevel(place.dataDir, level => level.put('!format', '1'))
   const { follower, close } = await openAt(place)
   t.equal(follower.lineage.epochs.length, 2)
   await close()
@@ -304,7 +380,48 @@ t.test('history with a hole in it begins behind the hole, and says how many are 
   t.same(opened.follower.image, image)
   t.equal(place.logged.filter(({ message }) => /missing/.test(message)).length, 1, 'said once')
   await opened.close()
-  t.equal((await keysIn(place.dataDir)).filter(key => key.startsWith('h')).length, history.length, 'what is before it leaves the disk')
+  t.equal((await historyIn(place.dataDir)).length, history.length, 'what is before it leaves the disk')
+})
+
+t.test('a page that is damaged or gone is a hole: history begins behind it', async t => {
+  const torn = (text: string): string => text.slice(0, -5)
+  const damages: Array<readonly [what: string, page: number, damage: (text: string) => string | null]> = [
+    ['gone', 1, () => null],
+    ['cut off at its end', 1, torn],
+    ['cut off between two records', 1, text => text.slice(0, text.lastIndexOf('\nf '))],
+    ['without one of its records', 1, text => text.replace(/\nf [^\n]*\n[^\n]*/, '')],
+    ['garbage in the middle', 1, text => `${text.slice(0, 200)}\n\0\n${text.slice(200)}`],
+    ['empty', 1, () => ''],
+    ['the last, cut off', 2, torn],
+    ['the last, gone', 2, () => null]
+  ]
+  for (const [what, page, damage] of damages) {
+    const place = placeAt(await tempDir(t))
+    let opened = await openAt(place, { historySize: 25 })
+    for (let n = 0; n < 3; n++) await opened.store.append(Array.from({ length: 10 }, (_, m) => fact(10 * n + m)))
+    const { head } = opened.follower
+    await opened.close()
+    await onLevel(place.dataDir, async level => {
+      const [key, text] = (await level.iterator({ gte: 'h', lt: 'i' }).all())[page] as [string, string]
+      const damaged = damage(text)
+      await (damaged === null ? level.del(key) : level.put(key, damaged))
+    })
+    opened = await openAt(place, { historySize: 25 })
+    const { history, floor } = opened.follower
+    const first = dataOf(history[0]) as number | undefined
+    t.same(history.map(dataOf), Array.from({ length: history.length }, (_, n) => 30 - history.length + n), what)
+    t.ok(page === 2 ? first === undefined : first !== undefined && first > 10, `${what}: begins at ${first}`)
+    t.equal(opened.follower.head, head)
+    t.equal(isAfter(history[0]?.id ?? `${head}0`, floor), true)
+    const [told] = place.logged.filter(({ message }) => /missing/.test(message))
+    t.ok(Number(told?.details.lost) >= 1, `${what}: ${told?.message}`)
+    const { image } = opened.follower
+    opened = await opened.reopen()
+    t.same(opened.follower.image, image)
+    t.equal(place.logged.filter(({ message }) => /missing/.test(message)).length, 1, 'said once')
+    await opened.store.append([fact('goes on')])
+    await opened.close()
+  }
 })
 
 const damages: Array<readonly [what: string, (dir: string) => Promise<unknown>]> = [
@@ -606,6 +723,8 @@ async function onLevel (dir: string, act: (level: ClassicLevel) => Promise<unkno
   await act(level)
   await level.close()
 }
+
+const historyIn = async (dir: string): Promise<string[]> => (await keysIn(dir)).filter(key => key.startsWith('h'))
 
 async function keysIn (dir: string): Promise<string[]> {
   let keys: string[] = []

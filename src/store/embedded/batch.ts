@@ -3,7 +3,7 @@
 
 import { entryOf } from '../../core/event.ts'
 import { millisOf } from '../../core/id.ts'
-import { expiryKey, historyKey, keyOfExpiry, recordOf, valueKey } from './record.ts'
+import { expiryKey, historyKey, keyOfExpiry, pageText, recordOf, valueKey } from './record.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { LedgerRecord } from '../../core/store.ts'
@@ -83,22 +83,22 @@ export class Batch {
     }
   }
 
+  /** @param ordinal of the first */
+  putPage (page: Entry[], ordinal: number): void {
+    this.put(historyKey((page.at(-1) as Entry).id), pageText(page, ordinal))
+  }
+
   /** Of several values of a key only the last is written. */
-  putEntries (ordinal: number): void {
+  putValues (): void {
     const values = new Map<string, Entry>()
-    for (const entry of this.entries) {
-      if (entry.key !== null) values.set(valueKey(entry), entry)
-      if (entry.key === null || entry.deletion) this.put(historyKey(entry.id), recordOf(entry, ++ordinal))
-    }
+    for (const entry of this.entries) if (entry.key !== null) values.set(valueKey(entry), entry)
     for (const [key, entry] of values) {
       if (entry.deletion) this.#delete(key)
       else this.put(key, recordOf(entry, 0))
     }
   }
 
-  trim (ids: Iterable<Id>): void {
-    for (const id of ids) this.#delete(historyKey(id))
-  }
+  deletePage (last: Id): void { this.#delete(historyKey(last)) }
 
   put (key: string, value: string): void { this.#changes.push({ type: 'put', key, value }) }
 

@@ -43,7 +43,7 @@ export interface DiskOptions {
 }
 
 /** Bytes read at once. */
-const PAGE_BYTES = 1024 * 1024
+const STEP_BYTES = 1024 * 1024
 const LEVELDB_FILE = /^(MANIFEST-\d+|\d+\.(log|ldb|sst))$/
 
 /**
@@ -100,7 +100,7 @@ function diskOf (level: ClassicLevel, sync: boolean): Disk {
     },
     get: keys => level.getMany(keys),
     async read ({ from, to }, limit) {
-      const iterator = level.iterator({ gte: from, lt: to, highWaterMarkBytes: PAGE_BYTES })
+      const iterator = level.iterator({ gte: from, lt: to, highWaterMarkBytes: STEP_BYTES })
       try {
         return await iterator.nextv(limit)
       } finally {

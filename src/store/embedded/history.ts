@@ -14,6 +14,8 @@ export interface HistoryLimits {
 interface Kept {
   readonly id: Id
   readonly size: number
+  /** The last of its page: when it is trimmed the page leaves the disk. */
+  readonly endsPage: boolean
 }
 
 /** Below this a queue is not worth moving. */
@@ -35,8 +37,8 @@ export class History {
     return this.#kept.length - this.#start
   }
 
-  push (id: Id, size: number): void {
-    this.#kept.push({ id, size })
+  push (id: Id, size: number, endsPage: boolean): void {
+    this.#kept.push({ id, size, endsPage })
     this.#bytes += size
   }
 
@@ -50,15 +52,11 @@ export class History {
       (historyTtlMs > 0 && now - millisOf(oldest.id) > historyTtlMs)
   }
 
-  /** Takes out the oldest until all limits are kept, `max` at most. @returns their ids */
-  trim (now: number, max = Infinity): Id[] {
-    const ids: Id[] = []
-    while (ids.length < max && this.due(now)) {
-      const { id, size } = this.#kept[this.#start++] as Kept
-      this.#bytes -= size
-      ids.push(id)
-    }
-    return ids
+  /** Takes out the oldest until all limits are kept, `max` at most. */
+  trim (now: number, max = Infinity): readonly Kept[] {
+    const from = this.#start
+    while (this.#start - from < max && this.due(now)) this.#bytes -= (this.#kept[this.#start++] as Kept).size
+    return this.#kept.slice(from, this.#start)
   }
 
   settle (): void {

@@ -349,9 +349,9 @@ class EmbeddedStore implements Store {
       : await openDisk({ dir: resolvePath(dataDir), sync: durability === 'fsync', wall: () => clock.wall(), log, since }, load)
     this.#disk = disk
     this.#present = present
-    const { lost, stranded } = found
+    const { lost, leftOut } = found
     if (lost > 0) {
-      log.warn({ lost, leftOut: stranded.length }, `${lost} facts are missing from the store; history begins behind them, and clients that have not come so far are reset`)
+      log.warn({ lost, leftOut }, `${lost} facts are missing from the store; history begins behind them, and clients that have not come so far are reset`)
     }
     return found
   }

@@ -1,10 +1,10 @@
 // The log as it is found on the disk. What is missing in it is noticed by the ordinals of facts and deletions: history
 // with a hole must not be passed off as whole, so it then begins behind the hole.
 
-import { compareIds, latest, ORIGIN } from '../../core/id.ts'
+import { compareIds, isAfter, latest, ORIGIN } from '../../core/id.ts'
 import { Unusable } from './disk.ts'
 import {
-  EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyAfter, historyKey, idBefore, parseRecord, parseStanding, VALUES, valueKey
+  EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyAfter, historyKey, idBefore, parsePage, parseRecord, parseStanding, VALUES, valueKey
 } from './record.ts'
 import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
@@ -20,13 +20,16 @@ export interface Log extends Standing {
   readonly values: Entry[]
   /** Facts and deletions that should be there and are not. */
   readonly lost: number
-  /** Facts and deletions before the last hole: still on the disk, no longer history. */
-  readonly stranded: Id[]
+  /** Facts and deletions before the last hole: no longer history. */
+  readonly leftOut: number
+  /** The pages of history on the disk, those before the last hole too, each by its last id. */
+  readonly pages: Id[]
 }
 
-export const EMPTY_LOG: Log = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, stranded: [] }
+export const EMPTY_LOG: Log = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, leftOut: 0, pages: [] }
 
-const PAGE = 10_000
+/** Records read at once, where they are small. */
+const STEP = 10_000
 
 /** @throws Error where a newer Signalbox wrote it */
 export async function readLog (disk: Disk): Promise<Log> {
@@ -35,27 +38,28 @@ export async function readLog (disk: Disk): Promise<Log> {
     throw new Unusable(`the store was written by a newer Signalbox (format ${format}; this one knows ${FORMAT}): start that version, or set DATA_DIR to another directory`)
   }
   const known = standing === undefined ? null : parseStanding(standing)
-  const { history, lost, stranded, floor, ordinal } = await readHistory(disk, known)
+  const { history, lost, leftOut, pages, floor, ordinal } = await readHistory(disk, known)
   const values: Entry[] = []
-  for await (const page of pages(disk, VALUES)) {
-    for (const [key, text] of page) {
+  for await (const step of steps(disk, VALUES)) {
+    for (const [key, text] of step) {
       const entry = parseRecord(text)?.entry
       if (entry !== undefined && valueKey(entry) === key) values.push(entry)
     }
   }
   values.sort((a, b) => compareIds(a.id, b.id))
   const head = latest(latest(known?.head ?? ORIGIN, floor), latest(history.at(-1)?.id ?? ORIGIN, values.at(-1)?.id ?? ORIGIN))
-  return { head, floor, ordinal, trimmed: ordinal - history.length, epochs: parseEpochs(epochs), history, values, lost, stranded }
+  return { head, floor, ordinal, trimmed: ordinal - history.length, epochs: parseEpochs(epochs), history, values, lost, leftOut, pages }
 }
 
-async function readHistory (disk: Disk, known: Standing | null): Promise<Pick<Log, 'history' | 'lost' | 'stranded' | 'floor' | 'ordinal'>> {
+async function readHistory (disk: Disk, known: Standing | null): Promise<Pick<Log, 'history' | 'lost' | 'leftOut' | 'pages' | 'floor' | 'ordinal'>> {
   let history: Entry[] = []
-  const stranded: Id[] = []
+  const pages: Id[] = []
   let lost = 0
+  let leftOut = 0
   let floor = known?.floor ?? ORIGIN
   let ordinal = known?.trimmed ?? 0
   const leap = (to: number, newFloor: Id): void => {
-    for (const { id } of history) stranded.push(id)
+    leftOut += history.length
     // Without the standing nobody knows how many there were before the first.
     if (known !== null || history.length > 0) lost += to - ordinal
     history = []
@@ -63,26 +67,32 @@ async function readHistory (disk: Disk, known: Standing | null): Promise<Pick<Lo
     floor = newFloor
   }
   // Reading begins at the floor: LevelDB would have to walk over all that was trimmed.
-  for await (const page of pages(disk, historyAfter(floor))) {
-    for (const [key, text] of page) {
-      const record = parseRecord(text)
-      if (record === null || historyKey(record.entry.id) !== key) continue
-      if (record.ordinal !== ordinal + 1) leap(record.ordinal - 1, idBefore(record.entry.id))
-      ordinal = record.ordinal
-      history.push(record.entry)
+  for await (const step of steps(disk, historyAfter(floor))) {
+    for (const [key, text] of step) {
+      const page = parsePage(text)
+      const last = page?.at(-1)?.entry.id
+      if (page === null || last === undefined || historyKey(last) !== key) continue
+      pages.push(last)
+      for (const record of page) {
+        // The first page may have been trimmed in part.
+        if (!isAfter(record.entry.id, floor)) continue
+        if (record.ordinal !== ordinal + 1) leap(record.ordinal - 1, idBefore(record.entry.id))
+        ordinal = record.ordinal
+        history.push(record.entry)
+      }
     }
   }
   if (known !== null && known.ordinal > ordinal) leap(known.ordinal, known.head)
-  return { history, lost, stranded, floor, ordinal }
+  return { history, lost, leftOut, pages, floor, ordinal }
 }
 
-async function * pages (disk: Disk, range: Range): AsyncGenerator<Array<[key: string, text: string]>> {
+async function * steps (disk: Disk, range: Range): AsyncGenerator<Array<[key: string, text: string]>> {
   let { from } = range
   while (true) {
-    const page = await disk.read({ from, to: range.to }, PAGE)
-    const last = page.at(-1)
+    const step = await disk.read({ from, to: range.to }, STEP)
+    const last = step.at(-1)
     if (last === undefined) return
-    yield page
+    yield step
     from = `${last[0]}\0`
   }
 }

@@ -6,7 +6,7 @@ import { Refusal } from '../../core/errors.ts'
 import { isAfter, latest } from '../../core/id.ts'
 import { History } from './history.ts'
 import { Keys } from './keys.ts'
-import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, standingText } from './record.ts'
+import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, pagesOf, standingText } from './record.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Image, Lineage } from '../../core/store.ts'
@@ -40,11 +40,12 @@ export class Present {
     this.#keys = new Keys(limits.maxKeysPerRoom)
     this.#history = new History(limits)
     for (const { room, type, key, id } of found.values) this.#keys.set(room, fieldOf({ type, key }), id)
-    for (const { id, size } of found.history) this.#history.push(id, size)
+    const ends = new Set(found.pages)
+    for (const { id, size } of found.history) this.#history.push(id, size, ends.has(id))
     const trimmed = this.#history.trim(now)
     this.#standing = this.#planned = {
       head: latest(head, found.head),
-      floor: trimmed.at(-1) ?? found.floor,
+      floor: trimmed.at(-1)?.id ?? found.floor,
       ordinal: found.ordinal,
       trimmed: found.ordinal - this.#history.size
     }
@@ -57,11 +58,11 @@ export class Present {
 
   /** What brings the disk it was found on to this state. */
   changes (found: Log): Change[] {
-    const gone = [...found.stranded, ...found.history.filter(({ id }) => !isAfter(id, this.floor)).map(({ id }) => id)]
+    const gone = found.pages.filter(last => !isAfter(last, this.floor))
     return [
       { type: 'put', key: FORMAT_KEY, value: String(FORMAT) },
       { type: 'put', key: EPOCHS_KEY, value: JSON.stringify(this.lineage.epochs) },
-      ...gone.map(id => ({ type: 'del', key: historyKey(id) }) as const),
+      ...gone.map(last => ({ type: 'del', key: historyKey(last) }) as const),
       { type: 'put', key: HEAD_KEY, value: standingText(this.#standing) }
     ]
   }
@@ -113,17 +114,17 @@ export class Present {
   /** Takes the batch's events in and adds to it what follows from them. @returns whether there is something to write */
   complete (batch: Batch): boolean {
     let { ordinal } = this.#standing
-    batch.putEntries(ordinal)
-    for (const { id, key, deletion, size } of batch.entries) {
-      if (key !== null && !deletion) continue
-      this.#history.push(id, size)
-      ordinal++
+    for (const page of pagesOf(batch.entries.filter(({ key, deletion }) => key === null || deletion))) {
+      batch.putPage(page, ordinal + 1)
+      for (const [at, { id, size }] of page.entries()) this.#history.push(id, size, at === page.length - 1)
+      ordinal += page.length
     }
+    batch.putValues()
     const trimmed = this.#history.trim(batch.now, TRIM_MAX + 2 * batch.entries.length)
-    batch.trim(trimmed)
+    for (const { id, endsPage } of trimmed) if (endsPage) batch.deletePage(id)
     this.#planned = {
       head: batch.entries.at(-1)?.id ?? this.head,
-      floor: trimmed.at(-1) ?? this.floor,
+      floor: trimmed.at(-1)?.id ?? this.floor,
       ordinal,
       trimmed: ordinal - this.#history.size
     }

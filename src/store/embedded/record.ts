@@ -1,22 +1,29 @@
 // What the disk holds, as keys and texts. One letter of the key names the space:
 //   !format  !head  !epochs                                  the log as a whole
-//   h<id>                      a fact or deletion            sorts in id order
+//   h<id>                      a page of history             sorts in id order, by the last id of each page
 //   s<room> <type> <key>       the present value of a key
 //   o<name>                    what an idempotency key was answered with
 //   c<id>                      a command's record
 //   x<time> <key>              what of the two above is to be forgotten then
-// An event's record is a short line of fields and its JSON text, so that loading parses no JSON and counts no bytes.
+// An event's record is a short line of fields and its JSON text, so that loading parses no JSON and counts no bytes. A page
+// is the records of facts and deletions written together, one behind the other; in format 1 each had a page of its own.
 
 import { compareIds, isId, millisOf, ORIGIN } from '../../core/id.ts'
 import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 
 /** Raised where an older Signalbox could not read what this one writes. */
-export const FORMAT = 1
+export const FORMAT = 2
 
 export const FORMAT_KEY = '!format'
 export const HEAD_KEY = '!head'
 export const EPOCHS_KEY = '!epochs'
+
+/**
+ * A page leaves the disk when the last of it is trimmed, and is lost whole where it is damaged, so it stays small: 300 events of
+ * 200 B, which already cost LevelDB no more than one.
+ */
+const PAGE_BYTES = 64 * 1024
 
 export interface Range {
   readonly from: string
@@ -25,6 +32,7 @@ export interface Range {
 }
 
 export const VALUES: Range = { from: 's', to: 't' }
+/** The pages that end behind this id; what the first of them begins with may lie before it. */
 export const historyAfter = (id: Id): Range => ({ from: `${historyKey(id)}\0`, to: 'i' })
 export const expiredBy = (now: number): Range => ({ from: 'x', to: `x${sortable(String(now + 1))}` })
 
@@ -53,8 +61,46 @@ export function recordOf (entry: Entry, ordinal: number): string {
   return `${kind} ${id} ${ordinal} ${size} ${type} ${room} ${key === null ? '' : escape(key)}\n${json}`
 }
 
+/** Facts and deletions as they go into pages. */
+export function * pagesOf (history: Entry[]): Generator<Entry[]> {
+  let start = 0
+  let bytes = 0
+  for (const [at, { size }] of history.entries()) {
+    bytes += size
+    if (bytes < PAGE_BYTES && at < history.length - 1) continue
+    yield history.slice(start, at + 1)
+    start = at + 1
+    bytes = 0
+  }
+}
+
+/** @param ordinal of the first */
+export const pageText = (page: Entry[], ordinal: number): string =>
+  page.map((entry, at) => recordOf(entry, ordinal + at)).join('\n')
+
+/** @returns null where one of its texts is no record: then none of them can be told from another */
+export function parsePage (text: string): Recorded[] | null {
+  const records: Recorded[] = []
+  for (let start = 0; start <= text.length;) {
+    // A record is two lines, for JSON texts and escaped names have no raw line breaks.
+    const middle = text.indexOf('\n', start)
+    const found = middle < 0 ? -1 : text.indexOf('\n', middle + 1)
+    const end = found < 0 ? text.length : found
+    const record = parseRecord(text.slice(start, end))
+    if (record === null) return null
+    records.push(record)
+    start = end + 1
+  }
+  return records
+}
+
+export interface Recorded {
+  readonly entry: Entry
+  readonly ordinal: number
+}
+
 /** @returns null where the text is no record: a damaged disk gives back anything */
-export function parseRecord (text: string): { entry: Entry, ordinal: number } | null {
+export function parseRecord (text: string): Recorded | null {
   const end = text.indexOf('\n')
   const fields = text.slice(0, end).split(' ')
   const [kind, id, ordinal, size, type, room, key] = fields
