@@ -5,8 +5,12 @@
 import { Refusal } from './errors.ts'
 import type { Code } from './errors.ts'
 
-/** Worth a closer look: integers beyond 15 digits, and exponents of three digits. Nearly no text has either. */
-const SUSPECT_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/
+/**
+ * Worth a closer look: integers beyond 15 digits, and exponents of three digits. Nearly no text has either. The digits are written
+ * out because V8 then looks at one character in many: 0.5 us for 200 B with `\d{16}`, 0.05 us so.
+ */
+const LONG_NUMBER = /\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d/
+const LONG_EXPONENT = /\d[eE][+-]?\d{3}/
 const SUSPECT_NAME = /"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])(?:_|\\u005[fF]){2}"\s*:/
 /** Texts up to this length cannot be nested deeply enough to hold anybody up, characters. */
 const HARMLESS = 10_000
@@ -33,7 +37,7 @@ export function readJson (text: string, code: Code): unknown {
     throw new Refusal(code, text.trim() === '' ? 'the body is empty; JSON is expected' : `not valid JSON${place === undefined ? '' : ` at character ${place}`}`)
   }
   if (SUSPECT_NAME.test(text)) throw new Refusal(code, 'the name "__proto__" is not accepted in JSON')
-  if (SUSPECT_NUMBER.test(text)) checkNumbers(text, code)
+  if (LONG_NUMBER.test(text) || LONG_EXPONENT.test(text)) checkNumbers(text, code)
   return value
 }
 
