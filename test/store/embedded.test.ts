@@ -173,10 +173,10 @@ t.test('history that was trimmed leaves the disk', async t => {
   t.equal((await historyIn(place.dataDir)).length, 10)
 })
 
-t.test('what was appended together is one record on the disk, in pages that stay small', async t => {
+t.test('facts appended together share a record on the disk, in pages that stay small', async t => {
   const place = placeAt(await tempDir(t))
   let opened = await openAt(place)
-  await opened.store.append(Array.from({ length: 200 }, (_, n) => fact(n)))
+  await opened.store.append(Array.from({ length: 100 }, (_, n) => fact(n)))
   await opened.store.append([fact('x'.repeat(100_000)), value('a', 1), fact('y'.repeat(100_000)), deletion('a')])
   const { image } = opened.follower
   opened = await opened.reopen()

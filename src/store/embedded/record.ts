@@ -20,10 +20,10 @@ export const HEAD_KEY = '!head'
 export const EPOCHS_KEY = '!epochs'
 
 /**
- * A page leaves the disk when the last of it is trimmed, and is lost whole where it is damaged, so it stays small: 300 events of
- * 200 B, which already cost LevelDB no more than one.
+ * Where a page ends: it leaves the disk only with its last fact, and is lost whole where it is damaged. In batches of 100, facts of
+ * 200 B cost 10 us each with a record each, 6.3 us in pages of 8 or 64 KiB, 7 us in pages of 256 KiB.
  */
-const PAGE_BYTES = 64 * 1024
+const PAGE_BYTES = 16 * 1024
 
 export interface Range {
   readonly from: string
