@@ -2,9 +2,9 @@
 //
 // One gate: everything that changes the log waits in one queue, and one batch at a time is written. While the disk is
 // busy (an fsync takes longer than all else) others gather and go together into the next, so a thousand publishers
-// pay for one fsync; and where that pays it waits a moment for more (gathering.ts). A batch is planned in memory, written in one atomic step, and only then told to the follower and
-// answered; until then what it changed in memory can be undone. The follower thus never sees what a power cut could
-// still take back.
+// pay for one fsync; where that pays, a batch waits a moment for more (gathering.ts). It is planned in memory, written
+// in one atomic step, and only then told to the follower and answered; until then what it changed in memory can be
+// undone. The follower thus never sees what a power cut could still take back.
 //
 // A write that failed may be in LevelDB's log whole, in part or not at all, and what is written behind a torn
 // record would be dropped with it when the log is read again. So the database is closed, opened and read anew before
