@@ -3,6 +3,8 @@
 
 import type { Test } from 'tap'
 import { isAfter, isId } from '../../src/core/id.ts'
+import type { Draft } from '../../src/core/event.ts'
+import type { Id } from '../../src/core/id.ts'
 import { dataOf, deletion, fact, value } from './harness.ts'
 import type { Harness } from './harness.ts'
 
@@ -147,6 +149,36 @@ export function storeContract (t: Tap, name: string, harness: Harness): void {
       t.same(follower.values.map(dataOf), [1, 2])
       await t.rejects(store.append([value('c', 1)]), { code: 'KEYS_FULL' })
       await close()
+    })
+
+    t.test('appends asked for at once come to the same as one after the other', async t => {
+      let seed = 1
+      const any = (below: number): number => (seed = seed * 48271 % 2147483647) % below
+      const key = (): string => `k${any(4)}`
+      const kinds: Array<(n: number, room: string) => Draft> = [
+        (n, room) => fact(n, room), (n, room) => value(key(), n, room), (n, room) => value(key(), n, room), (_, room) => deletion(key(), room), (_, room) => deletion(key(), room, '1-1')
+      ]
+      const asked = Array.from({ length: 300 }, (_, n) => {
+        const drafts = Array.from({ length: any(4) }, () => (kinds[any(kinds.length)] as typeof kinds[0])(n, `plant-${any(3)}`))
+        const once = any(3) === 0 ? { key: `once${any(30)}`, fingerprint: `${any(2)}` } : undefined
+        return { drafts, once }
+      })
+      const outcome = async (inTurn: boolean): Promise<object> => {
+        const { store, follower, close } = await harness.open({ maxKeysPerRoom: 2 })
+        const answers: Array<Promise<unknown>> = []
+        for (const { drafts, once } of asked) {
+          const at = (id: Id | null): number => follower.applied.findIndex(entry => entry.id === id)
+          answers.push(store.append(drafts, once).then(ids => ids.map(at), error => error.code))
+          if (inTurn) await answers.at(-1)
+        }
+        const answered = await Promise.all(answers)
+        const { values, history, applied } = follower
+        await close()
+        return { answered, values: values.map(dataOf), history: history.map(dataOf), applied: applied.map(({ json }) => json.replace(/"id":"[^"]+",/, '')) }
+      }
+      const inTurn = await outcome(true)
+      t.same(await outcome(false), inTurn)
+      for (const code of ['KEYS_FULL', 'IDEMPOTENCY_CONFLICT']) t.ok(JSON.stringify(inTurn).includes(code), `some were refused for ${code}`)
     })
 
     t.test('an append repeated under its key is answered with the ids of the first time', async t => {

@@ -72,12 +72,12 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   }
 
   /** Publishes until it is told to stop, each fact under a key of its own until it is acknowledged. */
-  function publisher (store: RedisStore): { stop (): Promise<Map<number, string>>, refused: () => number } {
+  function publisher (store: RedisStore, first = 0): { stop (): Promise<Map<number, string>>, refused: () => number } {
     const acknowledged = new Map<number, string>()
     let refused = 0
     const state = { stopped: false }
     const loop = (async () => {
-      for (let n = 0; !state.stopped; n++) {
+      for (let n = first; !state.stopped; n++) {
         for (;;) {
           const begun = performance.now()
           try {
@@ -175,6 +175,65 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     t.ok(acknowledged.size > 20, 'it went on between them')
     sameFacts(t, follower, acknowledged)
     t.equal(follower.loads, 1)
+  })
+
+  t.test('connections killed under many publishers at once: nothing lost, nothing twice', async t => {
+    const { redis, store, follower } = await alone(t)
+    const flows = Array.from({ length: 40 }, (_, at) => publisher(store, at * 1_000_000))
+    for (let kill = 0; kill < 20; kill++) {
+      await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+      await delay(40)
+    }
+    await follower.until(() => healthy(follower))
+    const acknowledged = new Map((await Promise.all(flows.map(async flow => [...await flow.stop()]))).flat())
+    t.ok(acknowledged.size > 40, 'it went on between them')
+    sameFacts(t, follower, acknowledged)
+    t.equal(follower.loads, 1)
+  })
+
+  t.test('of appends on a connection that was lost those with a key are repeated, those without refused; what still waited goes on', async t => {
+    const { redis, store, follower } = await alone(t)
+    await redis.cli('CLIENT', 'PAUSE', '10000', 'WRITE')
+    const asked = Array.from({ length: 20 }, async (_, n) => {
+      await delay(10 * n)
+      return await store.append([fact(n)], n % 2 === 0 ? undefined : { key: `k${n}`, fingerprint: 'x' })
+    })
+    const settled = Promise.allSettled(asked)
+    await delay(400)
+    await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+    await redis.cli('CLIENT', 'UNPAUSE')
+    const told = await settled
+    t.match(told[0], { status: 'rejected', reason: unavailable })
+    t.same(told.flatMap(({ status }, n) => n % 2 === 1 && status === 'rejected' ? n : []), [], 'with a key')
+    t.same(told.flatMap(({ status }, n) => n > 10 && status === 'rejected' ? n : []), [], 'waiting')
+    const accepted = told.flatMap(({ status }, n) => status === 'fulfilled' ? n : [])
+    t.same(follower.applied.map(dataOf).sort((a, b) => Number(a) - Number(b)), accepted, 'nothing lost, nothing twice')
+  })
+
+  t.test('whoever waits behind others while Redis hangs is refused within two seconds too', async t => {
+    const { redis, store } = await alone(t)
+    redis.freeze()
+    const waits = await Promise.all(Array.from({ length: 300 }, async (_, n) => {
+      await delay(5 * n)
+      const begun = performance.now()
+      await t.rejects(store.append([fact(n)], n % 2 === 0 ? undefined : { key: `k${n}`, fingerprint: 'x' }), unavailable)
+      return performance.now() - begun
+    }))
+    redis.thaw()
+    t.ok(Math.max(...waits) < 2000, `the last after ${Math.round(Math.max(...waits))} ms`)
+  })
+
+  t.test('many appends asked for at once take few calls, none of which holds Redis up', async t => {
+    const { redis, store } = await alone(t)
+    const callsFor = async (appends: number, bytes: number): Promise<number> => {
+      await redis.cli('CONFIG', 'RESETSTAT')
+      await Promise.all(Array.from({ length: appends }, (_, n) => store.append([fact([n, 'x'.repeat(bytes)])])))
+      return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.cli('INFO', 'commandstats'))?.[1])
+    }
+    const small = await callsFor(1000, 10)
+    t.ok(small >= 2 && small < 20, `1000 small ones: ${small}`)
+    const large = await callsFor(100, 16_000)
+    t.ok(large > 10 && large < 30, `100 of 16 KB: ${large}`)
   })
 
   t.test('a full memory refuses appends with what Redis says, and nothing is half done', async t => {

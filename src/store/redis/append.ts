@@ -8,19 +8,24 @@
 // `meta` counts what the others should hold. Where they do not (a key deleted or evicted from outside), the log cannot
 // be trusted to be whole: it begins anew, with no epoch that any client knows, and everybody is reset.
 
-/** Number of keys, in this order: meta epochs log facts state rooms once lease ingest. */
-export const APPEND_KEYS = 9
+/** Number of keys that are always there, in this order: meta epochs log facts state rooms lease ingest. */
+const FIXED_KEYS = 8
 
 /**
+ * One call takes many appends, one after the other, each for itself: what is refused of one leaves the others as they are.
+ *
+ * Keys: the fixed ones, then that of each append that is remembered.
  * Arguments: 1 a name for a new epoch, 2 the newest id the caller has seen, 3 keys a room may have, 4-6 history: number,
- * bytes, ms, 7 bytes of `log`, 8 digest of the request under the key `once` ('' for none), 9 ms it is remembered, 10 what
- * the key `lease` must hold ('' for no matter), 11 text of a note or probe ('' for none), 12 its field; then six for each
- * event: kind (fact, value, deletion), room, field, id it ends, where it was taken from, event.
- * 0 is no limit.
- * Returns {'OK', epoch, last entry of log, newest event, floor, ids, more} or {'ONCE', digest, ids} or {'KEYS_FULL', room} or {'FENCED'}.
+ * bytes, ms, 7 bytes of `log`, 8 ms an append is remembered, 9 text of a note or probe ('' for none), 10 its field; then for
+ * each append: its number of arguments besides these three, a digest of the request to remember ('' for none), what the key
+ * `lease` must hold ('' for no matter); and for each of its events: the event, its kind, of a value and a deletion the room
+ * and the field, of a deletion the id it ends ('' for whatever there is), and where a lease is asked for, where the event was
+ * taken from. 0 is no limit.
+ * Returns epoch, last entry of log, newest event, floor, whether more is to be trimmed, and of each append `OK <ids>`,
+ * `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
 export const APPEND = `
-local meta, epochs, log, facts, state, rooms, once, lease, ingest = unpack(KEYS)
+local meta, epochs, log, facts, state, rooms, lease, ingest = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function parts (id)
@@ -41,10 +46,6 @@ local named, known = redis.call('HLEN', rooms), redis.call('LLEN', epochs)
 local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest')
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. '/' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 
-local stored = ARGV[8] ~= '' and redis.call('GET', once)
-if stored then return {'ONCE', string.match(stored, '^(%S*) (.*)$')} end
-if ARGV[10] ~= '' and redis.call('GET', lease) ~= ARGV[10] then return {'FENCED'} end
-
 local whole = m[2] and known > 0 and count == tonumber(m[5]) and present == tonumber(m[7])
 local last, newest = m[3] or '0-0', m[10] or '0-0'
 local floor, bytes, oldest, logBytes = m[4] or '0-0', tonumber(m[6] or 0), m[8] or '', tonumber(m[9] or 0)
@@ -57,42 +58,78 @@ local hms, hn = parts(highest)
 if hms >= ms then ms, n = hms, hn + 1 end
 local function idAt (at) return string.format('%.0f-%.0f', ms, n + at) end
 
--- Who may come in and what is passed over, before anything is written.
-local ids, planned, ended, counts, at = {}, {}, {}, {}, 0
-for a = 13, #ARGV, 6 do
-  local kind, room, field, ends, source, event = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-  local passed = false
-  if string.sub(source, 1, 1) == 'i' then
-    local id = string.sub(source, 2)
-    passed = #redis.call('XPENDING', ingest, 'gateway', id, id, 1) == 0
-  end
-  if ends ~= '' and not passed then
-    local value = ended[field]
-    if value == nil then value = redis.call('HGET', state, field) end
-    passed = not value or string.match(value, '^%S+') ~= ends
-  end
-  if passed then
-    ids[#ids + 1] = '-'
-  else
-    local id = idAt(at)
-    if kind ~= 'fact' then
-      local there = ended[field]
-      if there == nil then there = redis.call('HEXISTS', state, field) == 1 end
-      local keys = counts[room] or tonumber(redis.call('HGET', rooms, room) or 0)
-      if kind == 'value' and not there then
-        if maxKeys > 0 and keys >= maxKeys and (string.sub(room, 1, 1) ~= '@' or room == '@public') then return {'KEYS_FULL', room} end
-        keys = keys + 1
-      elseif kind == 'deletion' and there then
-        keys = keys - 1
-      end
-      counts[room] = keys
-      ended[field] = kind == 'value' and id
+-- Who may come in and what is passed over, before anything is written: ids of the values and numbers of keys as the
+-- appends so far leave them, and what is to be remembered of those.
+local planned, values, counts, remembered, at = {}, {}, {}, {}, 0
+local overValues, overCounts = {__index = values}, {__index = counts}
+
+-- Plans one append. Returns its ids, or the room that is full, and then nothing of it stays.
+local function plan (a, last, isTaken)
+  local ids, events, mine, numbers, next = {}, {}, setmetatable({}, overValues), setmetatable({}, overCounts), at
+  while a <= last do
+    local event, kind, room, field, ends, source = ARGV[a], ARGV[a + 1], '', '', '', ''
+    a = a + 2
+    if kind ~= 'fact' then room, field, a = ARGV[a], ARGV[a + 1], a + 2 end
+    if kind == 'deletion' then ends, a = ARGV[a], a + 1 end
+    if isTaken then source, a = ARGV[a], a + 1 end
+    local passed = false
+    if string.sub(source, 1, 1) == 'i' then
+      local id = string.sub(source, 2)
+      passed = #redis.call('XPENDING', ingest, 'gateway', id, id, 1) == 0
     end
-    ids[#ids + 1] = id
-    planned[#planned + 1] = {id, kind, room, field, source, event}
-    at = at + 1
+    if ends ~= '' and not passed then
+      local value = mine[field]
+      if value == nil then value = redis.call('HGET', state, field) end
+      passed = not value or string.match(value, '^%S+') ~= ends
+    end
+    if passed then
+      ids[#ids + 1] = '-'
+    else
+      local id = idAt(next)
+      if kind ~= 'fact' then
+        local there = mine[field]
+        if there == nil then there = redis.call('HEXISTS', state, field) == 1 end
+        local keys = numbers[room] or tonumber(redis.call('HGET', rooms, room) or 0)
+        if kind == 'value' and not there then
+          if maxKeys > 0 and keys >= maxKeys and (string.sub(room, 1, 1) ~= '@' or room == '@public') then return nil, room end
+          keys = keys + 1
+        elseif kind == 'deletion' and there then
+          keys = keys - 1
+        end
+        numbers[room] = keys
+        mine[field] = kind == 'value' and id
+      end
+      ids[#ids + 1] = id
+      events[#events + 1] = {id, kind, room, field, source, event}
+      next = next + 1
+    end
   end
+  for field, id in pairs(mine) do values[field] = id end
+  for room, keys in pairs(numbers) do counts[room] = keys end
+  for _, event in ipairs(events) do planned[#planned + 1] = event end
+  at = next
+  return table.concat(ids, ' ')
 end
+
+local answers, accepted, key, a = {}, 0, ${FIXED_KEYS}, 11
+while ARGV[a] do
+  local digest, fence, first = ARGV[a + 1], ARGV[a + 2], a + 3
+  a = first + ARGV[a]
+  if digest ~= '' then key = key + 1 end
+  local before = digest ~= '' and (remembered[KEYS[key]] or redis.call('GET', KEYS[key]))
+  local answer = before and 'ONCE ' .. before
+  if not answer and fence ~= '' and redis.call('GET', lease) ~= fence then answer = 'FENCED' end
+  if not answer then
+    local ids, full = plan(first, a - 1, fence ~= '')
+    answer = ids and 'OK ' .. ids or 'KEYS_FULL ' .. full
+    if ids then
+      accepted = accepted + 1
+      if digest ~= '' then remembered[KEYS[key]] = digest .. ' ' .. ids end
+    end
+  end
+  answers[#answers + 1] = answer
+end
+if accepted == 0 and #answers > 0 then return {m[2], last, newest, floor, 0, unpack(answers)} end
 
 local epoch = m[2]
 if not whole then
@@ -148,16 +185,16 @@ if over() then
   if count == 0 then redis.call('XTRIM', facts, 'MAXLEN', 0) else redis.call('XTRIM', facts, 'MINID', oldest) end
 end
 
-local before = last
-local function write (id, field, text, source)
-  if source ~= '' then redis.call('XADD', log, id, 'after', before, 'epoch', epoch, 'floor', floor, field, text, 'source', source)
-  else redis.call('XADD', log, id, 'after', before, 'epoch', epoch, 'floor', floor, field, text) end
+-- One field, whose name says where the entry stands and what it is: every further string is read by every follower.
+local before, since = last, ' ' .. epoch .. ' ' .. floor .. ' '
+local function write (id, about, text)
+  redis.call('XADD', log, id, before .. since .. about, text)
   before, length, logBytes = id, length + 1, logBytes + #text + 64
 end
-for _, event in ipairs(planned) do write(event[1], 'event', event[6], event[5]) end
+for _, event in ipairs(planned) do write(event[1], event[5] == '' and 'event' or 'event ' .. event[5], event[6]) end
 if #planned > 0 then newest = before end
-if ARGV[11] ~= '' or (#planned == 0 and (floor ~= (m[4] or '0-0') or epoch ~= m[2])) then
-  write(idAt(at), ARGV[12], ARGV[11], '')
+if ARGV[9] ~= '' or (#planned == 0 and (floor ~= (m[4] or '0-0') or epoch ~= m[2])) then
+  write(idAt(at), ARGV[10], ARGV[9])
 end
 -- Values that were kept without a trace of when they came are older than this.
 if not whole then newest = before end
@@ -170,14 +207,13 @@ if maxLog > 0 and logBytes > maxLog * 1.25 then
     if #chunk == 0 then break end
     for i = 1, #chunk do
       if logBytes <= maxLog or length <= 1 then break end
-      logBytes, length, from = logBytes - #chunk[i][2][8] - 64, length - 1, '(' .. chunk[i][1]
+      logBytes, length, from = logBytes - #chunk[i][2][2] - 64, length - 1, '(' .. chunk[i][1]
     end
   end
   redis.call('XTRIM', log, 'MAXLEN', length)
 end
 
 redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest)
-local answer = table.concat(ids, ' ')
-if ARGV[8] ~= '' then redis.call('SET', once, ARGV[8] .. ' ' .. answer, 'PX', ARGV[9]) end
-return {'OK', epoch, before, newest, floor, answer, over() and 1 or 0}
+for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[8]) end
+return {epoch, before, newest, floor, over() and 1 or 0, unpack(answers)}
 `

@@ -16,11 +16,11 @@ const HEAD = /^\{"type":"([^"]+)"(?:,"room":"([^"]+)")?(?:,"key":("(?:[^"\\]|\\.
 /** Names a value in the hash `state`. As JSON a key has only characters that UTF-8 can hold. */
 const fieldOf = (room: string, type: string, key: string): string => `${room} ${type} ${JSON.stringify(key)}`
 
-/** The arguments of one event for the script; see append.ts. */
-export function argumentsOf (draft: Draft, source: Source | ''): string[] {
-  const { type, room, key, deletion, tail, ends } = draft
-  const kind = key === null ? 'fact' : deletion ? 'deletion' : 'value'
-  return [kind, room, key === null ? '' : fieldOf(room, type, key), ends ?? '', source, `{${tail}`]
+/** The arguments of one event for the script, which are as few as can be; see append.ts. */
+export function argumentsOf ({ type, room, key, deletion, tail, ends }: Draft): string[] {
+  if (key === null) return [`{${tail}`, 'fact']
+  const value = [`{${tail}`, deletion ? 'deletion' : 'value', room, fieldOf(room, type, key)]
+  return deletion ? [...value, ends ?? ''] : value
 }
 
 /** @returns null for a text that is none of ours */
@@ -53,8 +53,8 @@ export interface LogEntry {
   readonly source: string | undefined
 }
 
-/** The fields of `log` come in the order the script writes them. */
-export function logEntryOf ([id, fields]: StreamEntry): LogEntry {
-  const [, after = '', , epoch = '', , floor = '', field = '', text = '', , source] = fields
+/** Its one field is named as the script does it: all but the text. */
+export function logEntryOf ([id, [name = '', text = '']]: StreamEntry): LogEntry {
+  const [after = '', epoch = '', floor = '', field = '', source] = name.split(' ')
   return { id, after, epoch, floor, field, text, source }
 }

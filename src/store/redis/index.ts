@@ -13,12 +13,14 @@ import type { Draft } from '../../core/event.ts'
 import { ORIGIN } from '../../core/id.ts'
 import type { Id } from '../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../core/store.ts'
-import { APPEND, APPEND_KEYS } from './append.ts'
+import { APPEND } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf, replaceIfSilent, shownUrl } from './connect.ts'
 import type { Client } from './connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { Source } from './entry.ts'
 import { Follow } from './follow.ts'
+import { Gather } from './gather.ts'
+import type { Answer, Append } from './gather.ts'
 import { keysOf } from './keys.ts'
 import type { Keys } from './keys.ts'
 
@@ -54,6 +56,7 @@ const PROBE_MS = 2000
 const PROBE_IN_TROUBLE_MS = 250
 const LOG_BYTES = 64 * 1024 * 1024
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
+/** What a draft takes besides its text, roughly, and an append besides its drafts. */
 const DRAFT_BYTES = 200
 
 const CLAIM = `
@@ -84,12 +87,14 @@ export class Taken implements Once {
 /** The lease went to somebody else: nothing was appended. */
 export class Fenced extends Error {}
 
-type Reply = readonly string[]
-
-interface Append {
-  readonly once?: Once | undefined
-  readonly note?: { readonly field: string, readonly text: string }
+/** What workers tell each other. */
+interface Note {
+  readonly field: string
+  readonly text: string
 }
+
+/** Epoch, last entry of log, newest event, floor, whether more is to be trimmed, answers to the appends. */
+type Reply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
 
 export class RedisStore implements Store {
   readonly name: string
@@ -97,6 +102,7 @@ export class RedisStore implements Store {
   warnings: readonly string[] = []
   readonly #options: RedisOptions
   readonly #client: Client
+  readonly #gather: Gather
   #follow: Follow | null = null
   #follower: Follower | null = null
   /** Why nothing can be asked of Redis just now. */
@@ -116,13 +122,14 @@ export class RedisStore implements Store {
     this.#trouble = `${this.name} has not answered yet`
     this.#client = this.connect('commands', TIMEOUT_MS)
     this.#client.on('ready', () => { if (this.#trouble !== null && this.#follow?.last != null) this.#watch(0) })
-    this.define('sbAppend', APPEND, APPEND_KEYS)
+    this.define('sbAppend', APPEND)
     this.define('sbClaim', CLAIM, 1)
+    this.#gather = new Gather({ clock: options.clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
   }
 
-  /** Makes a script a command of the connection that `ask` uses. */
-  define (name: string, lua: string, numberOfKeys: number): void {
-    this.#client.defineCommand(name, { lua, numberOfKeys })
+  /** Makes a script a command of the connection that `ask` uses. @param numberOfKeys where it varies, the command's first argument */
+  define (name: string, lua: string, numberOfKeys?: number): void {
+    this.#client.defineCommand(name, { lua, ...(numberOfKeys === undefined ? {} : { numberOfKeys }) })
   }
 
   /**
@@ -153,7 +160,7 @@ export class RedisStore implements Store {
       clock,
       follower,
       open: async () => {
-        const [, epoch = '', last = '', newest = '', floor = ''] = await this.#append([], { note: { field: 'probe', text: worker } })
+        const [epoch, last, newest, floor] = await this.#append([], { field: 'probe', text: worker })
         return { epoch, last, newest, floor }
       },
       onNote: (field, text) => this.#emit(field, text),
@@ -174,7 +181,7 @@ export class RedisStore implements Store {
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
-    const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
+    const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, DRAFT_BYTES)
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > maxWaitingBytes) {
@@ -182,7 +189,7 @@ export class RedisStore implements Store {
     }
     this.#waitingBytes += bytes
     try {
-      return await this.#ended(this.#appendAndFollow(drafts, once))
+      return await this.#ended(this.#appendAndFollow({ drafts, once, bytes }))
     } finally {
       this.#waitingBytes -= bytes
     }
@@ -190,7 +197,7 @@ export class RedisStore implements Store {
 
   /** Tells all workers something, this one too, through the log. @throws Refusal STORE_UNAVAILABLE */
   async note (field: string, text: string): Promise<void> {
-    await this.#guarded(async () => await this.#append([], { note: { field, text } }))
+    await this.#guarded(async () => await this.#append([], { field, text }))
   }
 
   async claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
@@ -232,16 +239,15 @@ export class RedisStore implements Store {
     this.#client.disconnect()
   }
 
-  async #appendAndFollow (drafts: readonly Draft[], once: Once | undefined): Promise<Array<Id | null>> {
-    const [kind, ...rest] = await this.#persist(async () => await this.#append(drafts, { once }), once instanceof Taken ? once.repeatable : once !== undefined)
+  async #appendAndFollow (append: Append): Promise<Array<Id | null>> {
+    const { once } = append
+    const { text, told } = await this.#persist(append, once instanceof Taken ? once.repeatable : once !== undefined)
+    await told
+    const [kind, ...rest] = text.split(' ')
     switch (kind) {
-      case 'OK': {
-        const [, last = ORIGIN, , , ids = ''] = rest
-        await this.#hasPassed(last, FOLLOW_MS)
-        return idsOf(ids)
-      }
+      case 'OK': return idsOf(rest)
       case 'ONCE': {
-        const [digest, ids = ''] = rest
+        const [digest, ...ids] = rest
         if (digest !== digestOf(once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
         return idsOf(ids)
       }
@@ -251,13 +257,14 @@ export class RedisStore implements Store {
   }
 
   /** What may be repeated without harm is, where the connection was lost under it, within the time of one try. */
-  async #persist (act: () => Promise<Reply>, repeatable: boolean): Promise<Reply> {
+  async #persist (append: Append, repeatable: boolean): Promise<Answer> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUT_MS
-    const again = async (): Promise<Reply> => {
-      const reply = await within(clock, until - clock.now(), act(), null)
-      if (reply === null) throw new Error('Command timed out')
-      return reply
+    const act = (): Promise<Answer> => this.#gather.append(append)
+    const again = async (): Promise<Answer> => {
+      const answer = await within(clock, until - clock.now(), act(), null)
+      if (answer === null) throw new Error('Command timed out')
+      return answer
     }
     for (let attempt = act; ; attempt = again) {
       try {
@@ -272,17 +279,26 @@ export class RedisStore implements Store {
     }
   }
 
-  async #append (drafts: readonly Draft[], { once, note }: Append): Promise<Reply> {
-    const { keys } = this
+  /** One call for many appends. */
+  async #send (appends: readonly Append[]): Promise<readonly Answer[]> {
+    const [, last, , , , ...answers] = await this.#append(appends)
+    const told = this.#hasPassed(last, FOLLOW_MS)
+    return answers.map(text => ({ text, told }))
+  }
+
+  async #append (appends: readonly Append[], note?: Note): Promise<Reply> {
+    const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
-    const taken = once instanceof Taken ? once : null
-    const remembered = once !== undefined && taken === null
-    return await scripts(this.#client).sbAppend(
-      keys.meta, keys.epochs, keys.log, keys.facts, keys.state, keys.rooms, keys.once(remembered ? once.key : ''), keys.intake, keys.ingest,
-      newEpoch(), this.#follow?.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes,
-      remembered ? digestOf(once) : '', idempotencyTtlMs, taken?.fence ?? '', note?.text ?? '', note?.field ?? 'probe',
-      ...drafts.flatMap((draft, at) => argumentsOf(draft, taken?.sources[at] ?? ''))
-    )
+    const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
+    const args = [newEpoch(), this.#follow?.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe']
+    for (const { drafts, once } of appends) {
+      const taken = once instanceof Taken ? once : null
+      const remembered = once !== undefined && taken === null
+      if (remembered) keys.push(nameOf(once.key))
+      const events = drafts.flatMap((draft, at) => taken === null ? argumentsOf(draft) : [...argumentsOf(draft), taken.sources[at] ?? ''])
+      args.push(events.length, remembered ? digestOf(once) : '', taken?.fence ?? '', ...events)
+    }
+    return await scripts(this.#client).sbAppend(keys.length, keys, args)
   }
 
   async #hasPassed (id: Id, ms: number): Promise<boolean> {
@@ -370,7 +386,7 @@ export class RedisStore implements Store {
     try {
       let last = ORIGIN
       // Trimming that one step did not manage is part of it.
-      for (let due = '1'; Number(due) > 0;) [, , last = ORIGIN, , , , due = '0'] = await this.#append([], { note: { field: 'probe', text: worker } })
+      for (let more = 1; more > 0;) [, last, , , more] = await this.#append([], { field: 'probe', text: worker })
       // Who is still reading the log as a whole has nothing to compare with.
       const before = this.#follow?.last
       if (before == null) return
@@ -414,14 +430,14 @@ export class RedisStore implements Store {
 }
 
 interface Scripts {
-  sbAppend (...args: Array<string | number>): Promise<Reply>
+  sbAppend (numberOfKeys: number, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Reply>
   sbClaim (key: string, record: string, ttlMs: number): Promise<string | null>
 }
 const scripts = (client: Client): Scripts => client as unknown as Scripts
 
 const newEpoch = (): string => randomBytes(9).toString('hex').slice(0, 12)
 
-const idsOf = (text: string): Array<Id | null> => text === '' ? [] : text.split(' ').map(id => id === '-' ? null : id)
+const idsOf = (words: readonly string[]): Array<Id | null> => words[0] === '' ? [] : words.map(id => id === '-' ? null : id)
 
 const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(fingerprint)}`
 
