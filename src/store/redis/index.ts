@@ -19,8 +19,8 @@ import type { Client } from './connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { Source } from './entry.ts'
 import { Follow } from './follow.ts'
-import { Gather } from './gather.ts'
-import type { Answer, Append } from './gather.ts'
+import { Calls } from './calls.ts'
+import type { Answer, Append } from './calls.ts'
 import { keysOf } from './keys.ts'
 import type { Keys } from './keys.ts'
 
@@ -102,7 +102,7 @@ export class RedisStore implements Store {
   warnings: readonly string[] = []
   readonly #options: RedisOptions
   readonly #client: Client
-  readonly #gather: Gather
+  readonly #calls: Calls
   #follow: Follow | null = null
   #follower: Follower | null = null
   /** Why nothing can be asked of Redis just now. */
@@ -124,7 +124,7 @@ export class RedisStore implements Store {
     this.#client.on('ready', () => { if (this.#trouble !== null && this.#follow?.last != null) this.#watch(0) })
     this.define('sbAppend', APPEND)
     this.define('sbClaim', CLAIM, 1)
-    this.#gather = new Gather({ clock: options.clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
+    this.#calls = new Calls({ clock: options.clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
   }
 
   /** Makes a script a command of the connection that `ask` uses. @param numberOfKeys where it varies, the command's first argument */
@@ -260,7 +260,7 @@ export class RedisStore implements Store {
   async #persist (append: Append, repeatable: boolean): Promise<Answer> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUT_MS
-    const act = (): Promise<Answer> => this.#gather.append(append)
+    const act = (): Promise<Answer> => this.#calls.append(append)
     const again = async (): Promise<Answer> => {
       const answer = await within(clock, until - clock.now(), act(), null)
       if (answer === null) throw new Error('Command timed out')

@@ -21,7 +21,7 @@ export interface Answer {
   readonly told: Promise<unknown>
 }
 
-export interface GatherOptions {
+export interface CallsOptions {
   readonly clock: Clock
   /** How long an append may take, waiting included, ms. */
   readonly timeoutMs: number
@@ -40,13 +40,13 @@ const MAX_CALLS = 4
 /** A call holds up everybody at Redis: so many bytes, in small events, for some 3 ms. An append by itself may have more. */
 const CALL_BYTES = 128 * 1024
 
-export class Gather {
-  readonly #options: GatherOptions
+export class Calls {
+  readonly #options: CallsOptions
   #waiting: Job[] = []
-  #calls = 0
+  #underway = 0
   #due = false
 
-  constructor (options: GatherOptions) {
+  constructor (options: CallsOptions) {
     this.#options = options
   }
 
@@ -60,7 +60,7 @@ export class Gather {
 
   /** Who asks in the same turn of the event loop comes into the same call. */
   #callSoon (): void {
-    if (this.#due || this.#calls === MAX_CALLS || this.#waiting.length === 0) return
+    if (this.#due || this.#underway === MAX_CALLS || this.#waiting.length === 0) return
     this.#due = true
     this.#options.clock.soon(() => {
       this.#due = false
@@ -73,7 +73,7 @@ export class Gather {
     const { clock, timeoutMs, send } = this.#options
     const jobs = this.#take()
     const leftMs = (jobs[0] as Job).since + timeoutMs - clock.now()
-    this.#calls++
+    this.#underway++
     try {
       // What would be refused anyway is not sent.
       const answers = leftMs > 0 ? await within(clock, leftMs, send(jobs), null) : null
@@ -82,7 +82,7 @@ export class Gather {
     } catch (error) {
       for (const { reject } of jobs) reject(error)
     } finally {
-      this.#calls--
+      this.#underway--
       this.#callSoon()
     }
   }
