@@ -121,7 +121,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     const steps = new Map<string, Round[]>()
     for (const dimension of DIMENSIONS) {
       say(`growth, ${dimension}`)
-      steps.set(dimension, await growth(SSE, dimension, quick ? 700 : 1200, dimension === 'idle clients' ? most : Infinity))
+      steps.set(dimension, await growth(SSE, dimension, quick ? 700 : 2500, dimension === 'idle clients' ? most : Infinity))
     }
     const series: Series[] = [...steps].map(([variant, rounds]) => ({ variant, rounds, thrown: [], failed: null }))
     const cost = (round: Round | undefined): number => round?.figures.usPerPublish ?? NaN

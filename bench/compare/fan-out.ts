@@ -10,11 +10,10 @@ import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
+import { warmUp } from './warm-up.ts'
 
 const EVENT_BYTES = 200
 const WARM_UP_MS = 1000
-/** Published before anybody listens: twenty events a second would not get the code that takes them in compiled, in any server. */
-const WARM_UP_EVENTS = 3000
 /** Frames a second to all clients together, whatever their number. */
 const FRAMES = 20_000
 /** Bundling off, in either profile. */
@@ -31,7 +30,7 @@ export async function fanOut (contender: Contender, clients: number, windowMs: n
       const n = startedAt.push(performance.now()) - 1
       await post.send(eventText({ key: 0, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: false }))
     }
-    for (let n = 0; n < WARM_UP_EVENTS; n++) await publishOne()
+    await warmUp(publishOne)
     const audience = await Audience.open({
       port,
       opening: contender.opening,

@@ -9,6 +9,7 @@ import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
+import { warmUp } from './warm-up.ts'
 
 const EVENT_BYTES = 200
 const RATE = 200
@@ -70,6 +71,7 @@ export async function growth (contender: Contender, dimension: Dimension, window
       }
       return published
     }
+    await warmUp(async () => await post.send(text(ROOM, 0)))
     for (const step of STEPS[dimension].filter(step => step <= most)) {
       if (dimension === 'rooms') await fill(step, index => text(`room-${index}`, 0))
       if (dimension === 'history') await fill(step, () => text(ROOM, null))
