@@ -88,6 +88,23 @@ t.test('whoever came while a write was on its way waits a moment, and goes into 
   await store.close()
 })
 
+t.test('a store that is closed while a write waits for others writes at once', async t => {
+  const place = placeAt(await tempDir(t))
+  const { clock } = place
+  const { store } = await openAt(place, { gatherMs: 4 })
+  const { pending } = clock
+  const first = store.append([fact(1)])
+  for (let microtasks = 0; microtasks < 20; microtasks++) await null
+  const second = store.append([fact(2)])
+  await first
+  while (clock.pending === pending) await clock.settle()
+  await store.close()
+  await second
+  t.equal(clock.now(), 0)
+  t.equal(clock.pending, 0)
+  t.equal((await historyIn(place.dataDir)).length, 2)
+})
+
 t.test('how writes gather', async t => {
   const MS = 4
   const clock = new ManualClock()

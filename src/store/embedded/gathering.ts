@@ -6,7 +6,6 @@
 // again would only be slowed down: they all have come soon after a write, or there is only one. Which kind is there is
 // found by trying, once somebody came while a write was on its way; a try in vain is repeated ever more rarely.
 
-import { pause } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 
 /** With so many waiting there is enough to share. */
@@ -21,6 +20,8 @@ export class Gathering {
   /** Writes until the next try, and how many after that if it is in vain too. */
   #rest = 0
   #nextRest = 1
+  #ended = false
+  #wake = (): void => {}
 
   /** @param ms how long a write may wait; 0 for not at all */
   constructor (clock: Clock, ms: number) {
@@ -35,9 +36,12 @@ export class Gathering {
 
   /** Before a write of so many appends: returns once it had better begin. */
   async wait (appends: number): Promise<void> {
-    if (!this.#on || appends >= ENOUGH) return
+    if (!this.#on || appends >= ENOUGH || this.#ended) return
     const halfway = this.#clock.now() + this.#ms / 2
-    await pause(this.#clock, this.#ms)
+    await new Promise<void>(resolve => {
+      const cancel = this.#clock.after(this.#ms, resolve)
+      this.#wake = () => { cancel(); resolve() }
+    })
     // Whom the last write answered came in the first half.
     this.#on = this.#cameAt >= halfway
     this.#rest = this.#on ? 0 : this.#nextRest
@@ -48,5 +52,11 @@ export class Gathering {
   wrote (met: boolean): void {
     if (this.#rest > 0) this.#rest--
     else if (met) this.#on = this.#ms > 0
+  }
+
+  /** Nobody else comes: nothing waits any more. A timer does not keep a process alive, so what is to be written would be lost. */
+  end (): void {
+    this.#ended = true
+    this.#wake()
   }
 }

@@ -182,6 +182,7 @@ class EmbeddedStore implements Store {
 
   async #end (): Promise<void> {
     this.#stopTidying()
+    this.#gathering.end()
     this.#wake()
     await this.#working
     await this.#disk.close()
