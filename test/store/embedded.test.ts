@@ -230,6 +230,26 @@ t.test('a page whose first facts were trimmed gives the rest, and leaves the dis
   t.same(place.logged.filter(({ level }) => level !== 'info'), [], 'none of this is taken for damage')
 })
 
+t.test('what was trimmed inside a page does not come back with larger limits', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place, { historyBytes: 400_000 })
+  // Less than a page more than is trimmed in two writes: the third trims inside a page only.
+  for (let n = 0; n < 40; n++) await opened.store.append(Array.from({ length: 100 }, (_, m) => fact(100 * n + m)))
+  const { history } = opened.follower
+  const gone = history.slice(0, 2015).reduce((sum, { size }) => sum + size, 0)
+  const all = history.reduce((sum, { size }) => sum + size, 0)
+  await opened.store.append([fact('x'.repeat(400_000 - all + gone - 300))])
+  for (let round = 0; round < 3; round++) {
+    place.clock.advance(1000)
+    await opened.store.recall('in turn')
+  }
+  const { image } = opened.follower
+  t.ok(dataOf(opened.follower.history[0]) as number > 2005)
+  opened = await opened.reopen({ historyBytes: 0 })
+  t.same(opened.follower.image, image)
+  await opened.close()
+})
+
 t.test('the disk does not grow once history is full', async t => {
   const place = placeAt(await tempDir(t))
   const { store, close } = await openAt(place, { historySize: 1000, durability: 'process' })

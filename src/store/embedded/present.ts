@@ -128,7 +128,7 @@ export class Present {
       ordinal,
       trimmed: ordinal - this.#history.size
     }
-    if (batch.empty) return false
+    if (batch.empty && trimmed.length === 0) return false
     batch.put(HEAD_KEY, standingText(this.#planned))
     return true
   }
