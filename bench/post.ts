@@ -9,6 +9,7 @@ export class Post {
   readonly #head: string
   readonly #accepted: string
   #text = ''
+  #closed = false
   #answered = (_body: string): void => {}
   #failed = (_error: Error): void => {}
 
@@ -19,7 +20,10 @@ export class Post {
     this.#socket = connect(port, '127.0.0.1').setNoDelay(true).setEncoding('latin1')
     this.#socket.on('data', text => this.#take(String(text)))
     this.#socket.on('error', error => this.#failed(error))
-    this.#socket.on('close', () => this.#failed(new Error('the server closed a publisher\'s connection')))
+    this.#socket.on('close', () => {
+      this.#closed = true
+      this.#failed(closed())
+    })
   }
 
   /** @param accepted how the status of an answer begins that is none of a refusal */
@@ -31,6 +35,7 @@ export class Post {
 
   /** @returns the answer's body. @throws Error where it is not accepted */
   async send (body: string): Promise<string> {
+    if (this.#closed) throw closed()
     this.#socket.write(`${this.#head}${body.length}\r\n\r\n${body}`)
     return await new Promise<string>((resolve, reject) => {
       this.#answered = resolve
@@ -54,3 +59,5 @@ export class Post {
     else this.#failed(new Error(`a publish was refused: ${answer.slice(0, 300)}`))
   }
 }
+
+const closed = (): Error => new Error('the server closed a publisher\'s connection')

@@ -25,6 +25,7 @@ export async function fanOut (contender: Contender, clients: number, windowMs: n
     const { port } = server
     const latency = new Histogram()
     const startedAt: number[] = []
+    let from = Infinity
     const post = await Post.open(port, contender.publishPath, contender.publishHeaders)
     const publishOne = async (): Promise<void> => {
       const n = startedAt.push(performance.now()) - 1
@@ -40,7 +41,6 @@ export async function fanOut (contender: Contender, clients: number, windowMs: n
       }
     })
     const everyMs = 1000 / (FRAMES / clients)
-    let from = Infinity
     const publish = async (ms: number): Promise<void> => {
       const end = performance.now() + ms
       for (let due = performance.now(); due < end; due += everyMs) {

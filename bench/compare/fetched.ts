@@ -40,6 +40,7 @@ http {
   ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(name => `${name}_temp_path temp/${name};`).join(' ')}
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    keepalive_requests 1000000;
     location = /sub { nchan_subscriber; nchan_channel_id ${ROOM}; }
     location = /publish { nchan_publisher; nchan_channel_id ${ROOM}; }
   }
@@ -50,7 +51,7 @@ http {
     const profile = (name: string, webSocket: boolean, ready: string): Contender => ({
       name, command: () => command, opening: { path: '/sub', webSocket, ready }, publishPath: '/publish'
     })
-    return [profile('nchan SSE', false, ': hi'), profile('nchan WebSocket', true, '101')]
+    return [profile('nchan SSE', false, '200 OK'), profile('nchan WebSocket', true, '101')]
   } catch (error) {
     return [{ name: 'nchan', why: `not installed (${(error as Error).message})` }]
   }
