@@ -110,8 +110,8 @@ t.test('how writes gather', async t => {
   const clock = new ManualClock()
   const gathering = new Gathering(clock, MS)
   /** A write of so many appends, behind which another one waits. @param late somebody comes late in the wait. @returns whether it waited */
-  async function write (appends: number, late: boolean): Promise<boolean> {
-    const waiting = gathering.wait(appends)
+  async function write (appends: number, late: boolean, bytes = 300 * appends): Promise<boolean> {
+    const waiting = gathering.wait(appends, bytes)
     const waits = clock.pending > 0
     clock.advance(MS - 1)
     if (late) gathering.came()
@@ -129,6 +129,7 @@ t.test('how writes gather', async t => {
   t.notOk(await write(1, true), 'nobody has come beside another yet')
   t.equal(await waitsIn(100, true), 100, 'while others come late, each write waits')
   t.notOk(await write(8, true), 'with eight waiting there is enough to share')
+  t.notOk(await write(1, true, 30_000), 'or with a large batch')
   const vain = await waitsIn(5000, false)
   t.ok(vain > 5 && vain < 20, `in vain it was tried ${vain} times in 5,000 writes`)
   await waitsIn(1100, true)

@@ -8,8 +8,9 @@
 
 import type { Clock } from '../../core/clock.ts'
 
-/** With so many waiting there is enough to share. */
+/** With so many waiting, or so much, there is enough to share: a hundred events cost more than the write. */
 const ENOUGH = 8
+const ENOUGH_BYTES = 16 * 1024
 const LONGEST_REST = 1024
 
 export class Gathering {
@@ -35,8 +36,8 @@ export class Gathering {
   }
 
   /** Before a write of so many appends: returns once it had better begin. */
-  async wait (appends: number): Promise<void> {
-    if (!this.#on || appends >= ENOUGH || this.#ended) return
+  async wait (appends: number, bytes: number): Promise<void> {
+    if (!this.#on || appends >= ENOUGH || bytes >= ENOUGH_BYTES || this.#ended) return
     const halfway = this.#clock.now() + this.#ms / 2
     await new Promise<void>(resolve => {
       const cancel = this.#clock.after(this.#ms, resolve)

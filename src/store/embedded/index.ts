@@ -215,7 +215,7 @@ class EmbeddedStore implements Store {
     // Whoever asks in the same turn comes into the same batch.
     await null
     while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
-      if (this.#waiting.length > 0) await this.#gathering.wait(this.#waiting.length)
+      if (this.#waiting.length > 0) await this.#gathering.wait(this.#waiting.length, this.#waitingBytes)
       await this.#turn()
       this.#gathering.wrote(this.#waiting.length > 0)
     }
