@@ -129,9 +129,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     chapters.push({
       id: 'growth',
       title: 'What an event costs as a deployment grows',
-      method: 'Signalbox SSE, everything else at 10 or less, 200 events a second: CPU of the server for each publishing request, µs, as one thing grows in steps of ten times. Only with changed keys (they come in one request, 10 times a second) and viewers may it grow: the others may not cost more than half as much again. One round.',
+      method: 'Signalbox SSE, everything else at 10 or less, 200 requests a second of an event each: CPU of the server for each request, µs, as one thing grows in steps of ten times. With changed keys there are 10 requests a second, which hold them all, so that line compares with itself only. Only with changed keys and viewers may it grow: the others may not cost more than half as much again. One round.',
       columns: [
-        { head: 'steps', cell: ({ variant }) => STEPS[variant as keyof typeof STEPS].map(plain).join(', ') },
+        { head: 'steps', cell: ({ variant }) => STEPS[variant as keyof typeof STEPS].map(step => step.toLocaleString('en')).join(', ') },
         { head: 'CPU a publish, µs', cell: ({ rounds }) => rounds.map(round => Math.round(cost(round)).toLocaleString('en')).join(', ') },
         { head: 'last / first', cell: one => `${grown(one).toFixed(2)}x` }
       ],

@@ -13,7 +13,7 @@ import { warmUp } from './warm-up.ts'
 
 const EVENT_BYTES = 200
 const RATE = 200
-const WARM_UP_MS = 1000
+const WARM_UP_MS = 3000
 const BATCH = 500
 /** Of what is not grown just now. */
 const FEW = 10

@@ -16,12 +16,12 @@ import { pinned } from '../cores.ts'
 const HELP = `npm run bench -- [options]
 
   --only fan-out,idle   these scenarios alone (fan-out: both of that name): ${Object.keys(SCENARIOS).join(', ')}
-  --rounds 3            how often each variant is measured, in turn
-  --quick               short windows, one round: an impression, in two minutes
+  --rounds 3            how often each variant is measured, in turn; idle, slow, herd and growth: once
+  --quick               short windows, one round: an impression, in two or three minutes
   --bare                no peers but ws and the C loop
   --against <folder>    another checkout of Signalbox, built, to compare with; may be repeated
   --cpu-prof <folder>   servers in Node that end in order write CPU profiles
-  --docs                writes the tables and plots of docs/performance.md
+  --docs                writes the tables and plots of docs/performance.md; what was not run stays as the last run with --docs had it
 
 Writes reports/bench.json; tables on stdout, progress on stderr.`
 

@@ -11,6 +11,8 @@ import type { Series } from './rounds.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const JSON_FILE = at('reports/bench.json')
+/** What docs/performance.md shows: a run without --docs leaves it alone. */
+const SHOWN_FILE = at('reports/performance.json')
 const DOCS = at('docs/performance.md')
 const BEGIN = '<!-- what follows is written by `npm run bench -- --docs` -->'
 const END = '<!-- up to here -->'
@@ -35,23 +37,24 @@ interface Told extends Pick<Chapter, 'id' | 'title' | 'method' | 'verdicts' | 'p
 
 /**
  * @param order of the chapters' names
- * @param docs also into docs/performance.md, where scenarios not measured this time stay as reports/bench.json has them
+ * @param docs also into docs/performance.md, where scenarios not measured this time stay as they are
  */
 export function report (chapters: readonly Chapter[], circumstances: Circumstances, order: readonly string[], docs: boolean): void {
   const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()} ${arch()}, Node.js ${process.version}`
   const date = new Date().toISOString()
   const told = chapters.map(tell)
-  const kept = docs && existsSync(JSON_FILE) ? (JSON.parse(readFileSync(JSON_FILE, 'utf8')) as { chapters: Told[] }).chapters : []
+  const kept = docs && existsSync(SHOWN_FILE) ? JSON.parse(readFileSync(SHOWN_FILE, 'utf8')) as Told[] : []
   const all = [...kept.map(old => told.find(({ id }) => id === old.id) ?? old), ...told.filter(({ id }) => !kept.some(old => old.id === id))]
     .sort((one, other) => order.indexOf(one.id) - order.indexOf(other.id))
   mkdirSync(at('reports'), { recursive: true })
-  writeFileSync(JSON_FILE, JSON.stringify({ at: date, machine, ...circumstances, chapters: all }, null, 2))
+  writeFileSync(JSON_FILE, JSON.stringify({ at: date, machine, ...circumstances, chapters: told }, null, 2))
 
   const text = (chapters: readonly Told[], plotsAt: string | null): string => [
-    circumstancesText(machine, date, circumstances), ...chapters.map(chapter => chapterText(chapter, plotsAt)), verdictsText(chapters)
+    circumstancesText(machine, date, circumstances, chapters.length > told.length ? told.map(({ title }) => title) : null), ...chapters.map(chapter => chapterText(chapter, plotsAt)), verdictsText(chapters)
   ].join('\n\n')
   console.log(text(told, null))
   if (!docs) return
+  writeFileSync(SHOWN_FILE, JSON.stringify(all, null, 2))
   mkdirSync(at('docs/plots'), { recursive: true })
   for (const plot of all.flatMap(({ plots }) => plots)) writeFileSync(at(`docs/plots/${plot.name}.svg`), svg(plot))
   const before = readFileSync(DOCS, 'utf8')
@@ -71,9 +74,10 @@ function tell ({ columns, series, ...chapter }: Chapter): Told {
   }
 }
 
-function circumstancesText (machine: string, date: string, { pinned, rounds, quick, tookMs, absent, remarks }: Circumstances): string {
+/** @param only the chapters of this run, where there are others from before */
+function circumstancesText (machine: string, date: string, { pinned, rounds, quick, tookMs, absent, remarks }: Circumstances, only: readonly string[] | null): string {
   return [
-    `${machine}; ${date.slice(0, 10)}. ${pinned ? 'Servers on one core, clients and publishers on the other (`taskset`).' : '**Servers and load were not kept on different cores.**'} ${rounds === 1 ? 'One round.' : `${rounds} rounds, variants in turn: the median, and in brackets the least and the most; ratios are of medians, their spread of the extremes.`} ${Math.round(tookMs / 1000)} s in all.${quick ? ' **`--quick`: too short for more than an impression.**' : ''}`,
+    `${machine}; ${date.slice(0, 10)}. ${pinned ? 'Servers on one core, clients and publishers on the other (`taskset`).' : '**Servers and load were not kept on different cores.**'} ${rounds === 1 ? 'One round.' : `${rounds} rounds, variants in turn: the median, and in brackets the least and the most; ratios are of medians, their spread of the extremes.`} ${Math.round(tookMs / 1000)} s ${only === null ? 'in all' : `for ${only.map(title => `"${title}"`).join(' and ')}, whatever else is here was measured before`}.${quick ? ' **`--quick`: too short for more than an impression.**' : ''}`,
     ...absent.map(({ name, why }) => `- ${name}: not measured here, ${why}`),
     ...remarks.map(remark => `- ${remark}`)
   ].join('\n')
@@ -107,5 +111,5 @@ function verdictsText (chapters: readonly Told[]): string {
   const rows = chapters.flatMap(({ title, verdicts }) => verdicts.map(verdict => ({ title, ...verdict })))
   const missed = rows.filter(({ met }) => !met)
   const line = ({ title, target, found, met }: Verdict & { title: string }): string => `| ${met ? 'met' : '**missed**'} | ${title} | ${target} | ${found} |`
-  return ['## Targets', '', `${rows.length - missed.length} of ${rows.length} met.`, '', '| | scenario | target | measured |', '|---|---|---|--:|', ...missed.map(line), ...rows.filter(({ met }) => met).map(line)].join('\n')
+  return ['## Targets', '', `${rows.length - missed.length} of ${rows.length} met, by the median; where the spread lies on both sides of a target, the run shows neither. CPU is what the kernel counts, in steps of 10 ms: a third of a microsecond for each frame of a fan-out, 20 for each publish as a deployment grows.`, '', '| | scenario | target | measured |', '|---|---|---|--:|', ...missed.map(line), ...rows.filter(({ met }) => met).map(line)].join('\n')
 }

@@ -18,8 +18,9 @@ const KEYS = 50
 /** 2 MB/s to each client: more than the system's buffers take within the window. */
 const RATE = 200
 const EVENT_BYTES = 10_000
-/** Before the twenty come. */
-const ALONE_MS = 1000
+/** Before the twenty come; the first seconds do not count, for the code of most servers is not yet compiled then. */
+const WARM_UP_MS = 3000
+const ALONE_MS = 2000
 
 export async function slowReaders (contender: Contender, windowMs: number): Promise<Round> {
   const server = await ServerProcess.start(contender.command({}))
@@ -28,6 +29,7 @@ export async function slowReaders (contender: Contender, windowMs: number): Prom
     const { opening } = contender
     const published: number[] = []
     const latency = new Histogram()
+    let aloneFrom = Infinity
     let slowFrom = Infinity
     const alone = new Histogram()
     const healthy = await Audience.open({
@@ -35,7 +37,7 @@ export async function slowReaders (contender: Contender, windowMs: number): Prom
       opening,
       count: HEALTHY,
       onMarks: (_viewer, marks, at) => {
-        for (const { n } of marks) (n >= slowFrom ? latency : alone).record(at - (published[n] as number))
+        for (const { n } of marks) if (n >= aloneFrom) (n >= slowFrom ? latency : alone).record(at - (published[n] as number))
       }
     })
     const post = await Post.open(port, contender.publishPath, contender.publishHeaders)
@@ -48,6 +50,8 @@ export async function slowReaders (contender: Contender, windowMs: number): Prom
         await post.send(eventText({ key: n % KEYS, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: true }))
       }
     }
+    await publish(WARM_UP_MS)
+    aloneFrom = published.length
     await publish(ALONE_MS)
     const slow = await Audience.open({ port, opening, count: SLOW, deaf: true })
     server.collect()

@@ -94,8 +94,9 @@ ${NAMES.map(name => wrap(`${name}: ${workload(name, 1).what}`, 75).replace(/^/gm
                      to a room of its own, whose values it deletes at the end
   --metrics <address> where the /metrics of that server are, if not at <url>/metrics
   --viewers <n>      viewers in the room (${VIEWERS.local}; with --url ${VIEWERS.deployed}, for MAX_ROOM_SIZE is 50)
-  --load <factor>    times as many events a second (${LOAD.local}; with --url ${LOAD.deployed})
+  --load <factor>    times as many events a second, but for sparse (${LOAD.local}; with --url ${LOAD.deployed})
   --window <seconds> how long each measurement lasts (${SECONDS.full}; with --quick ${SECONDS.quick})
   --out <folder>     where the reports go (reports)
 
-Exit code: 0 all targets met, 1 one was missed, 2 it could not be measured, 130 interrupted.`
+Exit code: 0 all targets met, 1 one was missed, 2 it could not be measured, or the machine was too busy to
+judge by, 130 interrupted.`
