@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { entryOf } from '../../src/core/event.ts'
-import { isAfter, ORIGIN } from '../../src/core/id.ts'
+import { isAfter, millisOf, ORIGIN } from '../../src/core/id.ts'
 import { Gathering } from '../../src/store/embedded/gathering.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/index.ts'
 import { historyKey, recordOf, standingText, valueKey } from '../../src/store/embedded/record.ts'
@@ -17,6 +17,7 @@ import { ManualClock } from '../clock.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, Recorder, tempDir, value } from './harness.ts'
 import type { Limits, Opened } from './harness.ts'
+import type { Id } from '../../src/core/id.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { EmbeddedOptions } from '../../src/store/embedded/index.ts'
 
@@ -69,39 +70,38 @@ t.test('one publisher that waits for each answer never waits for others', async 
   await store.close()
 })
 
-t.test('whoever came while a write was on its way waits a moment, and goes into one write with those who came in it', async t => {
-  const place = placeAt(await tempDir(t))
+/** A store in which the second of two appends waits for others to write with, as it came while the first was written. */
+async function gatheringAt (place: Place): Promise<{ store: Store, first: Id, second: Promise<Array<Id | null>> }> {
   const { clock } = place
   const { store } = await openAt(place, { gatherMs: 4 })
   const { pending } = clock
-  const first = store.append([fact(1)])
+  const writing = store.append([fact(1)])
   // It is taken within this turn of the loop, and written beyond it.
   for (let microtasks = 0; microtasks < 20; microtasks++) await null
   const second = store.append([fact(2)])
-  const [before] = await first
+  const [first] = await writing
   while (clock.pending === pending) await clock.settle()
-  clock.advance(3)
+  return { store, first: first as Id, second }
+}
+
+t.test('whoever came while a write was on its way waits a moment, and goes into one write with those who came in it', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store, first, second } = await gatheringAt(place)
+  place.clock.advance(3)
   const third = store.append([fact(3)])
-  clock.advance(1)
-  const [moment] = (before as string).split('-').map(Number)
-  t.same([...await second, ...await third], [`${moment as number + 4}-0`, `${moment as number + 4}-1`])
+  place.clock.advance(1)
+  const moment = millisOf(first) + 4
+  t.same([...await second, ...await third], [`${moment}-0`, `${moment}-1`])
   await store.close()
 })
 
 t.test('a store that is closed while a write waits for others writes at once', async t => {
   const place = placeAt(await tempDir(t))
-  const { clock } = place
-  const { store } = await openAt(place, { gatherMs: 4 })
-  const { pending } = clock
-  const first = store.append([fact(1)])
-  for (let microtasks = 0; microtasks < 20; microtasks++) await null
-  const second = store.append([fact(2)])
-  await first
-  while (clock.pending === pending) await clock.settle()
+  const { store, second } = await gatheringAt(place)
   await store.close()
   await second
-  t.equal(clock.now(), 0)
-  t.equal(clock.pending, 0)
+  t.equal(place.clock.now(), 0)
+  t.equal(place.clock.pending, 0)
   t.equal((await historyIn(place.dataDir)).length, 2)
 })
 
