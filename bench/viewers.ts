@@ -8,6 +8,7 @@
 import type { ProfileName } from '../src/app/status.ts'
 import { around, measure, times } from './measure.ts'
 import { pinned } from './cores.ts'
+import { percent } from './format.ts'
 
 const STEPS = [250, 500, 1000, 2000, 3000, 4000]
 const TARGET_P95_MS = 150
@@ -40,7 +41,6 @@ for (const profile of PROFILES) {
     })
     if (latency === null || lagP99Ms === null || serverCpu === null) throw new Error('nothing arrived')
     const wrong = Object.values(wrongs).reduce((sum, count) => sum + Number(count), 0) + troubles.length
-    const percent = (share: number): string => `${Math.round(share * 100)} %`
     console.log(`| ${[profile, viewers, latency.p50.toFixed(0), latency.p95.toFixed(0), lagP99Ms.toFixed(1), percent(serverCpu), percent(loadCpu), wrong].join(' | ')} |`)
     if (latency.p95 > TARGET_P95_MS || lagP99Ms > TARGET_LAG_MS) break
   }

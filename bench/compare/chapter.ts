@@ -62,19 +62,25 @@ export const against = (base: string, figure: string): Column => ({
   cell: (series, all) => series.variant === base ? '1' : spreadText(ratioOf(series, all.find(({ variant }) => variant === base), figure), times)
 })
 
+/** A figure of one variant; null where that was not measured. */
+export function figureIn (series: readonly Series[], variant: string, figure: string): Spread | null {
+  const found = series.find(one => one.variant === variant)
+  return found === undefined ? null : figureOf(found, figure)
+}
+
 /** Whether a figure's median keeps a limit. */
 export function atMost (series: readonly Series[], variant: string, figure: string, limit: number, target: string, format: Format): Verdict[] {
-  const spread = figureOf(series.find(one => one.variant === variant) ?? NONE, figure)
+  const spread = figureIn(series, variant, figure)
   return spread === null ? [] : [{ target: `${variant}: ${target}`, found: spreadText(spread, format), met: spread.median <= limit }]
 }
 
 export function atLeast (series: readonly Series[], variant: string, figure: string, limit: number, target: string, format: Format): Verdict[] {
-  return atMost(series, variant, figure, Infinity, target, format).map(verdict => ({ ...verdict, met: (figureOf(series.find(one => one.variant === variant) ?? NONE, figure)?.median ?? 0) >= limit }))
+  return atMost(series, variant, figure, Infinity, target, format).map(verdict => ({ ...verdict, met: (figureIn(series, variant, figure)?.median ?? 0) >= limit }))
 }
 
 /** Whether it costs no more than so many times another one. */
 export function ratioAtMost (series: readonly Series[], variant: string, base: string, figure: string, limit: number, name = base): Verdict[] {
-  const ratio = ratioOf(series.find(one => one.variant === variant) ?? NONE, series.find(one => one.variant === base), figure)
+  const ratio = ratioOf(series.find(one => one.variant === variant), series.find(one => one.variant === base), figure)
   return ratio === null ? [] : [{ target: `${variant}: at most ${Number(limit.toFixed(3))} x ${name}`, found: spreadText(ratio, times), met: ratio.median <= limit }]
 }
 
@@ -97,5 +103,3 @@ export function plot (name: string, title: string, series: readonly Series[], fi
     })
   }
 }
-
-const NONE: Series = { variant: '', rounds: [], thrown: [], failed: null }

@@ -6,6 +6,7 @@ import { Audience } from './audience.ts'
 import { ROOM } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { eventText } from './mark.ts'
+import { paced } from '../pace.ts'
 import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
@@ -42,12 +43,7 @@ export async function fanOut (contender: Contender, clients: number, windowMs: n
     })
     const everyMs = 1000 / (FRAMES / clients)
     const publish = async (ms: number): Promise<void> => {
-      const end = performance.now() + ms
-      for (let due = performance.now(); due < end; due += everyMs) {
-        const wait = due - performance.now()
-        if (wait > 0) await delay(wait)
-        await publishOne()
-      }
+      await paced(ms, everyMs, publishOne)
       await delay(everyMs)
     }
     await publish(WARM_UP_MS)

@@ -1,10 +1,10 @@
 // What an event costs as a deployment grows: of each thing three steps of ten times as much, in one running server.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from './audience.ts'
 import { ROOM } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { eventText } from './mark.ts'
+import { paced } from '../pace.ts'
 import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
@@ -61,15 +61,10 @@ export async function growth (contender: Contender, dimension: Dimension, window
       const count = keysChanged(step)
       // Ever more keys change in the same number of requests, so that what grows is not the number of requests.
       const everyMs = dimension === 'changed keys' ? 100 : 1000 / RATE
-      const end = performance.now() + ms
-      let published = 0
-      for (let due = performance.now(); due < end; due += everyMs, published++) {
-        const wait = due - performance.now()
-        if (wait > 0) await delay(wait)
+      return await paced(ms, everyMs, async () => {
         const events = Array.from({ length: count }, (_, key) => text(ROOM, key))
         await post.send(count === 1 ? events[0] as string : `[${events.join(',')}]`)
-      }
-      return published
+      })
     }
     await warmUp(async () => await post.send(text(ROOM, 0)))
     for (const step of STEPS[dimension].filter(step => step <= most)) {

@@ -8,14 +8,13 @@ import { Redis } from 'ioredis'
 import { LOAD_CORE, pinned } from '../cores.ts'
 import { childEnv, find } from '../../test/tools/find.ts'
 import { RedisServer } from '../../test/tools/redis.ts'
-import { atLeast, plain } from './chapter.ts'
+import { atLeast, figureIn, plain } from './chapter.ts'
 import type { Verdict } from './chapter.ts'
 import { SSE } from './contenders.ts'
 import { ingest } from './ingest.ts'
 import { eventText } from './mark.ts'
 import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
-import { figureOf } from './rounds.ts'
 import type { Round, Series } from './rounds.ts'
 
 /** Of what Redis alone can do, at least so much. */
@@ -56,7 +55,7 @@ export async function redisIntakes (): Promise<RedisVariants> {
       }
     ]),
     verdicts: series => KINDS.flatMap(({ words }) => {
-      const limit = figureOf(series.find(({ variant }) => variant === alone(words)) ?? { variant: '', rounds: [], thrown: [], failed: null }, 'perSecond')
+      const limit = figureIn(series, alone(words), 'perSecond')
       return limit === null ? [] : atLeast(series, own(words), 'perSecond', limit.most * LEAST, `at least ${LEAST * 100} % of redis-benchmark's best, ${plain(limit.most)}`, plain)
     }),
     stop: async () => { for (const close of closes.reverse()) await close() }

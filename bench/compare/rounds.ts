@@ -1,6 +1,7 @@
 // Variants taken in turn, several times over: what a machine does meanwhile then meets all of them alike.
 
 import { coreShare, coreTimes, pinned, SERVER_CORE } from '../cores.ts'
+import { percent } from '../format.ts'
 import type { ServerProcess } from '../process.ts'
 
 /** By name; null where a variant has no such figure. */
@@ -74,9 +75,9 @@ export function spreadOf (values: ReadonlyArray<number | null | undefined>): Spr
 export const figureOf = ({ rounds }: Series, name: string): Spread | null => spreadOf(rounds.map(({ figures }) => figures[name]))
 
 /** How many times the other's figure this one's is: all rounds of one against all of the other. */
-export function ratioOf (series: Series, base: Series | undefined, name: string): Spread | null {
+export function ratioOf (series: Series | undefined, base: Series | undefined, name: string): Spread | null {
   const other = base === undefined ? null : figureOf(base, name)
-  const own = figureOf(series, name)
+  const own = series === undefined ? null : figureOf(series, name)
   if (own === null || other === null) return null
   return { median: own.median / other.median, least: own.least / other.most, most: own.most / other.least }
 }
@@ -109,5 +110,3 @@ export class Meter {
     }
   }
 }
-
-export const percent = (share: number): string => `${Math.round(share * 100)} %`

@@ -7,6 +7,7 @@ import { Audience } from './audience.ts'
 import { ROOM } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { eventText } from './mark.ts'
+import { paced } from '../pace.ts'
 import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
@@ -41,15 +42,10 @@ export async function slowReaders (contender: Contender, windowMs: number): Prom
       }
     })
     const post = await Post.open(port, contender.publishPath, contender.publishHeaders)
-    const publish = async (ms: number): Promise<void> => {
-      const end = performance.now() + ms
-      for (let due = performance.now(); due < end; due += 1000 / RATE) {
-        const wait = due - performance.now()
-        if (wait > 0) await delay(wait)
-        const n = published.push(performance.now()) - 1
-        await post.send(eventText({ key: n % KEYS, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: true }))
-      }
-    }
+    const publish = async (ms: number): Promise<number> => await paced(ms, 1000 / RATE, async () => {
+      const n = published.push(performance.now()) - 1
+      await post.send(eventText({ key: n % KEYS, n }, { bytes: EVENT_BYTES, room: ROOM, keyed: true }))
+    })
     await publish(WARM_UP_MS)
     aloneFrom = published.length
     await publish(ALONE_MS)

@@ -1,6 +1,7 @@
 // Whether the targets are met. What was lost, came twice or is not the newest value counts however disturbed the
 // machine was; a figure that only a quiet machine can give counts where it was quiet.
 
+import { percent } from '../format.ts'
 import type { Measurement } from '../measure.ts'
 
 export const TARGETS = { p95Ms: 150, lagP99Ms: 30, cpuSaved: 0.3, backlogSeconds: 60 } as const
@@ -122,5 +123,3 @@ function caveatsOf (measurement: Measurement): string[] {
       : [`${of}: requests waited at their publishers for earlier answers (p95 ${Math.round(late?.p95 ?? 0)} ms, not in its latency); ${Math.round(published)} of ${Math.round(offered)} events/s were taken${coalesced ? '' : ', and its CPU counts for those'}.`]
   ]
 }
-
-export const percent = (share: number): string => `${Math.round(share * 100)} %`

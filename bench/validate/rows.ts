@@ -1,7 +1,8 @@
 // The measurements as rows of text, for the terminal and for the page.
 
+import { percent } from '../format.ts'
 import type { Measurement } from '../measure.ts'
-import { percent, plainOf, savedCpu, TARGETS } from './judge.ts'
+import { plainOf, savedCpu, TARGETS } from './judge.ts'
 import type { Report } from './report.ts'
 
 export interface Cell {

@@ -26,6 +26,16 @@ export const systemClock: Clock = {
 export const pause = (clock: Pick<Clock, 'after'>, ms: number): Promise<void> =>
   new Promise(resolve => { clock.after(ms, resolve) })
 
+/** A pause, and what ends it early. */
+export function interruptible (clock: Pick<Clock, 'after'>, ms: number): { readonly over: Promise<void>, readonly end: () => void } {
+  let end = (): void => {}
+  const over = new Promise<void>(resolve => {
+    const cancel = clock.after(ms, resolve)
+    end = () => { cancel(); resolve() }
+  })
+  return { over, end }
+}
+
 /** What comes of a promise; `otherwise` where that takes longer than `ms`. */
 export async function within<T> (clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
   let cancel = (): void => {}

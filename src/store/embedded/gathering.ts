@@ -6,6 +6,7 @@
 // again would only be slowed down: they all have come soon after a write, or there is only one. Which kind is there is
 // found by trying, once somebody came while a write was on its way; a try in vain is repeated ever more rarely.
 
+import { interruptible } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 
 /** With so many waiting, or so much, there is enough to share: a hundred events cost more than the write. */
@@ -39,10 +40,9 @@ export class Gathering {
   async wait (appends: number, bytes: number): Promise<void> {
     if (!this.#on || appends >= ENOUGH || bytes >= ENOUGH_BYTES || this.#ended) return
     const halfway = this.#clock.now() + this.#ms / 2
-    await new Promise<void>(resolve => {
-      const cancel = this.#clock.after(this.#ms, resolve)
-      this.#wake = () => { cancel(); resolve() }
-    })
+    const { over, end } = interruptible(this.#clock, this.#ms)
+    this.#wake = end
+    await over
     // Whom the last write answered came in the first half.
     this.#on = this.#cameAt >= halfway
     this.#rest = this.#on ? 0 : this.#nextRest

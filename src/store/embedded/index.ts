@@ -12,6 +12,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
+import { interruptible } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { Batch } from './batch.ts'
@@ -299,10 +300,9 @@ class EmbeddedStore implements Store {
     this.#follower?.available(false, this.#broken)
     for (let pause = MIN_PAUSE_MS; this.#closing === null; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       await this.#disk.close()
-      await new Promise<void>(resolve => {
-        const cancel = clock.after(pause, resolve)
-        this.#wake = () => { cancel(); resolve() }
-      })
+      const { over, end } = interruptible(clock, pause)
+      this.#wake = end
+      await over
       if (this.#closing !== null) return
       try {
         await this.#reopen(error)
