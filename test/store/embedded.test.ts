@@ -114,7 +114,7 @@ t.test('how writes gather', async t => {
     const waiting = gathering.wait(appends, bytes)
     const waits = clock.pending > 0
     clock.advance(MS - 1)
-    if (late) gathering.came()
+    if (late) gathering.came(appends + 1, bytes + 300)
     clock.advance(1)
     await waiting
     gathering.wrote(true)
@@ -128,6 +128,10 @@ t.test('how writes gather', async t => {
 
   t.notOk(await write(1, true), 'nobody has come beside another yet')
   t.equal(await waitsIn(100, true), 100, 'while others come late, each write waits')
+  const waiting = gathering.wait(2, 600)
+  for (let appends = 3; appends <= 8; appends++) gathering.came(appends, 300 * appends)
+  await waiting
+  t.equal(clock.pending, 0, 'and ends as soon as there are eight')
   t.notOk(await write(8, true), 'with eight waiting there is enough to share')
   t.notOk(await write(1, true, 30_000), 'or with a large batch')
   const vain = await waitsIn(5000, false)

@@ -14,6 +14,8 @@ const ENOUGH = 8
 const ENOUGH_BYTES = 16 * 1024
 const LONGEST_REST = 1024
 
+const isEnough = (appends: number, bytes: number): boolean => appends >= ENOUGH || bytes >= ENOUGH_BYTES
+
 export class Gathering {
   readonly #clock: Clock
   readonly #ms: number
@@ -31,20 +33,24 @@ export class Gathering {
     this.#ms = ms
   }
 
-  /** Somebody waits to be written. */
-  came (): void {
+  /** Somebody came, and so many appends wait to be written now. */
+  came (appends: number, bytes: number): void {
     this.#cameAt = this.#clock.now()
+    // Or 64 publishers in step would be held back to 13,000 appends a second, half of what they reach.
+    if (isEnough(appends, bytes)) this.#wake()
   }
 
   /** Before a write of so many appends: returns once it had better begin. */
   async wait (appends: number, bytes: number): Promise<void> {
-    if (!this.#on || appends >= ENOUGH || bytes >= ENOUGH_BYTES || this.#ended) return
+    if (!this.#on || isEnough(appends, bytes) || this.#ended) return
     const halfway = this.#clock.now() + this.#ms / 2
     const { over, end } = interruptible(this.#clock, this.#ms)
-    this.#wake = end
+    let woken = false
+    this.#wake = () => { woken = true; end() }
     await over
+    this.#wake = () => {}
     // Whom the last write answered came in the first half.
-    this.#on = this.#cameAt >= halfway
+    this.#on = woken || this.#cameAt >= halfway
     this.#rest = this.#on ? 0 : this.#nextRest
     this.#nextRest = this.#on ? 1 : Math.min(2 * this.#nextRest, LONGEST_REST)
   }

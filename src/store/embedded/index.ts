@@ -194,7 +194,6 @@ class EmbeddedStore implements Store {
       if (this.#closing !== null) return reject(unavailable('the store is closed'))
       if (this.#broken !== null) return reject(unavailable(this.#broken))
       this.#waitingBytes += bytes
-      this.#gathering.came()
       this.#waiting.push({
         bytes,
         record,
@@ -204,6 +203,7 @@ class EmbeddedStore implements Store {
         },
         refuse: reject
       })
+      this.#gathering.came(this.#waiting.length, this.#waitingBytes)
       this.#work()
     })
   }
