@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Reads the settings, opens the store, builds the app with one profile, listens, and drains on a signal; with
-// several workers it does so in each of them, and their primary (src/app/workers.ts) reads the settings.
+// several workers it does so in each of them, and their primary (src/process/primary.ts) reads the settings.
 // Everything else is imported once the settings are known to be good, so that a wrong one is told at once
 // and an old Node gets a sentence instead of a stack trace.
 
@@ -14,7 +14,7 @@ import type { Group } from './src/core/group.ts'
 import type { Limits } from './src/core/limits.ts'
 import type { Store } from './src/core/store.ts'
 import type { IntakeFigures } from './src/app/metrics.ts'
-import type { Primary } from './src/app/worker.ts'
+import type { Primary } from './src/process/worker.ts'
 import type { Logger } from 'pino'
 
 const NEEDED = [20, 19] as const
@@ -56,7 +56,7 @@ interface Wishes {
 }
 
 async function main (): Promise<void> {
-  const joined = await (await import('./src/app/worker.ts')).joinPrimary<Wishes>()
+  const joined = await (await import('./src/process/worker.ts')).joinPrimary<Wishes>()
   if (joined !== null) return await run(joined.settings, joined.primary)
 
   const { EX_CONFIG, loadConfig, ConfigError } = await import('./config/index.ts')
@@ -89,8 +89,8 @@ async function main (): Promise<void> {
 /** Runs the workers. All get the settings as they were read here, and tuned since: also one that starts much later. */
 async function lead (wishes: Wishes): Promise<void> {
   const [{ createLog }, { runWorkers }, { version }, { retune }] = await Promise.all([
-    import('./src/app/log.ts'),
-    import('./src/app/workers.ts'),
+    import('./src/process/log.ts'),
+    import('./src/process/primary.ts'),
     import('./src/app/package.ts'),
     import('./config/index.ts')
   ])
@@ -117,7 +117,7 @@ async function lead (wishes: Wishes): Promise<void> {
 /** Runs a gateway. @param primary whose worker this is; null where it is the only process */
 async function run ({ config: initial, demo: wished }: Wishes, primary: Primary | null): Promise<void> {
   const [{ createLog }, { Gateway }, { Refusal }, { systemClock }, { buildApp }, { eventLoopLoad }, { version }, commands, { EX_CONFIG, retune }, { showConfig, tunableSchemas }, { default: closeWithGrace }] = await Promise.all([
-    import('./src/app/log.ts'),
+    import('./src/process/log.ts'),
     import('./src/core/gateway.ts'),
     import('./src/core/errors.ts'),
     import('./src/core/clock.ts'),
@@ -203,7 +203,8 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
     // Beside others on the log a process needs a name of its own.
     reportKey: config.redisUrl === '' ? '1' : group.worker,
     settings: () => showConfig(config),
-    primary,
+    worker: primary?.number ?? 1,
+    neighbours: primary ?? undefined,
     log,
     pingIntervalMs: config.pingInterval * 1000,
     controlHttp: config.enableControlHttp,
@@ -296,14 +297,14 @@ async function openStore (config: Config, log: Logger): Promise<Opened> {
     log
   }
   if (config.redisUrl === '') {
-    const { openEmbeddedStore } = await import('./src/store/embedded/index.ts')
+    const { openEmbeddedStore } = await import('./src/store/embedded/store.ts')
     return { store: await openEmbeddedStore({ ...options, dataDir: config.dataDir, durability: config.durability }), group: alone(), serve () {}, leave: async () => {} }
   }
   const [{ RedisStore }, { RedisGroup }, { Handlers }, { Intake }, { compile }] = await Promise.all([
-    import('./src/store/redis/index.ts'),
+    import('./src/store/redis/log/store.ts'),
     import('./src/store/redis/group.ts'),
-    import('./src/store/redis/handlers.ts'),
-    import('./src/store/redis/intake.ts'),
+    import('./src/store/redis/commands/handlers.ts'),
+    import('./src/store/redis/intake/intake.ts'),
     import('./src/app/commands.ts')
   ])
   const worker = newWorker()

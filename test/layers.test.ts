@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..')
 
 /** From the ground up; siblings on one floor never meet. `config` stands beside the house. */
 const FLOORS: Array<[folder: string, floor: number]> = [
-  ['src/core', 1], ['src/store', 2], ['src/app', 3], ['profiles/sse', 4], ['profiles/websocket', 4], ['launcher.ts', 5]
+  ['src/core', 1], ['src/store', 2], ['src/app', 3], ['profiles/sse', 4], ['profiles/websocket', 4], ['src/process', 5], ['launcher.ts', 6]
 ]
 /** What speaks only the wire, and the settings: nothing of the house but core's types, and for the page the client. */
 const BESIDE = ['config', 'src/client', 'src/dashboard']

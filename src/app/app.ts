@@ -10,14 +10,13 @@ import dashboard from './dashboard.ts'
 import docs from './docs.ts'
 import errors, { answerClientError, refuse, translate } from './errors.ts'
 import metrics from './metrics.ts'
-import type { IntakeFigures } from './metrics.ts'
+import type { IntakeFigures, Neighbours } from './metrics.ts'
 import publish from './publish.ts'
 import status from './status.ts'
 import type { ProfileName } from './status.ts'
 import { Saving } from './saving.ts'
 import system from './system.ts'
 import type { SettingView } from './system.ts'
-import type { Primary } from './worker.ts'
 
 export interface AppOptions {
   readonly gateway: Gateway
@@ -31,8 +30,10 @@ export interface AppOptions {
   readonly reportKey?: string
   /** The settings as they are just now, without secrets, for `@system`. */
   readonly settings?: () => readonly SettingView[]
-  /** Whose worker this is, where there are several. */
-  readonly primary?: Primary | null
+  /** Which worker of its deployment this process is, from 1. Default 1. */
+  readonly worker?: number
+  /** The workers beside this one, where there are several. */
+  readonly neighbours?: Neighbours | undefined
   readonly log: FastifyBaseLogger
   readonly pingIntervalMs: number
   readonly controlHttp: boolean
@@ -51,7 +52,7 @@ const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
 
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
-  const { gateway, profile, mount, store, intake, reportKey = '1', settings = () => [], primary, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
+  const { gateway, profile, mount, store, intake, reportKey = '1', settings = () => [], worker = 1, neighbours, log, pingIntervalMs, controlHttp, bodyLimit, origins, trustProxy } = options
   const app = Fastify({
     loggerInstance: log,
     // One line per request would be most of what a gateway does.
@@ -82,11 +83,11 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   })
   await app.register(docs)
   await app.register(body)
-  await app.register(system, { gateway, profile, store, key: reportKey, worker: primary?.number ?? 1, saving, settings })
+  await app.register(system, { gateway, profile, store, key: reportKey, worker, saving, settings })
   await app.register(publish, { gateway })
   if (controlHttp) await app.register(control, { gateway })
   await app.register(status, { gateway, profile, pingIntervalMs, controlHttp })
-  await app.register(metrics, { gateway, profile, saving, intake, neighbours: primary ?? undefined })
+  await app.register(metrics, { gateway, profile, saving, intake, neighbours })
   await app.register(dashboard)
   await app.register(mount)
 

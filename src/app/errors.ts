@@ -7,7 +7,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
-import type { Troubles } from '../core/troubles.ts'
+import type { Troubles } from '../core/figures/troubles.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

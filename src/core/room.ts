@@ -5,7 +5,7 @@
 // sent is read from these lists by position, so there is no queue per client and no last value that could
 // be thrown away.
 
-import { Audience } from './audience.ts'
+import { Audience } from './figures/audience.ts'
 import { fieldOf } from './event.ts'
 import type { Entry } from './event.ts'
 import { isAfter } from './id.ts'

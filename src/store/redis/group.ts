@@ -10,7 +10,7 @@ import type { CarryOut, Entered, Group, Hit } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Client } from './connect.ts'
-import type { RedisStore } from './index.ts'
+import type { RedisStore } from './log/store.ts'
 
 export interface GroupOptions {
   readonly worker: string

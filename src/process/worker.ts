@@ -1,8 +1,8 @@
 // A worker's side of the channel to its primary (workers.ts), and what the two say to each other.
 
 import cluster from 'node:cluster'
-import type { Figures } from './group-metrics.ts'
-import type { Neighbours } from './metrics.ts'
+import type { Figures } from '../app/group-metrics.ts'
+import type { Neighbours } from '../app/metrics.ts'
 
 /** The environment variable that makes a process a worker of ours, and says which; foreign clusters fork too. */
 export const WORKER = 'SIGNALBOX_WORKER'

@@ -1,21 +1,21 @@
 // What is published on the channel, as publishers of the earlier system do. Redis hands each message to every subscriber
 // once, and keeps none: so all workers listen, the one that holds the lease takes in, and the others know from the log
-// what it has taken in (see heard.ts). Whoever holds the lease next goes on with what is left.
+// what it has taken in (see unconfirmed.ts). Whoever holds the lease next goes on with what is left.
 
 import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { Redis } from 'ioredis'
-import type { Clock } from '../../core/clock.ts'
-import { Refusal } from '../../core/errors.ts'
-import type { Gateway } from '../../core/gateway.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { Refusal } from '../../../core/errors.ts'
+import type { Gateway } from '../../../core/gateway.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
-import { Bell } from './bell.ts'
-import { reasonOf, replaceIfSilent } from './connect.ts'
-import type { Client } from './connect.ts'
-import { Heard } from './heard.ts'
-import type { Message } from './heard.ts'
-import type { RedisStore } from './index.ts'
+import { Bell } from '../bell.ts'
+import { reasonOf, replaceIfSilent } from '../connect.ts'
+import type { Client } from '../connect.ts'
+import { Heard } from './unconfirmed.ts'
+import type { Message } from './unconfirmed.ts'
+import type { RedisStore } from '../log/store.ts'
 import { KEPT_CHARACTERS } from './refused.ts'
 import type { Refused, RefusedEvent } from './refused.ts'
 

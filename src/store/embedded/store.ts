@@ -2,7 +2,7 @@
 //
 // One gate: everything that changes the log waits in one queue, and one batch at a time is written. While the disk is
 // busy (an fsync takes longer than all else) others gather and go together into the next, so a thousand publishers
-// pay for one fsync; where that pays, a batch waits a moment for more (gathering.ts). It is planned in memory, written
+// pay for one fsync; where that pays, a batch waits a moment for more (group-commit.ts). It is planned in memory, written
 // in one atomic step, and only then told to the follower and answered; until then what it changed in memory can be
 // undone. The follower thus never sees what a power cut could still take back.
 //
@@ -17,10 +17,10 @@ import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { Batch } from './batch.ts'
 import { openDisk, textOf } from './disk.ts'
-import { Gathering } from './gathering.ts'
+import { Gathering } from './group-commit.ts'
 import { EMPTY_LOG, readLog } from './log.ts'
 import { memoryDisk } from './memory.ts'
-import { Present } from './present.ts'
+import { Present } from './log-in-memory.ts'
 import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
@@ -28,7 +28,7 @@ import type { Id } from '../../core/id.ts'
 import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../../core/store.ts'
 import type { Disk, StoreLog } from './disk.ts'
 import type { Log } from './log.ts'
-import type { Limits } from './present.ts'
+import type { Limits } from './log-in-memory.ts'
 
 export interface EmbeddedOptions extends Limits {
   /** A directory, which is created; `:memory:` for none. */
@@ -40,7 +40,7 @@ export interface EmbeddedOptions extends Limits {
   readonly log: StoreLog
   /** Bytes of appends that may wait to be written; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** How long a write may wait for others, where that pays (see gathering.ts), ms. Default 4; 0 for not at all. */
+  /** How long a write may wait for others, where that pays (see group-commit.ts), ms. Default 4; 0 for not at all. */
   readonly gatherMs?: number
 }
 

@@ -1,6 +1,6 @@
 // How many hear a type of a room's events: each event asks, so it is counted and not looked for.
 
-import type { Filter } from './filter.ts'
+import type { Filter } from '../filter.ts'
 
 export class Audience {
   #everything = 0

@@ -1,12 +1,12 @@
 // What came through Redis and was refused: set aside in `<prefix>ingest:refused`, where somebody can look at it and send
 // it again; told in the log, a few lines a minute however much of it there is.
 
-import type { Clock } from '../../core/clock.ts'
-import { Refusal } from '../../core/errors.ts'
-import { reasonOf, replaceIfSilent } from './connect.ts'
-import type { Client } from './connect.ts'
-import { Fenced } from './index.ts'
-import type { Keys } from './keys.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { Refusal } from '../../../core/errors.ts'
+import { reasonOf, replaceIfSilent } from '../connect.ts'
+import type { Client } from '../connect.ts'
+import { Fenced } from '../log/store.ts'
+import type { Keys } from '../keys.ts'
 
 /** Characters of a refused event that are kept. */
 export const KEPT_CHARACTERS = 64 * 1024

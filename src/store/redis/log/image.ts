@@ -2,15 +2,15 @@
 // found may be newer than where reading began, and the image is complete only when the log has been followed from there
 // to the newest id found.
 
-import { fieldOf } from '../../core/event.ts'
-import type { Entry } from '../../core/event.ts'
-import { compareIds, isAfter, latest } from '../../core/id.ts'
-import type { Id } from '../../core/id.ts'
-import type { Image, Lineage } from '../../core/store.ts'
-import type { Client } from './connect.ts'
+import { fieldOf } from '../../../core/event.ts'
+import type { Entry } from '../../../core/event.ts'
+import { compareIds, isAfter, latest } from '../../../core/id.ts'
+import type { Id } from '../../../core/id.ts'
+import type { Image, Lineage } from '../../../core/store.ts'
+import type { Client } from '../connect.ts'
 import { entryOf, logEntryOf, valueOf } from './entry.ts'
 import type { StreamEntry } from './entry.ts'
-import type { Keys } from './keys.ts'
+import type { Keys } from '../keys.ts'
 
 export interface Opening {
   readonly epoch: string

@@ -1,7 +1,7 @@
 // A command that was handed over to backends, as the ledger has it: what the core wrote (see command.ts), and the entry
 // of its stream that it waits in. Redis compares such a text whole and never reads it: there numbers would lose digits.
 
-import type { Outcome } from '../../core/command.ts'
+import type { Outcome } from '../../../core/command.ts'
 
 export interface JobRecord extends Omit<Outcome, 'id'> {
   readonly fingerprint: string

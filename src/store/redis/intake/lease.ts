@@ -2,7 +2,7 @@
 // It holds a lease, under a token that is another one with each holding. What is done in its name checks the token in
 // the same atomic step (see append.ts), so what a former holder sent, however late it arrives, does nothing.
 
-import type { Client } from './connect.ts'
+import type { Client } from '../connect.ts'
 
 /** A holder that is gone is followed by another after this, ms. */
 export const LEASE_MS = 1000

@@ -3,16 +3,16 @@
 // another entry of it means that it was carried out twice, which is counted and told, never passed over; an answer to
 // the same entry is the same answer again, of a backend that did not know whether it had arrived.
 
-import { pause } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
-import type { Refusal } from '../../core/errors.ts'
-import type { Id } from '../../core/id.ts'
-import { readJson } from '../../core/json.ts'
-import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from './connect.ts'
-import type { Client } from './connect.ts'
-import type { RedisStore } from './index.ts'
-import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './job.ts'
-import type { Settled } from './job.ts'
+import { pause } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
+import type { Refusal } from '../../../core/errors.ts'
+import type { Id } from '../../../core/id.ts'
+import { readJson } from '../../../core/json.ts'
+import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
+import type { Client } from '../connect.ts'
+import type { RedisStore } from '../log/store.ts'
+import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './command-record.ts'
+import type { Settled } from './command-record.ts'
 
 export interface AnswersOptions {
   readonly worker: string

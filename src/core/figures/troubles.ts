@@ -1,8 +1,8 @@
 // What was refused and what went wrong lately, for whoever watches: a short list, in which what repeats itself is
 // counted, and counts by code since the process started.
 
-import type { Clock } from './clock.ts'
-import type { Code, Refusal } from './errors.ts'
+import type { Clock } from '../clock.ts'
+import type { Code, Refusal } from '../errors.ts'
 
 export interface Trouble {
   /** The last time, ms since 1970. */

@@ -1,14 +1,14 @@
 // From what came as text to the log: read by the reader of every door, published in order, and each event's fate told.
 
-import { pause } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
-import { Refusal } from '../../core/errors.ts'
-import type { Code } from '../../core/errors.ts'
-import { PUBLIC } from '../../core/event.ts'
-import type { Gateway } from '../../core/gateway.ts'
-import { readJson } from '../../core/json.ts'
-import type { Source } from './entry.ts'
-import { Taken } from './index.ts'
+import { pause } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { Refusal } from '../../../core/errors.ts'
+import type { Code } from '../../../core/errors.ts'
+import { PUBLIC } from '../../../core/event.ts'
+import type { Gateway } from '../../../core/gateway.ts'
+import { readJson } from '../../../core/json.ts'
+import type { Source } from '../log/entry.ts'
+import { Taken } from '../log/store.ts'
 
 /** A time during which this worker holds the lease; see lease.ts. */
 export interface Term {

@@ -2,10 +2,10 @@
 // next call, in the order it was asked for. So what a call costs here and there, which is most of what a small append
 // costs, is shared by as many as wait, and nobody waits for others to come.
 
-import { within } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
-import type { Draft } from '../../core/event.ts'
-import type { Once } from '../../core/store.ts'
+import { within } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
+import type { Draft } from '../../../core/event.ts'
+import type { Once } from '../../../core/store.ts'
 
 export interface Append {
   readonly drafts: readonly Draft[]

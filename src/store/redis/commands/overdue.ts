@@ -1,11 +1,11 @@
 // Commands that no backend has taken, or whose backend has not answered, within the time their declaration gives: taken
 // back, and given to another backend or settled. Every worker looks; what one of them does is done for all, in one step.
 
-import type { Client } from './connect.ts'
+import type { Client } from '../connect.ts'
 import type { Declaration } from './declaration.ts'
-import type { RedisStore } from './index.ts'
-import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './job.ts'
-import type { JobRecord } from './job.ts'
+import type { RedisStore } from '../log/store.ts'
+import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
+import type { JobRecord } from './command-record.ts'
 
 /** So many backends may be lost over one command that may be repeated: it may be the command that ends them. */
 const MAX_ATTEMPTS = 5

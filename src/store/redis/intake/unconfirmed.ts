@@ -5,7 +5,7 @@
 // The log may be quicker than the subscription: then the digest is kept until its message comes. It must not be kept
 // when the message will not come, because this worker was not listening: it would strike another one like it.
 
-import type { Clock } from '../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
 
 export interface Message {
   readonly digest: string

@@ -3,19 +3,19 @@
 // over (one step with the ledger's record, so that a repeat hands over nothing), answers.ts takes what came of them,
 // overdue.ts what did not come.
 
-import type { Described, Job, RemoteCommand } from '../../core/command.ts'
-import { pause } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
-import { Refusal } from '../../core/errors.ts'
-import { NAME } from '../../core/event.ts'
-import type { Gateway } from '../../core/gateway.ts'
-import type { LedgerRecord } from '../../core/store.ts'
+import type { Described, Job, RemoteCommand } from '../../../core/command.ts'
+import { pause } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { Refusal } from '../../../core/errors.ts'
+import { NAME } from '../../../core/event.ts'
+import type { Gateway } from '../../../core/gateway.ts'
+import type { LedgerRecord } from '../../../core/store.ts'
 import { Answers } from './answers.ts'
-import type { Client } from './connect.ts'
+import type { Client } from '../connect.ts'
 import { DEFAULT, parseDeclaration } from './declaration.ts'
 import type { Check, Declaration } from './declaration.ts'
-import type { RedisStore } from './index.ts'
-import { BACKENDS, WITH_ENTRY } from './job.ts'
+import type { RedisStore } from '../log/store.ts'
+import { BACKENDS, WITH_ENTRY } from './command-record.ts'
 import { keptMs, Overdue } from './overdue.ts'
 
 export interface HandlersOptions {

@@ -2,19 +2,19 @@
 // before it, so what was trimmed, lost by a fail-over or deleted meanwhile shows in the first entry that comes. Then the
 // log is read as a whole again. What ends an epoch without loss costs nothing but the new epoch's name.
 
-import { pause } from '../../core/clock.ts'
-import type { Clock } from '../../core/clock.ts'
-import type { Entry } from '../../core/event.ts'
-import { compareIds } from '../../core/id.ts'
-import type { Id } from '../../core/id.ts'
-import type { Follower } from '../../core/store.ts'
-import { BLOCK_MS, reasonOf, replaceIfSilent } from './connect.ts'
-import type { Client } from './connect.ts'
+import { pause } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
+import type { Entry } from '../../../core/event.ts'
+import { compareIds } from '../../../core/id.ts'
+import type { Id } from '../../../core/id.ts'
+import type { Follower } from '../../../core/store.ts'
+import { BLOCK_MS, reasonOf, replaceIfSilent } from '../connect.ts'
+import type { Client } from '../connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
 import type { StreamEntry } from './entry.ts'
 import { readImage, readLineage } from './image.ts'
 import type { Opening } from './image.ts'
-import type { Keys } from './keys.ts'
+import type { Keys } from '../keys.ts'
 
 export interface FollowOptions {
   /** Of its own. */

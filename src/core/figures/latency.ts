@@ -8,10 +8,10 @@
 // without it and in turns with it, both without sockets: 0.03 to 0.08 us a session more where they share their bundle. By
 // itself this costs 0.02 us there and 0.11 us where each gets a bundle of its own; a write to a socket takes some 10 us.
 
-import type { Clock } from './clock.ts'
-import { SYSTEM } from './event.ts'
-import type { Entry } from './event.ts'
-import { millisOf } from './id.ts'
+import type { Clock } from '../clock.ts'
+import { SYSTEM } from '../event.ts'
+import type { Entry } from '../event.ts'
+import { millisOf } from '../id.ts'
 
 /** Steps of a tenth: what is told is at most 5 % off. */
 const STEP = 1.1

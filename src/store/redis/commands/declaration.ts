@@ -1,6 +1,6 @@
 // What a backend says of a command it serves: a field of `<prefix>handlers`, as JSON.
 
-import { readJson } from '../../core/json.ts'
+import { readJson } from '../../../core/json.ts'
 
 export interface Declaration {
   /** Whether another backend may run it again where the first one is gone. */

@@ -1,15 +1,15 @@
 // What there is to see of the gateway from above: figures and lists for /api/rooms, /metrics, `@system` and the built-in
 // commands. It reads and changes nothing.
 
-import { secondOf } from './clock.ts'
-import type { Clock } from './clock.ts'
-import { SYSTEM } from './event.ts'
-import type { Group } from './group.ts'
-import { compareIds, millisOf } from './id.ts'
-import type { Id } from './id.ts'
-import type { Room } from './room.ts'
-import type { Rooms } from './rooms.ts'
-import type { Session } from './session.ts'
+import { secondOf } from '../clock.ts'
+import type { Clock } from '../clock.ts'
+import { SYSTEM } from '../event.ts'
+import type { Group } from '../group.ts'
+import { compareIds, millisOf } from '../id.ts'
+import type { Id } from '../id.ts'
+import type { Room } from '../room.ts'
+import type { Rooms } from '../rooms.ts'
+import type { Session } from '../session.ts'
 import { Top } from './top.ts'
 
 export interface RoomView {

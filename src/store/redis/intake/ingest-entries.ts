@@ -2,11 +2,11 @@
 // cannot be an event is told as that, cut short, before it is sent here.
 
 import { isUtf8 } from 'node:buffer'
-import { Refusal } from '../../core/errors.ts'
-import type { Id } from '../../core/id.ts'
-import type { Client } from './connect.ts'
-import { Fenced } from './index.ts'
-import type { Keys } from './keys.ts'
+import { Refusal } from '../../../core/errors.ts'
+import type { Id } from '../../../core/id.ts'
+import type { Client } from '../connect.ts'
+import { Fenced } from '../log/store.ts'
+import type { Keys } from '../keys.ts'
 import { KEPT_CHARACTERS } from './refused.ts'
 
 /**

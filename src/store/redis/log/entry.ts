@@ -1,9 +1,9 @@
 // Events as Redis holds them: the JSON text an event was published with, under the stream's own id. Room, type and key
 // are read back from the text's beginning, whose order is ours, so nothing is written twice and nothing is parsed whole.
 
-import type { Draft, Entry } from '../../core/event.ts'
-import { PUBLIC } from '../../core/event.ts'
-import type { Id } from '../../core/id.ts'
+import type { Draft, Entry } from '../../../core/event.ts'
+import { PUBLIC } from '../../../core/event.ts'
+import type { Id } from '../../../core/id.ts'
 
 /** Where an event was taken from: an entry of `ingest`, or a message on the channel by its digest. */
 export type Source = `i${Id}` | `c${string}`
