@@ -165,7 +165,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
     gateway.tune(limitsOf(config))
     log.level = config.logLevel
   }
-  gateway.carryOut('tune', (changes: Record<string, unknown>) => {
+  gateway.onOrder('tune', (changes: Record<string, unknown>) => {
     const { config: changed, previous, now } = tuned(changes)
     useSettings(changed)
     log.info({ previous, now }, 'settings tuned')
@@ -173,7 +173,7 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
   })
   primary?.onSettings<Wishes>(({ config }) => useSettings(config))
   // The answers go out first: a drain waits for the command that began it.
-  gateway.carryOut('shutdown', () => {
+  gateway.onOrder('shutdown', () => {
     primary?.tell({ kind: 'shutdown' })
     void shutDown()
   })
@@ -183,11 +183,11 @@ async function run ({ config: initial, demo: wished }: Wishes, primary: Primary 
     tunable: tunableSchemas(),
     tune: async changes => {
       const { previous, now } = tuned(changes)
-      await gateway.ask('tune', changes)
+      await gateway.orderAll('tune', changes)
       return { previous, now }
     },
     // Where the others cannot be told, this one at least goes.
-    shutdown: async () => { await gateway.ask('shutdown').catch(() => { void shutDown() }) }
+    shutdown: async () => { await gateway.orderAll('shutdown').catch(() => { void shutDown() }) }
   })
   if (config.commandsModule !== '') {
     const names = await commands.loadCommands(config.commandsModule, gateway).catch(error => fail(error, EX_CONFIG))

@@ -101,7 +101,7 @@ t.test('figures are published as state of the public feed, with one warning whil
   let refusing = true
   let attempts = 0
   const gateway = {
-    trouble: null,
+    notReady: null,
     publish: async (events: Array<Record<string, unknown>>) => {
       attempts++
       if (refusing) throw new Error('the store cannot be reached')

@@ -46,7 +46,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 
   async function publishFigures (): Promise<void> {
     // A slow store makes the feed slower. A drain is no trouble: it ends the feed.
-    if (publishing || gateway.trouble?.code === 'DRAINING') return
+    if (publishing || gateway.notReady?.code === 'DRAINING') return
     publishing = true
     try {
       const now = performance.now()

@@ -83,7 +83,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   gauge('signalbox_history_events', 'Facts and deletions kept for resuming', 'max', () => gateway.view.history.events)
   gauge('signalbox_backlog_seconds', 'Age of the oldest event owed to a connected client', 'max', () => gateway.view.backlogMs / 1000)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
-  gauge(READY, '1 while new work is taken', 'min', () => gateway.trouble === null ? 1 : 0)
+  gauge(READY, '1 while new work is taken', 'min', () => gateway.notReady === null ? 1 : 0)
   if (intake !== undefined) {
     const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void =>
       counterBy('source', name, help, () => ({ channel: intake.channel[figure], ingest: intake.ingest[figure] }))

@@ -46,8 +46,8 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
   app.get('/readyz', {
     schema: { tags: ['status'], summary: 'Readiness: new work is taken', response: { 503: errorSchema } }
   }, async () => {
-    const { trouble } = gateway
-    if (trouble !== null) throw new Refusal(trouble.code, trouble.reason)
+    const { notReady } = gateway
+    if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
     const { warnings } = gateway
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })

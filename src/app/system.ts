@@ -87,7 +87,7 @@ export default fp(async (app: FastifyInstance, { gateway, profile, store, key, w
   let reporting: Promise<void> | null = null
   const report = async (): Promise<void> => {
     // Nobody to tell, nothing to write.
-    if (gateway.trouble !== null || await gateway.view.membersOf(SYSTEM) === 0) return
+    if (gateway.notReady !== null || await gateway.view.membersOf(SYSTEM) === 0) return
     reported = true
     const { total, first } = gateway.view.busiest(MAX_ROOMS)
     const sessions = gateway.view.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)

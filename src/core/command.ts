@@ -10,14 +10,14 @@ import type { Group } from './group.ts'
 import type { LedgerRecord, Store } from './store.ts'
 
 /** What is told of a command to whoever may want to run it. */
-export interface Described {
+export interface CommandInfo {
   /** One sentence. */
   readonly description?: string | undefined
   /** A JSON Schema of its arguments. */
   readonly schema?: object
 }
 
-export interface Command extends Described {
+export interface Command extends CommandInfo {
   /** @returns what is wrong with the arguments, in words; null where nothing is */
   check (args: unknown): string | null
   handler (args: never, context: CommandContext): unknown
@@ -43,15 +43,15 @@ export interface Job {
 /** Whose a command is. */
 export type CommandSource = 'built-in' | 'module' | 'backend'
 
-export interface CommandView extends Described {
+export interface CommandView extends CommandInfo {
   readonly name: string
   readonly source: CommandSource
 }
 
 /** Commands that are not registered here. */
-export interface Elsewhere {
+export interface RemoteCommands {
   find (name: string): Promise<RemoteCommand | null>
-  list (): ReadonlyArray<Described & { readonly name: string }>
+  list (): ReadonlyArray<CommandInfo & { readonly name: string }>
 }
 
 /** What a handler is given besides its arguments. */
@@ -113,7 +113,7 @@ export class Commands {
   readonly #onError: (error: unknown, what: string) => void
   readonly #onBad: (outcome: Outcome) => void
   readonly #registry = new Map<string, Command & { readonly source: CommandSource }>()
-  #elsewhere: Elsewhere = { find: async () => null, list: () => [] }
+  #remote: RemoteCommands = { find: async () => null, list: () => [] }
   /** Wakes who waits for a command that runs elsewhere. */
   readonly #waiting = new Map<string, () => void>()
   readonly #running = new Map<string, Running>()
@@ -148,7 +148,7 @@ export class Commands {
   /** All there are, by name. */
   get list (): CommandView[] {
     const here = Array.from(this.#registry, ([name, { description, schema, source }]) => ({ name, description, schema: schema ?? {}, source }))
-    const elsewhere = this.#elsewhere.list().filter(({ name }) => !this.#registry.has(name)).map(view => ({ ...view, source: 'backend' as const }))
+    const elsewhere = this.#remote.list().filter(({ name }) => !this.#registry.has(name)).map(view => ({ ...view, source: 'backend' as const }))
     return [...here, ...elsewhere].sort((a, b) => a.name < b.name ? -1 : 1)
   }
 
@@ -157,8 +157,8 @@ export class Commands {
   }
 
   /** Where commands that are not registered here are looked for. */
-  lookElsewhere (elsewhere: Elsewhere): void {
-    this.#elsewhere = elsewhere
+  useRemote (remote: RemoteCommands): void {
+    this.#remote = remote
   }
 
   /** Something became of a command that runs elsewhere: whoever waits for it looks at once. */
@@ -210,7 +210,7 @@ export class Commands {
     if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
       throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
     }
-    const command = this.#registry.get(name) ?? await this.#elsewhere.find(name)
+    const command = this.#registry.get(name) ?? await this.#remote.find(name)
     if (command === null) {
       throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
     }

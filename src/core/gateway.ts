@@ -1,7 +1,7 @@
 // The gateway joins the parts of the core and is all that the floors above see of it. Five verbs:
 // `publish`, `open`, `join`, `control`, `drain`; `start` begins its life. The rest is what the built-in commands are
 // made of (`tune`, `pause`, `clear`, `disconnect`, `report`), here because it touches what only this class
-// holds together, and a read-only view. `ask` is how a command reaches all processes of the deployment.
+// holds together, and a read-only view. `orderAll` is how a command reaches all processes of the deployment.
 
 import { randomBytes } from 'node:crypto'
 import { pause, secondOf } from './clock.ts'
@@ -58,6 +58,9 @@ const RETURN_AFTER_MS = 1000
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
+
+/** Puts accepted events into the log; see `Gateway.take`. */
+export type Append = (drafts: readonly Draft[]) => Promise<Array<Id | null>>
 
 /** Whom to disconnect: a session by its id, or all that joined a room. */
 export interface Target {
@@ -155,9 +158,9 @@ export class Gateway {
       },
       forget: session => this.#forget(session)
     }
-    this.carryOut('arrive', () => {})
-    this.carryOut('disconnect', (target: Target) => this.#disconnect(target))
-    group.listen((name, args) => this.#orders.get(name)?.(args as never))
+    this.onOrder('arrive', () => {})
+    this.onOrder('disconnect', (target: Target) => this.#disconnect(target))
+    group.onOrder((name, args) => this.#orders.get(name)?.(args as never))
   }
 
   /** Takes the log in and follows it. Until then everything is refused. */
@@ -180,6 +183,15 @@ export class Gateway {
    * @throws Refusal
    */
   async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
+    return await this.take(events, async drafts => await this.#options.store.append(drafts, once)) as string[]
+  }
+
+  /**
+   * Publishes events that come with a way of their own into the log; see `publish`.
+   * @param append puts them there, all or none. @returns their ids, null for one that was there before
+   * @throws Refusal, and what `append` throws
+   */
+  async take (events: readonly unknown[], append: Append): Promise<Array<Id | null>> {
     if (!Array.isArray(events)) throw new TypeError('publish takes an array of events')
     if (events.length === 0 || events.length > MAX_BATCH) {
       throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${events.length}`)
@@ -197,7 +209,7 @@ export class Gateway {
     this.#checkPaused(named)
     const arriving = this.#arrive(named)
     try {
-      return await this.#append(drafts, once) as string[]
+      return await this.#counted(async () => await append(drafts))
     } finally {
       this.#leaveArriving(arriving)
     }
@@ -286,11 +298,11 @@ export class Gateway {
     if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
     await this.report([{ type: PAUSED, key: room, data: paused ? { since: this.#options.clock.wall() } : null }])
     // Whoever is answered finds it so on every process.
-    await this.ask('arrive')
+    await this.orderAll('arrive')
   }
 
-  /** Says how this process does what all are asked to do; see `ask`. */
-  carryOut<Args> (name: string, run: (args: Args) => unknown): void {
+  /** Says how this process does what all are asked to do; see `orderAll`. */
+  onOrder<Args> (name: string, run: (args: Args) => unknown): void {
     this.#orders.set(name, run)
   }
 
@@ -299,8 +311,8 @@ export class Gateway {
    * @returns what they answered; those that are gone are missing
    * @throws Refusal STORE_UNAVAILABLE
    */
-  async ask (name: string, args: unknown = null): Promise<unknown[]> {
-    return await this.#options.group.ask(name, args)
+  async orderAll (name: string, args: unknown = null): Promise<unknown[]> {
+    return await this.#options.group.orderAll(name, args)
   }
 
   /** Publishes what the gateway says of itself, in one step. */
@@ -332,7 +344,7 @@ export class Gateway {
 
   /** Ends one session, or all that joined a room, on whichever process. @returns how many */
   async disconnect (target: Target): Promise<number> {
-    const counts = await this.ask('disconnect', target)
+    const counts = await this.orderAll('disconnect', target)
     return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
@@ -346,7 +358,7 @@ export class Gateway {
   }
 
   /** Why nothing new is taken in just now; null while all is well. */
-  get trouble (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
+  get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
     if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
     if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
@@ -399,9 +411,9 @@ export class Gateway {
   }
 
   #checkOpen (): void {
-    const { trouble } = this
-    if (this.#state !== 'open' && trouble !== null) {
-      throw new Refusal(trouble.code, `${trouble.reason}; try again in a moment`, this.returnAfterMs())
+    const { notReady } = this
+    if (this.#state !== 'open' && notReady !== null) {
+      throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.returnAfterMs())
     }
   }
 
@@ -433,10 +445,15 @@ export class Gateway {
     }
   }
 
-  async #append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
+  async #append (drafts: readonly Draft[]): Promise<Array<Id | null>> {
+    return await this.#counted(async () => await this.#options.store.append(drafts))
+  }
+
+  /** A drain waits for it. */
+  async #counted<T> (publishing: () => Promise<T>): Promise<T> {
     this.#publishing++
     try {
-      return await this.#options.store.append(drafts, once)
+      return await publishing()
     } finally {
       this.#publishing--
     }

@@ -12,14 +12,14 @@ export interface Group {
   readonly worker: string
 
   /** Who carries out what is asked of all. Called once, before anything is asked. */
-  listen (carryOut: CarryOut): void
+  onOrder (run: OrderHandler): void
 
   /**
    * Asks all processes, this one too, to do something, behind everything the log held when it was asked.
    * @returns their answers; who is gone or too slow is missing
    * @throws Refusal STORE_UNAVAILABLE where the others cannot be told; nobody does it then
    */
-  ask (name: string, args: unknown): Promise<unknown[]>
+  orderAll (name: string, args: unknown): Promise<unknown[]>
 
   /** Whether a process still runs; one that froze counts as gone after a while. */
   isAlive (worker: string): Promise<boolean>
@@ -45,7 +45,7 @@ export interface Group {
   hit (limit: string, caller: string): Promise<Hit | null>
 }
 
-export type CarryOut = (name: string, args: unknown) => unknown
+export type OrderHandler = (name: string, args: unknown) => unknown
 
 export interface Entered {
   /** Members of each room over all processes, by room; of all but this one where `full` names any. */
@@ -66,11 +66,11 @@ export const newWorker = (): string => randomBytes(9).toString('base64url')
 /** A process without others. */
 export function alone (): Group {
   const worker = newWorker()
-  let carryOut: CarryOut = () => {}
+  let run: OrderHandler = () => {}
   return {
     worker,
-    listen (given) { carryOut = given },
-    ask: async (name, args) => [await carryOut(name, args)],
+    onOrder (given) { run = given },
+    orderAll: async (name, args) => [await run(name, args)],
     isAlive: async name => name === worker,
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},

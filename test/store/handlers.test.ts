@@ -84,11 +84,11 @@ class Scene {
     })
     await gateway.start()
     const { commands } = gateway
-    const lookElsewhere = commands.lookElsewhere.bind(commands)
+    const useRemote = commands.useRemote.bind(commands)
     let find: Worker['find'] = async () => null
-    commands.lookElsewhere = given => {
+    commands.useRemote = given => {
       find = given.find
-      lookElsewhere(given)
+      useRemote(given)
     }
     handlers.start(gateway)
     const vanish = async (): Promise<void> => {

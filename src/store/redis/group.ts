@@ -6,7 +6,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { fullOf } from '../../core/group.ts'
-import type { CarryOut, Entered, Group, Hit } from '../../core/group.ts'
+import type { OrderHandler, Entered, Group, Hit } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Client } from './connect.ts'
@@ -112,7 +112,7 @@ export class RedisGroup implements Group {
   /** What the others know of this worker may be anything: it is all said again. */
   #isStale = true
   readonly #asked = new Map<string, (from: string, value: unknown) => void>()
-  #carryOut: CarryOut = () => {}
+  #run: OrderHandler = () => {}
   #stop = (): void => {}
   #closed = false
 
@@ -134,11 +134,11 @@ export class RedisGroup implements Group {
     void this.#beat()
   }
 
-  listen (carryOut: CarryOut): void {
-    this.#carryOut = carryOut
+  onOrder (run: OrderHandler): void {
+    this.#run = run
   }
 
-  async ask (name: string, args: unknown): Promise<unknown[]> {
+  async orderAll (name: string, args: unknown): Promise<unknown[]> {
     const { store, clock, worker } = this.#options
     const id = randomBytes(9).toString('base64url')
     const missing = new Set([...await this.#living(), worker])
@@ -282,7 +282,7 @@ export class RedisGroup implements Group {
     const { id, name, args } = JSON.parse(text) as { id: string, name: string, args: unknown }
     const { store, log } = this.#options
     void (async () => {
-      const value = await this.#carryOut(name, args)
+      const value = await this.#run(name, args)
       await store.note('answer', JSON.stringify({ id, from: this.worker, value: value ?? null }))
     })().catch((err: unknown) => log.warn({ err, name }, 'what all workers were asked to do was not done, or not answered, by this one'))
   }

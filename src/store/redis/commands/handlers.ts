@@ -3,7 +3,7 @@
 // over (one step with the ledger's record, so that a repeat hands over nothing), answers.ts takes what came of them,
 // overdue.ts what did not come.
 
-import type { Described, Job, RemoteCommand } from '../../../core/command.ts'
+import type { CommandInfo, Job, RemoteCommand } from '../../../core/command.ts'
 import { pause } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
@@ -100,7 +100,7 @@ export class Handlers {
   start (gateway: Pick<Gateway, 'commands' | 'counters'>): void {
     if (this.#closed) return
     this.#gateway = gateway
-    gateway.commands.lookElsewhere({ find: async name => await this.#find(name), list: () => this.#list() })
+    gateway.commands.useRemote({ find: async name => await this.#find(name), list: () => this.#list() })
     this.#answers.start()
     this.#sweepSoon()
   }
@@ -127,7 +127,7 @@ export class Handlers {
   }
 
   /** Those declared when they were last looked at, which is each second. */
-  #list (): Array<Described & { name: string }> {
+  #list (): Array<CommandInfo & { name: string }> {
     return [...this.#read].flatMap(([name, { declaration }]) => declaration === null ? [] : [{ name, description: declaration.description, schema: declaration.schema ?? {} }])
   }
 

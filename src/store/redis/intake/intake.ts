@@ -202,7 +202,7 @@ export class Intake {
     let cancel = (): void => {}
     const next = (): void => {
       cancel = clock.after(BEAT_MS, () => {
-        if (gateway.trouble?.code === 'DRAINING') return end('draining')
+        if (gateway.notReady?.code === 'DRAINING') return end('draining')
         if (store.trouble !== null) return end('unsure')
         // A lease that cannot be renewed runs out, and then appends are refused.
         this.#lease.renew().then(held => { if (!held) end('lost') }, error => this.#failed(error))
