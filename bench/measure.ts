@@ -1,7 +1,7 @@
 // One measurement: so many viewers in one room, one workload, for so long.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ProfileName } from '../src/app/status.ts'
+import type { ProfileName } from '../profiles/index.ts'
 import { coreShare, coreTimes, pinned, SERVER_CORE } from './cores.ts'
 import { Histogram } from './histogram.ts'
 import type { Summary } from './histogram.ts'

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import type { ProfileName } from '../src/app/status.ts'
+import type { ProfileName } from '../profiles/index.ts'
 import type { Delivered } from './ledger.ts'
 
 interface Message {

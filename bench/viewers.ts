@@ -5,7 +5,7 @@
 //
 // Server and load have a core each: the load's own CPU is printed, because at some point it is what is measured.
 
-import type { ProfileName } from '../src/app/status.ts'
+import type { ProfileName } from '../profiles/index.ts'
 import { around, measure, times } from './measure.ts'
 import { pinned } from './cores.ts'
 import { percent } from './format.ts'

@@ -3,7 +3,7 @@
 
 import { readDotenv } from './dotenv.ts'
 import { NOT_YET, PROFILE_NAMES, chooseProfile, judgeRules, tickName } from './rules.ts'
-import { NAMES, SETTINGS, isName, toConfig, toValues, type Config, type Name, type Values } from './schema.ts'
+import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type Name, type Values } from './schema.ts'
 import { allowed, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
@@ -106,6 +106,26 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
 
   const changed = NAMES.filter((name) => name in layer || after[name] !== before[name])
   return { config: toConfig(after, values.TICK_FLOOR_MS), previous: pick(before, changed), now: pick(after, changed) }
+}
+
+/**
+ * The settings of a program that runs a gateway itself, by their names in camelCase; absent ones have their defaults.
+ * Throws a ConfigError with all problems at once.
+ */
+export function configFrom (options: Partial<Config>): Config {
+  const problems: string[] = []
+  const layer: Partial<Record<Name, unknown>> = {}
+  for (const [key, value] of Object.entries(options)) {
+    const name = NAMES.find((candidate) => camelCase(candidate) === key)
+    if (name === undefined) problems.push(`${key} is not a setting.`)
+    else if (value !== undefined) layer[name] = value
+  }
+  const { values, wrong } = validate({}, layer)
+  for (const name of wrong.keys()) problems.push(`${camelCase(name)} is ${quote(SETTINGS[name], layer[name])}; allowed: ${allowed(SETTINGS[name])}.`)
+  const settled = settle(values, (name) => name in layer, (name) => wrong.has(name))
+  problems.push(...settled.problems)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return toConfig(settled.values, values.TICK_FLOOR_MS)
 }
 
 interface Settled {

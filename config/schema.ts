@@ -173,6 +173,7 @@ export function toValues (config: Config): Values {
   return Object.fromEntries(NAMES.map((name) => [name, byKey[camelCase(name)]])) as Values
 }
 
-function camelCase (name: string): string {
+/** The name of a setting in a program: `maxRoomSize` for MAX_ROOM_SIZE. */
+export function camelCase (name: string): string {
   return name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
 }

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from '../../src/client/node.ts'
 import type { Box, Event } from '../../src/client/node.ts'
-import type { ProfileName } from '../../src/app/status.ts'
+import type { ProfileName } from '../../profiles/index.ts'
 import { Histogram } from '../histogram.ts'
 import { Ledger } from '../ledger.ts'
 import type { Delivered } from '../ledger.ts'

@@ -5,7 +5,7 @@
 //     report.ts     what was found         terminal.ts, page.ts (rows.ts, plot.ts, markup.ts)   as it is shown
 
 import { relative, resolve } from 'node:path'
-import type { ProfileName } from '../../src/app/status.ts'
+import type { ProfileName } from '../../profiles/index.ts'
 import { measure } from '../measure.ts'
 import type { Measurement } from '../measure.ts'
 import { LOAD_CORE, pinned, SERVER_CORE } from '../cores.ts'

@@ -6,7 +6,8 @@ import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
-import { GRACE_MS, STREAM_HEADERS } from '../../src/app/farewell.ts'
+import { STREAM_HEADERS } from '../../src/app/bye.ts'
+import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, HEARTBEAT, LAST_CHUNK, named, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
@@ -56,7 +57,7 @@ export class SseConnection implements Connection {
     if (socket === null) return
     if (this.#chunked) socket.write(LAST_CHUNK)
     socket.end()
-    setTimeout(() => socket.destroy(), GRACE_MS).unref()
+    setTimeout(() => socket.destroy(), PARTING_MS).unref()
   }
 
   destroy (): void {

@@ -5,10 +5,10 @@ import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { isReturning, sayBye } from '../../src/app/bye.ts'
 import { callerOf } from '../../src/app/caller.ts'
-import { farewell, isReturning, partFrom } from '../../src/app/farewell.ts'
+import { partFrom } from '../../src/app/parting.ts'
 import { errorSchema } from '../../src/app/schemas.ts'
-import { PATHS } from '../../src/app/status.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -17,16 +17,21 @@ import type { Session } from '../../src/core/session.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openStream, SseConnection } from './connection.ts'
 
+export interface SseOptions {
+  readonly gateway: Gateway
+  readonly path: string
+}
+
 const PARAMETERS = ['rooms', 'types', 'lastEventId']
 
-export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }) => {
+export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
   /** Sockets that carry a stream: it never ends, so nothing asked behind it could ever be answered. */
   const streaming = new WeakSet<Socket>()
   app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
   await app.register(FastifySSEPlugin, { retryDelay: false })
 
-  app.get(PATHS.SSE, {
+  app.get(path, {
     // Fastify's own HEAD route would open a stream that nobody reads.
     exposeHeadRoute: false,
     schema: {
@@ -66,7 +71,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
       end()
       socket.off('close', end)
       streaming.delete(socket)
-      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await farewell(reply, error, gateway.returnAfterMs())
+      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await sayBye(reply, error, gateway.returnAfterMs())
       throw error
     }
     const { position, cursor } = joined

@@ -1,6 +1,6 @@
 // What a WebSocket client may ask for, and what it is answered.
 
-import { answerOf, parseOrder } from '../../src/app/control.ts'
+import { commandResponse, parseCommandRequest } from '../../src/app/command-request.ts'
 import { tooMany } from '../../src/app/limit.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
@@ -72,8 +72,8 @@ async function control (gateway: Gateway, session: Session, { command, args, ide
   const { count, resetMs } = await gateway.rates.control.hit(session.caller, max)
   if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)
   if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')
-  const { status, body } = answerOf(await gateway.control({
-    ...parseOrder({ command, ...(args === undefined ? {} : { args }) }),
+  const { status, body } = commandResponse(await gateway.control({
+    ...parseCommandRequest({ command, ...(args === undefined ? {} : { args }) }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     caller: session.caller
   }))

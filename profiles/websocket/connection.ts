@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
-import { GRACE_MS } from '../../src/app/farewell.ts'
+import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, message, position } from './frame.ts'
 
 /** RFC 6455, 7.4.1, and the IANA registry for 1012 and 1013. */
@@ -80,7 +80,7 @@ export class WsConnection implements Connection {
   /** Closes with a code, and for good where the other side does not answer. */
   end (code: number, reason: string): void {
     this.#socket.close(code, reason)
-    setTimeout(() => this.#socket.terminate(), GRACE_MS).unref()
+    setTimeout(() => this.#socket.terminate(), PARTING_MS).unref()
   }
 
   destroy (): void {

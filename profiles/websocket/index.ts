@@ -9,9 +9,8 @@ import fp from 'fastify-plugin'
 import type { WebSocket } from 'ws'
 import { callerOf } from '../../src/app/caller.ts'
 import { answerBare } from '../../src/app/errors.ts'
-import { partFrom } from '../../src/app/farewell.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
-import { PATHS } from '../../src/app/status.ts'
+import { partFrom } from '../../src/app/parting.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
@@ -20,23 +19,24 @@ import { Conversation } from './conversation.ts'
 import { PongWatch } from './pong-watch.ts'
 
 export interface WebSocketOptions {
-  gateway: Gateway
-  pingTimeoutMs: number
+  readonly gateway: Gateway
+  readonly path: string
+  readonly pingTimeoutMs: number
   /** Largest message, bytes. */
-  maxPayload: number
+  readonly maxHttpBufferSize: number
   /** Origins of other sites that may connect. */
-  origins: readonly string[]
+  readonly corsOrigins: readonly string[]
 }
 
 /** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
 const MAX_FRAGMENTS = 1024
 
-export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayload, origins }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
   const pongs = new PongWatch(pingTimeoutMs)
 
   await app.register(websocket, {
-    options: { maxPayload, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false, clientTracking: false },
+    options: { maxPayload: maxHttpBufferSize, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false, clientTracking: false },
     errorHandler: (error, socket, request) => {
       request.log.debug({ err: error }, 'a WebSocket broke')
       socket.terminate()
@@ -53,20 +53,20 @@ export default fp(async (app: FastifyInstance, { gateway, pingTimeoutMs, maxPayl
   const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   app.server.removeAllListeners('upgrade')
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const wanted = request.method === 'GET' && request.url?.split('?')[0] === PATHS.WEBSOCKET && /^websocket$/i.test(request.headers.upgrade ?? '')
+    const wanted = request.method === 'GET' && request.url?.split('?')[0] === path && /^websocket$/i.test(request.headers.upgrade ?? '')
     if (wanted && upgrade !== undefined) upgrade(request, socket, head)
-    else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${PATHS.WEBSOCKET} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
+    else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${path} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
   })
 
   app.route({
     method: 'GET',
-    url: PATHS.WEBSOCKET,
+    url: path,
     exposeHeadRoute: false,
     schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
-    preValidation: async request => checkOrigin(request, origins),
+    preValidation: async request => checkOrigin(request, corsOrigins),
     handler: async (_request: FastifyRequest, reply: FastifyReply) => {
       reply.header('Upgrade', 'websocket')
-      throw new Refusal('UPGRADE_REQUIRED', `${PATHS.WEBSOCKET} is a WebSocket: connect with ws://, not with a plain GET`)
+      throw new Refusal('UPGRADE_REQUIRED', `${path} is a WebSocket: connect with ws://, not with a plain GET`)
     },
     wsHandler: (socket, request) => converse(socket, callerOf(request), letGo(socket, request))
   })

@@ -1,10 +1,10 @@
-// POST /api/control, GET /api/control and GET /api/control/:id: the door for commands over HTTP.
+// POST /api/control, GET /api/control and GET /api/control/:id: commands over HTTP.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
-import type { Outcome } from '../core/command.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { callerOf } from './caller.ts'
+import { commandResponse, parseCommandRequest } from './command-request.ts'
 import { limitRoutes } from './limit.ts'
 import { errorSchema, idempotencyHeader } from './schemas.ts'
 
@@ -47,8 +47,8 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
       }
     }
   }, async (request, reply) => {
-    const { status, body } = answerOf(await gateway.control({
-      ...parseOrder(request.body),
+    const { status, body } = commandResponse(await gateway.control({
+      ...parseCommandRequest(request.body),
       idempotencyKey: request.headers['idempotency-key'] as string | undefined,
       caller: callerOf(request)
     }))
@@ -56,22 +56,22 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
   })
 
   app.get('/api/control', {
-    // Looking up what there is is no command.
+    // Listing the commands is not a command itself.
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
-      summary: 'The commands there are',
+      summary: 'List the commands',
       description: 'By name, each with the JSON Schema of its arguments.',
       response: { 200: { type: 'object', properties: { commands: { type: 'array', items: commandSchema } } } }
     }
   }, async () => ({ commands: gateway.commands.list }))
 
   app.get<{ Params: { id: string } }>('/api/control/:id', {
-    // Asking after a command that takes long must not use up what commands themselves are allowed.
+    // Polling a long command must not use up the caller's share of commands.
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
-      summary: 'What became of a command',
+      summary: 'The outcome of a command',
       params: { type: 'object', properties: { id: { type: 'string' } } },
       response: { 200: outcomeSchema, 404: errorSchema }
     }
@@ -80,25 +80,4 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     if (outcome === null) throw new Refusal('NOT_FOUND', 'no command with this id is known; outcomes are kept for IDEMPOTENCY_TTL')
     return outcome
   })
-}
-
-/** Checks a command as it came, through either door. */
-export function parseOrder (value: unknown): { command: unknown, args?: unknown } {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Refusal('BAD_COMMAND', 'a command is an object such as {"command": "ping", "args": {}}')
-  }
-  const { command, args, ...rest } = value as Record<string, unknown>
-  const unknown = Object.keys(rest)
-  if (unknown.length > 0) throw new Refusal('BAD_COMMAND', `unknown field ${JSON.stringify(unknown[0]?.slice(0, 40))}; a command has command and args`)
-  return { command, ...(args === undefined ? {} : { args }) }
-}
-
-/** What a command's caller is told, through either door: status and body. */
-export function answerOf ({ id, command, status, result, error }: Outcome): { status: number, body: object } {
-  switch (status) {
-    case 'done': return { status: 200, body: { ok: true, id, command, result } }
-    case 'running': return { status: 202, body: { id, command, status } }
-    case 'unknown': return { status: 200, body: { ok: false, id, command, status, message: 'it was started, and its outcome was lost; it was not run again' } }
-    case 'failed': return { status: 500, body: { statusCode: 500, code: 'COMMAND_FAILED', error: 'Internal Server Error', message: error?.message, id, command, status } }
-  }
 }

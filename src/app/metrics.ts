@@ -6,6 +6,7 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Aggregator, Metric } from 'prom-client'
+import type { IntakeFigures } from '../core/backing.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Latency } from '../core/figures/latency.ts'
@@ -19,12 +20,6 @@ export interface Neighbours {
   shareFigures (read: () => Promise<Figures>): void
   /** The metrics of all as text; null where they cannot be had in time. */
   metrics (): Promise<string | null>
-}
-
-/** What came in through the store rather than through our doors. */
-export interface IntakeFigures {
-  readonly channel: { readonly taken: number, readonly refused: number, readonly dropped: number }
-  readonly ingest: { readonly taken: number, readonly refused: number, readonly waiting: number }
 }
 
 export interface MetricsOptions {

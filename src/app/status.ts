@@ -1,35 +1,29 @@
-// What the gateway says of itself: profile, rooms, health, and where the paths of the other profile have gone.
+// What the gateway reports about itself: profile, rooms, health.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
-import { refuse } from './errors.ts'
-import { farewell, isReturning } from './farewell.ts'
 import { version } from './package.ts'
 import { errorSchema } from './schemas.ts'
 
-export type ProfileName = 'SSE' | 'WEBSOCKET'
-
-/** Where each profile is mounted. */
-export const PATHS: Record<ProfileName, string> = { SSE: '/api/events/stream', WEBSOCKET: '/api/events/ws' }
-
 export interface StatusOptions {
-  gateway: Gateway
-  profile: ProfileName
-  pingIntervalMs: number
-  controlHttp: boolean
+  readonly gateway: Gateway
+  readonly profile: string
+  /** The paths of `/api/profile`, null where not mounted. */
+  readonly paths: { readonly stream: string | null, readonly websocket: string | null }
+  readonly pingIntervalMs: number
+  readonly enableControlHttp: boolean
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, pingIntervalMs, controlHttp }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
-    schema: { tags: ['status'], summary: 'What is mounted here: a client asks this first' }
+    schema: { tags: ['status'], summary: 'The mounted profile: a client asks for this first' }
   }, async (_request, reply) => {
     reply.header('Cache-Control', 'no-store')
     return {
       profile,
-      stream: profile === 'SSE' ? PATHS.SSE : null,
-      websocket: profile === 'WEBSOCKET' ? PATHS.WEBSOCKET : null,
-      control: controlHttp ? '/api/control' : null,
+      ...paths,
+      control: enableControlHttp ? '/api/control' : null,
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
       version,
@@ -50,13 +44,5 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
     const { warnings } = gateway
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
-  })
-
-  const missing: ProfileName = profile === 'SSE' ? 'WEBSOCKET' : 'SSE'
-  app.get(PATHS[missing], {
-    schema: { hide: true }
-  }, async (request, reply) => {
-    const refusal = new Refusal('PROFILE_NOT_MOUNTED', `${PATHS[missing]} is not mounted: this gateway runs the profile ${profile}, at ${PATHS[profile]}`, gateway.returnAfterMs())
-    return await (missing === 'SSE' && isReturning(request) ? farewell(reply, refusal, gateway.returnAfterMs()) : refuse(reply, refusal))
   })
 }

@@ -4,7 +4,7 @@
 import { cpSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import type { ProfileName } from '../../src/app/status.ts'
+import type { ProfileName } from '../../profiles/index.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 import type { Arrived } from '../wire/harness.ts'

@@ -5,121 +5,86 @@ import { connect } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import { buildApp } from '../../src/app/app.ts'
-import { compile, registerBuiltIns } from '../../src/app/commands.ts'
+import { configFrom } from '../../config/index.ts'
+import type { Config } from '../../config/index.ts'
+import type { ProfileName } from '../../profiles/index.ts'
+import { compile } from '../../src/app/commands.ts'
 import type { CommandDefinition } from '../../src/app/commands.ts'
-import type { ProfileName } from '../../src/app/status.ts'
-import type { SettingView } from '../../src/app/system.ts'
-import { systemClock } from '../../src/core/clock.ts'
 import type { Event } from '../../src/core/event.ts'
-import { Gateway } from '../../src/core/gateway.ts'
-import { alone, newWorker } from '../../src/core/group.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import { newWorker } from '../../src/core/group.ts'
 import type { Limits } from '../../src/core/limits.ts'
-import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
-import { RedisGroup } from '../../src/store/redis/group.ts'
-import { RedisStore } from '../../src/store/redis/log/store.ts'
-import { LIMITS, silent } from '../core/rig.ts'
+import { createSignalbox } from '../../src/signalbox.ts'
+import type { Signalbox } from '../../src/signalbox.ts'
+import { LIMITS } from '../core/rig.ts'
 import type { Received } from '../page.ts'
 
 export const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
 
-export interface ServerOptions {
+export interface ServerOptions extends Partial<Config> {
   profile: ProfileName
   limits?: Partial<Limits>
-  /** The log is kept on this Redis. */
+  /** The log is kept on this Redis; `dataDir` is then a prefix. */
   redis?: string
-  /** Where the log is kept, for another server to go on with it: a directory, or on Redis a prefix. Default: nowhere. */
-  dataDir?: string
-  historySize?: number
   commands?: Record<string, CommandDefinition>
-  commandTimeoutMs?: number
-  pingIntervalMs?: number
-  pingTimeoutMs?: number
-  reconnectJitterMs?: number
-  stateTtlMs?: number
-  origins?: string[]
   port?: number
-  controlHttp?: boolean
-  /** What is told of the settings. */
-  settings?: () => readonly SettingView[]
 }
 
 export interface Server {
   readonly app: FastifyInstance
   readonly gateway: Gateway
+  readonly box: Signalbox
   readonly port: number
   readonly url: string
   publish (...events: object[]): Promise<string[]>
   close (): Promise<void>
 }
 
-export async function startServer (options: ServerOptions): Promise<Server> {
-  const kept = {
-    historySize: options.historySize ?? 100_000,
-    historyTtlMs: 300_000,
-    historyBytes: 67_108_864,
-    maxKeysPerRoom: 10_000,
-    idempotencyTtlMs: 3_600_000,
-    clock: systemClock,
-    log: silent
+/** Settings of a gateway in a test: nothing is kept, nothing waits, nothing is limited. Seconds may be fractions here. */
+function configOf ({ profile, limits, redis, commands, port, ...settings }: ServerOptions): Config {
+  const { dataDir } = settings
+  const { tickMs, tickFloorMs, messagesPerSecond, bundleFacts, bundleBytes, slowMs, roomSize, rooms, roomsPerClient, clients, clientsPerAddress, controlPerSecond, publishPerSecond } = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
+  return {
+    ...configFrom({ appProfile: profile }),
+    monitorTickMs: tickMs,
+    flushIntervalMs: tickMs,
+    tickFloorMs,
+    maxEventsPerSecondPerClient: messagesPerSecond,
+    maxQueuePerClient: bundleFacts,
+    maxHttpBufferSize: bundleBytes,
+    slowClientTimeout: slowMs / 1000,
+    maxRoomSize: roomSize,
+    // The settings know no gateway without a bound on rooms.
+    maxRooms: rooms === 0 ? 100_000 : rooms,
+    maxRoomsPerClient: roomsPerClient,
+    maxClients: clients,
+    maxClientsPerIp: clientsPerAddress,
+    controlRateLimit: controlPerSecond,
+    publishRateLimit: publishPerSecond,
+    reconnectJitter: 0,
+    stateTtl: 0,
+    ...settings,
+    dataDir: redis === undefined ? dataDir ?? ':memory:' : ':memory:',
+    ...(redis === undefined ? {} : { redisUrl: redis, redisPrefix: `${dataDir ?? newWorker()}:` })
   }
-  const worker = newWorker()
-  const redis = options.redis === undefined ? null : new RedisStore({ ...kept, url: options.redis, prefix: `${options.dataDir ?? newWorker()}:`, worker })
-  const store = redis ?? await openEmbeddedStore({ ...kept, dataDir: options.dataDir ?? ':memory:', durability: 'fsync' })
-  const group = redis === null ? null : new RedisGroup({ store: redis, worker, clock: systemClock, log: silent })
-  const limits = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...options.limits }
-  const gateway = new Gateway({
-    group: group ?? alone(),
-    store,
-    clock: systemClock,
-    limits,
-    load: () => 0,
-    pingIntervalMs: options.pingIntervalMs ?? 10_000,
-    reconnectJitterMs: options.reconnectJitterMs ?? 0,
-    commandTimeoutMs: options.commandTimeoutMs ?? 10_000,
-    stateTtlMs: options.stateTtlMs ?? 0,
-    stateTypes: new Set(),
-    log: silent
-  })
-  registerBuiltIns({ gateway, stats: () => ({}), tunable: { MAX_ROOM_SIZE: { type: 'integer', minimum: 0, maximum: 100, description: 'Members of one room.' } }, tune: async () => ({ previous: {}, now: {} }), shutdown: async () => {} })
+}
+
+export async function startServer (options: ServerOptions): Promise<Server> {
+  const box = await createSignalbox({ config: configOf(options), log: pino({ level: 'silent' }) })
+  const { gateway } = box
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
-  const pingIntervalMs = options.pingIntervalMs ?? 10_000
-  const app = await buildApp({
-    gateway,
-    profile: options.profile,
-    mount: async scope => {
-      if (options.profile === 'SSE') {
-        await scope.register((await import('../../profiles/sse/index.ts')).default, { gateway })
-      } else {
-        await scope.register((await import('../../profiles/websocket/index.ts')).default, {
-          gateway, pingTimeoutMs: options.pingTimeoutMs ?? 5000, maxPayload: limits.bundleBytes, origins: options.origins ?? []
-        })
-      }
-    },
-    store: store.name,
-    ...(options.settings === undefined ? {} : { settings: options.settings }),
-    log: pino({ level: 'silent' }),
-    pingIntervalMs,
-    controlHttp: options.controlHttp ?? true,
-    bodyLimit: limits.bundleBytes,
-    origins: options.origins ?? [],
-    trustProxy: false
-  })
-  await gateway.start()
+  const app = await box.createServer()
+  await box.start()
   await app.listen({ port: options.port ?? 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
-  let closing: Promise<void> | null = null
   return {
     app,
     gateway,
+    box,
     port,
     url: `http://127.0.0.1:${port}`,
-    publish: async (...events) => await gateway.publish(events),
-    close: async () => await (closing ??= (async () => {
-      await app.close()
-      await group?.close()
-      await store.close()
-    })())
+    publish: async (...events) => await box.publish(events),
+    close: async () => await app.close()
   }
 }
 

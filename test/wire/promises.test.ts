@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import type { ProfileName } from '../../src/app/status.ts'
+import type { ProfileName } from '../../profiles/index.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { Page } from '../page.ts'
 import type { Received } from '../page.ts'
@@ -176,7 +176,7 @@ for (const { name, skip, start } of STORES) {
       })
 
       t.test(`${profile}: a heartbeat tells the place of a client that misses nothing`, async t => {
-        const { port, publish } = await server(t, { profile, pingIntervalMs: 100, pingTimeoutMs: 100 })
+        const { port, publish } = await server(t, { profile, pingInterval: 0.1, pingTimeout: 0.1 })
         const client = await WireClient.open(profile, port, { rooms: ['quiet'] })
         await client.untilKind('ready')
         await publish(...facts(2, 'busy'))
@@ -199,7 +199,7 @@ for (const { name, skip, start } of STORES) {
       })
 
       t.test(`${profile}: a drain flushes what is owed, says bye with a time to come back, and ends every connection`, async t => {
-        const { port, publish, close } = await server(t, { profile, limits: { tickMs: 5000, tickFloorMs: 5000 }, reconnectJitterMs: 2000 })
+        const { port, publish, close } = await server(t, { profile, limits: { tickMs: 5000, tickFloorMs: 5000 }, reconnectJitter: 2 })
         const clients = await Promise.all(Array.from({ length: 30 }, async () => await WireClient.open(profile, port, { rooms: ['a'] })))
         await Promise.all(clients.map(async client => await client.untilKind('ready')))
         await publish(...facts(1))

@@ -128,7 +128,7 @@ t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no 
   t.equal(await code(client => { for (let n = 0; n < 25; n++) client.say('nonsense') }), 1008)
   t.equal(await code(client => client.say({ action: 'ping', ref: 'x'.repeat(5000) })), 1009)
   t.equal(await code(client => client.sendFrame(1, Buffer.from([0xff, 0xfe]))), 1007)
-  const strict = await server(t, { pingIntervalMs: 100, pingTimeoutMs: 50 })
+  const strict = await server(t, { pingInterval: 0.1, pingTimeout: 0.05 })
   const [deaf, healthy] = [await open(t, strict), await open(t, strict)]
   deaf.pongs = false
   await deaf.until(() => deaf.closed || deaf.closeCode !== null, 3000)
@@ -138,7 +138,7 @@ t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no 
 })
 
 t.test('a client that does not read its answers is not listened to, and ended in time', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0, slowMs: 500 }, pingIntervalMs: 200, pingTimeoutMs: 200 })
+  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0, slowMs: 500 }, pingInterval: 0.2, pingTimeout: 0.2 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
   await client.untilKind('hello')
@@ -156,7 +156,7 @@ t.test('a client that does not read its answers is not listened to, and ended in
 })
 
 t.test('a client that reads its answers late is listened to again', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0 }, pingIntervalMs: 100, pingTimeoutMs: 100 })
+  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0 }, pingInterval: 0.1, pingTimeout: 0.1 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
   await client.untilKind('hello')
@@ -207,7 +207,7 @@ t.test('a request that wants to be upgraded to anything else is answered and its
 })
 
 t.test('a handshake from another site\'s page is refused before it is one', async t => {
-  const s = await server(t, { origins: ['https://app.example.com'] })
+  const s = await server(t, { corsOrigins: ['https://app.example.com'] })
   const status = async (origin: string | null): Promise<string> => await new Promise((resolve, reject) => {
     const socket = connect(s.port, '127.0.0.1')
     socket.on('error', reject)

@@ -1,0 +1,71 @@
+// The profiles: one table, from which the one that APP_PROFILE names is mounted. The path of the other one stays a route
+// that says where clients have to go now.
+
+import type { FastifyInstance } from 'fastify'
+import { isReturning, sayBye } from '../src/app/bye.ts'
+import { refuse } from '../src/app/errors.ts'
+import { Refusal } from '../src/core/errors.ts'
+import type { Gateway } from '../src/core/gateway.ts'
+
+export interface ProfileOptions {
+  readonly gateway: Gateway
+  readonly pingTimeoutMs: number
+  /** Largest message, bytes. */
+  readonly maxHttpBufferSize: number
+  /** Origins of other sites whose pages may connect. */
+  readonly corsOrigins: readonly string[]
+}
+
+interface Profile {
+  readonly path: string
+  /** The field of `/api/profile` that holds the path. */
+  readonly field: 'stream' | 'websocket'
+  /** The setting with the longest tick. */
+  readonly tick: 'monitorTickMs' | 'flushIntervalMs'
+  readonly mount: (app: FastifyInstance, options: ProfileOptions & { readonly path: string }) => Promise<void>
+  /** Whether the path answers returning clients in the way of streams: see src/app/bye.ts. */
+  readonly isStream: boolean
+}
+
+const PROFILES = {
+  SSE: {
+    path: '/api/events/stream',
+    field: 'stream',
+    tick: 'monitorTickMs',
+    mount: async (app, options) => { await app.register((await import('./sse/index.ts')).default, options) },
+    isStream: true
+  },
+  WEBSOCKET: {
+    path: '/api/events/ws',
+    field: 'websocket',
+    tick: 'flushIntervalMs',
+    mount: async (app, options) => { await app.register((await import('./websocket/index.ts')).default, options) },
+    isStream: false
+  }
+} as const satisfies Record<string, Profile>
+
+export type ProfileName = keyof typeof PROFILES
+
+export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[]
+
+/** The setting that holds the longest tick of a profile. */
+export const tickSettingOf = (name: ProfileName): Profile['tick'] => PROFILES[name].tick
+
+/** The paths as `/api/profile` has them: null where not mounted. */
+export function pathsOf (name: ProfileName): { stream: string | null, websocket: string | null } {
+  const { field, path } = PROFILES[name]
+  return { stream: null, websocket: null, [field]: path }
+}
+
+export async function mountProfile (app: FastifyInstance, name: ProfileName, options: ProfileOptions): Promise<void> {
+  const mounted = PROFILES[name]
+  await mounted.mount(app, { ...options, path: mounted.path })
+  for (const other of PROFILE_NAMES) if (other !== name) redirectFrom(app, PROFILES[other], { name, path: mounted.path }, options.gateway)
+}
+
+function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): void {
+  app.get(path, { schema: { hide: true } }, async (request, reply) => {
+    const refusal = new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
+    return await (isStream && isReturning(request) ? sayBye(reply, refusal, gateway.returnAfterMs()) : refuse(reply, refusal))
+  })
+}

@@ -1,0 +1,28 @@
+// A command as it arrives and as it is answered, the same over HTTP and over a socket.
+
+import type { Outcome } from '../core/command.ts'
+import { Refusal } from '../core/errors.ts'
+
+/**
+ * Checks the shape of a command; name and arguments are checked by the registry.
+ * @throws Refusal BAD_COMMAND
+ */
+export function parseCommandRequest (value: unknown): { command: unknown, args?: unknown } {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Refusal('BAD_COMMAND', 'a command is an object such as {"command": "ping", "args": {}}')
+  }
+  const { command, args, ...rest } = value as Record<string, unknown>
+  const unknown = Object.keys(rest)
+  if (unknown.length > 0) throw new Refusal('BAD_COMMAND', `unknown field ${JSON.stringify(unknown[0]?.slice(0, 40))}; a command has command and args`)
+  return { command, ...(args === undefined ? {} : { args }) }
+}
+
+/** The answer to the caller of a command: HTTP status and body. Over a socket the body goes out as `result`. */
+export function commandResponse ({ id, command, status, result, error }: Outcome): { status: number, body: object } {
+  switch (status) {
+    case 'done': return { status: 200, body: { ok: true, id, command, result } }
+    case 'running': return { status: 202, body: { id, command, status } }
+    case 'unknown': return { status: 200, body: { ok: false, id, command, status, message: 'it was started, and its outcome was lost; it was not run again' } }
+    case 'failed': return { status: 500, body: { statusCode: 500, code: 'COMMAND_FAILED', error: 'Internal Server Error', message: error?.message, id, command, status } }
+  }
+}

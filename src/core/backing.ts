@@ -1,0 +1,22 @@
+// What a gateway stands on: where the log is kept, what its processes share, and what comes in through the store itself.
+
+import type { Gateway } from './gateway.ts'
+import type { Group } from './group.ts'
+import type { Store } from './store.ts'
+
+export interface Backing {
+  readonly store: Store
+  readonly group: Group
+  /** Counts what comes in through the store rather than over HTTP; absent where nothing can. */
+  readonly intake?: IntakeFigures
+  /** Begins to take in what comes through the store. For a gateway that has started. */
+  serve (gateway: Gateway): void
+  /** Leaves the deployment: gives back leases, stops taking in. The store stays open. */
+  leave (): Promise<void>
+}
+
+/** Events by the way they came in: messages on the Redis channel, and entries of the stream `ingest`. */
+export interface IntakeFigures {
+  readonly channel: { readonly taken: number, readonly refused: number, readonly dropped: number }
+  readonly ingest: { readonly taken: number, readonly refused: number, readonly waiting: number }
+}

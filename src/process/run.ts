@@ -1,0 +1,91 @@
+// One process with one gateway: the only one, or a worker of a primary. It builds the gateway, listens, and ends in good order.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { ConfigError, EX_CONFIG } from '../../config/index.ts'
+import type { Config } from '../../config/index.ts'
+import demoFeed from '../app/demo-feed.ts'
+import { version } from '../app/package.ts'
+import { createSignalbox } from '../signalbox.ts'
+import { endInOrder } from './ending.ts'
+import { createLog } from './log.ts'
+import type { Primary } from './worker.ts'
+
+/** What a process starts with: the settings, and whether the demo feed is on. */
+export interface Startup {
+  readonly config: Config
+  readonly demo: boolean
+}
+
+/**
+ * Connections that wait to be accepted; the system cuts it to what it allows (net.core.somaxconn). Beyond it they are tried
+ * again only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
+ */
+const BACKLOG = 65_535
+/** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
+const REDIS_PATIENCE_MS = 5000
+
+/** Runs a gateway. @param primary whose worker this is; null where it is the only process */
+export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: Primary | null): Promise<void> {
+  const log = createLog(config.logLevel, primary?.number)
+  const fail = (error: unknown): never => {
+    log.fatal((error as Error).message)
+    process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
+  }
+  const box = await createSignalbox({
+    config,
+    log,
+    worker: primary?.number ?? 1,
+    neighbours: primary ?? undefined,
+    onTuned: (tuned, changes) => {
+      log.level = tuned.logLevel
+      primary?.tell({ kind: 'tuned', changes })
+    },
+    onShutdown: () => {
+      primary?.tell({ kind: 'shutdown' })
+      shutDown()
+    }
+  }).catch(fail)
+  primary?.onSettings<Startup>(({ config }) => {
+    box.configure(config)
+    log.level = config.logLevel
+  })
+  const app = await box.createServer()
+  // The figures are the machine's, which all of its workers share: the first one publishes them.
+  const demo = isDemoOn && (primary === null || primary.number === 1)
+  if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
+
+  const limitMs = config.shutdownTimeout * 1000
+  const shutDown = endInOrder({
+    primary,
+    log,
+    limitMs,
+    stopListening: () => { app.server.close() },
+    drain: async signal => {
+      log.info({ signal, sessions: box.gateway.view.sessions.count }, 'draining')
+      // Half of the time for commands that run, half for everything else.
+      await box.drain(limitMs / 2)
+      await app.close()
+      log.info('drained, exiting')
+    }
+  })
+
+  const started = box.start().catch(fail)
+  // A process that listens has read the log, so nobody is turned away in a restart. But Redis may come later than the
+  // gateway, which then says so at /readyz; a directory is there or not.
+  await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_PATIENCE_MS)]))
+  const url = await app.listen({
+    host: config.host,
+    port: config.port,
+    backlog: BACKLOG,
+    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
+  }).catch((error: NodeJS.ErrnoException) =>
+    fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
+  if (demo) log.info('demo feed on: this machine\'s own figures are published to the public feed (DEMO_FEED=false turns it off)')
+  if (primary === null) {
+    process.send?.('ready')
+  } else {
+    primary.tell({ kind: 'listens', url })
+    await started
+    primary.tell({ kind: 'ready' })
+  }
+}

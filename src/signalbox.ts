@@ -1,0 +1,203 @@
+// The composition root: from settings to a gateway with one profile, in this process. It listens nowhere, handles no
+// signal and never ends the process; whoever made it does that (src/process does it for the launcher).
+
+import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { ConfigError, retune } from '../config/index.ts'
+import type { Config } from '../config/index.ts'
+import { showConfig, tunableSchemas } from '../config/report.ts'
+import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
+import { registerRoutes } from './app/app.ts'
+import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
+import { eventLoopLoad } from './app/load.ts'
+import type { Neighbours } from './app/metrics.ts'
+import { Saving } from './app/saving.ts'
+import { createServer } from './app/server.ts'
+import { SystemReports } from './app/system.ts'
+import { systemClock } from './core/clock.ts'
+import { Refusal } from './core/errors.ts'
+import { Gateway } from './core/gateway.ts'
+import type { Limits } from './core/limits.ts'
+import { openBacking } from './store/open.ts'
+
+export interface SignalboxOptions {
+  /** Every setting, already checked; see config/. HOST, PORT and WORKERS are left to whoever listens. */
+  readonly config: Config
+  readonly log: FastifyBaseLogger
+  /** Which worker of its deployment this process is, from 1. Default 1. */
+  readonly worker?: number
+  /** The workers beside this one, where there are several. */
+  readonly neighbours?: Neighbours | undefined
+  /** Called after the command `tune` changed the settings of all processes. */
+  readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
+  /** Called when the command `shutdown` reaches this process. Default: `close`. */
+  readonly onShutdown?: () => void
+}
+
+export interface Signalbox {
+  readonly gateway: Gateway
+  /** All routes, on whatever app it is registered with. Closing that app closes the gateway. */
+  readonly plugin: FastifyPluginAsync
+  /** A server that has nothing but these routes. */
+  createServer (): Promise<FastifyInstance>
+  /** Reads the log and follows it; then everything is accepted. Until then publishing is refused. */
+  start (): Promise<void>
+  /** See `Gateway.publish`. */
+  publish: Gateway['publish']
+  /** See `Gateway.control`. */
+  control: Gateway['control']
+  /** Uses other settings from now on, those that may change while a gateway runs. */
+  configure (config: Config): void
+  /** See `Gateway.drain`. */
+  drain: Gateway['drain']
+  /** Drains, leaves the deployment and closes the store. Idempotent. */
+  close (): Promise<void>
+}
+
+/**
+ * Builds a gateway; `start` brings it to life.
+ * @throws ConfigError where COMMANDS_MODULE cannot be used; Error with a sentence for the operator where the store cannot
+ */
+export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
+  const { log, worker = 1, neighbours, onTuned = () => {}, onShutdown = () => { void close() } } = options
+  let { config } = options
+  const { appProfile: profile } = config
+  const backing = await openBacking({
+    ...config,
+    historyTtlMs: config.historyTtl * 1000,
+    idempotencyTtlMs: config.idempotencyTtl * 1000,
+    clock: systemClock,
+    compile: schema => compile({ schema, handler () {} }).check,
+    log
+  })
+  const { store, group, intake } = backing
+  const gateway = new Gateway({
+    store,
+    group,
+    clock: systemClock,
+    limits: limitsOf(config),
+    load: eventLoopLoad(),
+    pingIntervalMs: config.pingInterval * 1000,
+    reconnectJitterMs: config.reconnectJitter * 1000,
+    commandTimeoutMs: config.commandTimeout * 1000,
+    stateTtlMs: config.stateTtl * 1000,
+    stateTypes: new Set(config.stateTypes),
+    log
+  })
+  const saving = new Saving()
+  const reports = new SystemReports({
+    gateway,
+    profile,
+    store: store.name,
+    // Beside others on the log a process needs a name of its own.
+    key: config.redisUrl === '' ? '1' : group.worker,
+    worker,
+    saving,
+    settings: () => showConfig(config),
+    log
+  })
+
+  let started: Promise<void> | null = null
+  const start = async (): Promise<void> => await (started ??= (async () => {
+    reports.start()
+    await gateway.start()
+    backing.serve(gateway)
+  })())
+  let closed: Promise<void> | null = null
+  const close = async (): Promise<void> => await (closed ??= (async () => {
+    await gateway.drain()
+    await reports.stop()
+    await backing.leave()
+    await store.close()
+  })())
+
+  const configure = (changed: Config): void => {
+    config = changed
+    gateway.tune(limitsOf(config))
+  }
+  /** @throws Refusal BAD_COMMAND with every problem */
+  const retuned = (changes: Readonly<Record<string, unknown>>): ReturnType<typeof retune> => {
+    try {
+      return retune(config, changes)
+    } catch (error) {
+      throw new Refusal('BAD_COMMAND', (error as Error).message)
+    }
+  }
+  gateway.onOrder('tune', (changes: Record<string, unknown>) => {
+    const { config: changed, previous, now } = retuned(changes)
+    configure(changed)
+    log.info({ previous, now }, 'settings tuned')
+    onTuned(config, changes)
+  })
+  // The answers go out first: a drain waits for the command that began it.
+  gateway.onOrder('shutdown', () => onShutdown())
+  registerBuiltIns({
+    gateway,
+    stats: () => reports.stats(),
+    tunable: tunableSchemas(),
+    tune: async changes => {
+      const { previous, now } = retuned(changes)
+      await gateway.orderAll('tune', changes)
+      return { previous, now }
+    },
+    // Where the other processes cannot be reached, at least this one shuts down.
+    shutdown: async () => { await gateway.orderAll('shutdown').catch(onShutdown) }
+  })
+  if (config.commandsModule !== '') {
+    const names = await loadCommands(config.commandsModule, gateway).catch(async (error: Error) => {
+      await close()
+      throw new ConfigError([error.message])
+    })
+    log.info({ commands: names }, `commands of ${config.commandsModule}`)
+  }
+
+  // Without a scope of its own: on a server that has nothing else, errors and parsers are those of the whole server.
+  const plugin = fp(async (app: FastifyInstance) => {
+    await registerRoutes(app, {
+      ...config,
+      gateway,
+      profile,
+      paths: pathsOf(profile),
+      mountProfile: async scope => await mountProfile(scope, profile, { ...config, gateway, pingTimeoutMs: config.pingTimeout * 1000 }),
+      pingIntervalMs: config.pingInterval * 1000,
+      saving,
+      intake,
+      neighbours
+    })
+    app.addHook('onClose', async () => await close())
+  }, { name: 'signalbox' })
+
+  return {
+    gateway,
+    plugin,
+    async createServer () {
+      const app = createServer({ ...config, log })
+      await app.register(plugin)
+      return app
+    },
+    start,
+    publish: async (...args) => await gateway.publish(...args),
+    control: async request => await gateway.control(request),
+    configure,
+    drain: async patienceMs => await gateway.drain(patienceMs),
+    close
+  }
+}
+
+function limitsOf (config: Config): Limits {
+  return {
+    tickMs: config[tickSettingOf(config.appProfile)],
+    tickFloorMs: config.tickFloorMs,
+    messagesPerSecond: config.maxEventsPerSecondPerClient,
+    bundleFacts: config.maxQueuePerClient,
+    bundleBytes: config.maxHttpBufferSize,
+    slowMs: config.slowClientTimeout * 1000,
+    roomSize: config.maxRoomSize,
+    rooms: config.maxRooms,
+    roomsPerClient: config.maxRoomsPerClient,
+    clients: config.maxClients,
+    clientsPerAddress: config.maxClientsPerIp,
+    controlPerSecond: config.controlRateLimit,
+    publishPerSecond: config.publishRateLimit
+  }
+}

@@ -1,0 +1,95 @@
+// A gateway in somebody's process: built from settings, with no process of its own around it.
+
+import { existsSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { pino } from 'pino'
+import t from 'tap'
+import type { Test } from 'tap'
+import { configFrom } from '../config/index.ts'
+import type { Config } from '../config/index.ts'
+import type { ProfileName } from '../profiles/index.ts'
+import { createSignalbox } from '../src/signalbox.ts'
+import type { Signalbox } from '../src/signalbox.ts'
+import { tempDir } from './store/harness.ts'
+import { RedisServer, skipWithout } from './tools/redis.ts'
+import { WireClient } from './wire/harness.ts'
+
+interface Running { box: Signalbox, port: number, close: () => Promise<void> }
+
+async function run (t: Test, config: Partial<Config>): Promise<Running> {
+  const box = await createSignalbox({ config: configFrom(config), log: pino({ level: 'silent' }) })
+  const app = await box.createServer()
+  await box.start()
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const close = async (): Promise<void> => await app.close()
+  t.teardown(close)
+  return { box, port: (app.server.address() as AddressInfo).port, close }
+}
+
+t.test('two gateways with different profiles and stores run in one process and know nothing of each other', { skip: skipWithout('redis') }, async t => {
+  const redis = await RedisServer.start(t)
+  const dataDir = await tempDir(t)
+  const sse = await run(t, { appProfile: 'SSE', dataDir, maxRoomSize: 1 })
+  const websocket = await run(t, { appProfile: 'WEBSOCKET', redisUrl: redis.url, redisPrefix: 'other:' })
+  const listen = async (profile: ProfileName, { port }: Running): Promise<WireClient> => {
+    const client = await WireClient.open(profile, port, { rooms: ['plant-1'] })
+    t.teardown(() => client.cut())
+    await client.untilKind('ready')
+    return client
+  }
+  const clients = { sse: await listen('SSE', sse), websocket: await listen('WEBSOCKET', websocket) }
+  const [id] = await sse.box.publish([{ type: 'cpu', room: 'plant-1', key: 'host-7', data: 1 }])
+  await websocket.box.publish([{ type: 'cpu', room: 'plant-1', key: 'host-7', data: 2 }])
+  await clients.sse.until(() => clients.sse.events.length > 0)
+  await clients.websocket.until(() => clients.websocket.events.length > 0)
+  t.match(clients.sse.events, [{ id, data: 1 }])
+  t.match(clients.websocket.events, [{ data: 2 }])
+  t.equal((await fetch(`http://127.0.0.1:${websocket.port}/api/events/stream`)).status, 404, 'each mounts its own profile')
+
+  t.test('settings are those of one gateway', async t => {
+    t.equal((await fetch(`http://127.0.0.1:${sse.port}/api/events/stream?rooms=plant-1`)).status, 409, 'its one place is taken')
+    await sse.box.control({ command: 'tune', args: { MAX_ROOM_SIZE: 7 }, caller: 'test' })
+    t.equal(sse.box.gateway.limits.roomSize, 7)
+    t.equal(websocket.box.gateway.limits.roomSize, 50)
+    const second = await WireClient.open('SSE', sse.port, { rooms: ['plant-1'] })
+    await second.untilKind('joined')
+    second.cut()
+  })
+
+  t.test('one ends and the other goes on', async t => {
+    await sse.close()
+    t.match(await clients.sse.untilKind('bye'), { data: { reason: 'DRAINING' } })
+    await t.rejects(sse.box.publish([{ type: 'x', data: 1 }]), { code: 'DRAINING' })
+    const [later] = await websocket.box.publish([{ type: 'cpu', room: 'plant-1', key: 'host-7', data: 3 }])
+    await clients.websocket.until(() => clients.websocket.events.length > 1)
+    t.match(clients.websocket.events.at(-1), { id: later, data: 3 })
+  })
+
+  t.test('a gateway over the same directory goes on where the first one ended', async t => {
+    const again = await run(t, { appProfile: 'SSE', dataDir })
+    const client = await WireClient.open('SSE', again.port, { rooms: ['plant-1'], cursor: clients.sse.cursor })
+    t.match(await client.untilKind('joined'), { position: 'resumed' })
+    client.cut()
+  })
+})
+
+t.test('the command shutdown closes a gateway and leaves the process alone', async t => {
+  const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:' })
+  t.match(await box.control({ command: 'shutdown', caller: 'test' }), { status: 'done', result: { draining: true } })
+  await box.close()
+  await t.rejects(box.publish([{ type: 'x', data: 1 }]), { code: 'DRAINING' })
+})
+
+t.test('wrong settings are all named, and nothing is opened', async t => {
+  const wrong = { appProfile: 'SOAP', maxRoomSize: -1, maxRoomSise: 3, pingTimeout: 60 } as unknown as Partial<Config>
+  t.throws(() => configFrom(wrong), { name: 'ConfigError', problems: [/maxRoomSise is not a setting/, /appProfile is "SOAP"; allowed: SSE or WEBSOCKET/, /maxRoomSize is -1; allowed/, /PING_TIMEOUT is 60/] })
+})
+
+t.test('a gateway whose commands cannot be loaded closes the store it had opened', async t => {
+  const dataDir = await tempDir(t)
+  const settings = { appProfile: 'SSE', dataDir, commandsModule: '/no/such/module.mjs' } as const
+  await t.rejects(createSignalbox({ config: configFrom(settings), log: pino({ level: 'silent' }) }), { name: 'ConfigError', message: /COMMANDS_MODULE .* cannot be loaded/ })
+  t.ok(existsSync(dataDir))
+  const { box } = await run(t, { appProfile: 'SSE', dataDir })
+  t.equal(box.gateway.notReady, null, 'another one can open it')
+})
