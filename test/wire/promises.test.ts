@@ -229,7 +229,7 @@ for (const { name, skip, start } of STORES) {
         const watcher = await WireClient.open(profile, port, { rooms: ['@system'] })
         const told = (type: string): any => watcher.events.findLast(event => event.type === type)?.data
         await watcher.until(() => told('settings') !== undefined && typeof told('gateway').saved.messages === 'number')
-        t.match(watcher.events[0], { room: '@system', type: 'gateway', key: '1', data: { profile } })
+        t.match(watcher.events[0], { room: '@system', type: 'gateway', key: String, data: { profile } })
         const { latencyMs, saved, cpuPercent, counters } = told('gateway')
         t.ok(latencyMs.p50 <= latencyMs.p95 && latencyMs.p95 <= latencyMs.p99 && latencyMs.p99 < 2000, JSON.stringify(latencyMs))
         t.ok(saved.messages > 0.5 && saved.messages < 1 && saved.cpu >= 0 && saved.cpu < 1, `${JSON.stringify(saved)}: ten events were sent in a few bundles`)
