@@ -1,8 +1,9 @@
 // The names of the earlier system's client, over this one: pages that use them need no change but the import.
 
-import { connect } from './index.ts'
-import type { Box, ConnectOptions, Event } from './index.ts'
+import { connect } from './box.ts'
+import type { Box, ConnectOptions } from './box.ts'
 import { answerOf, pause, uniqueId } from './wire.ts'
+import type { Event } from './wire.ts'
 
 /** Takes the address of a stream as it did, but comes back by the rules of `connect` and follows the profile. Events go to `handleEvent`, each once. */
 export class RobustEventSource {

@@ -1,19 +1,14 @@
 // Stays connected until it is closed, or refused for good: asks which profile runs, hears it to the end of the
 // connection, and comes back from where it stood. So a restart, even into the other profile, loses and repeats nothing.
 
+import { CatchUp } from './catch-up.ts'
+import { askProfile } from './profile.ts'
+import type { ProfileInfo } from './profile.ts'
 import { hearSocket } from './socket.ts'
 import { hearStream } from './stream.ts'
 import { Watch } from './watch.ts'
-import { answerOf, endOfRefusal, LOST, pause, uniqueId } from './wire.ts'
-import type { Answer, Call, End, Hello, Message, ProfileName, Status } from './wire.ts'
-
-/** GET /api/profile, as far as it matters here. */
-export interface Profile {
-  readonly stream: string | null
-  readonly websocket: string | null
-  readonly control: string | null
-  readonly pingIntervalMs: number
-}
+import { LOST, pause, uniqueId } from './wire.ts'
+import type { Answer, Call, End, Message, Status } from './wire.ts'
 
 export interface LinkOptions {
   /** Where the gateway is, without a slash at the end. */
@@ -36,14 +31,12 @@ const RETRY_MAX_MS = 30_000
 const STABLE_MS = 5000
 /** Until the gateway has answered, and said hello. */
 const ANSWER_MS = 15_000
-/** A client that was sent nothing for so long has nothing left to catch up with. */
-const QUIET_MS = 1000
 
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
   /** As the gateway told it last. */
-  profile: Profile | null = null
+  profile: ProfileInfo | null = null
 
   readonly #options: LinkOptions
   readonly #closed = new AbortController()
@@ -127,7 +120,7 @@ export class Link {
     this.#cut = cut
     const opening = setTimeout(() => ended.abort(), ANSWER_MS)
     let greetedAt = Infinity
-    const standing = new Standing(status => this.#become(status))
+    const catchUp = new CatchUp(status => this.#become(status))
     try {
       const profile = await askProfile(base, await headers(), ended.signal)
       if ('code' in profile) return profile
@@ -156,7 +149,7 @@ export class Link {
             })
           }
           this.#options.deliver(message)
-          standing.take(message)
+          catchUp.take(message)
         },
         speak: send => { this.#send = send },
         answer: (ref, answer) => {
@@ -176,7 +169,7 @@ export class Link {
       return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
     } finally {
       clearTimeout(opening)
-      standing.end()
+      catchUp.end()
       this.#watch?.stop()
       this.#watch = null
       this.#send = null
@@ -189,77 +182,4 @@ export class Link {
   #become (status: Status): void {
     this.#options.deliver({ kind: 'status', data: status, cursor: null })
   }
-}
-
-/** Whether a connection has caught up: all present values have come, and what had happened when it was made. */
-class Standing {
-  readonly #become: (status: Status) => void
-  #profile: ProfileName = 'SSE'
-  #head = ''
-  #snapshot = false
-  #behind = false
-  #quiet: ReturnType<typeof setTimeout> | undefined
-
-  constructor (become: (status: Status) => void) {
-    this.#become = become
-  }
-
-  take ({ kind, data }: Message): void {
-    switch (kind) {
-      case 'hello':
-      case 'reset': {
-        const { profile = this.#profile, head = this.#head, position } = data as Partial<Hello>
-        this.#profile = profile
-        this.#head = head
-        this.#snapshot = position !== 'resumed'
-        this.#behind = position !== 'new'
-        this.#become({ state: 'catching-up', profile })
-        this.#wait()
-        break
-      }
-      case 'ready':
-        this.#snapshot = false
-        this.#settle()
-        break
-      case 'events': {
-        // Present values run ahead of facts that are still owed.
-        const last = data.findLast(({ key }) => key === undefined) ?? data.at(-1)
-        if (!this.#behind || last === undefined) break
-        if (isBefore(last.id, this.#head)) this.#wait()
-        else this.#arrive()
-      }
-    }
-  }
-
-  end (): void {
-    clearTimeout(this.#quiet)
-  }
-
-  #wait (): void {
-    clearTimeout(this.#quiet)
-    this.#quiet = setTimeout(() => this.#arrive(), QUIET_MS)
-  }
-
-  #arrive (): void {
-    clearTimeout(this.#quiet)
-    this.#behind = false
-    this.#settle()
-  }
-
-  #settle (): void {
-    if (!this.#snapshot && !this.#behind) this.#become({ state: 'connected', profile: this.#profile })
-  }
-}
-
-/** Which profile runs, and where it is mounted. */
-export async function askProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<Profile | End> {
-  const response = await fetch(`${base}/api/profile`, { headers, cache: 'no-store', signal })
-  return response.ok ? await response.json() as Profile : endOfRefusal(await answerOf(response))
-}
-
-/** Of two ids `<ms>-<n>`. */
-export function isBefore (id: string, other: string): boolean {
-  const [ms = 0, n = 0] = id.split('-').map(Number)
-  const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
-  return ms === otherMs ? n < otherN : ms < otherMs
 }

@@ -6,7 +6,8 @@
 // lead was taken away keeps its own: nothing is lost for the sake of sharing.
 
 import { Link } from './link.ts'
-import type { LinkOptions, Profile } from './link.ts'
+import type { LinkOptions } from './link.ts'
+import type { ProfileInfo } from './profile.ts'
 import { Watch } from './watch.ts'
 import { uniqueId } from './wire.ts'
 import type { Answer, Event, Hello, Message, Status } from './wire.ts'
@@ -71,7 +72,7 @@ export class SharedLink {
     })
   }
 
-  get profile (): Profile | null {
+  get profile (): ProfileInfo | null {
     return this.#link?.profile ?? null
   }
 

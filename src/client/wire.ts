@@ -151,3 +151,10 @@ export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
 export function uniqueId (): string {
   return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }
+
+/** Of two ids `<ms>-<n>`. */
+export function isBefore (id: string, other: string): boolean {
+  const [ms = 0, n = 0] = id.split('-').map(Number)
+  const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
+  return ms === otherMs ? n < otherN : ms < otherMs
+}
