@@ -9,11 +9,11 @@
 import { ControlError, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
 import { Link } from './link.ts'
-import { askProfile } from './profile.ts'
+import { fetchProfile } from './profile.ts'
 import { canShare, SharedLink } from './shared.ts'
 import { guarded, State } from './state.ts'
 import { isBefore } from './wire.ts'
-import type { Event, Hello, Message, Ready, Reset, Status } from './wire.ts'
+import type { Delivery, Event, Hello, Ready, Reset, Status } from './wire.ts'
 
 export interface ConnectOptions {
   /** Rooms to hear; none: the public feed. */
@@ -76,39 +76,39 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
 
   const open = (): boolean => status.state !== 'closed'
 
-  function tell<Name extends keyof Happenings> (name: Name, happening: Happenings[Name]): void {
+  function emit<Name extends keyof Happenings> (name: Name, happening: Happenings[Name]): void {
     for (const listener of listeners[name]) guarded(() => listener(happening))
   }
 
-  function deliver (message: Message): void {
+  function deliver (delivery: Delivery): void {
     if (!open()) return
-    switch (message.kind) {
+    switch (delivery.kind) {
       case 'events': {
-        const fresh = message.data.filter(event => state.take(event))
-        for (const event of fresh) if (open()) tell('event', event)
+        const fresh = delivery.data.filter(event => state.take(event))
+        for (const event of fresh) if (open()) emit('event', event)
         if (fresh.some(({ key }) => key !== undefined)) state.changed()
         break
       }
       case 'reset':
-        state.forget(message.data.rooms)
-        tell('reset', message.data)
+        state.forget(delivery.data.rooms)
+        emit('reset', delivery.data)
         state.changed()
         break
       case 'hello':
-        hello = message.data
-        tell('hello', hello)
+        hello = delivery.data
+        emit('hello', hello)
         break
       case 'ready':
-        tell('ready', message.data)
+        emit('ready', delivery.data)
         break
       case 'status':
-        become(message.data)
+        setStatus(delivery.data)
     }
     // Behind what was handed out: kept by a listener, it repeats rather than loses.
-    if (typeof message.cursor === 'string') cursor = message.cursor
+    if (typeof delivery.cursor === 'string') cursor = delivery.cursor
   }
 
-  function become (now: Status): void {
+  function setStatus (now: Status): void {
     if (now.state === status.state && !('retryMs' in now)) return
     status = now
     // Of a gateway that was never heard nothing is shown that could be old.
@@ -116,16 +116,16 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       const { since, ...why } = now
       status = { ...why, state: 'connecting' }
     }
-    tell('status', status)
+    emit('status', status)
   }
 
   const headers = async (): Promise<Record<string, string>> =>
     token === undefined ? {} : { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
 
-  const door = {
+  const route = {
     headers,
     async address () {
-      const profile = link?.profile ?? await askProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
+      const profile = link?.profile ?? await fetchProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
       if ('code' in profile) throw new Error(profile.reason)
       if (profile.control !== null) return base + profile.control
       if (profile.websocket === null) throw new ControlError('this gateway takes no commands', 'NOT_MOUNTED', {})
@@ -150,10 +150,10 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       listeners[name].add(listener)
       return () => { listeners[name].delete(listener) }
     },
-    control: async (command, args = {}, options = {}) => await run(door, command, args, options),
+    control: async (command, args = {}, options = {}) => await run(route, command, args, options),
     close () {
       link?.close()
-      become({ state: 'closed' })
+      setStatus({ state: 'closed' })
     }
   }
 }

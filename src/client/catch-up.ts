@@ -1,24 +1,24 @@
 // Whether a connection has caught up: all present values have come, and what had happened when it was made.
 
 import { isBefore } from './wire.ts'
-import type { Hello, Message, ProfileName, Status } from './wire.ts'
+import type { Delivery, Hello, ProfileName, Status } from './wire.ts'
 
 /** A client that was sent nothing for so long has nothing left to catch up with. */
 const QUIET_MS = 1000
 
 export class CatchUp {
-  readonly #become: (status: Status) => void
+  readonly #setStatus: (status: Status) => void
   #profile: ProfileName = 'SSE'
   #head = ''
   #snapshot = false
   #behind = false
   #quiet: ReturnType<typeof setTimeout> | undefined
 
-  constructor (become: (status: Status) => void) {
-    this.#become = become
+  constructor (setStatus: (status: Status) => void) {
+    this.#setStatus = setStatus
   }
 
-  take ({ kind, data }: Message): void {
+  take ({ kind, data }: Delivery): void {
     switch (kind) {
       case 'hello':
       case 'reset': {
@@ -27,7 +27,7 @@ export class CatchUp {
         this.#head = head
         this.#snapshot = position !== 'resumed'
         this.#behind = position !== 'new'
-        this.#become({ state: 'catching-up', profile })
+        this.#setStatus({ state: 'catching-up', profile })
         this.#wait()
         break
       }
@@ -61,6 +61,6 @@ export class CatchUp {
   }
 
   #settle (): void {
-    if (!this.#snapshot && !this.#behind) this.#become({ state: 'connected', profile: this.#profile })
+    if (!this.#snapshot && !this.#behind) this.#setStatus({ state: 'connected', profile: this.#profile })
   }
 }

@@ -1,8 +1,8 @@
 // Commands. Each goes out under an Idempotency-Key, so it can be sent again after a lost answer or a full second
-// without being carried out twice, through whichever door is open.
+// without being carried out twice, through whichever route is open.
 
-import { answerOf, endOfRefusal, pause, uniqueId } from './wire.ts'
-import type { Answer } from './wire.ts'
+import { endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
+import type { GatewayAnswer } from './wire.ts'
 
 export interface ControlOptions {
   /** Names this order: the same name is carried out once, whoever sends it. Default: a new one. */
@@ -34,15 +34,15 @@ export class ControlError extends Error {
   }
 }
 
-export interface Door {
+export interface ControlRoute {
   /** The address for commands; null where there is none over HTTP. @throws where the gateway does not answer; ControlError where it takes no commands at all */
   address (): Promise<string | null>
   headers (): Promise<Record<string, string>>
   /** Over the socket; null where there is none, or no answer before the signal. */
-  ask (message: object, signal: AbortSignal): Promise<Answer | null>
+  ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null>
 }
 
-interface Order {
+interface CommandRequest {
   readonly command: string
   readonly args: object
   readonly idempotencyKey: string
@@ -56,16 +56,16 @@ const PATIENCE_MS = 60_000
 const ANSWER_MS = 30_000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 5000
-const GIVEN_UP: Answer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
+const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
 
 /** Runs a command, and waits for its end however long it takes. @throws ControlError; the signal's reason */
-export async function run (door: Door, command: string, args: object, { idempotencyKey = uniqueId(), signal, onWait }: ControlOptions): Promise<CommandResult> {
-  const order: Order = { command, args, idempotencyKey, signal }
+export async function run (route: ControlRoute, command: string, args: object, { idempotencyKey = uniqueId(), signal, onWait }: ControlOptions): Promise<CommandResult> {
+  const request: CommandRequest = { command, args, idempotencyKey, signal }
   let until = Date.now() + PATIENCE_MS
   let running = ''
   for (let asked = 0; ; asked++) {
     signal?.throwIfAborted()
-    const answer = await ask(door, order, running).catch(error => {
+    const answer = await ask(route, request, running).catch(error => {
       if (error instanceof ControlError) throw error
       return null
     })
@@ -81,7 +81,7 @@ export async function run (door: Door, command: string, args: object, { idempote
   }
 }
 
-function resultOf ({ status, body }: Answer, command: string): CommandResult {
+function resultOf ({ status, body }: GatewayAnswer, command: string): CommandResult {
   if (body.ok === true || body.status === 'done') return { id: String(body.id), command, result: body.result }
   if (body.status === 'unknown') throw new ControlError('the command was started, and its outcome was lost; it was not run again', 'UNKNOWN', body)
   const error = (body.error ?? {}) as { code?: unknown, message?: unknown }
@@ -89,16 +89,16 @@ function resultOf ({ status, body }: Answer, command: string): CommandResult {
 }
 
 /** @param running a command that is known to run: what became of it; over the socket that is asked by sending it again */
-async function ask (door: Door, { signal, idempotencyKey, ...order }: Order, running: string): Promise<Answer | null> {
-  const address = await door.address()
+async function ask (route: ControlRoute, { signal, idempotencyKey, ...request }: CommandRequest, running: string): Promise<GatewayAnswer | null> {
+  const address = await route.address()
   const within = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal === undefined ? [] : [signal])])
-  if (address === null) return await door.ask({ action: 'control', ...order, idempotencyKey }, within)
-  const headers = await door.headers()
-  return await answerOf(await (running === ''
+  if (address === null) return await route.ask({ action: 'control', ...request, idempotencyKey }, within)
+  const headers = await route.headers()
+  return await readAnswer(await (running === ''
     ? fetch(address, {
       method: 'POST',
       headers: { ...headers, 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
-      body: JSON.stringify(order),
+      body: JSON.stringify(request),
       signal: within
     })
     : fetch(`${address}/${encodeURIComponent(running)}`, { headers, cache: 'no-store', signal: within })))

@@ -2,7 +2,7 @@
 
 import { connect } from './box.ts'
 import type { Box, ConnectOptions } from './box.ts'
-import { answerOf, pause, uniqueId } from './wire.ts'
+import { pause, readAnswer, uniqueId } from './wire.ts'
 import type { Event } from './wire.ts'
 
 /** Takes the address of a stream as it did, but comes back by the rules of `connect` and follows the profile. Events go to `handleEvent`, each once. */
@@ -45,7 +45,7 @@ export class ControlAPI {
     const idempotencyKey = uniqueId()
     for (let sent = 1, waitMs = 1000; ; sent++, waitMs *= 2) {
       try {
-        const { status, body, retryMs } = await answerOf(await fetch(this.url, {
+        const { status, body, retryMs } = await readAnswer(await fetch(this.url, {
           method: 'POST',
           headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
           body: JSON.stringify(command)

@@ -2,13 +2,13 @@
 // connection, and comes back from where it stood. So a restart, even into the other profile, loses and repeats nothing.
 
 import { CatchUp } from './catch-up.ts'
-import { askProfile } from './profile.ts'
+import { fetchProfile } from './profile.ts'
 import type { ProfileInfo } from './profile.ts'
-import { hearSocket } from './socket.ts'
-import { hearStream } from './stream.ts'
-import { Watch } from './watch.ts'
+import { socketTransport } from './socket.ts'
+import { streamTransport } from './stream.ts'
+import { Watchdog } from './watchdog.ts'
 import { LOST, pause, uniqueId } from './wire.ts'
-import type { Answer, Call, End, Message, Status } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
   /** Where the gateway is, without a slash at the end. */
@@ -20,7 +20,7 @@ export interface LinkOptions {
   readonly Socket: typeof WebSocket
   /** Where to go on from. */
   readonly cursor: () => string
-  readonly deliver: (message: Message) => void
+  readonly deliver: (delivery: Delivery) => void
   /** The gateway was heard. */
   readonly alive?: () => void
 }
@@ -40,8 +40,8 @@ export class Link {
 
   readonly #options: LinkOptions
   readonly #closed = new AbortController()
-  readonly #pending = new Map<string, (answer: Answer | null) => void>()
-  #watch: Watch | null = null
+  readonly #pending = new Map<string, (answer: GatewayAnswer | null) => void>()
+  #watchdog: Watchdog | null = null
   #heardAt = Date.now()
   #failures = 0
   #send: ((message: object) => void) | null = null
@@ -56,7 +56,7 @@ export class Link {
     const on = (target: unknown, name: string, act: () => void): void => (target as EventTarget | undefined)?.addEventListener?.(name, act, { signal })
     const back = (): void => {
       this.#hurry()
-      this.#watch?.suspect()
+      this.#watchdog?.suspect()
     }
     on(globalThis, 'online', back)
     on(globalThis, 'pageshow', back)
@@ -72,7 +72,7 @@ export class Link {
   }
 
   /** Sends a message over the socket. @returns its answer; null where there is no connection for it, or no longer, or none before the signal */
-  async ask (message: object, signal: AbortSignal): Promise<Answer | null> {
+  async ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null> {
     const send = this.#send
     if (send === null || signal.aborted) return null
     const ref = uniqueId()
@@ -91,15 +91,15 @@ export class Link {
     while (!signal.aborted) {
       const { code, reason, retryMs, forGood } = await this.#connect()
       if (signal.aborted) return
-      if (forGood === true) return this.#become({ state: 'refused', code, reason })
+      if (forGood === true) return this.#setStatus({ state: 'refused', code, reason })
       const waitMs = retryMs ?? this.#backoff()
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
-      this.#become({ ...stale, retryMs: waitMs })
+      this.#setStatus({ ...stale, retryMs: waitMs })
       const wait = new AbortController()
       // Where the gateway has said when to come, it is not asked before.
       if (retryMs === undefined) this.#hurry = () => wait.abort()
       await pause(waitMs, AbortSignal.any([signal, wait.signal]))
-      this.#become({ ...stale, retryMs: null })
+      this.#setStatus({ ...stale, retryMs: null })
     }
   }
 
@@ -120,13 +120,13 @@ export class Link {
     this.#cut = cut
     const opening = setTimeout(() => ended.abort(), ANSWER_MS)
     let greetedAt = Infinity
-    const catchUp = new CatchUp(status => this.#become(status))
+    const catchUp = new CatchUp(status => this.#setStatus(status))
     try {
-      const profile = await askProfile(base, await headers(), ended.signal)
+      const profile = await fetchProfile(base, await headers(), ended.signal)
       if ('code' in profile) return profile
       this.profile = profile
       const { stream, websocket, pingIntervalMs } = profile
-      const call: Call = {
+      const options: TransportOptions = {
         rooms,
         types,
         cursor: cursor(),
@@ -134,32 +134,32 @@ export class Link {
         signal: ended.signal,
         alive: () => {
           this.#heardAt = Date.now()
-          this.#watch?.alive()
+          this.#watchdog?.alive()
           this.#options.alive?.()
         },
-        take: message => {
+        deliver: delivery => {
           if (ended.signal.aborted) return
-          if (message.kind === 'hello') {
+          if (delivery.kind === 'hello') {
             greetedAt = performance.now()
             clearTimeout(opening)
-            this.#watch ??= new Watch({
+            this.#watchdog ??= new Watchdog({
               intervalMs: pingIntervalMs,
               probe: () => this.#send?.({ action: 'ping' }),
               onDead: () => cut({ code: 'SILENT', reason: 'nothing was heard of the gateway any more' })
             })
           }
-          this.#options.deliver(message)
-          catchUp.take(message)
+          this.#options.deliver(delivery)
+          catchUp.take(delivery)
         },
-        speak: send => { this.#send = send },
-        answer: (ref, answer) => {
+        onOpen: send => { this.#send = send },
+        onAnswer: (ref, answer) => {
           this.#pending.get(ref)?.(answer)
           this.#pending.delete(ref)
         }
       }
       ended.signal.throwIfAborted()
-      if (stream !== null) return await hearStream(base + stream, call)
-      return await hearSocket(Socket)(base + String(websocket), call)
+      if (stream !== null) return await streamTransport(base + stream, options)
+      return await socketTransport(Socket)(base + String(websocket), options)
     } catch {
       // What fetch says differs from browser to browser, and a socket says nothing.
       if (globalThis.navigator?.onLine === false) return OFFLINE
@@ -170,8 +170,8 @@ export class Link {
     } finally {
       clearTimeout(opening)
       catchUp.end()
-      this.#watch?.stop()
-      this.#watch = null
+      this.#watchdog?.stop()
+      this.#watchdog = null
       this.#send = null
       for (const resolve of this.#pending.values()) resolve(null)
       this.#pending.clear()
@@ -179,7 +179,7 @@ export class Link {
     }
   }
 
-  #become (status: Status): void {
+  #setStatus (status: Status): void {
     this.#options.deliver({ kind: 'status', data: status, cursor: null })
   }
 }

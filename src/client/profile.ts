@@ -1,6 +1,6 @@
 // Which profile runs, and where it is mounted.
 
-import { answerOf, endOfRefusal } from './wire.ts'
+import { endOfRefusal, readAnswer } from './wire.ts'
 import type { End } from './wire.ts'
 
 /** GET /api/profile, as far as it matters here. */
@@ -12,7 +12,7 @@ export interface ProfileInfo {
 }
 
 /** Which profile runs, and where it is mounted. */
-export async function askProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProfileInfo | End> {
+export async function fetchProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProfileInfo | End> {
   const response = await fetch(`${base}/api/profile`, { headers, cache: 'no-store', signal })
-  return response.ok ? await response.json() as ProfileInfo : endOfRefusal(await answerOf(response))
+  return response.ok ? await response.json() as ProfileInfo : endOfRefusal(await readAnswer(response))
 }

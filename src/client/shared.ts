@@ -8,23 +8,23 @@
 import { Link } from './link.ts'
 import type { LinkOptions } from './link.ts'
 import type { ProfileInfo } from './profile.ts'
-import { Watch } from './watch.ts'
+import { Watchdog } from './watchdog.ts'
 import { uniqueId } from './wire.ts'
-import type { Answer, Event, Hello, Message, Status } from './wire.ts'
+import type { Delivery, Event, GatewayAnswer, Hello, Status } from './wire.ts'
 
 /** What a tab knows, for one that has just been opened. */
-export interface Known {
+export interface TabSnapshot {
   readonly hello: Hello | null
   readonly values: readonly Event[]
   readonly status: Status
 }
 
 /** What tabs tell each other. `from`: who leads, or took itself for the leader when it said so. */
-type Note =
-  | { readonly is: 'news', readonly from: string, readonly message: Message }
+type TabMessage =
+  | { readonly is: 'news', readonly from: string, readonly message: Delivery }
   | { readonly is: 'alive', readonly from: string }
   | { readonly is: 'lead', readonly from: string, readonly cursor: string }
-  | { readonly is: 'welcome', readonly from: string, readonly cursor: string, readonly tab: string, readonly known: Known }
+  | { readonly is: 'welcome', readonly from: string, readonly cursor: string, readonly tab: string, readonly known: TabSnapshot }
   | { readonly is: 'hello?', readonly tab: string }
 
 /** So many cursors are remembered: at ten bundles a second, those of the last half minute. */
@@ -38,13 +38,13 @@ export const canShare = (): boolean => globalThis.navigator?.locks !== undefined
 
 export class SharedLink {
   readonly #options: LinkOptions
-  readonly #known: () => Known
+  readonly #snapshot: () => TabSnapshot
   readonly #name: string
   readonly #tab = uniqueId()
   readonly #channel: BroadcastChannel
   readonly #closed = new AbortController()
   readonly #cursors = new Set<string>()
-  readonly #watch: Watch
+  readonly #watchdog: Watchdog
   readonly #timer: ReturnType<typeof setInterval>
   /** This tab's own connection: as the leader's, or because it could not follow one. */
   #link: Link | null = null
@@ -52,20 +52,20 @@ export class SharedLink {
   #leader = ''
   /** Given back, so that another tab leads. */
   #release: () => void = () => {}
-  #toldAt = 0
+  #postedAt = 0
 
-  /** @param known what this tab would tell another */
-  constructor (options: LinkOptions, known: () => Known) {
+  /** @param snapshot what this tab would tell another */
+  constructor (options: LinkOptions, snapshot: () => TabSnapshot) {
     this.#options = options
-    this.#known = known
+    this.#snapshot = snapshot
     const { base, rooms, types } = options
     this.#name = `signalbox ${JSON.stringify([base, [...rooms].sort(), [...types].sort()])}`
     this.#channel = new BroadcastChannel(this.#name)
-    this.#channel.onmessage = ({ data }) => this.#read(data as Note)
+    this.#channel.onmessage = ({ data }) => this.#read(data as TabMessage)
     this.#greet()
     this.#queue({ signal: this.#closed.signal })
     this.#timer = setInterval(() => this.#beat(), BEAT_MS)
-    this.#watch = new Watch({
+    this.#watchdog = new Watchdog({
       intervalMs: SILENCE_MS,
       probe: () => this.#greet(),
       onDead: () => { if (this.#link === null && !document.hidden) this.#queue({ steal: true }) }
@@ -77,24 +77,24 @@ export class SharedLink {
   }
 
   /** Over this tab's own socket: answers are for who has asked. */
-  async ask (message: object, signal: AbortSignal): Promise<Answer | null> {
+  async ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null> {
     this.#link ??= new Link(this.#options)
     return await this.#link.ask(message, signal)
   }
 
   close (): void {
     clearInterval(this.#timer)
-    this.#watch.stop()
+    this.#watchdog.stop()
     this.#closed.abort()
     this.#channel.close()
     this.#link?.close()
     this.#release()
   }
 
-  #tell (note: Note): void {
+  #post (message: TabMessage): void {
     if (this.#closed.signal.aborted) return
-    this.#toldAt = Date.now()
-    this.#channel.postMessage(note)
+    this.#postedAt = Date.now()
+    this.#channel.postMessage(message)
   }
 
   /** Waits for its turn to lead, or takes it: a lock is either stolen or waited for. */
@@ -111,12 +111,12 @@ export class SharedLink {
     // It went its own way meanwhile.
     if (this.#link !== null || this.#closed.signal.aborted) return
     const from = this.#leader = this.#tab
-    this.#tell({ is: 'lead', from, cursor: this.#options.cursor() })
+    this.#post({ is: 'lead', from, cursor: this.#options.cursor() })
     this.#link = new Link({
       ...this.#options,
-      deliver: message => {
-        this.#options.deliver(message)
-        if (this.#leads) this.#tell({ is: 'news', from, message })
+      deliver: delivery => {
+        this.#options.deliver(delivery)
+        if (this.#leads) this.#post({ is: 'news', from, message: delivery })
       },
       alive: () => this.#beat()
     })
@@ -127,32 +127,32 @@ export class SharedLink {
     return this.#leader === this.#tab
   }
 
-  #read (note: Note): void {
-    if (note.is === 'hello?') {
+  #read (message: TabMessage): void {
+    if (message.is === 'hello?') {
       const cursor = this.#options.cursor()
-      if (this.#leads) this.#tell({ is: 'welcome', from: this.#tab, cursor, tab: note.tab, known: this.#known() })
+      if (this.#leads) this.#post({ is: 'welcome', from: this.#tab, cursor, tab: message.tab, known: this.#snapshot() })
       return
     }
     if (this.#link !== null) return
-    const { from } = note
-    if (from !== this.#leader) this.#meet(note)
+    const { from } = message
+    if (from !== this.#leader) this.#meet(message)
     if (from !== this.#leader) return
-    this.#watch.alive()
-    if (note.is === 'news') this.#deliver(note.message)
+    this.#watchdog.alive()
+    if (message.is === 'news') this.#deliver(message.message)
   }
 
   /** Somebody leads whom it does not follow yet. What a former leader says late is not listened to. */
-  #meet (note: Exclude<Note, { is: 'hello?' }>): void {
-    if (note.is !== 'lead' && (note.is !== 'welcome' || note.tab !== this.#tab)) return
+  #meet (message: Exclude<TabMessage, { is: 'hello?' }>): void {
+    if (message.is !== 'lead' && (message.is !== 'welcome' || message.tab !== this.#tab)) return
     if (this.#options.cursor() === '') {
-      if (note.is === 'lead') return this.#greet()
-      this.#leader = note.from
-      this.#begin(note)
-    } else if (this.#cursors.has(note.cursor)) this.#leader = note.from
+      if (message.is === 'lead') return this.#greet()
+      this.#leader = message.from
+      this.#begin(message)
+    } else if (this.#cursors.has(message.cursor)) this.#leader = message.from
     else this.#link = new Link(this.#options)
   }
 
-  #begin ({ cursor, known: { hello, values, status } }: Extract<Note, { is: 'welcome' }>): void {
+  #begin ({ cursor, known: { hello, values, status } }: Extract<TabMessage, { is: 'welcome' }>): void {
     if (hello !== null) this.#deliver({ kind: 'hello', data: hello, cursor })
     if (values.length > 0) this.#deliver({ kind: 'events', data: values, cursor })
     const { rooms } = this.#options
@@ -160,21 +160,21 @@ export class SharedLink {
     this.#deliver({ kind: 'status', data: status, cursor: null })
   }
 
-  #deliver (message: Message): void {
-    const { cursor } = message
+  #deliver (delivery: Delivery): void {
+    const { cursor } = delivery
     if (cursor !== null) {
       this.#cursors.add(cursor)
       if (this.#cursors.size > MAX_CURSORS) this.#cursors.delete(this.#cursors.values().next().value as string)
     }
-    this.#options.deliver(message)
+    this.#options.deliver(delivery)
   }
 
   /** Bytes come in a hidden tab too, whose timers are slowed down. */
   #beat (): void {
-    if (this.#leads && Date.now() - this.#toldAt >= BEAT_MS) this.#tell({ is: 'alive', from: this.#tab })
+    if (this.#leads && Date.now() - this.#postedAt >= BEAT_MS) this.#post({ is: 'alive', from: this.#tab })
   }
 
   #greet (): void {
-    this.#tell({ is: 'hello?', tab: this.#tab })
+    this.#post({ is: 'hello?', tab: this.#tab })
   }
 }

@@ -1,13 +1,13 @@
 // The WebSocket: all rooms are joined in one message, since a cursor counts in the first join only.
 
 import { endOfBye, endOfRefusal } from './wire.ts'
-import type { Answer, Call, End, Hello, Message, Transport } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
 
 const JOIN = 'join'
 
 /** @param Socket the class to connect with: the browser's own, or that of `ws` */
-export function hearSocket (Socket: typeof WebSocket): Transport {
-  return (address, call) => new Promise<End>((resolve, reject) => {
+export function socketTransport (Socket: typeof WebSocket): Transport {
+  return (address, options) => new Promise<End>((resolve, reject) => {
     const socket = new Socket(address.replace(/^http/, 'ws'))
     const end = (why: End): void => {
       resolve(why)
@@ -17,7 +17,7 @@ export function hearSocket (Socket: typeof WebSocket): Transport {
       socket.onmessage = null
       socket.close()
     }
-    const { signal } = call
+    const { signal } = options
     signal.addEventListener('abort', () => {
       reject(signal.reason)
       leave()
@@ -27,40 +27,40 @@ export function hearSocket (Socket: typeof WebSocket): Transport {
     socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
     socket.onopen = () => {
       const send = (message: object): void => socket.send(JSON.stringify(message))
-      send(joinOf(call))
-      call.speak(send)
+      send(joinOf(options))
+      options.onOpen(send)
     }
     let hello: Partial<Hello> = {}
     socket.onmessage = ({ data: text }) => {
-      call.alive()
+      options.alive()
       const { event, id, data, ref } = JSON.parse(String(text))
       switch (event) {
         case 'hello':
           hello = data
           break
         case 'joined':
-          call.take({ kind: 'hello', data: { ...hello as Hello, position: data.position }, cursor: data.cursor })
+          options.deliver({ kind: 'hello', data: { ...hello as Hello, position: data.position }, cursor: data.cursor })
           break
         case 'bye':
           end(endOfBye(data))
           break
         case 'result':
         case 'error': {
-          const answer: Answer = { status: data.statusCode ?? (data.status === 'running' ? 202 : 200), body: data, retryMs: data.retryMs }
-          if (ref !== JOIN && ref !== undefined) call.answer(ref, answer)
+          const answer: GatewayAnswer = { status: data.statusCode ?? (data.status === 'running' ? 202 : 200), body: data, retryMs: data.retryMs }
+          if (ref !== JOIN && ref !== undefined) options.onAnswer(ref, answer)
           else if (event === 'error') end(endOfRefusal(answer))
           break
         }
         case 'events':
         case 'reset':
         case 'ready':
-          call.take({ kind: event, data, cursor: id ?? data.cursor } as Message)
+          options.deliver({ kind: event, data, cursor: id ?? data.cursor } as Delivery)
       }
     }
   })
 }
 
-function joinOf ({ rooms, types, cursor }: Call): object {
+function joinOf ({ rooms, types, cursor }: TransportOptions): object {
   return {
     action: 'join',
     ref: JOIN,

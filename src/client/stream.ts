@@ -1,19 +1,19 @@
 // SSE by fetch rather than by EventSource, which hides the heartbeats, the status of a refusal and its Retry-After,
 // and comes back by rules of its own.
 
-import { answerOf, endOfBye, endOfRefusal, LOST } from './wire.ts'
-import type { Call, End, Message } from './wire.ts'
+import { endOfBye, endOfRefusal, LOST, readAnswer } from './wire.ts'
+import type { Delivery, End, TransportOptions } from './wire.ts'
 
-export async function hearStream (address: string, { rooms, types, cursor, headers, signal, alive, take }: Call): Promise<End> {
+export async function streamTransport (address: string, { rooms, types, cursor, headers, signal, alive, deliver }: TransportOptions): Promise<End> {
   const query = new URLSearchParams(Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor }).filter(([, value]) => value !== ''))
   const response = await fetch(`${address}?${query}`, { headers: { ...headers, Accept: 'text/event-stream' }, cache: 'no-store', signal })
-  if (!response.ok || response.body === null) return endOfRefusal(await answerOf(response))
+  if (!response.ok || response.body === null) return endOfRefusal(await readAnswer(response))
   let end: End | null = null
   let lost = LOST
   const parse = eventStreamParser((event, text, id) => {
     const data = JSON.parse(text)
     if (event === 'bye') end = endOfBye(data)
-    else take({ kind: event === 'message' ? 'events' : event, data, cursor: id } as Message)
+    else deliver({ kind: event === 'message' ? 'events' : event, data, cursor: id } as Delivery)
   }, retryMs => { lost = { ...LOST, retryMs } })
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   try {

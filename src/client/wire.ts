@@ -51,7 +51,7 @@ export interface Ready {
 }
 
 /** What reaches a box. `cursor`: where it stands with it; null where that does not change. */
-export type Message =
+export type Delivery =
   | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
   | { readonly kind: 'events', readonly data: readonly Event[], readonly cursor: string | null }
   | { readonly kind: 'reset', readonly data: Reset, readonly cursor: string | null }
@@ -70,7 +70,7 @@ export interface End {
 }
 
 /** What a transport is given for one connection. */
-export interface Call {
+export interface TransportOptions {
   readonly rooms: readonly string[]
   readonly types: readonly string[]
   /** Where to go on from; empty: as new. */
@@ -80,18 +80,18 @@ export interface Call {
   readonly signal: AbortSignal
   /** Something came, whatever it was. */
   alive: () => void
-  take: (message: Message) => void
+  deliver: (delivery: Delivery) => void
   /** The connection takes messages to the gateway. */
-  speak: (send: (message: object) => void) => void
+  onOpen: (send: (message: object) => void) => void
   /** The gateway answers a message that had this `ref`. */
-  answer: (ref: string, answer: Answer) => void
+  onAnswer: (ref: string, answer: GatewayAnswer) => void
 }
 
 /** One connection, to its end. @throws what ended it early */
-export type Transport = (address: string, call: Call) => Promise<End>
+export type Transport = (address: string, options: TransportOptions) => Promise<End>
 
 /** What a command is answered with, the same over HTTP and over the socket. */
-export interface Answer {
+export interface GatewayAnswer {
   readonly status: number
   readonly body: Readonly<Record<string, unknown>>
   readonly retryMs?: number | undefined
@@ -111,7 +111,7 @@ export function endOfBye ({ reason, retryMs }: { readonly reason: string, readon
 }
 
 /** What a refusal means: 400, 401 and 403 are about what was asked for, all others pass. */
-export function endOfRefusal ({ status, body: { code, message }, retryMs }: Answer): End {
+export function endOfRefusal ({ status, body: { code, message }, retryMs }: GatewayAnswer): End {
   return {
     code: String(code ?? status),
     reason: String(message ?? `the answer was ${status}`),
@@ -122,7 +122,7 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Answ
 }
 
 /** An HTTP answer, whoever gave it. @throws where it was cut off: it may have said anything */
-export async function answerOf (response: Response): Promise<Answer> {
+export async function readAnswer (response: Response): Promise<GatewayAnswer> {
   const seconds = Number(response.headers.get('Retry-After') ?? NaN)
   const text = await response.text()
   return {

@@ -8,7 +8,7 @@ const HEARTBEATS = 2.5
 const SUSPICIOUS = 1.5
 const MOMENT_MS = 2000
 
-export interface WatchOptions {
+export interface WatchdogOptions {
   /** Between two heartbeats, ms. */
   readonly intervalMs: number
   /** Asks for a sign of life, where that can be asked for. */
@@ -16,16 +16,16 @@ export interface WatchOptions {
   readonly onDead: () => void
 }
 
-export class Watch {
+export class Watchdog {
   /** When something came last, ms since 1970: a clock that goes on while the machine sleeps. */
   heardAt = Date.now()
 
-  readonly #options: WatchOptions
+  readonly #options: WatchdogOptions
   readonly #timer: ReturnType<typeof setInterval>
   #lookedAt = Date.now()
   #moment: ReturnType<typeof setTimeout> | undefined
 
-  constructor (options: WatchOptions) {
+  constructor (options: WatchdogOptions) {
     this.#options = options
     this.#timer = setInterval(() => this.#look(), options.intervalMs / 2)
   }
