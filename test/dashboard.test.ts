@@ -5,13 +5,13 @@ import { savedCpu, savedMessages, sum, worst } from '../src/dashboard/figures.ts
 import { ago, bytes, count, duration, ms, share, short } from '../src/dashboard/format.ts'
 import { History } from '../src/dashboard/history.ts'
 import { Rates } from '../src/dashboard/rates.ts'
-import type { Counters, GatewayReport, Report } from '../src/dashboard/reports.ts'
+import type { CounterReport, GatewayReport, ProcessReport } from '../src/dashboard/reports.ts'
 import { Reports, SYSTEM } from '../src/dashboard/reports.ts'
 import { roomsOf } from '../src/dashboard/rooms.ts'
 import type { Event } from '../src/client/index.ts'
 
-const counters = (n: number): Counters => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
-const report = (key: string, data: GatewayReport): Report<GatewayReport> => ({ key, at: 0, data })
+const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
+const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
 
 t.test('rates come from differences, over the time the process itself tells', async t => {
   const rates = new Rates()

@@ -3,28 +3,19 @@
 
 import os from 'node:os'
 import { SYSTEM } from '../core/event.ts'
-import type { Gateway, Report } from '../core/gateway.ts'
+import type { GatewayFigures, SettingView, SystemFigures } from '../core/figures/system.ts'
+import type { Gateway } from '../core/gateway.ts'
 import { Load } from './load.ts'
 import { version } from './package.ts'
 import type { Saving } from './saving.ts'
 
-const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const
+const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const satisfies ReadonlyArray<keyof SystemFigures>
 const REPORT_MS = 1000
 /** A report not renewed for this long may belong to a process that is gone. */
 const OLD_MS = 10_000
 const MAX_ROOMS = 50
 const MAX_SESSIONS = 20
 const MAX_ROOMS_OF_SESSION = 5
-
-/** A setting as it may be shown: without secrets. */
-export interface SettingView {
-  readonly name: string
-  readonly value: string | number | boolean
-  readonly meaning: string
-  readonly unit?: string
-  readonly tunable: boolean
-  readonly isDefault: boolean
-}
 
 export interface SystemOptions {
   readonly gateway: Gateway
@@ -38,6 +29,9 @@ export interface SystemOptions {
   readonly settings: () => readonly SettingView[]
   readonly log: { warn (details: object, message: string): void }
 }
+
+/** An event for each type, with the data of that type. */
+type SystemReport = { [Type in keyof SystemFigures]: { readonly type: Type, readonly key: string, readonly data: SystemFigures[Type] } }[keyof SystemFigures]
 
 export class SystemReports {
   readonly #options: SystemOptions
@@ -74,7 +68,7 @@ export class SystemReports {
   }
 
   /** The figures of this process just now. */
-  stats (): object {
+  stats (): GatewayFigures {
     const { gateway, profile, store, worker, saving } = this.#options
     const load = this.#load
     return {
@@ -119,8 +113,8 @@ export class SystemReports {
       { type: 'rooms', key, data: { total, rooms: first } },
       { type: 'sessions', key, data: { total: sessions.total, sessions: sessions.first } },
       { type: 'troubles', key, data: { recent: gateway.troubles.recent } },
-      ...text === this.#reportedSettings && gateway.reported(['settings']).has(key) ? [] : [{ type: 'settings', key, data: { settings: now } }]
-    ] satisfies Report[])
+      ...text === this.#reportedSettings && gateway.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
+    ] satisfies SystemReport[])
     this.#reportedSettings = text
     for (const [other, at] of gateway.reported(TYPES)) {
       if (other === key || Date.now() - at < OLD_MS || await gateway.isAlive(other)) continue

@@ -1,9 +1,9 @@
 // The figures of all processes as those of one gateway: the worst where a target counts for each of them, sums where
 // they share the work.
 
-import type { GatewayReport, Report } from './reports.ts'
+import type { GatewayReport, ProcessReport } from './reports.ts'
 
-type Gateways = ReadonlyArray<Report<GatewayReport>>
+type Gateways = ReadonlyArray<ProcessReport<GatewayReport>>
 
 export interface Worst {
   readonly value: number

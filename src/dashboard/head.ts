@@ -5,7 +5,7 @@ import { byId, make, mark, write } from './element.ts'
 import { savedCpu, savedMessages, sum, worst } from './figures.ts'
 import type { Worst } from './figures.ts'
 import { count, duration, many, ms, NONE, percent, share, short } from './format.ts'
-import type { GatewayReport, Report, Reports } from './reports.ts'
+import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import type { Samples } from './samples.ts'
 import { Sparkline } from './sparkline.ts'
 import type { StatusLine } from './status.ts'
@@ -55,7 +55,7 @@ export class Head {
     this.#missed = missed
   }
 
-  #drawFacts (gateways: ReadonlyArray<Report<GatewayReport>>): void {
+  #drawFacts (gateways: ReadonlyArray<ProcessReport<GatewayReport>>): void {
     const uptimes = gateways.flatMap(({ data }) => data.uptimeSeconds ?? [])
     const youngest = Math.min(...uptimes)
     const oldest = Math.max(...uptimes)
@@ -70,7 +70,7 @@ export class Head {
   }
 
   /** @returns whether it is missed */
-  #drawTarget ({ id, limit, figure, without, format, bound }: Target, gateways: ReadonlyArray<Report<GatewayReport>>): boolean {
+  #drawTarget ({ id, limit, figure, without, format, bound }: Target, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): boolean {
     const found = worst(gateways, figure)
     const card = this.#cards.get(id) as Card
     const isMissed = found !== null && found.value >= limit
@@ -83,14 +83,14 @@ export class Head {
     return isMissed
   }
 
-  #detail (id: string, gateways: ReadonlyArray<Report<GatewayReport>>): string {
+  #detail (id: string, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
     if (id === 'latency') return `median ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p50)?.value)}, p99 ${ms(worst(gateways, ({ latencyMs }) => latencyMs?.p99)?.value)}`
     if (id === 'lag') return `CPU ${percent(sum(gateways, ({ cpuPercent }) => cpuPercent))}${over(gateways)}`
     const stalled = sum(gateways, ({ sessions }) => sessions?.stalled)
     return stalled === undefined ? '' : stalled === 0 ? 'no session is stalled' : `${many(stalled, 'session')} stalled`
   }
 
-  #drawSaved (gateways: ReadonlyArray<Report<GatewayReport>>): void {
+  #drawSaved (gateways: ReadonlyArray<ProcessReport<GatewayReport>>): void {
     const messages = savedMessages(gateways, key => this.#samples.rateOf(key)?.owed) ?? savedByCounters(this.#samples)
     const cpu = savedCpu(gateways)
     this.#saved.figure(share(messages))
@@ -128,7 +128,7 @@ const storeOf = (store: string | undefined): string => store === undefined ? NON
 const over = (gateways: ReadonlyArray<unknown>): string => gateways.length < 2 ? '' : ` over ${gateways.length} workers`
 
 /** Worsts say whose they are, where there are several. */
-function ofWorker ({ key, value }: Worst, gateways: ReadonlyArray<Report<GatewayReport>>): string {
+function ofWorker ({ key, value }: Worst, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
   return gateways.length < 2 || value === 0 ? '' : `worst: ${key}`
 }
 

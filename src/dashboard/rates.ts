@@ -1,7 +1,7 @@
 // Counters that only rise, of several processes, as rates per second. Each process counts from its own start: one that
 // counts less than before is another one, and what it has counted until now is no rate yet.
 
-import type { Counters } from './reports.ts'
+import type { CounterReport } from './reports.ts'
 
 const NAMES = ['events', 'owed', 'delivered', 'bundles', 'bytes'] as const
 
@@ -12,7 +12,7 @@ const SILENT_MS = 5000
 
 interface Track {
   readonly at: number
-  readonly counters: Counters
+  readonly counters: CounterReport
   readonly rate: Rate | null
 }
 
@@ -20,7 +20,7 @@ export class Rates {
   readonly #tracks = new Map<string, Track>()
 
   /** @param at when the process counted so, by its own clock */
-  take (process: string, at: number, counters: Counters): void {
+  take (process: string, at: number, counters: CounterReport): void {
     const last = this.#tracks.get(process)
     if (last !== undefined && at <= last.at) return
     this.#tracks.set(process, { at, counters, rate: last === undefined ? null : rateBetween(last, { at, counters }) })
@@ -46,7 +46,7 @@ export class Rates {
   }
 }
 
-function rateBetween (before: { at: number, counters: Counters }, after: { at: number, counters: Counters }): Rate | null {
+function rateBetween (before: { at: number, counters: CounterReport }, after: { at: number, counters: CounterReport }): Rate | null {
   const seconds = (after.at - before.at) / 1000
   const rises = NAMES.map(name => [name, ((after.counters[name] ?? 0) - (before.counters[name] ?? 0)) / seconds] as const)
   return rises.some(([, rise]) => rise < 0) ? null : Object.fromEntries(rises) as Record<typeof NAMES[number], number>

@@ -2,7 +2,7 @@
 
 import { byId, make, mark, write } from './element.ts'
 import { count, perSecond } from './format.ts'
-import type { ReportTypes, Reports, RoomFigures } from './reports.ts'
+import type { ReportTypes, Reports, RoomReport } from './reports.ts'
 import { RoomView } from './room-view.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
@@ -12,7 +12,7 @@ const LIMIT = 50
 export class Rooms {
   readonly #reports: Reports
   readonly #screen: Screen
-  readonly #rows = new Rows<RoomFigures>({
+  readonly #rows = new Rows<RoomReport>({
     label: 'Rooms',
     keyOf: ({ room }) => room,
     limit: LIMIT,
@@ -100,9 +100,9 @@ function roomOf (hash: string): string | null {
 }
 
 /** The rooms of all processes as those of one. */
-export function roomsOf (reports: Reports): { rooms: RoomFigures[], total: number | undefined } {
+export function roomsOf (reports: Reports): { rooms: RoomReport[], total: number | undefined } {
   const told = reports.of('rooms').map(({ data }) => data)
-  const rooms = new Map<string, RoomFigures>()
+  const rooms = new Map<string, RoomReport>()
   for (const figures of told.flatMap(({ rooms }) => rooms ?? [])) rooms.set(figures.room, together(rooms.get(figures.room), figures))
   const totals = told.flatMap(({ total }: ReportTypes['rooms']) => total ?? [])
   return {
@@ -112,10 +112,10 @@ export function roomsOf (reports: Reports): { rooms: RoomFigures[], total: numbe
 }
 
 /** Rooms that are about as busy as each other do not change places every second. */
-const pace = ({ eventsPerSecond = 0 }: RoomFigures): number => Math.round(Math.log2(eventsPerSecond + 1))
+const pace = ({ eventsPerSecond = 0 }: RoomReport): number => Math.round(Math.log2(eventsPerSecond + 1))
 
 /** Each process has members of its own; keys and rate are known to all alike. */
-function together (one: RoomFigures | undefined, other: RoomFigures): RoomFigures {
+function together (one: RoomReport | undefined, other: RoomReport): RoomReport {
   if (one === undefined) return other
   return {
     room: one.room,

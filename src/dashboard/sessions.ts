@@ -4,7 +4,7 @@ import type { Box } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
 import { bytes, count, duration, ms } from './format.ts'
-import type { Reports, SessionFigures } from './reports.ts'
+import type { Reports, SessionReport } from './reports.ts'
 import type { Rooms } from './rooms.ts'
 import { Rows } from './rows.ts'
 
@@ -16,7 +16,7 @@ const SLOW_MS = 1000
 
 export class Sessions {
   readonly #reports: Reports
-  readonly #rows = new Rows<SessionFigures>({
+  readonly #rows = new Rows<SessionReport>({
     label: 'Sessions',
     keyOf: ({ session }) => session,
     limit: LIMIT,
@@ -58,11 +58,11 @@ export class Sessions {
   }
 }
 
-function roomsOf ({ rooms = [], roomCount = rooms.length }: SessionFigures): string {
+function roomsOf ({ rooms = [], roomCount = rooms.length }: SessionReport): string {
   return `${rooms.join(', ')}${roomCount > rooms.length ? ` and ${count(roomCount - rooms.length)} more` : ''}`
 }
 
-function fillBehind (cell: HTMLElement, { behindMs, stalled = false }: SessionFigures): void {
+function fillBehind (cell: HTMLElement, { behindMs, stalled = false }: SessionReport): void {
   const text = cell.querySelector('span') ?? cell.appendChild(make('span'))
   const isSlow = stalled || (behindMs ?? 0) >= SLOW_MS
   mark(text, { class: isSlow ? 'slow' : undefined })

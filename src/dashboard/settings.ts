@@ -2,13 +2,13 @@
 
 import { byId, make, show, write } from './element.ts'
 import { many, NONE } from './format.ts'
-import type { Reports, Setting } from './reports.ts'
+import type { Reports, SettingReport } from './reports.ts'
 import { Rows } from './rows.ts'
 
 export class Settings {
   readonly #reports: Reports
   readonly #onlyChanged = byId<HTMLInputElement>('settings-changed')
-  readonly #rows = new Rows<Setting>({
+  readonly #rows = new Rows<SettingReport>({
     label: 'Settings',
     keyOf: ({ name }) => name,
     limit: 200,
@@ -34,14 +34,14 @@ export class Settings {
 }
 
 /** All processes of a deployment are told the same. */
-export const settingsOf = (reports: Reports): readonly Setting[] => reports.of('settings').find(({ data }) => data.settings !== undefined)?.data.settings ?? []
+export const settingsOf = (reports: Reports): readonly SettingReport[] => reports.of('settings').find(({ data }) => data.settings !== undefined)?.data.settings ?? []
 
-export function textOf ({ value, unit }: Setting): string {
+export function textOf ({ value, unit }: SettingReport): string {
   const text = value === '' || value === undefined || value === null || (Array.isArray(value) && value.length === 0) ? NONE : String(value)
   return unit === undefined || text === NONE ? text : `${text} ${unit}`
 }
 
-function fillName (cell: HTMLElement, { name, tunable = false, isDefault = true }: Setting): void {
+function fillName (cell: HTMLElement, { name, tunable = false, isDefault = true }: SettingReport): void {
   const code = cell.querySelector('code') ?? cell.appendChild(make('code'))
   write(code, name)
   tag(cell, 'tunable', tunable)

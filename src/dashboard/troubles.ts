@@ -2,12 +2,12 @@
 
 import { byId, write } from './element.ts'
 import { ago, count } from './format.ts'
-import type { Reports, Trouble } from './reports.ts'
+import type { Reports, TroubleReport } from './reports.ts'
 import { Rows } from './rows.ts'
 
 export class Troubles {
   readonly #reports: Reports
-  readonly #rows = new Rows<Trouble>({
+  readonly #rows = new Rows<TroubleReport>({
     label: 'Refusals and errors',
     keyOf: ({ code, message }) => `${code} ${message}`,
     limit: 20,
@@ -30,7 +30,7 @@ export class Troubles {
   draw (): void {
     const told = this.#reports.of('troubles')
     this.#now = Math.max(0, ...this.#reports.of('gateway').map(({ at }) => at))
-    const all = new Map<string, Trouble>()
+    const all = new Map<string, TroubleReport>()
     for (const trouble of told.flatMap(({ data }) => data.recent ?? [])) {
       const name = `${trouble.code} ${trouble.message}`
       const other = all.get(name)

@@ -2,12 +2,12 @@
 
 import { byId } from './element.ts'
 import { bytes, count, duration, ms, NONE, percent } from './format.ts'
-import type { GatewayReport, Report, Reports } from './reports.ts'
+import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import { Rows } from './rows.ts'
 
 export class Workers {
   readonly #reports: Reports
-  readonly #rows = new Rows<Report<GatewayReport>>({
+  readonly #rows = new Rows<ProcessReport<GatewayReport>>({
     label: 'Workers',
     keyOf: ({ key }) => key,
     limit: 64,

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
-import type { SettingView } from '../../src/app/system.ts'
+import type { SettingView } from '../../src/core/figures/system.ts'
 import { startServer, WireClient } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
