@@ -1,20 +1,20 @@
 // What the page makes of the figures it is told, before any of it is drawn.
 
 import t from 'tap'
+import type { Event } from '../src/client/index.ts'
 import { savedCpu, savedMessages, sum, worst } from '../src/dashboard/figures.ts'
 import { ago, bytes, count, duration, ms, share, short } from '../src/dashboard/format.ts'
-import { History } from '../src/dashboard/history.ts'
-import { Rates } from '../src/dashboard/rates.ts'
-import type { CounterReport, GatewayReport, ProcessReport } from '../src/dashboard/reports.ts'
 import { Reports, SYSTEM } from '../src/dashboard/reports.ts'
+import type { CounterReport, GatewayReport, ProcessReport } from '../src/dashboard/reports.ts'
 import { roomsOf } from '../src/dashboard/rooms.ts'
-import type { Event } from '../src/client/index.ts'
+import { Throughputs } from '../src/dashboard/throughput.ts'
+import { TimeSeries } from '../src/dashboard/time-series.ts'
 
 const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
 const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
 
 t.test('rates come from differences, over the time the process itself tells', async t => {
-  const rates = new Rates()
+  const rates = new Throughputs()
   rates.take('1', 1000, counters(100))
   t.equal(rates.total, null, 'one report is no rate')
   rates.take('1', 3000, counters(300))
@@ -24,7 +24,7 @@ t.test('rates come from differences, over the time the process itself tells', as
 })
 
 t.test('a process that has started again counts from 0: no rate, never a negative one', async t => {
-  const rates = new Rates()
+  const rates = new Throughputs()
   rates.take('1', 1000, counters(5000))
   rates.take('1', 2000, counters(5100))
   rates.take('1', 3000, counters(20))
@@ -34,7 +34,7 @@ t.test('a process that has started again counts from 0: no rate, never a negativ
 })
 
 t.test('of several processes deliveries are summed, but each has seen all events', async t => {
-  const rates = new Rates()
+  const rates = new Throughputs()
   for (const [at, n] of [[1000, 0], [2000, 50]] as const) for (const key of ['a', 'b']) rates.take(key, at, counters(n))
   t.match(rates.total, { events: 50, owed: 1000, bytes: 10_000 })
   rates.take('b', 3000, counters(100))
@@ -61,7 +61,7 @@ t.test('shares saved are weighed by what each worker had to do', async t => {
 })
 
 t.test('history forgets the oldest, and has a gap where nothing came', async t => {
-  const history = new History(['x'], 4, 3000)
+  const history = new TimeSeries(['x'], 4, 3000)
   for (const [at, x] of [[1000, 1], [2000, 2], [2000, 9], [9000, 3], [10_000, 4]] as const) history.push(at, { x })
   t.same(history.times, [2000, 2001, 9000, 10_000])
   t.same(history.column('x'), [2, null, 3, 4])

@@ -1,8 +1,8 @@
 // A chart over time by uPlot, with a legend of our own that tells the newest figures, or those under the pointer.
 
 import { make, mark, write } from './element.ts'
-import type { History } from './history.ts'
 import { clock } from './format.ts'
+import type { TimeSeries } from './time-series.ts'
 import { UPlot } from './uplot.ts'
 
 const SPAN_MS = 300_000
@@ -10,7 +10,7 @@ const SPAN_MS = 300_000
 const SHORTEST_SPAN_MS = 60_000
 const HEIGHT = 150
 
-export interface Line {
+export interface ChartLine {
   /** A column of the history. */
   readonly column: string
   readonly name: string
@@ -21,7 +21,7 @@ export interface Line {
 
 export interface ChartOptions {
   readonly title: string
-  readonly lines: readonly Line[]
+  readonly lines: readonly ChartLine[]
   readonly format: (value: unknown) => string
   /** For the numbers beside the chart. */
   readonly axis: (value: unknown) => string
@@ -36,7 +36,7 @@ export class Chart {
   readonly #when = make('span', { class: 'hint' })
   readonly #canvas: HTMLElement
   #plot: UPlot | null = null
-  #history: History | null = null
+  #history: TimeSeries | null = null
 
   constructor (options: ChartOptions) {
     this.#options = options
@@ -51,7 +51,7 @@ export class Chart {
     window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#plot?.redraw(false))
   }
 
-  draw (history: History): void {
+  draw (history: TimeSeries): void {
     this.#history = history
     this.#plot ??= this.#newPlot()
     const end = history.times.at(-1)

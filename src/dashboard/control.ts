@@ -10,7 +10,7 @@ import type { Reports } from './reports.ts'
 import { roomsOf } from './rooms.ts'
 import { settingsOf, textOf } from './settings.ts'
 
-interface Command {
+interface CommandChoice {
   readonly name: string
   readonly description?: string
   readonly schema?: Schema
@@ -22,10 +22,10 @@ interface Run {
   readonly args: Record<string, unknown>
   readonly at: number
   readonly outcome: string
-  readonly kind: Kind
+  readonly kind: OutcomeKind
 }
 
-type Kind = 'good' | 'bad' | 'none'
+type OutcomeKind = 'good' | 'bad' | 'none'
 
 /** Why a command was not taken, and when it is sent again. */
 interface Wait {
@@ -45,7 +45,7 @@ const DANGEROUS: Readonly<Record<string, string>> = {
   disconnect: 'The clients are cut off. They come back by themselves, and miss nothing.'
 }
 
-export class Control {
+export class ControlPanel {
   readonly #box: Box
   readonly #reports: Reports
   readonly #choice = byId<HTMLSelectElement>('command')
@@ -53,7 +53,7 @@ export class Control {
   readonly #run = byId<HTMLButtonElement>('run')
   readonly #result = byId('result')
   readonly #runs: Run[] = []
-  #commands: readonly Command[] = []
+  #commands: readonly CommandChoice[] = []
   #args: ArgsForm | null = null
   #waiting: AbortController | null = null
   readonly #ended: () => void
@@ -82,7 +82,7 @@ export class Control {
     try {
       const profile = await answer('/api/profile') as { control?: string | null } | null
       if (profile?.control === null) return this.#close('Commands over HTTP are not mounted on this gateway: it was started with ENABLE_CONTROL_HTTP=false.')
-      const told = await answer('/api/control') as { commands?: readonly Command[] } | null
+      const told = await answer('/api/control') as { commands?: readonly CommandChoice[] } | null
       if (told?.commands === undefined) return this.#close('This gateway does not say which commands it has.')
       this.#offer(told.commands)
     } catch {
@@ -96,14 +96,14 @@ export class Control {
     show(byId('control-place'), false)
   }
 
-  #offer (commands: readonly Command[]): void {
+  #offer (commands: readonly CommandChoice[]): void {
     show(byId('control-none'), false)
     show(byId('control-place'), true)
     // What is half filled in stays.
     if (JSON.stringify(commands) === JSON.stringify(this.#commands)) return
     const chosen = this.#choice.value
     this.#commands = commands
-    const groups = new Map<string, Command[]>()
+    const groups = new Map<string, CommandChoice[]>()
     for (const command of commands) groups.set(command.source ?? 'built-in', [...groups.get(command.source ?? 'built-in') ?? [], command])
     this.#choice.replaceChildren(...Array.from(groups, ([source, commands]) =>
       make('optgroup', { label: SOURCES[source] ?? source }, ...commands.map(({ name }) => make('option', { value: name }, name)))))
@@ -204,7 +204,7 @@ export class Control {
     show(byId('stop-waiting'), yes)
   }
 
-  #tell (kind: Kind, text: string, result?: unknown): void {
+  #tell (kind: OutcomeKind, text: string, result?: unknown): void {
     mark(this.#result, { 'data-kind': kind })
     write(byId('result-text'), text)
     const place = byId('result-data')

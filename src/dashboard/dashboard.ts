@@ -4,24 +4,24 @@
 import 'uplot/dist/uPlot.min.css'
 import './dashboard.css'
 import { connect } from '../client/index.ts'
-import { Control } from './control.ts'
+import { ControlPanel } from './control.ts'
 import { byId } from './element.ts'
-import { Feed } from './feed.ts'
-import { Head } from './head.ts'
-import { Machine } from './machine.ts'
+import { FeedPanel } from './feed.ts'
+import { MachinePanel } from './machine.ts'
 import { fitMenu } from './menu.ts'
+import { Overview } from './overview.ts'
 import { offerCurl } from './publish.ts'
 import { Reports, SYSTEM } from './reports.ts'
-import { Rooms } from './rooms.ts'
+import { RoomsPanel } from './rooms.ts'
 import { Samples } from './samples.ts'
 import { Screen } from './screen.ts'
-import { Sessions } from './sessions.ts'
-import { Settings } from './settings.ts'
+import { SessionsPanel } from './sessions.ts'
+import { SettingsPanel } from './settings.ts'
 import { Silence } from './silence.ts'
 import { StatusLine } from './status.ts'
-import { Traffic } from './traffic.ts'
-import { Troubles } from './troubles.ts'
-import { Workers } from './workers.ts'
+import { TrafficPanel } from './traffic.ts'
+import { TroublesPanel } from './troubles.ts'
+import { WorkersPanel } from './workers.ts'
 
 const screen = new Screen()
 const ask = (): void => screen.ask()
@@ -42,26 +42,26 @@ box.on('status', ({ state }) => { if (state === 'connected') whole() })
 box.on('reset', () => { isWhole = false })
 box.state.subscribe(ask)
 
-const head = new Head(reports, samples, status)
-const rooms = new Rooms(reports, screen)
+const overview = new Overview(reports, samples, status)
+const rooms = new RoomsPanel(reports, screen)
 const panels = {
-  traffic: new Traffic(reports, samples),
-  machine: new Machine(box, reports),
+  traffic: new TrafficPanel(reports, samples),
+  machine: new MachinePanel(box, reports),
   rooms,
-  sessions: new Sessions(box, reports, rooms),
-  workers: new Workers(reports),
-  troubles: new Troubles(reports),
-  feed: new Feed(box, reports),
-  settings: new Settings(reports, ask)
+  sessions: new SessionsPanel(box, reports, rooms),
+  workers: new WorkersPanel(reports),
+  troubles: new TroublesPanel(reports),
+  feed: new FeedPanel(box, reports),
+  settings: new SettingsPanel(reports, ask)
 }
 // The head's sentence stands in the title of the page too, which is read when the page is not.
 screen.add(document.body, () => {
   status.draw()
-  if (isWhole) head.draw()
-  head.drawVerdict()
+  if (isWhole) overview.draw()
+  overview.drawVerdict()
 }, true)
 for (const [id, panel] of Object.entries(panels)) screen.add(byId(id), () => { if (isWhole) panel.draw() })
 // eslint-disable-next-line no-new
-new Control(box, reports, () => status.expectEnd())
+new ControlPanel(box, reports, () => status.expectEnd())
 fitMenu()
 offerCurl()

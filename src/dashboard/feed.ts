@@ -12,7 +12,7 @@ const MAX_NOTICES = 12
 /** The last fact of so many types. */
 const MAX_FACTS = 50
 
-export class Feed {
+export class FeedPanel {
   readonly #reports: Reports
   readonly #notices: Event[] = []
   readonly #facts = new Map<string, Event>()

@@ -5,15 +5,15 @@ import type { GatewayReport, ProcessReport } from './reports.ts'
 
 type Gateways = ReadonlyArray<ProcessReport<GatewayReport>>
 
-export interface Worst {
+export interface WorstFigure {
   readonly value: number
   /** The process it is of. */
   readonly key: string
 }
 
 /** The greatest of a figure; null where none tells it. */
-export function worst (reports: Gateways, figureOf: (report: GatewayReport) => number | null | undefined): Worst | null {
-  let found: Worst | null = null
+export function worst (reports: Gateways, figureOf: (report: GatewayReport) => number | null | undefined): WorstFigure | null {
+  let found: WorstFigure | null = null
   for (const { key, data } of reports) {
     const value = figureOf(data)
     if (typeof value === 'number' && (found === null || value > found.value)) found = { value, key }

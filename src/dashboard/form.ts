@@ -25,13 +25,13 @@ export interface Hints {
 }
 
 /** What was filled in, or what is wrong with it. */
-export type Filled = { readonly args: Record<string, unknown> } | { readonly problem: string, readonly field: HTMLElement | undefined }
+export type FormContent = { readonly args: Record<string, unknown> } | { readonly problem: string, readonly field: HTMLElement | undefined }
 
-type Input = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
+type InputElement = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
 
 interface Field {
   readonly name: string
-  readonly input: Input
+  readonly input: InputElement
   /** @throws Error with what is wrong */
   readonly read: (text: string) => unknown
 }
@@ -61,7 +61,7 @@ export class ArgsForm {
     return this.#fields.length
   }
 
-  read (): Filled {
+  read (): FormContent {
     const args: Record<string, unknown> = {}
     for (const { name, input, read } of this.#fields) {
       const text = input.value.trim()
@@ -127,7 +127,7 @@ export class ArgsForm {
 const asText = (text: string): unknown => text
 const asJson = (text: string): unknown => JSON.parse(text)
 
-function inputFor ({ type, enum: choices, minimum, maximum }: Schema): { input: Input, read: (text: string) => unknown } {
+function inputFor ({ type, enum: choices, minimum, maximum }: Schema): { input: InputElement, read: (text: string) => unknown } {
   if (choices !== undefined) return { input: select(choices.map(String)), read: text => choices.find(choice => String(choice) === text) }
   switch (type) {
     case 'string': return { input: make('input', { type: 'text' }), read: asText }

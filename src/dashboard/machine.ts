@@ -3,10 +3,10 @@
 import type { Box, Event } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { bytes, bytesPerSecond, clock, count, duration, percent } from './format.ts'
-import { History } from './history.ts'
 import type { Reports } from './reports.ts'
 import { Rows } from './rows.ts'
 import { Sparkline } from './sparkline.ts'
+import { TimeSeries } from './time-series.ts'
 
 /** Types and keys of the demo feed. The feed is public, so others may publish to it anything. */
 const KEYS: ReadonlyMap<string, RegExp> = new Map(Object.entries({
@@ -33,12 +33,12 @@ const field = (event: Event | undefined, name: string): unknown => (event?.data 
 
 const number = (value: unknown): number => typeof value === 'number' && Number.isFinite(value) ? value : 0
 
-export class Machine {
+export class MachinePanel {
   readonly #reports: Reports
-  readonly #cpu = new History(['percent'], LIMIT, GAP_MS)
-  readonly #memory = new History(['percent'], LIMIT, GAP_MS)
-  readonly #network = new History(['received', 'sent'], LIMIT, GAP_MS)
-  readonly #disk = new History(['read', 'written'], LIMIT, GAP_MS)
+  readonly #cpu = new TimeSeries(['percent'], LIMIT, GAP_MS)
+  readonly #memory = new TimeSeries(['percent'], LIMIT, GAP_MS)
+  readonly #network = new TimeSeries(['received', 'sent'], LIMIT, GAP_MS)
+  readonly #disk = new TimeSeries(['read', 'written'], LIMIT, GAP_MS)
   readonly #lines = {
     cpu: new Sparkline({ columns: ['percent'], atLeast: 100 }),
     memory: new Sparkline({ columns: ['percent'], atLeast: 100 }),

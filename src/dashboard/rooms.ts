@@ -3,13 +3,13 @@
 import { byId, make, mark, write } from './element.ts'
 import { count, perSecond } from './format.ts'
 import type { ReportTypes, Reports, RoomReport } from './reports.ts'
-import { RoomView } from './room-view.ts'
+import { RoomDetails } from './room-details.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
 
 const LIMIT = 50
 
-export class Rooms {
+export class RoomsPanel {
   readonly #reports: Reports
   readonly #screen: Screen
   readonly #rows = new Rows<RoomReport>({
@@ -24,7 +24,7 @@ export class Rooms {
     ]
   })
 
-  #view: RoomView | null = null
+  #view: RoomDetails | null = null
 
   constructor (reports: Reports, screen: Screen) {
     this.#reports = reports
@@ -72,7 +72,7 @@ export class Rooms {
 
   #open (room: string): void {
     this.#view?.close()
-    this.#view = new RoomView(room, this.#screen, () => this.#leave())
+    this.#view = new RoomDetails(room, this.#screen, () => this.#leave())
     byId('room-view').append(this.#view.element)
     this.#view.show()
     this.#tellAddress()

@@ -4,7 +4,7 @@
 import { make, mark, show, write } from './element.ts'
 import { count } from './format.ts'
 
-export interface Column<Item> {
+export interface RowsColumn<Item> {
   readonly head: string
   readonly text?: (item: Item) => string
   /** Where a text is not enough. */
@@ -20,7 +20,7 @@ export interface Column<Item> {
 
 export interface RowsOptions<Item> {
   readonly label: string
-  readonly columns: ReadonlyArray<Column<Item>>
+  readonly columns: ReadonlyArray<RowsColumn<Item>>
   readonly keyOf: (item: Item) => string
   readonly limit?: number
 }
@@ -100,5 +100,5 @@ function reachable (scroller: HTMLElement, content: HTMLElement): void {
   observer.observe(content)
 }
 
-const classOf = ({ isNumber = false, isMinor = false, isName = false, isLong = false }: Column<never>): string | undefined =>
+const classOf = ({ isNumber = false, isMinor = false, isName = false, isLong = false }: RowsColumn<never>): string | undefined =>
   [isNumber ? 'number' : '', isMinor ? 'minor' : '', isName ? 'name' : '', isLong ? 'long' : ''].filter(name => name !== '').join(' ') || undefined

@@ -2,11 +2,11 @@
 
 import type { Box, Event } from '../client/index.ts'
 import { savedCpu, savedMessages, worst } from './figures.ts'
-import { History } from './history.ts'
-import { Rates } from './rates.ts'
-import type { Rate } from './rates.ts'
 import { SYSTEM } from './reports.ts'
 import type { GatewayReport, Reports } from './reports.ts'
+import { Throughputs } from './throughput.ts'
+import type { Throughput } from './throughput.ts'
+import { TimeSeries } from './time-series.ts'
 
 const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
 /** Ten minutes. */
@@ -16,8 +16,8 @@ const GAP_MS = 3500
 const POINT_MS = 900
 
 export class Samples {
-  readonly history = new History(COLUMNS, LIMIT, GAP_MS)
-  readonly #rates = new Rates()
+  readonly history = new TimeSeries(COLUMNS, LIMIT, GAP_MS)
+  readonly #rates = new Throughputs()
   readonly #reports: Reports
   #pointAt = -Infinity
 
@@ -29,11 +29,11 @@ export class Samples {
   }
 
   /** Of all processes; null while it is not known. */
-  get rate (): Rate | null {
+  get rate (): Throughput | null {
     return this.#rates.total
   }
 
-  rateOf (process: string): Rate | null {
+  rateOf (process: string): Throughput | null {
     return this.#rates.of(process)
   }
 

@@ -5,7 +5,7 @@ import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
 import { bytes, count, duration, ms } from './format.ts'
 import type { Reports, SessionReport } from './reports.ts'
-import type { Rooms } from './rooms.ts'
+import type { RoomsPanel } from './rooms.ts'
 import { Rows } from './rows.ts'
 
 const LIMIT = 20
@@ -14,7 +14,7 @@ const OWN = 'locks' in navigator ? 'this browser' : 'this page'
 /** Further behind than any tick makes it. */
 const SLOW_MS = 1000
 
-export class Sessions {
+export class SessionsPanel {
   readonly #reports: Reports
   readonly #rows = new Rows<SessionReport>({
     label: 'Sessions',
@@ -31,10 +31,10 @@ export class Sessions {
 
   /** Of the page's connection. */
   #own = ''
-  readonly #rooms: Pick<Rooms, 'session'>
+  readonly #rooms: Pick<RoomsPanel, 'session'>
 
   /** @param rooms where another connection of this page may be open */
-  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<Rooms, 'session'>) {
+  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>) {
     this.#reports = reports
     this.#rooms = rooms
     box.on('hello', ({ session }) => { this.#own = session })

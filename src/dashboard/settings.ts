@@ -5,7 +5,7 @@ import { many, NONE } from './format.ts'
 import type { Reports, SettingReport } from './reports.ts'
 import { Rows } from './rows.ts'
 
-export class Settings {
+export class SettingsPanel {
   readonly #reports: Reports
   readonly #onlyChanged = byId<HTMLInputElement>('settings-changed')
   readonly #rows = new Rows<SettingReport>({

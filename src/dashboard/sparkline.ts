@@ -2,7 +2,7 @@
 // drawn too.
 
 import { makeSvg, mark } from './element.ts'
-import type { History } from './history.ts'
+import type { TimeSeries } from './time-series.ts'
 
 const WIDTH = 200
 const HEIGHT = 40
@@ -34,7 +34,7 @@ export class Sparkline {
     this.element = makeSvg('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, this.#area, this.#target, ...this.#lines)
   }
 
-  draw (history: History): void {
+  draw (history: TimeSeries): void {
     const { columns, atLeast = 1, target } = this.#options
     const { times } = history
     const end = times.at(-1) ?? 0

@@ -6,7 +6,7 @@ import { byId, mark, show, write } from './element.ts'
 import { clock, duration } from './format.ts'
 import type { Silence } from './silence.ts'
 
-type Profile = Hello['profile']
+type ProfileName = Hello['profile']
 
 /** How long the page tells of an interruption that is over. */
 const TOLD_MS = 20_000
@@ -14,7 +14,7 @@ const TOLD_MS = 20_000
 /** Longer than a restart takes. */
 const RESTART_MS = 20_000
 
-const NAMES: Record<Profile, string> = { SSE: 'SSE', WEBSOCKET: 'WebSocket' }
+const NAMES: Record<ProfileName, string> = { SSE: 'SSE', WEBSOCKET: 'WebSocket' }
 const WORDS: Record<Status['state'], string> = {
   connecting: 'Connecting',
   'catching-up': 'Catching up',
@@ -26,7 +26,7 @@ const WORDS: Record<Status['state'], string> = {
 
 interface Interruption {
   readonly since: number
-  readonly profile: Profile | null
+  readonly profile: ProfileName | null
   /** The gateway said goodbye by itself. */
   isRestart: boolean
   /** History did not reach back to where the page stood. */
@@ -39,7 +39,7 @@ export class StatusLine {
   readonly #word = byId('status')
   readonly #banner = byId('banner')
   readonly #profile = byId('profile')
-  #lastProfile: Profile | null = null
+  #lastProfile: ProfileName | null = null
   #interruption: Interruption | null = null
   #retryAt: number | null = null
   /** This page has ended the gateway. */
@@ -142,7 +142,7 @@ export class StatusLine {
 }
 
 /** What an interruption was, when it is over. */
-function back ({ since, profile, isReset, isRestart }: Interruption, now: Profile): string {
+function back ({ since, profile, isReset, isRestart }: Interruption, now: ProfileName): string {
   const how = `${isRestart ? 'The gateway has restarted; back' : 'Back'} after ${duration(Math.max(1, (Date.now() - since) / 1000))}`
   const over = profile === null || profile === now ? `still over ${NAMES[now]}` : `now over ${NAMES[now]} instead of ${NAMES[profile]}`
   return `${how}, ${over}. ${isReset ? 'It was away for longer than history holds, so all values were fetched anew.' : 'Nothing was lost in between.'}`

@@ -7,7 +7,7 @@ import { bytes, bytesPerSecond, duration, many, perSecond, share, short } from '
 import type { Reports } from './reports.ts'
 import type { Samples } from './samples.ts'
 
-export class Traffic {
+export class TrafficPanel {
   readonly #reports: Reports
   readonly #samples: Samples
   readonly #charts = [

@@ -5,7 +5,7 @@ import { ago, count } from './format.ts'
 import type { Reports, TroubleReport } from './reports.ts'
 import { Rows } from './rows.ts'
 
-export class Troubles {
+export class TroublesPanel {
   readonly #reports: Reports
   readonly #rows = new Rows<TroubleReport>({
     label: 'Refusals and errors',

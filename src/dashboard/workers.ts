@@ -5,7 +5,7 @@ import { bytes, count, duration, ms, NONE, percent } from './format.ts'
 import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import { Rows } from './rows.ts'
 
-export class Workers {
+export class WorkersPanel {
   readonly #reports: Reports
   readonly #rows = new Rows<ProcessReport<GatewayReport>>({
     label: 'Workers',

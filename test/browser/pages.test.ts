@@ -25,13 +25,13 @@ const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
 
 /** What a page without a client of ours has received. */
-interface Plain {
+interface PlainRecord {
   readonly facts: string[]
   readonly values: Record<string, string>
 }
 
 /** A page with nothing but an EventSource. */
-async function plainPage (page: Page): Promise<() => Promise<Plain>> {
+async function plainPage (page: Page): Promise<() => Promise<PlainRecord>> {
   await page.evaluate(`
     globalThis.plain = { facts: [], values: {} }
     new EventSource('/api/events/stream?rooms=a').onmessage = ({ data }) => {
@@ -66,7 +66,7 @@ t.test('a page with our client and one with a plain EventSource live through a r
   await hasAll(test, seat, publisher)
   test.same(seat.states.filter((state, index, all) => state !== all[index - 1]), ['connecting', 'catching-up', 'connected', 'stale', 'catching-up', 'connected', 'stale', 'catching-up', 'connected'], 'what it showed')
   test.same(seat.statuses.flatMap(status => status.state === 'connected' ? [status.profile] : []), ['SSE', 'WEBSOCKET', 'SSE'])
-  test.same(seat.told('reset'), [])
+  test.same(seat.received('reset'), [])
 
   const acknowledged = [...publisher.acknowledged.values()].map(({ id }) => id).sort(compareIds)
   const newest = Object.fromEntries([...publisher.newest].map(([field, { id }]) => [field, id]))
@@ -103,7 +103,7 @@ for (const profile of PROFILES) {
     await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'connecting' && typeof status.retryMs === 'number').length > 1)
     test.match(stranger.now, { state: 'connecting', code: 'UNREACHABLE', reason: "the gateway does not answer, or this page's origin is not in its CORS_ORIGINS" })
     test.notOk(stranger.states.includes('connected'))
-    test.same(stranger.told('hello'), [])
+    test.same(stranger.received('hello'), [])
     test.match((await stranger.remote.control('ping', {}, { abortMs: 500 })).error, { name: String }, 'nor does it command')
   })
 
@@ -137,10 +137,10 @@ for (const profile of PROFILES) {
     for (const seat of seats) {
       await hasAll(test, seat, publisher)
       await seat.until('it is connected', () => seat.now?.state === 'connected')
-      test.same(seat.told('reset'), [])
+      test.same(seat.received('reset'), [])
     }
     const first = seats.map(seat => (seat.seen.find(({ name, at }) => name === 'event' && at > back)?.at ?? Infinity) - back)
-    test.comment(`${profile}: back after 4.3 s, the frozen tab had its next event within ${first[0]} ms, the other within ${first[1]} ms; the frozen one needed ${seats[0].told('hello').length - 1} new connections`)
+    test.comment(`${profile}: back after 4.3 s, the frozen tab had its next event within ${first[0]} ms, the other within ${first[1]} ms; the frozen one needed ${seats[0].received('hello').length - 1} new connections`)
   })
 
   t.test(`a page over ${profile} keeps its values while Redis is away, and goes on when it is back`, { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
@@ -175,7 +175,7 @@ for (const profile of PROFILES) {
       await seat.until('what follows is there', () => seat.events.length === 4)
       test.same(idsOf(seat.events), ids, 'each once')
       test.equal((await seat.remote.value('a', 'value', 'k'))?.data, 2)
-      test.same(seat.told('mistake'), [])
+      test.same(seat.received('mistake'), [])
     }
   })
 }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { transformSync } from 'esbuild'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import type { Remote, Wish } from '../client/driver.ts'
+import type { Remote, RemoteOptions } from '../client/driver.ts'
 import { until } from '../process/harness.ts'
 import type { Test } from '../tools/daemon.ts'
 
@@ -22,11 +22,11 @@ export async function blankPage (context: BrowserContext, url: string): Promise<
 type Evaluate = (expression: string) => Promise<any>
 
 /** In a page that is loaded: imports our client, and connects. @param gateway where that is; empty: where the page came from */
-async function connectIn (evaluate: Evaluate, wish: Wish, gateway = '', library = gateway): Promise<Remote> {
+async function connectIn (evaluate: Evaluate, options: RemoteOptions, gateway = '', library = gateway): Promise<Remote> {
   await evaluate(`(async () => {
     const { connect } = await import('${library}/client.js')
     ${RECORDER}
-    globalThis.remote = recorder.record(connect('${gateway}/', ${JSON.stringify(wish)}))
+    globalThis.remote = recorder.record(connect('${gateway}/', ${JSON.stringify(options)}))
   })()`)
   const ask = async (name: keyof Remote, ...args: unknown[]): Promise<any> => await evaluate(`remote[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
   return {
@@ -43,22 +43,22 @@ async function connectIn (evaluate: Evaluate, wish: Wish, gateway = '', library 
 export type Tab = Remote & { readonly page: Page }
 
 /** A page with our client. */
-export async function openTab (context: BrowserContext, url: string, wish: Wish = {}): Promise<Tab> {
+export async function openTab (context: BrowserContext, url: string, options: RemoteOptions = {}): Promise<Tab> {
   const page = await blankPage(context, url)
-  return { page, ...await connectIn(async expression => await page.evaluate(expression), wish) }
+  return { page, ...await connectIn(async expression => await page.evaluate(expression), options) }
 }
 
 /** A page of another site with our client. @param library the gateway it has the client from */
-export async function openStrangeTab (context: BrowserContext, site: string, url: string, wish: Wish, library = url): Promise<Tab> {
+export async function openStrangeTab (context: BrowserContext, site: string, url: string, options: RemoteOptions, library = url): Promise<Tab> {
   const page = await context.newPage()
   await page.goto(site)
-  return { page, ...await connectIn(async expression => await page.evaluate(expression), wish, url, library) }
+  return { page, ...await connectIn(async expression => await page.evaluate(expression), options, url, library) }
 }
 
 export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void> }
 
 /** A page with our client that can be frozen, as browsers do with tabs in the background. One that Playwright drives cannot: it is kept in front. */
-export async function openFreezableTab (t: Test, browser: Browser, url: string, wish: Wish = {}): Promise<FreezableTab> {
+export async function openFreezableTab (t: Test, browser: Browser, url: string, options: RemoteOptions = {}): Promise<FreezableTab> {
   const devtools = await browser.newBrowserCDPSession()
   const { browserContextId } = await devtools.send('Target.createBrowserContext')
   t.teardown(async () => await devtools.send('Target.disposeBrowserContext', { browserContextId }))
@@ -81,5 +81,5 @@ export async function openFreezableTab (t: Test, browser: Browser, url: string, 
   }
   await until('the page is there', async () => await evaluate('location.href !== "about:blank" && document.readyState === "complete"'))
   const become = async (state: 'frozen' | 'active'): Promise<void> => { await send('Page.setWebLifecycleState', { state }) }
-  return { ...await connectIn(evaluate, wish), freeze: async () => await become('frozen'), thaw: async () => await become('active') }
+  return { ...await connectIn(evaluate, options), freeze: async () => await become('frozen'), thaw: async () => await become('active') }
 }

@@ -14,7 +14,7 @@ import { openTab } from './tab.ts'
 t.setTimeout(120_000)
 t.jobs = 2
 const TABS = 10
-const WISH = { rooms: ['a'], share: true } as const
+const OPTIONS = { rooms: ['a'], share: true } as const
 
 /** Of the gateway's: connections there are, and were ever. */
 async function connections (url: string): Promise<{ now: number, ever: number }> {
@@ -30,7 +30,7 @@ for (const profile of PROFILES) {
     let server = await stage.launch({ ...env, APP_PROFILE: profile })
     const context = await openContext(test, await openBrowser(t))
     const open = async (): Promise<{ seat: Seat, close: () => Promise<void> }> => {
-      const tab = await openTab(context, server.url, WISH)
+      const tab = await openTab(context, server.url, OPTIONS)
       const seat = new Seat(tab)
       await seat.untilConnected()
       return { seat, close: async () => await tab.page.close() }
@@ -65,7 +65,7 @@ for (const profile of PROFILES) {
     await delay(500)
     for (const { seat } of tabs) {
       await hasAll(test, seat, publisher)
-      test.same(seat.told('reset'), [])
+      test.same(seat.received('reset'), [])
     }
     test.same(await connections(server.url), { now: 1, ever: 1 })
     test.equal(tabs.length, TABS - 3)
@@ -92,7 +92,7 @@ t.test('a leader that slept, and whose lead was taken away, goes on by itself: n
   const context = await openContext(test, await openBrowser(t))
   const tabs = []
   for (let n = 0; n < 3; n++) {
-    const tab = await openTab(context, server.url, WISH)
+    const tab = await openTab(context, server.url, OPTIONS)
     tabs.push({ tab, seat: new Seat(tab) })
     await tabs[n]?.seat.untilConnected()
   }
@@ -118,7 +118,7 @@ t.test('tabs that share: one that comes with a cursor of its own misses nothing 
   const server = await stage.launch({ APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder(), ENABLE_CONTROL_HTTP: 'false' })
   const publish = async (...json: object[]): Promise<void> => { await request(`${server.url}/api/events`, { json }) }
   const context = await openContext(test, await openBrowser(t))
-  const open = async (wish = {}): Promise<Seat> => await new Seat(await openTab(context, server.url, { ...WISH, ...wish })).look()
+  const open = async (options = {}): Promise<Seat> => await new Seat(await openTab(context, server.url, { ...OPTIONS, ...options })).look()
   await publish({ type: 'cpu', room: 'a', key: 'one', data: 1 }, { type: 'cpu', room: 'a', key: 'two', data: 1 })
   const first = await open()
   await first.untilConnected()
@@ -147,6 +147,6 @@ t.test('a page that may not have locks, as one in a sandbox, has its own connect
   const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
   const context = await openContext(test, await openBrowser(t))
   await context.addInitScript('navigator.locks.request = async () => { throw new DOMException("not here", "SecurityError") }')
-  const seat = await Seat.open({ name: 'Chromium', open: async () => await openTab(context, server.url, WISH) }, test, server.url)
+  const seat = await Seat.open({ name: 'Chromium', open: async () => await openTab(context, server.url, OPTIONS) }, test, server.url)
   await seat.untilConnected()
 })

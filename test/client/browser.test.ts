@@ -8,5 +8,5 @@ import { clientSuite } from './suite.ts'
 clientSuite(t, {
   name: 'Chromium',
   skip: skipWithout('chromium'),
-  open: async (test, url, wish) => await openTab(await openContext(test, await openBrowser(t)), url, wish)
+  open: async (test, url, options) => await openTab(await openContext(test, await openBrowser(t)), url, options)
 })

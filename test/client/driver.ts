@@ -6,26 +6,26 @@ import type { Test } from '../tools/daemon.ts'
 
 /** What its listeners were told. `values`: those of `state.subscribe`; `mistake`: an error nobody has caught. */
 export type Happening = { /** Milliseconds since 1970. */ readonly at: number } & (
-  | { readonly name: 'event', readonly told: Event }
-  | { readonly name: 'status', readonly told: Status }
-  | { readonly name: 'hello', readonly told: Hello }
-  | { readonly name: 'reset', readonly told: Reset }
-  | { readonly name: 'ready', readonly told: Ready }
-  | { readonly name: 'values', readonly told: number }
-  | { readonly name: 'mistake', readonly told: string }
+  | { readonly name: 'event', readonly value: Event }
+  | { readonly name: 'status', readonly value: Status }
+  | { readonly name: 'hello', readonly value: Hello }
+  | { readonly name: 'reset', readonly value: Reset }
+  | { readonly name: 'ready', readonly value: Ready }
+  | { readonly name: 'values', readonly value: number }
+  | { readonly name: 'mistake', readonly value: string }
 )
 
-export type Told<Name extends Happening['name']> = Extract<Happening, { readonly name: Name }>['told']
+export type HappeningValue<Name extends Happening['name']> = Extract<Happening, { readonly name: Name }>['value']
 
-export type Wish = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | 'lastEventId'>
+export type RemoteOptions = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | 'lastEventId'>
 
-export interface Order {
+export interface RemoteCommandOptions {
   readonly idempotencyKey?: string
   /** It is not waited for any longer. */
   readonly abortMs?: number
 }
 
-export interface Outcome {
+export interface RemoteOutcome {
   readonly id?: string
   readonly command?: string
   readonly result?: unknown
@@ -42,7 +42,7 @@ export interface Remote {
   entries (): Promise<readonly Event[]>
   size (): Promise<number>
   /** Never throws. */
-  control (command: string, args?: object, order?: Order): Promise<Outcome>
+  control (command: string, args?: object, order?: RemoteCommandOptions): Promise<RemoteOutcome>
   close (): Promise<void>
 }
 
@@ -50,5 +50,5 @@ export interface Driver {
   readonly name: string
   /** Why it cannot be had here. */
   readonly skip?: string | false
-  open (t: Test, url: string, wish?: Wish): Promise<Remote>
+  open (t: Test, url: string, options?: RemoteOptions): Promise<Remote>
 }

@@ -14,8 +14,8 @@ import { clientSuite } from './suite.ts'
 
 clientSuite(t, {
   name: 'Node',
-  async open (t, url, wish) {
-    const box = connect(url, wish)
+  async open (t, url, options) {
+    const box = connect(url, options)
     t.teardown(() => box.close())
     return record(box)
   }

@@ -7,7 +7,7 @@ import { freePort } from '../process/harness.ts'
 import type { Test } from '../tools/daemon.ts'
 
 /** A request as it came by. */
-export interface Passed {
+export interface RequestRecord {
   /** As `GET /api/profile`. */
   readonly line: string
   readonly headers: string
@@ -15,7 +15,7 @@ export interface Passed {
   readonly at: number
 }
 
-interface Rule {
+interface ProxyRule {
   readonly line: RegExp
   times: number
   /** What is answered in place of the gateway; null: the gateway hears it, and its answer is cut off. */
@@ -25,10 +25,10 @@ interface Rule {
 export class Proxy {
   readonly port: number
   readonly url: string
-  readonly passed: Passed[] = []
+  readonly passed: RequestRecord[] = []
   readonly #to: number
   readonly #sockets = new Set<Socket>()
-  readonly #rules: Rule[] = []
+  readonly #rules: ProxyRule[] = []
   #server: Server | null = null
   #hangs = false
 
@@ -117,7 +117,7 @@ export class Proxy {
     })
   }
 
-  #note (data: Buffer): Rule | undefined {
+  #note (data: Buffer): ProxyRule | undefined {
     // A request begins a packet: nobody here sends one before the last was answered.
     const line = /^(?:GET|POST) \S+/.exec(data.subarray(0, 2000).toString('latin1'))?.[0]
     if (line === undefined) return

@@ -1,16 +1,16 @@
 // Keeps what a client tells. It runs beside the client, in a page too, so it imports nothing.
 
 import type { Box } from '../../src/client/index.ts'
-import type { Happening, Order, Outcome, Remote } from './driver.ts'
+import type { Happening, RemoteCommandOptions, RemoteOutcome, Remote } from './driver.ts'
 
 export function record (box: Box): Remote {
   const seen: Happening[] = []
-  const tell = (name: Happening['name'], told: unknown): void => { seen.push({ at: Date.now(), name, told } as Happening) }
-  tell('status', box.status)
-  for (const name of ['event', 'status', 'hello', 'reset', 'ready'] as const) box.on(name, told => tell(name, told))
-  box.state.subscribe(() => tell('values', box.state.size))
+  const add = (name: Happening['name'], value: unknown): void => { seen.push({ at: Date.now(), name, value } as Happening) }
+  add('status', box.status)
+  for (const name of ['event', 'status', 'hello', 'reset', 'ready'] as const) box.on(name, value => add(name, value))
+  box.state.subscribe(() => add('values', box.state.size))
   for (const name of ['error', 'unhandledrejection']) {
-    globalThis.addEventListener?.(name, event => tell('mistake', String((event as ErrorEvent).message ?? (event as PromiseRejectionEvent).reason)))
+    globalThis.addEventListener?.(name, event => add('mistake', String((event as ErrorEvent).message ?? (event as PromiseRejectionEvent).reason)))
   }
   return {
     happenings: async from => seen.slice(from),
@@ -19,7 +19,7 @@ export function record (box: Box): Remote {
     entries: async () => [...box.state.entries()],
     size: async () => box.state.size,
     close: async () => box.close(),
-    async control (command: string, args: object = {}, { idempotencyKey, abortMs }: Order = {}): Promise<Outcome> {
+    async control (command: string, args: object = {}, { idempotencyKey, abortMs }: RemoteCommandOptions = {}): Promise<RemoteOutcome> {
       try {
         return await box.control(command, args, {
           ...(idempotencyKey === undefined ? {} : { idempotencyKey }),

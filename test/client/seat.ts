@@ -7,7 +7,7 @@ import { compareIds } from '../../src/core/id.ts'
 import { until } from '../process/harness.ts'
 import type { Publisher, Stage } from '../process/harness.ts'
 import type { Test } from '../tools/daemon.ts'
-import type { Driver, Happening, Remote, Told, Wish } from './driver.ts'
+import type { Driver, Happening, Remote, HappeningValue, RemoteOptions } from './driver.ts'
 
 export const idsOf = (events: readonly Event[]): string[] => events.map(({ id }) => id)
 
@@ -20,8 +20,8 @@ export class Seat {
     this.remote = remote
   }
 
-  static async open (driver: Driver, t: Test, url: string, wish: Wish = {}): Promise<Seat> {
-    return await new Seat(await driver.open(t, url, wish)).look()
+  static async open (driver: Driver, t: Test, url: string, options: RemoteOptions = {}): Promise<Seat> {
+    return await new Seat(await driver.open(t, url, options)).look()
   }
 
   async look (): Promise<this> {
@@ -29,19 +29,19 @@ export class Seat {
     return this
   }
 
-  told<Name extends Happening['name']> (name: Name): Array<Told<Name>> {
-    return this.seen.filter(happening => happening.name === name).map(({ told }) => told as Told<Name>)
+  received<Name extends Happening['name']> (name: Name): Array<HappeningValue<Name>> {
+    return this.seen.filter(happening => happening.name === name).map(({ value }) => value as HappeningValue<Name>)
   }
 
-  get events (): Event[] { return this.told('event') }
+  get events (): Event[] { return this.received('event') }
   get facts (): Event[] { return this.events.filter(({ key }) => key === undefined) }
-  get statuses (): Status[] { return this.told('status') }
+  get statuses (): Status[] { return this.received('status') }
   get states (): string[] { return this.statuses.map(({ state }) => state) }
   get now (): Status | undefined { return this.statuses.at(-1) }
 
   /** The first spell of staleness it told of since `from`, ms since 1970. */
   stale (from = 0): Extract<Status, { state: 'stale' }> & { at: number } | undefined {
-    for (const { name, told, at } of this.seen) if (name === 'status' && told.state === 'stale' && at >= from) return { ...told, at }
+    for (const { name, value, at } of this.seen) if (name === 'status' && value.state === 'stale' && at >= from) return { ...value, at }
   }
 
   /** Looks until `done` holds. @throws Error with what it saw last where that takes longer than `ms` */
@@ -74,7 +74,7 @@ export async function hasAll (t: Tap, seat: Seat, publisher: Publisher): Promise
   await delay(100)
   await seat.look()
   t.same(idsOf(seat.facts), facts, `each of ${facts.length} facts once, and in order`)
-  t.same(seat.told('mistake'), [], 'no mistakes')
+  t.same(seat.received('mistake'), [], 'no mistakes')
 }
 
 /** Starts 50 events a second, in one room. */

@@ -43,8 +43,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.same(seat.states, ['connecting', 'catching-up', 'connected'])
       t.match(seat.now, { profile })
       t.same(seat.events.map(({ key, data }) => [key, data]), [['gone', 1], ['host', 2]], 'present values, and nothing of before')
-      t.match(seat.told('hello'), [{ profile, position: 'new' }])
-      t.match(seat.told('ready'), [{ keys: 2, rooms: ['a'] }])
+      t.match(seat.received('hello'), [{ profile, position: 'new' }])
+      t.match(seat.received('ready'), [{ keys: 2, rooms: ['a'] }])
       t.equal(await seat.remote.size(), 2)
 
       const ids: string[] = []
@@ -62,7 +62,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.equal(await seat.remote.value('a', 'cpu', 'gone'), undefined, 'a deleted key is gone')
       t.equal(await seat.remote.value('b', 'cpu', 'host'), undefined)
       t.same((await seat.remote.entries()).map(({ type, key, data }) => [type, key, data]).sort(), [['alarm', 'door', 40], ['cpu', 'host', 40]])
-      const told = seat.told('values')
+      const told = seat.received('values')
       t.ok(told.length > 1 && told.length < seat.events.length, `subscribers of the state were called ${told.length} times for ${seat.events.length} events`)
 
       await feed.until('the feed has its last', () => feed.events.at(-1)?.data === 40)
@@ -166,8 +166,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       await publish(server.url, ...Array.from({ length: 900 }, (_, data) => ({ type: 'log', room: 'a', data })), { type: 'cpu', room: 'a', key: 'host', data: 'now' })
       await proxy.up()
       await seat.untilConnected(away)
-      const connected = seat.seen.findIndex(({ name, told, at }) => at > away && name === 'status' && told.state === 'connected')
-      t.equal(seat.seen.slice(0, connected).filter(({ name, told }) => name === 'event' && told.key === undefined).length, 901)
+      const connected = seat.seen.findIndex(({ name, value, at }) => at > away && name === 'status' && value.state === 'connected')
+      t.equal(seat.seen.slice(0, connected).filter(({ name, value }) => name === 'event' && value.key === undefined).length, 901)
     })
 
     test('follows restarts into either profile while events flow, and loses and repeats nothing', async (t, stage) => {
@@ -191,8 +191,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       await delay(400)
       await hasAll(t, seat, publisher)
       t.equal(publisher.refused.length, 0)
-      t.ok(seat.told('hello').slice(1).every(({ position }) => position === 'resumed'), 'each time from where it stood')
-      t.same(seat.told('reset'), [])
+      t.ok(seat.received('hello').slice(1).every(({ position }) => position === 'resumed'), 'each time from where it stood')
+      t.same(seat.received('reset'), [])
     })
 
     test('says why it is stale, comes back when told to, and not before', async (t, stage) => {
@@ -247,7 +247,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.match(bye, { code: 'DISCONNECTED', retryMs: Number })
       const returned = proxy.passed.find(({ at }) => at > (bye?.at ?? Infinity))?.at ?? Infinity
       t.ok((bye?.retryMs ?? 0) >= 1000 && returned - (bye?.at ?? 0) >= (bye?.retryMs ?? Infinity) - 10, `told to come back after ${bye?.retryMs} ms, it came after ${returned - (bye?.at ?? 0)} ms`)
-      t.same(seat.told('mistake'), [])
+      t.same(seat.received('mistake'), [])
     })
 
     test('notices a connection that has died without a word, and does not take quiet for death', async (t, stage) => {
@@ -292,8 +292,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       await publish(elsewhere.url, { type: 'log', room: 'a', data: 'theirs' }, { type: 'cpu', room: 'a', key: 'new', data: 2 })
       await elsewhere.kill9()
       const again = await stage.launch({ ...env, DATA_DIR: folder })
-      await seat.until('it was told', () => seat.told('ready').length === 2)
-      t.match(seat.told('reset'), [{ reason: 'unknown', rooms: ['a'] }])
+      await seat.until('it was told', () => seat.received('ready').length === 2)
+      t.match(seat.received('reset'), [{ reason: 'unknown', rooms: ['a'] }])
       t.same((await seat.remote.entries()).map(({ key, data }) => [key, data]), [['new', 2]])
       await publish(again.url, { type: 'log', room: 'a', data: 2 })
       await seat.until('it goes on', () => seat.facts.length === 2)

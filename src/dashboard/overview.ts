@@ -3,14 +3,14 @@
 
 import { byId, make, mark, write } from './element.ts'
 import { savedCpu, savedMessages, sum, worst } from './figures.ts'
-import type { Worst } from './figures.ts'
+import type { WorstFigure } from './figures.ts'
 import { count, duration, many, ms, NONE, percent, share, short } from './format.ts'
 import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import type { Samples } from './samples.ts'
 import { Sparkline } from './sparkline.ts'
 import type { StatusLine } from './status.ts'
 
-interface Target {
+interface FigureTarget {
   readonly id: string
   /** As the sentence names it. */
   readonly name: string
@@ -24,18 +24,18 @@ interface Target {
   readonly bound: string
 }
 
-const TARGETS: readonly Target[] = [
+const TARGETS: readonly FigureTarget[] = [
   { id: 'latency', name: 'latency', limit: 150, figure: ({ latencyMs }) => latencyMs?.p95, column: 'latency', without: 'Nothing delivered in the last 10 s', format: ms, bound: '150 ms' },
   { id: 'lag', name: 'event-loop lag', limit: 30, figure: ({ lagP99Ms }) => lagP99Ms, column: 'lag', without: 'No data yet', format: ms, bound: '30 ms' },
   { id: 'backlog', name: 'backlog', limit: 60_000, figure: ({ backlogMs }) => backlogMs, column: 'backlog', without: 'No data yet', format: value => typeof value === 'number' && value >= 1000 ? duration(value / 1000) : ms(value), bound: '60 s' }
 ]
 
-export class Head {
+export class Overview {
   readonly #reports: Reports
   readonly #samples: Samples
   readonly #status: StatusLine
   readonly #cards = new Map<string, Card>()
-  #missed: readonly Target[] = []
+  #missed: readonly FigureTarget[] = []
   #isKnown = false
   readonly #saved = new Card('saved', { columns: ['savedMessages', 'savedCpu'], atLeast: 1 })
 
@@ -70,7 +70,7 @@ export class Head {
   }
 
   /** @returns whether it is missed */
-  #drawTarget ({ id, limit, figure, without, format, bound }: Target, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): boolean {
+  #drawTarget ({ id, limit, figure, without, format, bound }: FigureTarget, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): boolean {
     const found = worst(gateways, figure)
     const card = this.#cards.get(id) as Card
     const isMissed = found !== null && found.value >= limit
@@ -128,7 +128,7 @@ const storeOf = (store: string | undefined): string => store === undefined ? NON
 const over = (gateways: ReadonlyArray<unknown>): string => gateways.length < 2 ? '' : ` over ${gateways.length} workers`
 
 /** Worsts say whose they are, where there are several. */
-function ofWorker ({ key, value }: Worst, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
+function ofWorker ({ key, value }: WorstFigure, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
   return gateways.length < 2 || value === 0 ? '' : `worst: ${key}`
 }
 

@@ -3,7 +3,7 @@
 
 export type Point = number | null
 
-export class History {
+export class TimeSeries {
   readonly times: number[] = []
   readonly #columns = new Map<string, Point[]>()
   readonly #limit: number

@@ -11,7 +11,7 @@ import { fillValue } from './value.ts'
 const MAX_VALUES = 200
 const MAX_FACTS = 20
 
-export class RoomView {
+export class RoomDetails {
   readonly room: string
   readonly element: HTMLElement
   /** Of its connection; empty while there is none. */
