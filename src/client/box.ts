@@ -1,10 +1,11 @@
-// The client: it asks the gateway which profile runs, listens over SSE or WebSocket, and keeps the newest value of
-// every key. After any end it comes back from its cursor, over whichever profile runs then. Only where the gateway
-// refuses what is asked for does it stop, and says why.
+// The client asks the gateway which profile runs, listens over SSE or WebSocket, and keeps the newest value of every
+// key. After any disconnect it reconnects from its cursor, over the profile that runs by then. It stops only if the
+// gateway rejects the request itself, and then reports why.
 //
-//     link.ts      stays connected          stream.ts, socket.ts   one connection each
-//     shared.ts    a link for many tabs     watch.ts               whether it still stands
-//     state.ts     the newest values        control.ts             commands
+//     link.ts       stays connected             stream.ts, socket.ts   one connection each
+//     shared.ts     one link for many tabs      watchdog.ts            detects a dead connection
+//     state.ts      the newest values           catch-up.ts            when a connection has caught up
+//     profile.ts    what the gateway mounts     control.ts             commands
 
 import { ControlError, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
@@ -16,26 +17,26 @@ import { isBefore } from './wire.ts'
 import type { Delivery, Event, Hello, Ready, Reset, Status } from './wire.ts'
 
 export interface ConnectOptions {
-  /** Rooms to hear; none: the public feed. */
+  /** Rooms to listen to. Default: none, which means the public feed. */
   readonly rooms?: readonly string[]
-  /** Types to hear in them; none: every type. */
+  /** Event types to listen to. Default: none, which means every type. */
   readonly types?: readonly string[]
   /**
-   * Tabs of this browser that ask for the same share one connection. Needs a page over HTTPS or on localhost;
-   * elsewhere each tab has its own. Default false.
+   * Tabs of this browser with the same rooms and types share one connection. Requires HTTPS or localhost; elsewhere
+   * each tab has its own connection. Default false.
    */
   readonly share?: boolean
-  /** Where to go on from: a cursor that was kept, such as `box.lastEventId`. Without one everything present comes first. */
+  /** Where to resume: a saved `box.lastEventId`. Default: none, and all present values come first. */
   readonly lastEventId?: string
-  /** Sent with every HTTP request as `Authorization: Bearer`; a function is asked each time. The gateway does not ask for tokens yet. */
+  /** Sent with every HTTP request as `Authorization: Bearer`; a function is called for each request. The gateway does not check tokens yet. */
   readonly token?: string | (() => string | Promise<string>)
-  /** The class to open sockets with, where the platform has none. */
+  /** The WebSocket class, if the platform has none. Default: `globalThis.WebSocket`. */
   readonly WebSocket?: typeof WebSocket
 }
 
-/** What can be listened to, and what a listener is given. */
+/** The names for `box.on`, and what each listener receives. */
 export interface Happenings {
-  /** An event, each once and in order; `state` knows it already. */
+  /** Each event once and in order; `state` already includes it. */
   event: Event
   status: Status
   hello: Hello
@@ -46,22 +47,22 @@ export interface Happenings {
 export interface Box {
   readonly status: Status
   readonly state: Pick<State, 'get' | 'entries' | 'subscribe' | 'size'>
-  /** The cursor behind all that was handed out; empty before there is one. */
+  /** The cursor after everything that listeners have received; empty before the first. */
   readonly lastEventId: string
-  /** @returns what ends the listening */
+  /** @returns a function that removes the listener */
   on: <Name extends keyof Happenings>(name: Name, listener: (happening: Happenings[Name]) => void) => () => void
   /**
-   * Runs a command and waits for its end. Sent again after a lost answer or where it came too often, it is still carried
-   * out once.
-   * @throws ControlError with the refusal's message and `code`
+   * Runs a command and waits for its result. The command runs once, even if it had to be sent again after a lost answer
+   * or a rate limit.
+   * @throws ControlError with the gateway's message and `code`
    */
   control: (command: string, args?: object, options?: ControlOptions) => Promise<CommandResult>
   close: () => void
 }
 
 /**
- * Connects, and stays connected until `close`, or until the gateway refuses for good what is asked for.
- * @param url where the gateway is: `/` for the page's own host
+ * Connects and stays connected until `close`, or until the gateway rejects the request for good.
+ * @param url the gateway's address; `/` is the page's own host
  */
 export function connect (url: string, { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket }: ConnectOptions = {}): Box {
   const base = new URL(url, globalThis.location?.href).href.replace(/\/+$/, '')
@@ -104,14 +105,14 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       case 'status':
         setStatus(delivery.data)
     }
-    // Behind what was handed out: kept by a listener, it repeats rather than loses.
+    // Only after listeners ran: a cursor they save during that may repeat events, but never skips one.
     if (typeof delivery.cursor === 'string') cursor = delivery.cursor
   }
 
   function setStatus (now: Status): void {
     if (now.state === status.state && !('retryMs' in now)) return
     status = now
-    // Of a gateway that was never heard nothing is shown that could be old.
+    // Before the first hello there are no values that could be stale.
     if (now.state === 'stale' && hello === null) {
       const { since, ...why } = now
       status = { ...why, state: 'connecting' }
@@ -134,7 +135,7 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
     ask: async (message: object, signal: AbortSignal) => await link?.ask(message, signal) ?? null
   }
 
-  // Later, so that whoever connects can listen first.
+  // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
     if (!open()) return
     const options = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }

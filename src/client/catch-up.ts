@@ -1,9 +1,9 @@
-// Whether a connection has caught up: all present values have come, and what had happened when it was made.
+// Decides when a connection has caught up: it has received all present values, and all events from before it was made.
 
 import { isBefore } from './wire.ts'
 import type { Delivery, Hello, ProfileName, Status } from './wire.ts'
 
-/** A client that was sent nothing for so long has nothing left to catch up with. */
+/** After this long without events nothing is left to catch up with. */
 const QUIET_MS = 1000
 
 export class CatchUp {
@@ -36,7 +36,7 @@ export class CatchUp {
         this.#settle()
         break
       case 'events': {
-        // Present values run ahead of facts that are still owed.
+        // Present values arrive ahead of pending facts, so the last fact decides.
         const last = data.findLast(({ key }) => key === undefined) ?? data.at(-1)
         if (!this.#behind || last === undefined) break
         if (isBefore(last.id, this.#head)) this.#wait()

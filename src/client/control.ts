@@ -1,15 +1,15 @@
-// Commands. Each goes out under an Idempotency-Key, so it can be sent again after a lost answer or a full second
-// without being carried out twice, through whichever route is open.
+// Commands. Each carries an Idempotency-Key, and can be sent again after a lost answer or a rate limit without running
+// twice. They go over HTTP or over the WebSocket, depending on what the gateway mounts.
 
 import { endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
 import type { GatewayAnswer } from './wire.ts'
 
 export interface ControlOptions {
-  /** Names this order: the same name is carried out once, whoever sends it. Default: a new one. */
+  /** A command with the same key runs once, no matter which client sends it. Default: a new key. */
   readonly idempotencyKey?: string
-  /** Ends the waiting, not the command. */
+  /** Stops waiting. The command itself continues. */
   readonly signal?: AbortSignal
-  /** It was not taken, and is sent again after so long; why: the gateway's code, or `UNREACHABLE`. */
+  /** The command was not accepted and is sent again in `retryMs`. `code` is the gateway's, or `UNREACHABLE`. */
   readonly onWait?: (retryMs: number, code: string) => void
 }
 
@@ -19,12 +19,12 @@ export interface CommandResult {
   readonly result: unknown
 }
 
-/** A command that was refused, has failed, or whose outcome is not known. */
+/** A command was refused, has failed, or has an unknown outcome. */
 export class ControlError extends Error {
   override readonly name = 'ControlError'
-  /** The gateway's; `UNREACHABLE` where it never answered, `UNKNOWN` where the outcome was lost. */
+  /** The gateway's code; `UNREACHABLE` if it never answered, `UNKNOWN` if the outcome was lost. */
   readonly code: string
-  /** The gateway's own words. */
+  /** The gateway's whole answer. */
   readonly answer: Readonly<Record<string, unknown>>
 
   constructor (message: string, code: string, answer: Readonly<Record<string, unknown>>) {
@@ -34,11 +34,12 @@ export class ControlError extends Error {
   }
 }
 
+/** How commands reach the gateway. */
 export interface ControlRoute {
-  /** The address for commands; null where there is none over HTTP. @throws where the gateway does not answer; ControlError where it takes no commands at all */
+  /** @returns the URL for commands; null if they go over the socket. @throws if the gateway does not answer; ControlError if it accepts no commands at all */
   address (): Promise<string | null>
   headers (): Promise<Record<string, string>>
-  /** Over the socket; null where there is none, or no answer before the signal. */
+  /** Sends over the socket. @returns null without a socket, or without an answer before the signal */
   ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null>
 }
 
@@ -49,16 +50,16 @@ interface CommandRequest {
   readonly signal: AbortSignal | undefined
 }
 
-/** Answers that may be another one a little later. */
-const PASSING = [429, 502, 503, 504]
-/** Until a gateway that does not answer, or has no time, is given up. */
+/** Statuses that a retry may change. */
+const TRANSIENT = [429, 502, 503, 504]
+/** How long a command is retried while the gateway does not answer or accept it. */
 const PATIENCE_MS = 60_000
 const ANSWER_MS = 30_000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 5000
 const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
 
-/** Runs a command, and waits for its end however long it takes. @throws ControlError; the signal's reason */
+/** Runs a command and waits for its result, for as long as it runs. @throws ControlError; the signal's reason */
 export async function run (route: ControlRoute, command: string, args: object, { idempotencyKey = uniqueId(), signal, onWait }: ControlOptions): Promise<CommandResult> {
   const request: CommandRequest = { command, args, idempotencyKey, signal }
   let until = Date.now() + PATIENCE_MS
@@ -74,7 +75,7 @@ export async function run (route: ControlRoute, command: string, args: object, {
     if (answer?.body.status === 'running') {
       running = String(answer.body.id)
       until = Date.now() + PATIENCE_MS
-    } else if ((answer !== null && !PASSING.includes(answer.status)) || Date.now() + waitMs > until) {
+    } else if ((answer !== null && !TRANSIENT.includes(answer.status)) || Date.now() + waitMs > until) {
       return resultOf(answer ?? GIVEN_UP, command)
     } else onWait?.(waitMs, endOfRefusal(answer ?? GIVEN_UP).code)
     await pause(waitMs, signal)
@@ -88,7 +89,7 @@ function resultOf ({ status, body }: GatewayAnswer, command: string): CommandRes
   throw new ControlError(String(body.message ?? error.message ?? `the answer was ${status}`), String(body.code ?? error.code ?? status), body)
 }
 
-/** @param running a command that is known to run: what became of it; over the socket that is asked by sending it again */
+/** @param running id of the command if it is known to run: then asks for its outcome. Over the socket, sending the command again asks for that */
 async function ask (route: ControlRoute, { signal, idempotencyKey, ...request }: CommandRequest, running: string): Promise<GatewayAnswer | null> {
   const address = await route.address()
   const within = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal === undefined ? [] : [signal])])

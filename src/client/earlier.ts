@@ -1,11 +1,11 @@
-// The names of the earlier system's client, over this one: pages that use them need no change but the import.
+// The API of the earlier system's client, on top of this one. Pages that use it only change their import.
 
 import { connect } from './box.ts'
 import type { Box, ConnectOptions } from './box.ts'
 import { pause, readAnswer, uniqueId } from './wire.ts'
 import type { Event } from './wire.ts'
 
-/** Takes the address of a stream as it did, but comes back by the rules of `connect` and follows the profile. Events go to `handleEvent`, each once. */
+/** Takes a stream's URL as before, but reconnects by the rules of `connect` and follows the profile. `handleEvent` gets each event once. */
 export class RobustEventSource {
   readonly url: string
   readonly box: Box
@@ -19,7 +19,7 @@ export class RobustEventSource {
     this.box.on('event', event => this.handleEvent(event))
   }
 
-  /** To be overridden, or assigned. */
+  /** Override or assign it. */
   handleEvent (_event: Event): void {}
 
   close (): void {
@@ -27,19 +27,19 @@ export class RobustEventSource {
   }
 }
 
-/** Sends commands as they are given, and answers what the gateway answers, refusals too. */
+/** Sends commands unchanged and returns the gateway's answer, including refusals. */
 export class ControlAPI {
   readonly url: string
 
-  /** @param url where commands are taken */
+  /** @param url address for commands. Default `/api/control` */
   constructor (url = '/api/control') {
     this.url = url
   }
 
   /**
    * @param command such as `{ command: 'ping', args: {} }`
-   * @param retries how often it is sent at most; repeats are carried out once
-   * @throws where there was no answer to the last of them
+   * @param retries maximum number of attempts. Default 3. The command runs once
+   * @throws if the last attempt got no answer
    */
   async execute (command: object, retries = 3): Promise<unknown> {
     const idempotencyKey = uniqueId()

@@ -1,5 +1,5 @@
-// Stays connected until it is closed, or refused for good: asks which profile runs, hears it to the end of the
-// connection, and comes back from where it stood. So a restart, even into the other profile, loses and repeats nothing.
+// Stays connected until it is closed or rejected for good. It asks which profile runs, listens until the connection
+// ends, and resumes from its cursor. A restart, even into the other profile, loses and repeats nothing.
 
 import { CatchUp } from './catch-up.ts'
 import { fetchProfile } from './profile.ts'
@@ -11,31 +11,31 @@ import { LOST, pause, uniqueId } from './wire.ts'
 import type { Delivery, End, GatewayAnswer, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
-  /** Where the gateway is, without a slash at the end. */
+  /** The gateway's address, without a trailing slash. */
   readonly base: string
   readonly rooms: readonly string[]
   readonly types: readonly string[]
-  /** What every request carries. */
+  /** Headers for every request. */
   readonly headers: () => Promise<Record<string, string>>
   readonly Socket: typeof WebSocket
-  /** Where to go on from. */
+  /** The cursor to resume from. */
   readonly cursor: () => string
   readonly deliver: (delivery: Delivery) => void
-  /** The gateway was heard. */
+  /** Called when bytes arrive from the gateway. */
   readonly alive?: () => void
 }
 
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
-/** A connection that stood so long was a good one: the next failure counts as the first. */
+/** After a connection this long the backoff starts again from its minimum. */
 const STABLE_MS = 5000
-/** Until the gateway has answered, and said hello. */
+/** Time limit for the gateway to answer and say hello. */
 const ANSWER_MS = 15_000
 
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
-  /** As the gateway told it last. */
+  /** The gateway's last answer. */
   profile: ProfileInfo | null = null
 
   readonly #options: LinkOptions
@@ -45,9 +45,9 @@ export class Link {
   #heardAt = Date.now()
   #failures = 0
   #send: ((message: object) => void) | null = null
-  /** Ends what goes on just now. */
+  /** Ends the current connection. */
   #cut: (end: End) => void = () => {}
-  /** Ends a wait that nobody has ordered. */
+  /** Ends a backoff. A wait that the gateway asked for is not shortened. */
   #hurry: () => void = () => {}
 
   constructor (options: LinkOptions) {
@@ -71,7 +71,7 @@ export class Link {
     this.#cut(LOST)
   }
 
-  /** Sends a message over the socket. @returns its answer; null where there is no connection for it, or no longer, or none before the signal */
+  /** Sends a message over the socket. @returns its answer; null if there is no socket, if it closes, or after the signal */
   async ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null> {
     const send = this.#send
     if (send === null || signal.aborted) return null
@@ -96,19 +96,19 @@ export class Link {
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
       this.#setStatus({ ...stale, retryMs: waitMs })
       const wait = new AbortController()
-      // Where the gateway has said when to come, it is not asked before.
+      // If the gateway said when to return, respect that.
       if (retryMs === undefined) this.#hurry = () => wait.abort()
       await pause(waitMs, AbortSignal.any([signal, wait.signal]))
       this.#setStatus({ ...stale, retryMs: null })
     }
   }
 
-  /** Full jitter: clients that lost the gateway together do not come back together. */
+  /** Full jitter: clients that lost the gateway at the same time do not return at the same time. */
   #backoff (): number {
     return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++))
   }
 
-  /** One connection, from the question after the profile to its end. */
+  /** One connection, from fetching the profile to its end. */
   async #connect (): Promise<End> {
     const { base, rooms, types, headers, Socket, cursor } = this.#options
     const ended = new AbortController()
@@ -145,7 +145,7 @@ export class Link {
             this.#watchdog ??= new Watchdog({
               intervalMs: pingIntervalMs,
               probe: () => this.#send?.({ action: 'ping' }),
-              onDead: () => cut({ code: 'SILENT', reason: 'nothing was heard of the gateway any more' })
+              onDead: () => cut({ code: 'SILENT', reason: 'the gateway has gone silent' })
             })
           }
           this.#options.deliver(delivery)
@@ -161,10 +161,10 @@ export class Link {
       if (stream !== null) return await streamTransport(base + stream, options)
       return await socketTransport(Socket)(base + String(websocket), options)
     } catch {
-      // What fetch says differs from browser to browser, and a socket says nothing.
+      // Messages of fetch differ between browsers, and a socket has none.
       if (globalThis.navigator?.onLine === false) return OFFLINE
       if (early !== null || greetedAt < Infinity) return early ?? LOST
-      // Nor do browsers tell a page of another origin that it is not wanted.
+      // Browsers hide CORS rejections from the page, too.
       const isStranger = !`${base}/`.startsWith(`${globalThis.location?.origin ?? base}/`)
       return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
     } finally {

@@ -1,4 +1,4 @@
-// The client in Node, which before version 22 has no WebSocket of its own.
+// The client for Node, which has no WebSocket before version 22.
 
 import { WebSocket as WsSocket } from 'ws'
 import { connect as connectWith, RobustEventSource as RobustEventSourceWith } from './index.ts'
@@ -8,17 +8,17 @@ export * from './index.ts'
 
 const Socket = (globalThis.WebSocket ?? WsSocket) as typeof WebSocket
 
-/** As in the browser; `url` must be a whole one. Tabs there are none, so `share` does nothing. */
-export const connect = (url: string, options: ConnectOptions = {}): Box => connectWith(whole(url), { WebSocket: Socket, ...options, share: false })
+/** As in the browser, except that `url` must be absolute and `share` has no effect. */
+export const connect = (url: string, options: ConnectOptions = {}): Box => connectWith(absolute(url), { WebSocket: Socket, ...options, share: false })
 
 export class RobustEventSource extends RobustEventSourceWith {
   constructor (url: string, options: ConnectOptions = {}) {
-    super(whole(url), { WebSocket: Socket, ...options, share: false })
+    super(absolute(url), { WebSocket: Socket, ...options, share: false })
   }
 }
 
-/** @throws TypeError where only a page would know the host */
-function whole (url: string): string {
+/** @throws TypeError if the URL has no host */
+function absolute (url: string): string {
   if (URL.canParse(url, globalThis.location?.href)) return url
-  throw new TypeError(`url must be a whole one, such as http://127.0.0.1:3000; here there is no page to complete ${JSON.stringify(url)} with`)
+  throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000; there is no page to resolve ${JSON.stringify(url)} against`)
 }

@@ -1,9 +1,9 @@
-// Which profile runs, and where it is mounted.
+// Asks the gateway what it mounts.
 
 import { endOfRefusal, readAnswer } from './wire.ts'
 import type { End } from './wire.ts'
 
-/** GET /api/profile, as far as it matters here. */
+/** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
 export interface ProfileInfo {
   readonly stream: string | null
   readonly websocket: string | null
@@ -11,7 +11,7 @@ export interface ProfileInfo {
   readonly pingIntervalMs: number
 }
 
-/** Which profile runs, and where it is mounted. */
+/** @throws if the gateway does not answer */
 export async function fetchProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProfileInfo | End> {
   const response = await fetch(`${base}/api/profile`, { headers, cache: 'no-store', signal })
   return response.ok ? await response.json() as ProfileInfo : endOfRefusal(await readAnswer(response))

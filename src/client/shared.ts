@@ -1,9 +1,9 @@
-// One connection for all tabs of a browser that ask the same gateway for the same. The tab that holds a lock leads: it
-// has the link, and passes on what that brings. When it closes, the browser gives the lock to another tab, which goes on
-// from where it stood itself; whoever was a little further drops what it has had (see state.ts).
+// One connection for all tabs of a browser that ask the same gateway for the same rooms and types. The tab that holds a
+// lock leads: it has the link and forwards everything the link delivers. When it closes, the browser gives the lock to
+// another tab, which resumes from that tab's own cursor; a tab that was further along drops duplicates (see state.ts).
 //
-// A tab that cannot follow a leader's cursor has missed something, so it makes a connection of its own, and one whose
-// lead was taken away keeps its own: nothing is lost for the sake of sharing.
+// A tab that does not know the leader's cursor has missed something, and opens a separate connection. A leader whose
+// lock is stolen keeps its connection. Sharing never loses events.
 
 import { Link } from './link.ts'
 import type { LinkOptions } from './link.ts'
@@ -12,14 +12,14 @@ import { Watchdog } from './watchdog.ts'
 import { uniqueId } from './wire.ts'
 import type { Delivery, Event, GatewayAnswer, Hello, Status } from './wire.ts'
 
-/** What a tab knows, for one that has just been opened. */
+/** A tab's state, for a tab that has just opened. */
 export interface TabSnapshot {
   readonly hello: Hello | null
   readonly values: readonly Event[]
   readonly status: Status
 }
 
-/** What tabs tell each other. `from`: who leads, or took itself for the leader when it said so. */
+/** Messages between tabs. `from`: the leading tab, or one that believed it was leading. */
 type TabMessage =
   | { readonly is: 'news', readonly from: string, readonly message: Delivery }
   | { readonly is: 'alive', readonly from: string }
@@ -27,13 +27,13 @@ type TabMessage =
   | { readonly is: 'welcome', readonly from: string, readonly cursor: string, readonly tab: string, readonly known: TabSnapshot }
   | { readonly is: 'hello?', readonly tab: string }
 
-/** So many cursors are remembered: at ten bundles a second, those of the last half minute. */
+/** Number of cursors remembered: 30 seconds at ten bundles a second. */
 const MAX_CURSORS = 300
-/** A leader is heard so often, by news or by a heartbeat. One that says nothing for 2.5 times as long, not even when asked, is frozen. */
+/** A leader that sends neither news nor heartbeats for 2.5 times this long, not even when asked, is frozen. */
 const SILENCE_MS = 16_000
 const BEAT_MS = 5000
 
-/** Locks are there on pages over HTTPS and on localhost only. Where they are, channels between tabs are too. */
+/** Browsers have locks only over HTTPS and on localhost. Those with locks also have BroadcastChannel. */
 export const canShare = (): boolean => globalThis.navigator?.locks !== undefined
 
 export class SharedLink {
@@ -46,15 +46,15 @@ export class SharedLink {
   readonly #cursors = new Set<string>()
   readonly #watchdog: Watchdog
   readonly #timer: ReturnType<typeof setInterval>
-  /** This tab's own connection: as the leader's, or because it could not follow one. */
+  /** This tab's connection, if it leads or could not follow a leader. */
   #link: Link | null = null
-  /** Whom it follows: itself, where it leads. */
+  /** The tab it follows: itself if it leads. */
   #leader = ''
-  /** Given back, so that another tab leads. */
+  /** Releases the lock, and another tab leads. */
   #release: () => void = () => {}
   #postedAt = 0
 
-  /** @param snapshot what this tab would tell another */
+  /** @param snapshot this tab's current state, for new tabs */
   constructor (options: LinkOptions, snapshot: () => TabSnapshot) {
     this.#options = options
     this.#snapshot = snapshot
@@ -76,7 +76,7 @@ export class SharedLink {
     return this.#link?.profile ?? null
   }
 
-  /** Over this tab's own socket: answers are for who has asked. */
+  /** Uses this tab's own socket, because an answer goes to the connection that asked. */
   async ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null> {
     this.#link ??= new Link(this.#options)
     return await this.#link.ask(message, signal)
@@ -97,18 +97,18 @@ export class SharedLink {
     this.#channel.postMessage(message)
   }
 
-  /** Waits for its turn to lead, or takes it: a lock is either stolen or waited for. */
+  /** Waits for the lock, or steals it. */
   #queue (how: LockOptions): void {
     navigator.locks.request(this.#name, how, async () => await this.#lead()).catch(() => {
       if (this.#closed.signal.aborted) return
-      // Another tab took the lead, because this one slept; or there are no locks for this page.
+      // Another tab stole the lock because this one slept, or the page may not use locks.
       this.#leader = ''
       this.#link ??= new Link(this.#options)
     })
   }
 
   async #lead (): Promise<void> {
-    // It went its own way meanwhile.
+    // It opened a separate connection meanwhile.
     if (this.#link !== null || this.#closed.signal.aborted) return
     const from = this.#leader = this.#tab
     this.#post({ is: 'lead', from, cursor: this.#options.cursor() })
@@ -141,7 +141,7 @@ export class SharedLink {
     if (message.is === 'news') this.#deliver(message.message)
   }
 
-  /** Somebody leads whom it does not follow yet. What a former leader says late is not listened to. */
+  /** Another tab leads. Late messages of a former leader are ignored. */
   #meet (message: Exclude<TabMessage, { is: 'hello?' }>): void {
     if (message.is !== 'lead' && (message.is !== 'welcome' || message.tab !== this.#tab)) return
     if (this.#options.cursor() === '') {
@@ -169,7 +169,7 @@ export class SharedLink {
     this.#options.deliver(delivery)
   }
 
-  /** Bytes come in a hidden tab too, whose timers are slowed down. */
+  /** Called on incoming bytes too, because browsers slow down the timers of hidden tabs. */
   #beat (): void {
     if (this.#leads && Date.now() - this.#postedAt >= BEAT_MS) this.#post({ is: 'alive', from: this.#tab })
   }

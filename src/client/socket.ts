@@ -1,11 +1,11 @@
-// The WebSocket: all rooms are joined in one message, since a cursor counts in the first join only.
+// One WebSocket connection. It joins all rooms in one message, because only the first join may carry a cursor.
 
 import { endOfBye, endOfRefusal } from './wire.ts'
 import type { Delivery, End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
 
 const JOIN = 'join'
 
-/** @param Socket the class to connect with: the browser's own, or that of `ws` */
+/** @param Socket the WebSocket class: the browser's, or that of the package `ws` */
 export function socketTransport (Socket: typeof WebSocket): Transport {
   return (address, options) => new Promise<End>((resolve, reject) => {
     const socket = new Socket(address.replace(/^http/, 'ws'))
@@ -22,7 +22,7 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
       reject(signal.reason)
       leave()
     })
-    // What it was is told by the close behind it.
+    // The close event that follows carries the code.
     socket.onerror = () => {}
     socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
     socket.onopen = () => {
@@ -64,7 +64,7 @@ function joinOf ({ rooms, types, cursor }: TransportOptions): object {
   return {
     action: 'join',
     ref: JOIN,
-    // What is undefined does not go into the text.
+    // JSON leaves out undefined fields.
     rooms: rooms.length === 0 ? undefined : rooms,
     types: types.length === 0 ? undefined : types,
     lastEventId: cursor === '' ? undefined : cursor

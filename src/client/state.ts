@@ -1,10 +1,10 @@
-// The newest value of every key, and which events were handed out already.
+// The newest value of every key, and the ids of events already delivered.
 
 import type { Event } from './wire.ts'
 
 /**
- * Ids remembered, so that nothing is handed out twice. The gateway repeats nothing; a tab that takes the lead from
- * another (see shared.ts) may go on from a little before where its neighbours are.
+ * Number of ids remembered to drop duplicates. The gateway repeats nothing, but a tab that takes the lead from
+ * another (see shared.ts) may resume from slightly before the other tabs' position.
  */
 const MAX_REMEMBERED = 5000
 
@@ -17,19 +17,19 @@ export class State {
     return this.#values.size
   }
 
-  /** The newest value of a key, as the event that brought it: the same object until a newer one comes. The public feed is the room `@public`. */
+  /** The event with the newest value of a key. It stays the same object until a newer one arrives. The public feed is the room `@public`. */
   readonly get = (room: string, type: string, key: string): Event | undefined => this.#values.get(nameOf(room, type, key))
 
   /** All present values. */
   readonly entries = (): IterableIterator<Event> => this.#values.values()
 
-  /** Calls `listener` when values have changed, once for all that came together. @returns what ends that */
+  /** Calls `listener` when values have changed, once per bundle. @returns a function that removes it */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }
   }
 
-  /** @returns whether the event is a new one */
+  /** @returns whether the event is new */
   take (event: Event): boolean {
     if (this.#remembered.has(event.id)) return false
     this.#remembered.add(event.id)
@@ -42,7 +42,7 @@ export class State {
     return true
   }
 
-  /** The rooms' values come anew. */
+  /** Drops the rooms' values before they are sent again. */
   forget (rooms: readonly string[]): void {
     this.#remembered.clear()
     for (const [name, event] of this.#values) {
@@ -55,7 +55,7 @@ export class State {
   }
 }
 
-/** Another's mistake must not cost the events behind it. */
+/** An error in a listener must not stop the events that follow. */
 export function guarded (act: () => void): void {
   try {
     act()
@@ -66,5 +66,5 @@ export function guarded (act: () => void): void {
 
 const PUBLIC = '@public'
 
-/** None of the parts can hold a NUL. */
+/** No part can contain NUL. */
 const nameOf = (room: string | undefined, type: string, key: string): string => `${room ?? PUBLIC}\0${type}\0${key}`

@@ -1,5 +1,5 @@
-// SSE by fetch rather than by EventSource, which hides the heartbeats, the status of a refusal and its Retry-After,
-// and comes back by rules of its own.
+// One SSE connection, read with fetch. EventSource would hide heartbeats, the status of a refusal and its Retry-After,
+// and has its own reconnect rules.
 
 import { endOfBye, endOfRefusal, LOST, readAnswer } from './wire.ts'
 import type { Delivery, End, TransportOptions } from './wire.ts'
@@ -25,7 +25,7 @@ export async function streamTransport (address: string, { rooms, types, cursor, 
       if (end !== null) break
     }
   } catch (error) {
-    // A break is as good as an end, unless it was ours.
+    // A broken stream counts as ended, unless this client aborted it.
     if (signal.aborted) throw error
   } finally {
     reader.cancel().catch(() => {})
@@ -34,9 +34,9 @@ export async function streamTransport (address: string, { rooms, types, cursor, 
 }
 
 /**
- * Understands `text/event-stream` in pieces as they come (HTML Standard, 9.2.6).
- * @param onMessage the event's name, its data, and its own id, null where it has none
- * @param onRetry when to come back after a loss, ms
+ * Parses `text/event-stream` in chunks (HTML Standard, 9.2.6).
+ * @param onMessage receives the event's name, its data, and its id or null
+ * @param onRetry receives the delay before reconnecting after a loss, ms
  */
 export function eventStreamParser (onMessage: (event: string, data: string, id: string | null) => void, onRetry: (ms: number) => void): (chunk: string) => void {
   let unfinished = ''
@@ -63,7 +63,7 @@ export function eventStreamParser (onMessage: (event: string, data: string, id: 
     const lines = chunk.split('\n')
     lines[0] = unfinished + (lines[0] as string)
     unfinished = lines.pop() as string
-    // A proxy may have made CRLF of LF; a lone CR nobody sends.
+    // A proxy may have turned LF into CRLF. Nothing sends a lone CR.
     for (const line of lines) takeLine(line.endsWith('\r') ? line.slice(0, -1) : line)
   }
 }

@@ -1,23 +1,23 @@
-// Whether a connection that says nothing still stands. The gateway speaks at every heartbeat, so silence over several
-// of them means that it is gone, or the way to it. But silence is only what was not heard by somebody who listened:
-// a tab that was frozen, or a machine that slept, first takes what waits in its socket before it judges.
+// Detects a dead connection. The gateway sends a heartbeat at every interval, so silence over several intervals means
+// that the gateway or the network path is gone. Silence counts only while this side could listen: after a frozen tab or
+// a sleeping machine wakes, it first reads what waits in its socket.
 
-/** So many heartbeats of silence end a connection: one may be late, and one lost with a segment sent again. */
+/** Silence for this many heartbeats ends a connection: one may be late, and one may be lost with a retransmitted segment. */
 const HEARTBEATS = 2.5
-/** After a sleep: silent for longer than this many, and it gets a moment to show itself. */
+/** After a sleep, silence for this many heartbeats starts a check: the connection has MOMENT_MS to show life. */
 const SUSPICIOUS = 1.5
 const MOMENT_MS = 2000
 
 export interface WatchdogOptions {
-  /** Between two heartbeats, ms. */
+  /** Heartbeat interval, ms. */
   readonly intervalMs: number
-  /** Asks for a sign of life, where that can be asked for. */
+  /** Asks for a sign of life, if the transport can send. */
   readonly probe: () => void
   readonly onDead: () => void
 }
 
 export class Watchdog {
-  /** When something came last, ms since 1970: a clock that goes on while the machine sleeps. */
+  /** Time of the last bytes, ms since 1970. This clock also runs while the machine sleeps. */
   heardAt = Date.now()
 
   readonly #options: WatchdogOptions
@@ -36,7 +36,7 @@ export class Watchdog {
     this.#moment = undefined
   }
 
-  /** The page has just come back from somewhere: is the connection still there? */
+  /** The page was hidden, frozen or offline: checks whether the connection still works. */
   suspect (): void {
     if (this.#moment !== undefined || Date.now() - this.heardAt < SUSPICIOUS * this.#options.intervalMs) return
     this.#options.probe()
@@ -53,7 +53,7 @@ export class Watchdog {
     const now = Date.now()
     const passed = now - this.#lookedAt
     this.#lookedAt = now
-    // Somebody has put the clock back.
+    // The clock was set back.
     if (passed < 0) this.heardAt = now
     const silence = now - this.heardAt
     if (passed > intervalMs) this.suspect()

@@ -1,4 +1,4 @@
-// What the gateway says, and what a client makes of it: the same over both transports, and between tabs.
+// Messages from the gateway and what they mean to a client: the same over both transports, and between tabs.
 
 import type { Event } from '../core/event.ts'
 
@@ -6,25 +6,25 @@ export type { Event }
 
 export type ProfileName = 'SSE' | 'WEBSOCKET'
 
-/** How it stands with the connection. */
+/** The state of the connection. */
 export type Status =
-  /** The first time, until that succeeds. After a try that failed it says why, and when the next one is; as `stale` does. */
+  /** Before the first connection. After a failed attempt it has a reason, a code and the time to the next attempt, as in `stale`. */
   | { readonly state: 'connecting', readonly reason?: string, readonly code?: string, readonly retryMs?: number | null }
-  /** Connected; the present values, or what was missed meanwhile, are still coming. */
+  /** Connected. Present values or missed events are still arriving. */
   | { readonly state: 'catching-up', readonly profile: ProfileName }
   | { readonly state: 'connected', readonly profile: ProfileName }
-  /** Not connected, and coming back by itself: what is shown may be old. */
+  /** Not connected, reconnecting automatically. Values may be out of date. */
   | {
     readonly state: 'stale'
-    /** When the gateway was last heard, ms since 1970. */
+    /** When the gateway last sent something, ms since 1970. */
     readonly since: number
     readonly reason: string
-    /** The gateway's code, or one of `UNREACHABLE`, `LOST`, `SILENT`, `OFFLINE`. */
+    /** The gateway's code, or `UNREACHABLE`, `LOST`, `SILENT` or `OFFLINE`. */
     readonly code: string
-    /** Wait until the next try; null while it is trying. */
+    /** Delay before the next attempt; null during an attempt. */
     readonly retryMs: number | null
   }
-  /** The gateway refuses what was asked for, and would refuse it again: it is not tried any more. */
+  /** The gateway rejects the request and would reject it again. The client has stopped trying. */
   | { readonly state: 'refused', readonly reason: string, readonly code: string }
   | { readonly state: 'closed' }
 
@@ -33,24 +33,24 @@ export interface Hello {
   readonly session: string
   readonly tickMs: number
   readonly position: 'new' | 'resumed' | 'reset'
-  /** The id of the last event there was then. */
+  /** Id of the newest event at connect time. */
   readonly head?: string
 }
 
-/** Values of these rooms were forgotten, and come anew. `missed` events are gone; null where their number is not known. */
+/** The values of these rooms were dropped and are sent again. `missed`: number of events that are lost; null if unknown. */
 export interface Reset {
   readonly reason: string
   readonly missed: number | null
   readonly rooms: readonly string[]
 }
 
-/** All present values of these rooms have come. */
+/** All present values of these rooms have arrived. */
 export interface Ready {
   readonly keys: number
   readonly rooms: readonly string[]
 }
 
-/** What reaches a box. `cursor`: where it stands with it; null where that does not change. */
+/** What a link or a leading tab delivers to a box. `cursor`: the position after it; null if it does not change. */
 export type Delivery =
   | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
   | { readonly kind: 'events', readonly data: readonly Event[], readonly cursor: string | null }
@@ -63,34 +63,34 @@ export type Delivery =
 export interface End {
   readonly reason: string
   readonly code: string
-  /** When to come back, ms, where the gateway has said so. */
+  /** When to reconnect, ms, if the gateway said so. */
   readonly retryMs?: number | undefined
-  /** Asking again for the same would be refused again. */
+  /** The same request would be rejected again. */
   readonly forGood?: boolean
 }
 
-/** What a transport is given for one connection. */
+/** Parameters and callbacks of one connection. */
 export interface TransportOptions {
   readonly rooms: readonly string[]
   readonly types: readonly string[]
-  /** Where to go on from; empty: as new. */
+  /** The cursor to resume from; empty for a new session. */
   readonly cursor: string
   readonly headers: Readonly<Record<string, string>>
   /** Ends the connection. */
   readonly signal: AbortSignal
-  /** Something came, whatever it was. */
+  /** Bytes have arrived. */
   alive: () => void
   deliver: (delivery: Delivery) => void
-  /** The connection takes messages to the gateway. */
+  /** Called if the connection can also send messages. */
   onOpen: (send: (message: object) => void) => void
-  /** The gateway answers a message that had this `ref`. */
+  /** The gateway has answered the message with this `ref`. */
   onAnswer: (ref: string, answer: GatewayAnswer) => void
 }
 
-/** One connection, to its end. @throws what ended it early */
+/** Runs one connection to its end. @throws the error that ended it early */
 export type Transport = (address: string, options: TransportOptions) => Promise<End>
 
-/** What a command is answered with, the same over HTTP and over the socket. */
+/** The gateway's answer to a request, the same over HTTP and over the socket. */
 export interface GatewayAnswer {
   readonly status: number
   readonly body: Readonly<Record<string, unknown>>
@@ -105,35 +105,35 @@ const GOODBYES: Readonly<Record<string, string>> = {
   DISCONNECTED: 'the gateway ended this connection'
 }
 
-/** What a goodbye means. */
+/** The meaning of a `bye`. */
 export function endOfBye ({ reason, retryMs }: { readonly reason: string, readonly retryMs?: number }): End {
   return { code: reason, reason: GOODBYES[reason] ?? `the gateway said goodbye (${reason})`, retryMs }
 }
 
-/** What a refusal means: 400, 401 and 403 are about what was asked for, all others pass. */
+/** The meaning of a refusal: 400, 401 and 403 reject the request itself; all others are temporary. */
 export function endOfRefusal ({ status, body: { code, message }, retryMs }: GatewayAnswer): End {
   return {
     code: String(code ?? status),
     reason: String(message ?? `the answer was ${status}`),
     retryMs,
-    // Without a code it is not the gateway's answer, but that of something in front of it.
+    // An answer without a code comes from a proxy, not from the gateway.
     forGood: code !== undefined && [400, 401, 403].includes(status)
   }
 }
 
-/** An HTTP answer, whoever gave it. @throws where it was cut off: it may have said anything */
+/** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */
 export async function readAnswer (response: Response): Promise<GatewayAnswer> {
   const seconds = Number(response.headers.get('Retry-After') ?? NaN)
   const text = await response.text()
   return {
     status: response.status,
     body: await new Response(text).json().catch(() => null) ?? {},
-    // Whole seconds are the same for all who were refused together.
+    // Retry-After has whole seconds: spread clients that were refused together.
     retryMs: seconds >= 0 ? Math.round((seconds + Math.random()) * 1000) : undefined
   }
 }
 
-/** Waits so long, or until the signal. Nothing of it stays behind. */
+/** Waits for the time or the signal, and leaves no timer or listener behind. */
 export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
   await new Promise<void>(resolve => {
     const end = (): void => {
@@ -147,12 +147,12 @@ export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
-/** `crypto.randomUUID` is missing where the page came over plain HTTP from another host. */
+/** Works without `crypto.randomUUID`, which is missing on pages loaded over plain HTTP from another host. */
 export function uniqueId (): string {
   return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }
 
-/** Of two ids `<ms>-<n>`. */
+/** Compares two ids `<ms>-<n>`. */
 export function isBefore (id: string, other: string): boolean {
   const [ms = 0, n = 0] = id.split('-').map(Number)
   const [otherMs = 0, otherN = 0] = other.split('-').map(Number)

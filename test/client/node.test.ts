@@ -48,9 +48,9 @@ t.test('a closed client leaves nothing behind that keeps Node running', { buffer
 
 t.test('an address without a host is refused where there is no page to take it from', async t => {
   const { RobustEventSource } = await import('../../src/client/node.ts')
-  const whole = { name: 'TypeError', message: /url must be a whole one, such as http:.* "\// }
-  t.throws(() => connect('/'), whole)
-  t.throws(() => new RobustEventSource('/api/events/stream?rooms=a'), whole)
+  const absolute = { name: 'TypeError', message: /url must be absolute, such as http:.* "\// }
+  t.throws(() => connect('/'), absolute)
+  t.throws(() => new RobustEventSource('/api/events/stream?rooms=a'), absolute)
 })
 
 t.test('whoever gives a command is told when it waits for its turn, and for how long', { buffered: true }, async t => {
