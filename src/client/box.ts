@@ -129,7 +129,7 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       const profile = link?.profile ?? await fetchProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
       if ('code' in profile) throw new Error(profile.reason)
       if (profile.control !== null) return base + profile.control
-      if (profile.websocket === null) throw new ControlError('this gateway takes no commands', 'NOT_MOUNTED', {})
+      if (profile.websocket === null) throw new ControlError('this gateway accepts no commands', 'NOT_MOUNTED', {})
       return null
     },
     ask: async (message: object, signal: AbortSignal) => await link?.ask(message, signal) ?? null

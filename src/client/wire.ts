@@ -101,7 +101,7 @@ export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
 
 const GOODBYES: Readonly<Record<string, string>> = {
   DRAINING: 'the gateway is restarting',
-  SLOW: 'this client did not take its events in time',
+  SLOW: 'this client read its events too slowly',
   DISCONNECTED: 'the gateway ended this connection'
 }
 

@@ -1,4 +1,4 @@
-// A chart over time by uPlot, with a legend of our own that tells the newest figures, or those under the pointer.
+// A chart over time by uPlot. Its legend shows the newest figures, or those under the pointer.
 
 import { make, mark, write } from './element.ts'
 import { clock } from './format.ts'
@@ -6,7 +6,7 @@ import type { TimeSeries } from './time-series.ts'
 import { UPlot } from './uplot.ts'
 
 const SPAN_MS = 300_000
-/** A chart that has just begun is not stretched over all of its width. */
+/** A chart that has just begun is not stretched over its whole width. */
 const SHORTEST_SPAN_MS = 60_000
 const HEIGHT = 150
 
@@ -14,7 +14,7 @@ export interface ChartLine {
   /** A column of the history. */
   readonly column: string
   readonly name: string
-  /** Lines differ by more than their colour. */
+  /** Lines differ in dash as well as in colour. */
   readonly dash?: readonly number[]
   readonly isFilled?: boolean
 }
@@ -23,9 +23,9 @@ export interface ChartOptions {
   readonly title: string
   readonly lines: readonly ChartLine[]
   readonly format: (value: unknown) => string
-  /** For the numbers beside the chart. */
+  /** For the numbers on the axis. */
   readonly axis: (value: unknown) => string
-  /** Steps of bytes are powers of two. */
+  /** Axis steps are powers of two, for bytes. */
   readonly isBinary?: boolean
 }
 
@@ -62,10 +62,10 @@ export class Chart {
         this.#plot?.setScale('x', { min: first / 1000, max: end / 1000 })
       })
     }
-    this.#tell()
+    this.#drawLegend()
   }
 
-  #tell (): void {
+  #drawLegend (): void {
     const history = this.#history
     if (history === null) return
     const pointed = this.#plot?.cursor.idx ?? null
@@ -118,7 +118,7 @@ export class Chart {
           ...(isFilled ? { fill: colour(`--fill-${index + 1}`) } : {})
         }))
       ],
-      hooks: { setCursor: [() => this.#tell()] }
+      hooks: { setCursor: [() => this.#drawLegend()] }
     }, undefined, this.#canvas)
     return plot
   }

@@ -1,4 +1,4 @@
-// Commands: which there are, a form for each, what came of those that were run.
+// Commands: the list, a form for each, and the results.
 
 import { ControlError } from '../client/index.ts'
 import type { Box } from '../client/index.ts'
@@ -27,7 +27,7 @@ interface Run {
 
 type OutcomeKind = 'good' | 'bad' | 'none'
 
-/** Why a command was not taken, and when it is sent again. */
+/** Why a command was not accepted, and when it is sent again. */
 interface Wait {
   readonly until: number
   readonly code: string
@@ -35,14 +35,14 @@ interface Wait {
 
 const MAX_RUNS = 20
 const ANSWER_MS = 10_000
-/** So many fields have the width of the page. */
+/** From this many fields on the form takes the whole width of the page. */
 const MANY_FIELDS = 5
-const SOURCES: Readonly<Record<string, string>> = { 'built-in': 'Built in', module: 'COMMANDS_MODULE', backend: 'Of backends' }
-/** What cannot be taken back, and what it does. */
+const SOURCES: Readonly<Record<string, string>> = { 'built-in': 'Built in', module: 'COMMANDS_MODULE', backend: 'Backends' }
+/** Commands that cannot be undone, with what they do. */
 const DANGEROUS: Readonly<Record<string, string>> = {
-  shutdown: 'The gateway ends: every worker drains and stops, and all clients are sent away. Nothing starts it again unless a service manager does.',
-  clear: 'The values are deleted for everybody, and nothing brings them back but publishing them again.',
-  disconnect: 'The clients are cut off. They come back by themselves, and miss nothing.'
+  shutdown: 'The gateway shuts down: every worker drains and stops, and all clients are disconnected. It stays down unless a service manager starts it again.',
+  clear: 'The values are deleted for all clients. The only way to restore them is to publish them again.',
+  disconnect: 'The clients are disconnected. They reconnect automatically and miss nothing.'
 }
 
 export class ControlPanel {
@@ -56,37 +56,37 @@ export class ControlPanel {
   #commands: readonly CommandChoice[] = []
   #args: ArgsForm | null = null
   #waiting: AbortController | null = null
-  readonly #ended: () => void
+  readonly #onShutdown: () => void
 
-  /** @param ended the gateway was told to end */
-  constructor (box: Box, reports: Reports, ended: () => void) {
+  /** @param onShutdown called after this page has shut the gateway down */
+  constructor (box: Box, reports: Reports, onShutdown: () => void) {
     this.#box = box
     this.#reports = reports
-    this.#ended = ended
+    this.#onShutdown = onShutdown
     this.#choice.addEventListener('change', () => this.#choose())
     this.#form.addEventListener('submit', event => {
       event.preventDefault()
       void this.#submit()
     })
-    // The browser complains beside the field; what was told of another run is over.
+    // The browser marks the field. The result must not show an earlier run beside it.
     this.#form.addEventListener('invalid', () => {
       const field = this.#form.querySelector<HTMLInputElement>(':invalid')
-      if (field !== null) this.#tell('bad', `${this.#choice.value} was not run: ${field.name === '' ? '' : `${field.name}: `}${field.validationMessage}`)
+      if (field !== null) this.#showResult('bad', `${this.#choice.value} was not run: ${field.name === '' ? '' : `${field.name}: `}${field.validationMessage}`)
     }, true)
     byId('stop-waiting').addEventListener('click', () => this.#waiting?.abort())
-    // Another start may have other commands, and another profile other doors.
+    // After a restart the commands, and the way to send them, may differ.
     box.on('hello', () => { void this.#load() })
   }
 
   async #load (): Promise<void> {
     try {
       const profile = await answer('/api/profile') as { control?: string | null } | null
-      if (profile?.control === null) return this.#close('Commands over HTTP are not mounted on this gateway: it was started with ENABLE_CONTROL_HTTP=false.')
-      const told = await answer('/api/control') as { commands?: readonly CommandChoice[] } | null
-      if (told?.commands === undefined) return this.#close('This gateway does not say which commands it has.')
-      this.#offer(told.commands)
+      if (profile?.control === null) return this.#close('Commands over HTTP are not mounted on this gateway: it runs with ENABLE_CONTROL_HTTP=false.')
+      const list = await answer('/api/control') as { commands?: readonly CommandChoice[] } | null
+      if (list?.commands === undefined) return this.#close('This gateway does not list its commands.')
+      this.#offer(list.commands)
     } catch {
-      // The connection will be lost too, and this asked again when it is back.
+      // The connection will be lost too; the next hello loads the list again.
     }
   }
 
@@ -99,7 +99,7 @@ export class ControlPanel {
   #offer (commands: readonly CommandChoice[]): void {
     show(byId('control-none'), false)
     show(byId('control-place'), true)
-    // What is half filled in stays.
+    // A form that is partly filled in stays.
     if (JSON.stringify(commands) === JSON.stringify(this.#commands)) return
     const chosen = this.#choice.value
     this.#commands = commands
@@ -124,7 +124,7 @@ export class ControlPanel {
     })
     this.#args.fill(args)
     const { size, element } = this.#args
-    const hint = size === 0 ? 'It takes no arguments.' : isTune ? `${many(size, 'setting')}; those left empty stay as they are.` : ''
+    const hint = size === 0 ? 'It takes no arguments.' : isTune ? `${many(size, 'setting')}. Fields left empty stay unchanged.` : ''
     byId('args').replaceChildren(...(hint === '' ? [] : [make('p', { class: 'hint' }, hint)]), ...(size === 0 ? [] : [element]))
     mark(byId('control-place'), { 'data-wide': size >= MANY_FIELDS })
     show(byId('danger'), DANGEROUS[this.#choice.value] !== undefined)
@@ -138,61 +138,61 @@ export class ControlPanel {
     const command = this.#choice.value
     const filled = this.#args?.read() ?? { args: {} }
     if ('problem' in filled) {
-      this.#tell('bad', filled.problem)
+      this.#showResult('bad', filled.problem)
       filled.field?.focus()
       return
     }
     const { args } = filled
     const warning = DANGEROUS[command]
     if (warning !== undefined && !await confirmed(command, args, warning)) return
-    await this.#carryOut(command, args)
+    await this.#execute(command, args)
   }
 
-  async #carryOut (command: string, args: Record<string, unknown>): Promise<void> {
+  async #execute (command: string, args: Record<string, unknown>): Promise<void> {
     const began = performance.now()
     this.#waiting = new AbortController()
     this.#busy(true)
     let wait: Wait | null = null
-    const tellHow = (): void => this.#tell('none', this.#progress(command, began, wait))
-    tellHow()
-    const timer = setInterval(tellHow, 1000)
+    const tellProgress = (): void => this.#showResult('none', this.#progress(command, began, wait))
+    tellProgress()
+    const timer = setInterval(tellProgress, 1000)
     const onWait = (retryMs: number, code: string): void => {
       wait = { until: performance.now() + retryMs, code }
-      tellHow()
+      tellProgress()
     }
     try {
       const { result } = await this.#box.control(command, args, { signal: this.#waiting.signal, onWait })
       const took = ms(Math.round(performance.now() - began))
       const nothing = nothingOf(result)
       const kind = nothing === null ? 'good' : 'none'
-      this.#tell(kind, nothing === null ? `${command} was done in ${took}.` : `${command} was run, and ${nothing}.`, result)
+      this.#showResult(kind, nothing === null ? `${command} was done in ${took}.` : `${command} was run; ${nothing}.`, result)
       this.#remember({ command, args, at: Date.now(), outcome: nothing ?? `done in ${took}`, kind })
-      if (command === 'shutdown') this.#ended()
+      if (command === 'shutdown') this.#onShutdown()
     } catch (error) {
-      const isLeft = this.#waiting.signal.aborted
-      this.#tell(isLeft ? 'none' : 'bad', isLeft ? `This page waits for ${command} no longer; once begun, it goes on by itself.` : sentence(command, error as Error, this.#pace()))
-      this.#remember({ command, args, at: Date.now(), outcome: isLeft ? 'not waited for' : error instanceof ControlError ? error.code : 'failed', kind: 'bad' })
+      const isAborted = this.#waiting.signal.aborted
+      this.#showResult(isAborted ? 'none' : 'bad', isAborted ? `This page has stopped waiting for ${command}. If it has started, it continues.` : sentence(command, error as Error, this.#pace()))
+      this.#remember({ command, args, at: Date.now(), outcome: isAborted ? 'stopped waiting' : error instanceof ControlError ? error.code : 'failed', kind: 'bad' })
     } finally {
       clearInterval(timer)
       this.#busy(false)
     }
   }
 
-  /** What a command that has not ended does, or waits for. */
+  /** What a pending command is doing or waiting for. */
   #progress (command: string, began: number, wait: Wait | null): string {
     const isAway = ['stale', 'connecting'].includes(this.#box.status.state)
     const seconds = Math.ceil(((wait?.until ?? 0) - performance.now()) / 1000)
-    if (isAway || (wait?.code === 'UNREACHABLE' && seconds > 0)) return `The gateway is away: ${command} waits until it is back, for a minute at most.`
+    if (isAway || (wait?.code === 'UNREACHABLE' && seconds > 0)) return `The gateway is not reachable: ${command} waits for it, for up to a minute.`
     if (wait !== null && seconds > 0) {
       return wait.code === 'RATE_LIMITED'
-        ? `${this.#pace()} ${command} goes on in ${seconds} s.`
-        : `The gateway did not take ${command} (${wait.code}); it is sent again in ${seconds} s.`
+        ? `${this.#pace()} ${command} is sent again in ${seconds} s.`
+        : `The gateway did not accept ${command} (${wait.code}). It is sent again in ${seconds} s.`
     }
     const passed = (performance.now() - began) / 1000
     return passed < 1 ? `${command} is running…` : `${command} has been running for ${duration(passed)}.`
   }
 
-  /** How many commands the gateway takes: the client itself waits where there were too many. */
+  /** The gateway's limit for commands. The client waits by itself when it is exceeded. */
   #pace (): string {
     const limit = settingsOf(this.#reports).find(({ name }) => name === 'CONTROL_RATE_LIMIT')?.value
     return typeof limit === 'number' && limit > 0 ? `${many(limit, 'command')} a second ${limit === 1 ? 'is' : 'are'} allowed.` : 'There were too many commands.'
@@ -204,7 +204,7 @@ export class ControlPanel {
     show(byId('stop-waiting'), yes)
   }
 
-  #tell (kind: OutcomeKind, text: string, result?: unknown): void {
+  #showResult (kind: OutcomeKind, text: string, result?: unknown): void {
     mark(this.#result, { 'data-kind': kind })
     write(byId('result-text'), text)
     const place = byId('result-data')
@@ -217,7 +217,7 @@ export class ControlPanel {
     this.#runs.splice(MAX_RUNS)
     show(byId('runs-place'), true)
     byId('runs').replaceChildren(...this.#runs.map(({ command, args, at, outcome, kind }) => {
-      const again = make('button', { type: 'button', class: 'link', title: 'Fill the form in with this again' }, command)
+      const again = make('button', { type: 'button', class: 'link', title: 'Fill in the form with this command again' }, command)
       again.addEventListener('click', () => {
         this.#choice.value = command
         this.#choose(args)
@@ -229,27 +229,27 @@ export class ControlPanel {
   }
 }
 
-/** What `tune` has changed, a line each. */
+/** The changes that `tune` made, one per line. */
 function changesOf (result: unknown): string | null {
   const { previous, now } = (result ?? {}) as { previous?: Record<string, unknown>, now?: Record<string, unknown> }
   if (typeof previous !== 'object' || typeof now !== 'object' || previous === null || now === null) return null
   return Object.keys(now).map(name => `${name}: ${String(previous[name])} → ${String(now[name])}`).join('\n')
 }
 
-/** A command that found nothing to do was carried out, and has done nothing. */
+/** Set if the command ran but found nothing to do. */
 function nothingOf (result: unknown): string | null {
   const { ended, removed } = (result ?? {}) as { ended?: unknown, removed?: unknown }
-  return ended === 0 ? 'nothing was ended' : removed === 0 ? 'nothing was removed' : null
+  return ended === 0 ? 'no session was disconnected' : removed === 0 ? 'no value was removed' : null
 }
 
 function sentence (command: string, error: Error, pace: string): string {
   const message = error.message.replace(/\.$/, '')
   switch (error instanceof ControlError ? error.code : undefined) {
-    case 'RATE_LIMITED': return `There were too many commands for a whole minute, so ${command} was not run. ${pace} Try again in a moment.`
+    case 'RATE_LIMITED': return `${command} was not run: the rate limit was exceeded for a whole minute. ${pace} Try again in a moment.`
     case 'BAD_COMMAND': return `${command} was not run: ${message}.`
     case 'COMMAND_FAILED': return `${command} was run and failed: ${message}.`
-    case 'UNREACHABLE': return `The gateway did not answer for a minute; whether ${command} ran is not known.`
-    case 'UNKNOWN': return `It is not known what became of ${command}: ${message}.`
+    case 'UNREACHABLE': return `The gateway did not answer for a minute. It is unknown whether ${command} ran.`
+    case 'UNKNOWN': return `The outcome of ${command} is unknown: ${message}.`
     default: return `${command} was refused${error instanceof ControlError ? ` (${error.code})` : ''}: ${message}.`
   }
 }
@@ -259,7 +259,7 @@ async function answer (path: string): Promise<unknown> {
   return response.ok ? await response.json() : null
 }
 
-/** Asks first. The safe answer has the focus, and Escape gives it. */
+/** Asks for confirmation. The safe answer has the focus, and Escape selects it. */
 async function confirmed (command: string, args: object, warning: string): Promise<boolean> {
   const dialog = byId<HTMLDialogElement>('confirm')
   write(byId('confirm-title'), `Run ${command}?`)

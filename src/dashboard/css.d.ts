@@ -1,2 +1,2 @@
-// esbuild gathers what is imported so into dashboard.css.
+// esbuild collects these imports in dashboard.css.
 declare module '*.css'

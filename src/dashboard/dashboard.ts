@@ -1,5 +1,5 @@
-// The page: joins the client to the panels. Each panel draws what the client holds when it is asked to, and is asked to
-// only while it can be seen.
+// The page: connects the client to the panels. A panel draws the client's state on request, and is asked often only while it
+// is visible.
 
 import 'uplot/dist/uPlot.min.css'
 import './dashboard.css'
@@ -25,13 +25,13 @@ import { WorkersPanel } from './workers.ts'
 
 const screen = new Screen()
 const ask = (): void => screen.ask()
-/** Browsers keep few connections to one host: tabs of this page have one together. */
+/** Browsers limit the connections to one host, so all tabs of this page share one. */
 const box = connect('/', { rooms: ['@public', SYSTEM], share: true })
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
 const status = new StatusLine(box, new Silence(box, ask), ask)
 
-/** While a snapshot comes, what was drawn last stays. */
+/** While a snapshot is arriving, the last drawing stays. */
 let isWhole = false
 const whole = (): void => {
   isWhole = true
@@ -54,7 +54,7 @@ const panels = {
   feed: new FeedPanel(box, reports),
   settings: new SettingsPanel(reports, ask)
 }
-// The head's sentence stands in the title of the page too, which is read when the page is not.
+// The verdict is in the page's title too, which is visible when the page is not.
 screen.add(document.body, () => {
   status.draw()
   if (isWhole) overview.draw()

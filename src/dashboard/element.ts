@@ -1,9 +1,9 @@
-// Elements of the page: made and written as text, never from markup, so that nothing published can become any.
+// Elements of the page. Content is always written as text, never as markup: published data cannot inject any.
 
 export type Attributes = Readonly<Record<string, string | number | boolean | undefined>>
 export type Child = Node | string
 
-/** Makes an element; an attribute of `true` is there without a value, one of `false` is not there. */
+/** Makes an element. An attribute of `true` has no value, and one of `false` is omitted. */
 export function make<Tag extends keyof HTMLElementTagNameMap> (tag: Tag, attributes: Attributes = {}, ...children: readonly Child[]): HTMLElementTagNameMap[Tag] {
   const element = document.createElement(tag)
   mark(element, attributes)
@@ -20,7 +20,7 @@ export function makeSvg<Tag extends keyof SVGElementTagNameMap> (tag: Tag, attri
   return element
 }
 
-/** Sets what differs: an attribute written anew costs a style pass even where it stays the same. */
+/** Sets only attributes that differ: writing one costs a style pass even if its value is the same. */
 export function mark (element: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     const text = value === true ? '' : value === false || value === undefined ? null : String(value)
@@ -29,7 +29,7 @@ export function mark (element: Element, attributes: Attributes): void {
   }
 }
 
-/** A text that stays the same is left alone, so that a selection in it survives. */
+/** Leaves an unchanged text alone, to keep a selection in it. */
 export function write (element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text
 }
@@ -38,7 +38,7 @@ export function show (element: HTMLElement, yes: boolean): void {
   if (element.hidden === yes) element.hidden = !yes
 }
 
-/** @throws Error where the page has no such element */
+/** @throws Error if the page has no such element */
 export function byId<Kind extends HTMLElement = HTMLElement> (id: string): Kind {
   const element = document.getElementById(id)
   if (element === null) throw new Error(`the page has no #${id}`)

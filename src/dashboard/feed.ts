@@ -1,4 +1,4 @@
-// What else is public: notices, and whatever others publish.
+// The public feed apart from the machine's figures: notices, and other publishers' events.
 
 import type { Box, Event } from '../client/index.ts'
 import { byId, make, show, write } from './element.ts'
@@ -9,7 +9,7 @@ import { Rows } from './rows.ts'
 import { fillValue } from './value.ts'
 
 const MAX_NOTICES = 12
-/** The last fact of so many types. */
+/** The last fact is kept for this many types. */
 const MAX_FACTS = 50
 
 export class FeedPanel {
@@ -50,7 +50,7 @@ export class FeedPanel {
   draw (): void {
     const events = [...this.#reports.public.filter(event => !isMachine(event)), ...this.#facts.values()]
       .sort((a, b) => a.type < b.type ? -1 : a.type > b.type ? 1 : (a.key ?? '') < (b.key ?? '') ? -1 : 1)
-    this.#rows.draw(events, 'What you publish appears here at once.')
+    this.#rows.draw(events, 'Events you publish appear here immediately.')
     this.#drawNotices()
   }
 

@@ -1,4 +1,4 @@
-// The figures of all processes as those of one gateway: the worst where a target counts for each of them, sums where
+// The figures of all processes combined into those of one gateway: the worst if each process has the target, the sum if
 // they share the work.
 
 import type { GatewayReport, ProcessReport } from './reports.ts'
@@ -7,11 +7,11 @@ type Gateways = ReadonlyArray<ProcessReport<GatewayReport>>
 
 export interface WorstFigure {
   readonly value: number
-  /** The process it is of. */
+  /** The process with this figure. */
   readonly key: string
 }
 
-/** The greatest of a figure; null where none tells it. */
+/** The highest value of a figure; null if no process reports it. */
 export function worst (reports: Gateways, figureOf: (report: GatewayReport) => number | null | undefined): WorstFigure | null {
   let found: WorstFigure | null = null
   for (const { key, data } of reports) {
@@ -21,24 +21,24 @@ export function worst (reports: Gateways, figureOf: (report: GatewayReport) => n
   return found
 }
 
-/** The sum of a figure; undefined where none tells it. */
+/** The sum of a figure; undefined if no process reports it. */
 export function sum (reports: Gateways, figureOf: (report: GatewayReport) => number | undefined): number | undefined {
-  const told = reports.map(({ data }) => figureOf(data)).filter(value => typeof value === 'number')
-  return told.length === 0 ? undefined : told.reduce((sum, value) => sum + value, 0)
+  const values = reports.map(({ data }) => figureOf(data)).filter(value => typeof value === 'number')
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
 }
 
 /**
- * The share of messages saved, each process counting by what it owed.
- * @param owedOf what a process owes per second
+ * The share of messages saved, each process weighted by the messages it would have sent without bundling.
+ * @param owedOf those messages per second, by process
  */
 export function savedMessages (reports: Gateways, owedOf: (key: string) => number | undefined): number | null {
-  const told = reports.flatMap(({ key, data }) => typeof data.saved?.messages === 'number' ? [{ share: data.saved.messages, owed: owedOf(key) ?? 0 }] : [])
-  if (told.length === 0) return null
-  const owed = told.reduce((sum, { owed }) => sum + owed, 0)
-  return told.reduce((sum, process) => sum + process.share * (owed === 0 ? 1 / told.length : process.owed / owed), 0)
+  const shares = reports.flatMap(({ key, data }) => typeof data.saved?.messages === 'number' ? [{ share: data.saved.messages, owed: owedOf(key) ?? 0 }] : [])
+  if (shares.length === 0) return null
+  const owed = shares.reduce((sum, { owed }) => sum + owed, 0)
+  return shares.reduce((sum, process) => sum + process.share * (owed === 0 ? 1 / shares.length : process.owed / owed), 0)
 }
 
-/** The share of CPU saved. A process that used u and saved the share s would have used u / (1 - s). */
+/** The share of CPU saved. A process that used u and saved the share s would have used u / (1 - s) without bundling. */
 export function savedCpu (reports: Gateways): number | null {
   let used = 0
   let without = 0

@@ -1,5 +1,5 @@
-// A command's arguments as a form, built from its JSON Schema. What has a simple type gets a field that fits; anything
-// else is written as JSON. Only what was filled in is sent; whether it is allowed is for the gateway to say.
+// A command's arguments as a form, built from its JSON Schema. An argument of a simple type gets a matching field; any other
+// is entered as JSON. Only fields that are filled in are sent, and the gateway validates them.
 
 import { make, mark } from './element.ts'
 
@@ -18,13 +18,13 @@ export interface Schema {
 }
 
 export interface Hints {
-  /** What is in force now, where that is known. */
+  /** The current value, if known. */
   readonly present: (name: string) => string | undefined
-  /** Things that are there to be named. */
+  /** Existing values to choose from. */
   readonly choices: (name: string) => readonly string[]
 }
 
-/** What was filled in, or what is wrong with it. */
+/** The arguments, or the problem with the first invalid field. */
 export type FormContent = { readonly args: Record<string, unknown> } | { readonly problem: string, readonly field: HTMLElement | undefined }
 
 type InputElement = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
@@ -32,11 +32,11 @@ type InputElement = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
 interface Field {
   readonly name: string
   readonly input: InputElement
-  /** @throws Error with what is wrong */
+  /** @throws Error with the problem */
   readonly read: (text: string) => unknown
 }
 
-/** Arguments of which a schema says nothing. */
+/** The field for all arguments at once, if the schema names none. */
 const WHOLE = ''
 
 export class ArgsForm {
@@ -49,14 +49,14 @@ export class ArgsForm {
     const properties = Object.entries(schema.properties ?? {})
     for (const [name, property] of properties) this.#add(name, property, schema.required?.includes(name) === true, hints)
     if (properties.length === 0 && schema.additionalProperties !== false) {
-      this.#add(WHOLE, { type: 'object', description: 'An object such as {"name": "value"}; may stay empty.' }, false, hints)
+      this.#add(WHOLE, { type: 'object', description: 'An object such as {"name": "value"}. Optional.' }, false, hints)
     }
     this.#least = schema.minProperties ?? 0
     this.#alternatives = schema.oneOf?.flatMap(({ required = [] }) => required) ?? []
     if (this.#alternatives.length > 0) this.element.append(make('p', { class: 'hint' }, this.#either()))
   }
 
-  /** How many there are. */
+  /** Number of fields. */
   get size (): number {
     return this.#fields.length
   }
@@ -76,7 +76,7 @@ export class ArgsForm {
         return { problem: `${name === WHOLE ? 'The arguments are' : `${name} is`} not valid JSON: ${(error as Error).message}`, field: input }
       }
     }
-    // What the gateway would say in the words of schemas is said here in those of forms.
+    // The gateway would report these in terms of the schema; the form's terms are clearer here.
     const given = Object.keys(args)
     const field = this.#fields[0]?.input
     if (this.#alternatives.length > 0 && given.filter(name => this.#alternatives.includes(name)).length !== 1) return { problem: this.#either(), field }
@@ -88,7 +88,7 @@ export class ArgsForm {
     return `Fill in either ${this.#alternatives.join(' or ')}.`
   }
 
-  /** Fills in what was sent once. */
+  /** Fills in the arguments of an earlier run. */
   fill (args: Readonly<Record<string, unknown>>): void {
     for (const { name, input } of this.#fields) {
       const value = name === WHOLE ? args : args[name]
@@ -138,7 +138,7 @@ function inputFor ({ type, enum: choices, minimum, maximum }: Schema): { input: 
   }
 }
 
-/** None of them is an answer too. */
+/** With an empty choice. */
 const select = (choices: readonly string[]): HTMLSelectElement =>
   make('select', {}, make('option', { value: '' }, '–'), ...choices.map(choice => make('option', { value: choice }, choice)))
 

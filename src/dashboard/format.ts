@@ -1,5 +1,4 @@
-// Figures as text. Every figure may be missing, for not every system tells it and not every publisher means a number:
-// a dash then.
+// Figures as text. A figure may be missing or not a number, depending on the system and the publisher: then it is a dash.
 
 export const NONE = '–'
 
@@ -11,12 +10,12 @@ const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 
 const number = (value: number, digits: number): string => value.toLocaleString('en', { maximumFractionDigits: digits })
 
-/** Three significant digits are enough to read while it moves. */
+/** Three significant digits are enough for a changing figure. */
 const moving = (value: number): string => number(value, Math.abs(value) < 10 ? 1 : 0)
 
 export const count = figure(value => number(value, 1))
 
-/** Large numbers in short. */
+/** Large numbers in compact notation. */
 export const short = figure(value => {
   if (Math.abs(value) < 10_000) return moving(value)
   return value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 })
@@ -27,9 +26,9 @@ export const bytes = figure(value => {
 })
 export const bytesPerSecond = figure(value => `${bytes(value)}/s`)
 export const perSecond = figure(value => `${short(value)}/s`)
-/** Of a figure that is in percent already. */
+/** For a figure that is already in percent. */
 export const percent = figure(value => `${number(value, value < 10 ? 1 : 0)} %`)
-/** Of a share from 0 to 1. A part is never told as all of it, nor as nothing. */
+/** For a share from 0 to 1. Only 0 is shown as 0 %, and only 1 as 100 %. */
 export const share = figure(value => {
   const whole = Math.round(value * 100)
   return `${whole === 100 && value < 1 ? 99 : whole === 0 && value > 0 ? '< 1' : whole} %`
@@ -41,7 +40,7 @@ export const duration = figure(seconds => {
   if (hours > 0) return `${hours} h ${minutes} min`
   return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`
 })
-/** How long ago, in one unit. */
+/** Elapsed time in one unit. */
 export const ago = figure(passedMs => {
   const seconds = Math.max(0, passedMs / 1000)
   if (seconds < 2) return 'just now'
@@ -52,7 +51,7 @@ export const ago = figure(passedMs => {
 
 export const clock = (at: number): string => new Date(at).toLocaleTimeString('en-GB')
 
-/** As many as there are, and what: `1 room`, `2 rooms`. */
+/** A count with its noun: `1 room`, `2 rooms`. */
 export const many = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? '' : 's'}`
 
 const MAX_TEXT = 500

@@ -1,4 +1,4 @@
-// This machine, where the demo feed publishes its figures: a small monitoring page, fed as any backend would feed one.
+// This machine, if the demo feed publishes its figures: a small monitoring page, fed as any backend would feed one.
 
 import type { Box, Event } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
@@ -8,7 +8,7 @@ import { Rows } from './rows.ts'
 import { Sparkline } from './sparkline.ts'
 import { TimeSeries } from './time-series.ts'
 
-/** Types and keys of the demo feed. The feed is public, so others may publish to it anything. */
+/** Types and keys of the demo feed. The feed is public, so others may publish anything to it. */
 const KEYS: ReadonlyMap<string, RegExp> = new Map(Object.entries({
   cpu: /^(total|core-\d+)$/,
   memory: /^total$/,
@@ -19,16 +19,16 @@ const KEYS: ReadonlyMap<string, RegExp> = new Map(Object.entries({
   process: /^gateway$/,
   host: /^this$/
 }))
-/** Figures come twice a second; where none has come for so long the page says so. */
+/** Figures arrive twice a second. After this long without one the page shows that they are old. */
 const STALE_MS = 10_000
 const LIMIT = 300
 const GAP_MS = 3500
-/** So much a second fills a line's picture at the least, so that a heartbeat looks like one. */
+/** Minimum full scale of a line, bytes per second: a heartbeat stays a small bump. */
 const CALM_BYTES = 65_536
 
 export const isMachine = ({ room, type, key }: Event): boolean => room === undefined && key !== undefined && KEYS.get(type)?.test(key) === true
 
-/** A field of what somebody has published. */
+/** A field of an event's data, which may be anything. */
 const field = (event: Event | undefined, name: string): unknown => (event?.data as Record<string, unknown> | null | undefined)?.[name]
 
 const number = (value: unknown): number => typeof value === 'number' && Number.isFinite(value) ? value : 0
@@ -68,7 +68,7 @@ export class MachinePanel {
     ]
   })
 
-  /** When a figure last came, by this page's clock: the gateway's may go differently. */
+  /** When the last figure arrived, by this page's clock: the gateway's may differ. */
   #heardAt = -Infinity
 
   constructor (box: Pick<Box, 'on'>, reports: Reports) {
@@ -86,7 +86,7 @@ export class MachinePanel {
     const { type, key, timestamp } = event
     if (type === 'cpu' && key === 'total') this.#cpu.push(timestamp, { percent: number(field(event, 'percent')) })
     if (type === 'memory') this.#memory.push(timestamp, { percent: number(field(event, 'percent')) })
-    // Interfaces come together: the first of them draws the point for all.
+    // Interfaces arrive in one bundle: the first one adds the point for all, after the bundle.
     if (type === 'network') queueMicrotask(() => this.#network.push(timestamp, this.#sums('network', { received: 'receivedPerSecond', sent: 'sentPerSecond' })))
     if (type === 'disk-traffic') queueMicrotask(() => this.#disk.push(timestamp, this.#sums('disk-traffic', { read: 'readPerSecond', written: 'writtenPerSecond' })))
   }
@@ -122,11 +122,11 @@ export class MachinePanel {
 
   #drawStale (events: readonly Event[]): void {
     const newest = Math.max(...events.map(({ timestamp }) => timestamp))
-    // What a snapshot brings may be of a feed that no longer runs: the gateway's own report says what time it is there.
+    // A snapshot may hold values of a feed that has ended. The gateway's report gives the gateway's current time.
     const age = Math.max(newest, ...this.#reports.of('gateway').map(({ at }) => at)) - newest
     const isStale = age > STALE_MS || performance.now() - this.#heardAt > STALE_MS
     show(byId('machine-stale'), isStale)
-    if (isStale) write(byId('machine-stale'), `Nothing new since ${clock(newest)}: these are the last values.`)
+    if (isStale) write(byId('machine-stale'), `No new values since ${clock(newest)}: these are the last ones.`)
   }
 
   #drawHost (): void {

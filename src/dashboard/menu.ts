@@ -1,8 +1,8 @@
-// The way to the sections: a row of links, and where there is no room for one a menu.
+// Navigation to the sections: a row of links, or a menu if there is no room for a row.
 
 import { byId } from './element.ts'
 
-/** As in the style sheet. */
+/** The same width as in dashboard.css. */
 const NARROW = '(max-width: 40rem)'
 
 export function fitMenu (): void {

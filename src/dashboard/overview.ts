@@ -1,5 +1,5 @@
-// The first look: is all well? Facts about the gateway, four figures against their targets with a line of what was, and
-// one sentence that sums them up.
+// The overview: facts about the gateway, four figures against their targets with a line of their history, and a verdict in
+// one sentence.
 
 import { byId, make, mark, write } from './element.ts'
 import { savedCpu, savedMessages, sum, worst } from './figures.ts'
@@ -12,12 +12,12 @@ import type { StatusLine } from './status.ts'
 
 interface FigureTarget {
   readonly id: string
-  /** As the sentence names it. */
+  /** Its name in the verdict. */
   readonly name: string
   readonly limit: number
   readonly figure: (report: GatewayReport) => number | null | undefined
   readonly column: string
-  /** What is said where there is no figure though the gateway reports. */
+  /** The text if the gateway reports but has no such figure. */
   readonly without: string
   readonly format: (value: unknown) => string
   /** The limit as text. */
@@ -59,7 +59,7 @@ export class Overview {
     const uptimes = gateways.flatMap(({ data }) => data.uptimeSeconds ?? [])
     const youngest = Math.min(...uptimes)
     const oldest = Math.max(...uptimes)
-    // After a rolling restart the workers are not of one age.
+    // After a rolling restart the workers differ in age.
     const both = `${duration(youngest)} to ${duration(oldest)}`
     write(byId('uptime'), uptimes.length === 0 ? NONE : oldest - youngest > 60 ? both : duration(oldest))
     write(byId('workers-count'), gateways.length === 0 ? NONE : count(gateways.length))
@@ -69,7 +69,7 @@ export class Overview {
     write(byId('version'), gateways[0]?.data.version ?? '')
   }
 
-  /** @returns whether it is missed */
+  /** @returns whether the target is missed */
   #drawTarget ({ id, limit, figure, without, format, bound }: FigureTarget, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): boolean {
     const found = worst(gateways, figure)
     const card = this.#cards.get(id) as Card
@@ -97,13 +97,13 @@ export class Overview {
     writeFigure(byId('saved-cpu'), share(cpu))
     const isKnown = messages !== null || cpu !== null
     const rate = this.#samples.rate
-    if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing owed in the last 10 s')
+    if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing to deliver in the last 10 s')
     else if (rate === null) this.#saved.badge('none', 'Counting')
     else this.#saved.badge('info', `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
     this.#saved.line.draw(this.#samples.history)
   }
 
-  /** Is all well? Said here and in the title of the page. */
+  /** Writes the verdict, here and into the page's title. */
   drawVerdict (): void {
     const [kind, text] = this.#verdict()
     const verdict = byId('verdict')
@@ -121,30 +121,30 @@ export class Overview {
   }
 }
 
-/** The kind alone: where it is, the settings say. */
+/** Only the kind of store; its location is in the settings. */
 const storeOf = (store: string | undefined): string => store === undefined ? NONE : /redis/i.test(store) ? 'Redis' : /embedded/.test(store) ? 'embedded' : store
 
-/** Sums say of how many they are. */
+/** A sum names the number of workers. */
 const over = (gateways: ReadonlyArray<unknown>): string => gateways.length < 2 ? '' : ` over ${gateways.length} workers`
 
-/** Worsts say whose they are, where there are several. */
+/** The worst figure names its worker, if there are several. */
 function ofWorker ({ key, value }: WorstFigure, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
   return gateways.length < 2 || value === 0 ? '' : `worst: ${key}`
 }
 
-/** Where the gateway does not tell it. */
+/** For gateways that do not report it. */
 function savedByCounters ({ rate }: Samples): number | null {
   return rate === null || rate.owed === 0 ? null : Math.max(0, 1 - rate.bundles / rate.owed)
 }
 
-/** The unit in its own size. */
+/** Writes the unit in a smaller size. */
 function writeFigure (element: Element, text: string): void {
   if (element.textContent === text) return
   const [, number = text, unit = ''] = /^([<\d.,]+(?: \d+)?) (\D+)$/.exec(text) ?? []
   element.replaceChildren(number, ...(unit === '' ? [] : [make('small', {}, ` ${unit}`)]))
 }
 
-/** One figure: how it stands is told by a shape and words, the colour only repeats them. */
+/** One figure. A shape and words show its state; the colour only repeats them. */
 class Card {
   readonly line: Sparkline
   readonly #element: HTMLElement

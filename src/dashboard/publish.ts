@@ -1,8 +1,8 @@
-// A line to publish with, to be copied into a shell.
+// A command line that publishes an event, to copy into a shell.
 
 import { byId, write } from './element.ts'
 
-const THANKS_MS = 3000
+const FEEDBACK_MS = 3000
 
 export function offerCurl (): void {
   const event = { type: 'greeting', key: 'me', data: 'Hello' }
@@ -10,12 +10,12 @@ export function offerCurl (): void {
   write(byId('curl'), line)
   const button = byId('copy')
   button.addEventListener('click', async () => {
-    write(button, await copied(line) ? 'Copied' : 'Selected: copy it with the keyboard')
-    setTimeout(() => write(button, 'Copy'), THANKS_MS)
+    write(button, await copied(line) ? 'Copied' : 'Selected: press Ctrl+C or ⌘C')
+    setTimeout(() => write(button, 'Copy'), FEEDBACK_MS)
   })
 }
 
-/** The clipboard is not there on pages that came over plain HTTP from another host. */
+/** Pages loaded over plain HTTP from another host have no clipboard. */
 async function copied (text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text)

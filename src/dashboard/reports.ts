@@ -1,12 +1,12 @@
-// What the gateway says of itself in the room `@system`: a key for each of its processes. Every figure may be missing,
-// for a gateway may be older than its page.
+// The gateway's figures from the room `@system`: one key for each process. Any figure may be missing, because a gateway may
+// be older than the page.
 
 import type { Box, Event } from '../client/index.ts'
 import type { SystemFigures } from '../core/figures/system.ts'
 
 export const SYSTEM = '@system'
 
-/** Names the things in lists. It is never missing. */
+/** Fields that identify an item of a list. They are never missing. */
 type Identity = 'room' | 'session' | 'name' | 'at' | 'code' | 'message'
 
 type Partly<Shape> =
@@ -14,7 +14,7 @@ type Partly<Shape> =
     : Shape extends object ? { readonly [Name in keyof Shape & Identity]: Shape[Name] } & { readonly [Name in Exclude<keyof Shape, Identity>]?: Partly<Shape[Name]> }
       : Shape
 
-/** By event type, what a process reports, as far as its version knows the figures. */
+/** By event type, what a process reports: the figures that its version knows. */
 export type ReportTypes = { [Type in keyof SystemFigures]: Partly<SystemFigures[Type]> }
 
 export type GatewayReport = ReportTypes['gateway']
@@ -24,14 +24,14 @@ export type SessionReport = NonNullable<ReportTypes['sessions']['sessions']>[num
 export type TroubleReport = NonNullable<ReportTypes['troubles']['recent']>[number]
 export type SettingReport = NonNullable<ReportTypes['settings']['settings']>[number]
 
-/** What one process said last. */
+/** The last report of one process. */
 export interface ProcessReport<Data> {
   readonly key: string
   readonly at: number
   readonly data: Data
 }
 
-/** What the client holds, parted into what the gateway says of itself and what is public; once for all who draw it. */
+/** Splits the client's values into the gateway's reports and the public feed, once for all panels. */
 export class Reports {
   readonly #state: Pick<Box['state'], 'entries' | 'subscribe'>
   #isOld = true
@@ -43,7 +43,7 @@ export class Reports {
     state.subscribe(() => { this.#isOld = true })
   }
 
-  /** By process, in a lasting order. */
+  /** By process, in a stable order. */
   of<Type extends keyof ReportTypes> (type: Type): Array<ProcessReport<ReportTypes[Type]>> {
     this.#look()
     return (this.#system.get(type) ?? [])
@@ -66,8 +66,8 @@ export class Reports {
       if (event.room === undefined) this.#public.push(event)
       else if (event.room === SYSTEM) system.set(event.type, [...system.get(event.type) ?? [], event])
     }
-    // A process that ends takes its reports away. Where it was the only one they stay, as the last values there are,
-    // until another one speaks.
+    // A process that ends deletes its reports. If it was the only one, its last reports stay until another process
+    // reports.
     this.#system = new Map([...this.#system, ...system])
   }
 }

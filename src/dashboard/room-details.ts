@@ -1,4 +1,4 @@
-// One room as its members hear it: a connection of its own, for as long as it is open.
+// One open room, as its members receive it. It has a separate connection for as long as it is open.
 
 import { connect } from '../client/index.ts'
 import type { Box, Event } from '../client/index.ts'
@@ -14,7 +14,7 @@ const MAX_FACTS = 20
 export class RoomDetails {
   readonly room: string
   readonly element: HTMLElement
-  /** Of its connection; empty while there is none. */
+  /** The session of its connection; empty before the first. */
   session = ''
   readonly #box: Box
   readonly #screen: Screen
@@ -79,8 +79,8 @@ export class RoomDetails {
     const all = [...this.#box.state.entries()]
     const values = wanted === '' ? all : all.filter(({ type, key = '' }) => key.toLowerCase().includes(wanted) || type.toLowerCase().includes(wanted))
     write(this.#state, this.#sentence(all.length))
-    this.#values.draw(values.sort(byName), this.#box.status.state !== 'connected' ? 'Waiting for the first values.' : wanted === '' ? 'This room holds no value just now.' : 'No key is like that.')
-    // Without facts the values have all the width.
+    this.#values.draw(values.sort(byName), this.#box.status.state !== 'connected' ? 'Waiting for the first values.' : wanted === '' ? 'This room has no values.' : 'No key or type matches.')
+    // Without facts the values take the whole width.
     mark(this.#sides, { 'data-alone': this.#facts.length === 0 })
     show(this.#factsHeading, this.#facts.length > 0)
     show(this.#factRows.element, this.#facts.length > 0)

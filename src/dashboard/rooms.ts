@@ -1,4 +1,4 @@
-// Rooms: how many members and keys, how busy. Opening one shows its values as they come.
+// Rooms: members, keys and event rates. Opening a room shows its live values.
 
 import { byId, make, mark, write } from './element.ts'
 import { count, perSecond } from './format.ts'
@@ -31,21 +31,21 @@ export class RoomsPanel {
     this.#screen = screen
     byId('rooms-place').append(this.#rows.element)
     document.addEventListener('keydown', event => {
-      // Elsewhere Escape has a meaning of its own: in a field, a menu, a question.
+      // In a field, a menu or a dialog Escape means something else.
       const isElsewhere = (event.target as Element).closest('form, dialog, details') !== null || document.querySelector('dialog[open]') !== null
       if (event.key === 'Escape' && !event.defaultPrevented && !isElsewhere && this.#view !== null) this.#leave()
     })
     window.addEventListener('hashchange', () => {
       const room = roomOf(window.location.hash)
-      // A link to a section leads there, and leaves open what is open.
-      if (room === null) this.#tellAddress()
+      // A link to a section scrolls there and keeps the room open.
+      if (room === null) this.#writeAddress()
       else if (room !== this.#view?.room) this.#open(room)
     })
     const room = roomOf(window.location.hash)
     if (room !== null) this.#open(room)
   }
 
-  /** Of the connection to the room that is open. */
+  /** The session of the open room's connection. */
   get session (): string {
     return this.#view?.session ?? ''
   }
@@ -53,7 +53,7 @@ export class RoomsPanel {
   draw (): void {
     const { rooms, total } = roomsOf(this.#reports)
     write(byId('rooms-count'), total === undefined ? '' : count(total))
-    this.#rows.draw(rooms, total === undefined ? 'No data yet.' : 'No room is in use.', total)
+    this.#rows.draw(rooms, total === undefined ? 'No data yet.' : 'No rooms in use.', total)
   }
 
   #fillName (cell: HTMLElement, room: string, isPaused: boolean): void {
@@ -75,7 +75,7 @@ export class RoomsPanel {
     this.#view = new RoomDetails(room, this.#screen, () => this.#leave())
     byId('room-view').append(this.#view.element)
     this.#view.show()
-    this.#tellAddress()
+    this.#writeAddress()
     this.draw()
   }
 
@@ -88,8 +88,8 @@ export class RoomsPanel {
     opener?.focus()
   }
 
-  /** What is open survives a reload, and can be linked to. */
-  #tellAddress (): void {
+  /** The address names the open room: it survives a reload and can be linked to. */
+  #writeAddress (): void {
     if (this.#view !== null) window.history.replaceState(null, '', `#room=${encodeURIComponent(this.#view.room)}`)
   }
 }
@@ -99,22 +99,22 @@ function roomOf (hash: string): string | null {
   return new URLSearchParams(hash.slice(1).replaceAll('+', '%2B')).get('room')
 }
 
-/** The rooms of all processes as those of one. */
+/** The rooms of all processes combined. */
 export function roomsOf (reports: Reports): { rooms: RoomReport[], total: number | undefined } {
-  const told = reports.of('rooms').map(({ data }) => data)
+  const lists = reports.of('rooms').map(({ data }) => data)
   const rooms = new Map<string, RoomReport>()
-  for (const figures of told.flatMap(({ rooms }) => rooms ?? [])) rooms.set(figures.room, together(rooms.get(figures.room), figures))
-  const totals = told.flatMap(({ total }: ReportTypes['rooms']) => total ?? [])
+  for (const figures of lists.flatMap(({ rooms }) => rooms ?? [])) rooms.set(figures.room, together(rooms.get(figures.room), figures))
+  const totals = lists.flatMap(({ total }: ReportTypes['rooms']) => total ?? [])
   return {
     rooms: [...rooms.values()].sort((a, b) => pace(b) - pace(a) || (b.members ?? 0) - (a.members ?? 0) || a.room.localeCompare(b.room, 'en', { numeric: true })),
-    total: told.length === 0 ? undefined : Math.max(rooms.size, ...totals)
+    total: lists.length === 0 ? undefined : Math.max(rooms.size, ...totals)
   }
 }
 
-/** Rooms that are about as busy as each other do not change places every second. */
+/** Rounded, to keep rooms with similar rates from changing places every second. */
 const pace = ({ eventsPerSecond = 0 }: RoomReport): number => Math.round(Math.log2(eventsPerSecond + 1))
 
-/** Each process has members of its own; keys and rate are known to all alike. */
+/** Members are per process and add up; keys and rate are the same in every process. */
 function together (one: RoomReport | undefined, other: RoomReport): RoomReport {
   if (one === undefined) return other
   return {

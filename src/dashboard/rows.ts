@@ -1,5 +1,5 @@
-// A table with a row for each of some things, up to a limit. Rows and cells that stay the same are left alone, so that
-// a selection, the focus and the pointer keep what they are at.
+// A table with one row per item, up to a limit. Unchanged rows and cells are left alone, to keep the selection, the focus
+// and the element under the pointer.
 
 import { make, mark, show, write } from './element.ts'
 import { count } from './format.ts'
@@ -7,14 +7,14 @@ import { count } from './format.ts'
 export interface RowsColumn<Item> {
   readonly head: string
   readonly text?: (item: Item) => string
-  /** Where a text is not enough. */
+  /** For cells with more than a text. */
   readonly fill?: (cell: HTMLTableCellElement, item: Item) => void
   readonly isNumber?: boolean
-  /** Left out where there is little room. */
+  /** Hidden on narrow screens. */
   readonly isMinor?: boolean
-  /** It names what its row is about: on one line, and cut where that is very long. */
+  /** Names the row's item: on one line, cut if it is very long. */
   readonly isName?: boolean
-  /** Its texts may be long, and break. */
+  /** Its texts may be long and wrap. */
   readonly isLong?: boolean
 }
 
@@ -44,7 +44,7 @@ export class Rows<Item> {
     show(this.#scroller, false)
   }
 
-  /** @param empty what is said where there is no item */
+  /** @param empty the text if there are no items */
   draw (items: readonly Item[], empty: string, total = items.length): void {
     const { limit = 100, keyOf } = this.#options
     const shown = items.slice(0, limit)
@@ -59,7 +59,7 @@ export class Rows<Item> {
       row.remove()
       this.#rows.delete(key)
     }
-    // What somebody points at or is about to press must not move away.
+    // A row that the user points at or is about to press must not move.
     const holds = this.#body.matches(':hover, :focus-within')
     let before: Element | null = this.#body.firstElementChild
     for (const item of shown) {
@@ -90,7 +90,7 @@ export class Rows<Item> {
   }
 }
 
-/** By keyboard, where there is more than can be seen, and only there. */
+/** Makes the table scrollable by keyboard, but only while a part of it is out of sight. */
 function reachable (scroller: HTMLElement, content: HTMLElement): void {
   const observer = new ResizeObserver(() => {
     const isCut = scroller.scrollWidth > scroller.clientWidth || scroller.scrollHeight > scroller.clientHeight

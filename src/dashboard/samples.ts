@@ -1,4 +1,4 @@
-// A point a second of what the gateway reports, for all lines over time.
+// One point a second from the gateway's reports, for all lines over time.
 
 import type { Box, Event } from '../client/index.ts'
 import { savedCpu, savedMessages, worst } from './figures.ts'
@@ -12,7 +12,7 @@ const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes',
 /** Ten minutes. */
 const LIMIT = 600
 const GAP_MS = 3500
-/** Reports of several processes come one after the other within a second: they are one point. */
+/** Reports of several processes arrive one after another within a second. Together they are one point. */
 const POINT_MS = 900
 
 export class Samples {
@@ -28,7 +28,7 @@ export class Samples {
     })
   }
 
-  /** Of all processes; null while it is not known. */
+  /** Of all processes; null while unknown. */
   get rate (): Throughput | null {
     return this.#rates.total
   }
@@ -43,7 +43,7 @@ export class Samples {
     this.#rates.take(process, timestamp, report.counters ?? {})
     if (timestamp - this.#pointAt < POINT_MS) return
     this.#pointAt = timestamp
-    // Behind the bundle, when the state holds all of it.
+    // After the bundle, when the state holds all of it.
     queueMicrotask(() => this.#point(timestamp))
   }
 

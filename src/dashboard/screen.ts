@@ -1,9 +1,9 @@
-// When what is drawn: a few times a second however much arrives, and panels that cannot be seen rarely: for whoever has
-// the page read out, or searches it. Of a page in the background only its title is drawn.
+// Decides when to draw: a few times a second, no matter how much arrives. Panels out of sight are drawn rarely, for screen
+// readers and for searching in the page. In the background only the title is updated.
 
 const PAUSE_MS = 250
 const UNSEEN_MS = 2000
-/** Ages and countdowns go on where nothing arrives. */
+/** Ages and countdowns continue while nothing arrives. */
 const TICK_MS = 1000
 
 export class Screen {
@@ -25,8 +25,8 @@ export class Screen {
   }
 
   /**
-   * Calls `draw` when something has changed: soon while `element` can be seen.
-   * @param always in the background too
+   * Calls `draw` after changes: soon while `element` is visible.
+   * @param always also in the background
    */
   add (element: Element, draw: () => void, always = false): void {
     this.#panels.set(element, { draw, always, isSeen: false, drawnAt: -Infinity })
@@ -38,7 +38,7 @@ export class Screen {
     this.#panels.delete(element)
   }
 
-  /** Says that something has changed. */
+  /** Something has changed: requests a drawing. */
   ask (): void {
     if (document.hidden) return this.#drawBehind()
     if (this.#isDue) return
@@ -46,7 +46,7 @@ export class Screen {
     setTimeout(() => requestAnimationFrame(() => this.#draw()), this.#drawnAt + PAUSE_MS - performance.now())
   }
 
-  /** Without a frame: there are none in the background. */
+  /** Draws without an animation frame, because there are none in the background. */
   #drawBehind (): void {
     if (performance.now() - this.#drawnAt < TICK_MS) return
     this.#drawnAt = performance.now()
@@ -64,7 +64,7 @@ export class Screen {
   }
 }
 
-/** One panel's mistake must not cost the others. */
+/** An error in one panel must not stop the others. */
 function guarded (draw: () => void): void {
   try {
     draw()

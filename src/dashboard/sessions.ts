@@ -1,4 +1,4 @@
-// Who listens, those furthest behind first.
+// The sessions, furthest behind first.
 
 import type { Box } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
@@ -9,9 +9,9 @@ import type { RoomsPanel } from './rooms.ts'
 import { Rows } from './rows.ts'
 
 const LIMIT = 20
-/** Tabs of a browser share their connections, but for those of a page without locks. */
+/** Tabs of a browser share a connection, unless the page has no locks. */
 const OWN = 'locks' in navigator ? 'this browser' : 'this page'
-/** Further behind than any tick makes it. */
+/** Longer than any tick would delay it. */
 const SLOW_MS = 1000
 
 export class SessionsPanel {
@@ -24,16 +24,16 @@ export class SessionsPanel {
       { head: 'Session', fill: (cell, { session }) => this.#fillName(cell, session) },
       { head: 'Behind', isNumber: true, fill: fillBehind },
       { head: 'Rooms', isLong: true, text: roomsOf },
-      { head: 'Waiting', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
+      { head: 'Unsent', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
       { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) }
     ]
   })
 
-  /** Of the page's connection. */
+  /** The session of this page's connection. */
   #own = ''
   readonly #rooms: Pick<RoomsPanel, 'session'>
 
-  /** @param rooms where another connection of this page may be open */
+  /** @param rooms holds the session of the open room, which is this page's too */
   constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>) {
     this.#reports = reports
     this.#rooms = rooms
@@ -42,11 +42,11 @@ export class SessionsPanel {
   }
 
   draw (): void {
-    const told = this.#reports.of('sessions').map(({ data }) => data)
-    const sessions = told.flatMap(({ sessions }) => sessions ?? []).sort((a, b) => (b.behindMs ?? 0) - (a.behindMs ?? 0))
-    const total = told.length === 0 ? sum(this.#reports.of('gateway'), ({ sessions }) => sessions?.count) : told.reduce((sum, { total }) => sum + (total ?? 0), 0)
+    const lists = this.#reports.of('sessions').map(({ data }) => data)
+    const sessions = lists.flatMap(({ sessions }) => sessions ?? []).sort((a, b) => (b.behindMs ?? 0) - (a.behindMs ?? 0))
+    const total = lists.length === 0 ? sum(this.#reports.of('gateway'), ({ sessions }) => sessions?.count) : lists.reduce((sum, { total }) => sum + (total ?? 0), 0)
     write(byId('sessions-total'), count(total))
-    this.#rows.draw(sessions, told.length === 0 ? 'No data yet.' : 'Nobody listens.', told.length === 0 ? 0 : total)
+    this.#rows.draw(sessions, lists.length === 0 ? 'No data yet.' : 'No sessions.', lists.length === 0 ? 0 : total)
   }
 
   #fillName (cell: HTMLElement, session: string): void {
@@ -66,5 +66,5 @@ function fillBehind (cell: HTMLElement, { behindMs, stalled = false }: SessionRe
   const text = cell.querySelector('span') ?? cell.appendChild(make('span'))
   const isSlow = stalled || (behindMs ?? 0) >= SLOW_MS
   mark(text, { class: isSlow ? 'slow' : undefined })
-  write(text, `${isSlow ? '▲ ' : ''}${behindMs === 0 ? 'in step' : ms(behindMs)}${stalled ? ', stalled' : ''}`)
+  write(text, `${isSlow ? '▲ ' : ''}${behindMs === 0 ? 'up to date' : ms(behindMs)}${stalled ? ', stalled' : ''}`)
 }

@@ -1,4 +1,4 @@
-// The settings in force; secrets come masked.
+// The current settings, with secrets masked.
 
 import { byId, make, show, write } from './element.ts'
 import { many, NONE } from './format.ts'
@@ -29,11 +29,11 @@ export class SettingsPanel {
     const settings = settingsOf(this.#reports)
     const changed = settings.filter(({ isDefault }) => isDefault === false)
     write(byId('settings-count'), settings.length === 0 ? '' : `${many(settings.length, 'setting')}, ${changed.length} changed`)
-    this.#rows.draw(this.#onlyChanged.checked ? changed : settings, settings.length === 0 ? 'No data yet.' : 'All are at their defaults.')
+    this.#rows.draw(this.#onlyChanged.checked ? changed : settings, settings.length === 0 ? 'No data yet.' : 'All settings have their defaults.')
   }
 }
 
-/** All processes of a deployment are told the same. */
+/** All processes of a deployment have the same settings. */
 export const settingsOf = (reports: Reports): readonly SettingReport[] => reports.of('settings').find(({ data }) => data.settings !== undefined)?.data.settings ?? []
 
 export function textOf ({ value, unit }: SettingReport): string {

@@ -1,11 +1,11 @@
-// A gateway may be heard and yet say nothing of itself: it cannot while its store is away. Its last figures must not
-// pass for present ones then.
+// Detects a gateway that is connected but publishes no figures, as while its store is unavailable. Its last figures must not
+// look like current ones.
 
 import type { Box } from '../client/index.ts'
 import { clock } from './format.ts'
 import { SYSTEM } from './reports.ts'
 
-/** Reports come every second. */
+/** Reports arrive every second. */
 const SILENT_MS = 5000
 const ASK_MS = 5000
 const ANSWER_MS = 5000
@@ -27,7 +27,7 @@ export class Silence {
       this.#heardTime = Date.now()
       this.#reason = ''
     })
-    // After an interruption it has its time again.
+    // After an interruption the time starts again.
     box.on('status', () => this.#hear())
   }
 
@@ -35,25 +35,25 @@ export class Silence {
     return this.#box.status.state === 'connected' && performance.now() - this.#heardAt > SILENT_MS
   }
 
-  /** What is to be said of it; empty where it speaks. */
+  /** The sentence for the banner; empty while reports arrive. */
   get sentence (): string {
     if (!this.isSilent) return ''
     void this.#ask()
-    return `The gateway has told no figures of its own since ${clock(this.#heardTime)}: those are the last ones.${this.#reason}`
+    return `The gateway has reported no figures since ${clock(this.#heardTime)}: these are the last ones.${this.#reason}`
   }
 
   #hear (): void {
     this.#heardAt = performance.now()
   }
 
-  /** Why, as far as the gateway's readiness tells it. */
+  /** Asks /readyz for the reason. */
   async #ask (): Promise<void> {
     if (performance.now() - this.#askedAt < ASK_MS) return
     this.#askedAt = performance.now()
     try {
       const response = await fetch('/readyz', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
       const { code, message } = await response.json() as { code?: string, message?: string }
-      this.#reason = response.ok ? '' : ` It is not ready (${code ?? response.status}): ${message ?? 'it does not say why'}.`
+      this.#reason = response.ok ? '' : ` It is not ready (${code ?? response.status}): ${message ?? 'it gives no reason'}.`
     } catch {
       this.#reason = ' It does not answer.'
     }

@@ -1,5 +1,5 @@
-// A small line of what was, without axes: the figure beside it says how much. Where the target comes into view it is
-// drawn too.
+// A small line of a figure's history, without axes: the figure itself is beside it. The target is drawn if it is within the
+// scale.
 
 import { makeSvg, mark } from './element.ts'
 import type { TimeSeries } from './time-series.ts'
@@ -7,13 +7,13 @@ import type { TimeSeries } from './time-series.ts'
 const WIDTH = 200
 const HEIGHT = 40
 const SPAN_MS = 120_000
-/** A line that has just begun is not squeezed into a corner. */
+/** A line that has just begun is not squeezed into a corner: it covers at least this span. */
 const SHORTEST_SPAN_MS = 30_000
 
 export interface SparklineOptions {
-  /** Columns of the history, in the order they are drawn in. */
+  /** Columns of the series, in drawing order. */
   readonly columns: readonly string[]
-  /** A line at least this high fills the picture: trembling near nothing should not look like mountains. */
+  /** Minimum full scale: noise near zero should not look like mountains. */
   readonly atLeast?: number
   readonly target?: number
 }
@@ -30,7 +30,7 @@ export class Sparkline {
     this.#area = makeSvg('path', { class: 'area' })
     this.#target = makeSvg('line', { class: 'target', x1: 0, x2: WIDTH, visibility: 'hidden' })
     this.#lines = options.columns.map((_, index) => makeSvg('path', { class: `line line-${index + 1}` }))
-    // The figures are told in words beside it.
+    // The figures are in the text beside it.
     this.element = makeSvg('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, this.#area, this.#target, ...this.#lines)
   }
 
@@ -52,7 +52,7 @@ export class Sparkline {
   }
 }
 
-/** Lines through the points, each stretch between gaps for itself; closed down to the ground for an area. */
+/** A path through the points, interrupted at gaps; closed down to the baseline for an area. */
 function pathOf (column: ReadonlyArray<number | null>, first: number, x: (i: number) => number, y: (value: number) => number, closed: boolean): string {
   let path = ''
   let from: number | null = null

@@ -1,5 +1,5 @@
-// How the connection stands, in a word for the head and in sentences for the line below it: what is going on, what that
-// means for what is shown, and when it goes on.
+// The state of the connection: one word in the header, and sentences in the banner below it that say what is happening, what
+// it means for the figures shown, and when the next attempt is.
 
 import type { Box, Hello, Status } from '../client/index.ts'
 import { byId, mark, show, write } from './element.ts'
@@ -8,10 +8,10 @@ import type { Silence } from './silence.ts'
 
 type ProfileName = Hello['profile']
 
-/** How long the page tells of an interruption that is over. */
-const TOLD_MS = 20_000
+/** How long the banner reports an interruption that is over. */
+const NOTICE_MS = 20_000
 
-/** Longer than a restart takes. */
+/** A restart takes less than this. */
 const RESTART_MS = 20_000
 
 const NAMES: Record<ProfileName, string> = { SSE: 'SSE', WEBSOCKET: 'WebSocket' }
@@ -27,9 +27,9 @@ const WORDS: Record<Status['state'], string> = {
 interface Interruption {
   readonly since: number
   readonly profile: ProfileName | null
-  /** The gateway said goodbye by itself. */
+  /** The gateway announced a restart. */
   isRestart: boolean
-  /** History did not reach back to where the page stood. */
+  /** History did not reach back to the page's cursor. */
   isReset: boolean
 }
 
@@ -42,11 +42,11 @@ export class StatusLine {
   #lastProfile: ProfileName | null = null
   #interruption: Interruption | null = null
   #retryAt: number | null = null
-  /** This page has ended the gateway. */
+  /** This page has shut the gateway down. */
   #isEnded = false
-  #told: { readonly text: string, readonly until: number } | null = null
+  #notice: { readonly text: string, readonly until: number } | null = null
 
-  /** @param silence what a gateway that is connected keeps silent about */
+  /** @param silence detects a connected gateway without figures */
   constructor (box: Box, silence: Silence, changed: () => void) {
     this.#box = box
     this.#silence = silence
@@ -60,7 +60,7 @@ export class StatusLine {
     })
   }
 
-  /** Whether what is shown are the last values, and no more than that. */
+  /** Whether the page shows last values rather than current ones. */
   get isStale (): boolean {
     return this.#interruption !== null || this.#silence.isSilent || this.#box.status.state === 'refused' || this.#box.status.state === 'closed'
   }
@@ -69,13 +69,13 @@ export class StatusLine {
     return this.#box.status.state === 'connected'
   }
 
-  /** The gateway was told to end, from here. */
+  /** This page has sent `shutdown`. */
   expectEnd (): void {
     this.#isEnded = true
     this.draw()
   }
 
-  /** Told at once, and once a second for the countdown. */
+  /** Called after each change, and once a second for the countdown. */
   draw (): void {
     const { state } = this.#box.status
     mark(this.#word, { 'data-state': state })
@@ -91,7 +91,7 @@ export class StatusLine {
     const retryMs = 'retryMs' in status ? status.retryMs ?? null : null
     this.#retryAt = retryMs === null ? null : Date.now() + retryMs
     if (status.state === 'stale') {
-      this.#told = null
+      this.#notice = null
       this.#interruption ??= { since: status.since, profile: this.#lastProfile, isRestart: false, isReset: false }
       if (status.code === 'DRAINING') this.#interruption.isRestart = true
     }
@@ -100,7 +100,7 @@ export class StatusLine {
       write(this.#profile, NAMES[status.profile])
     }
     if (status.state === 'connected' && this.#interruption !== null) {
-      this.#told = { text: back(this.#interruption, status.profile), until: Date.now() + TOLD_MS }
+      this.#notice = { text: back(this.#interruption, status.profile), until: Date.now() + NOTICE_MS }
       this.#interruption = null
       this.#isEnded = false
     }
@@ -109,41 +109,40 @@ export class StatusLine {
   #sentence (status: Status): string {
     switch (status.state) {
       case 'connecting': return status.reason === undefined ? '' : `Not connected yet: ${status.reason}. ${this.#next()}`
-      case 'catching-up': return this.#interruption === null ? '' : `Connected again over ${NAMES[status.profile]}; what was missed is on its way.`
+      case 'catching-up': return this.#interruption === null ? '' : `Reconnected over ${NAMES[status.profile]}. Missed events are arriving.`
       case 'connected':
-        if (this.#told !== null && Date.now() > this.#told.until) this.#told = null
-        return this.#silence.sentence || (this.#told?.text ?? '')
-      case 'stale': return `${this.#why(status)} ${this.#next()} What you see are the last values, from ${clock(status.since)}.`
-      case 'refused': return `The gateway refused this page: ${status.reason}. It will not try again by itself; reload it when that is mended.`
-      case 'closed': return 'This page has ended its connection.'
+        if (this.#notice !== null && Date.now() > this.#notice.until) this.#notice = null
+        return this.#silence.sentence || (this.#notice?.text ?? '')
+      case 'stale': return `${this.#why(status)} ${this.#next()} These are the last values, from ${clock(status.since)}.`
+      case 'refused': return `The gateway refused this page: ${status.reason}. The page will not retry; reload it when the problem is fixed.`
+      case 'closed': return 'This page has closed its connection.'
     }
   }
 
   #why ({ code, reason, since }: Extract<Status, { state: 'stale' }>): string {
-    if (this.#isEnded) return 'The gateway was shut down from this page, and comes back only if something starts it.'
+    if (this.#isEnded) return 'The gateway was shut down from this page and stays down until something starts it.'
     if (this.#interruption?.isRestart === true) {
-      return Date.now() - since < RESTART_MS ? 'The gateway is restarting, perhaps into its other profile.' : 'The gateway went away for a restart and does not answer yet.'
+      return Date.now() - since < RESTART_MS ? 'The gateway is restarting, possibly into the other profile.' : 'The gateway announced a restart and does not answer yet.'
     }
     return code === 'UNREACHABLE' ? 'The gateway does not answer.' : `Interrupted: ${reason}.`
   }
 
   #next (): string {
     const seconds = Math.ceil(((this.#retryAt ?? 0) - Date.now()) / 1000)
-    return seconds <= 0 ? 'Trying just now.' : `Trying again in ${seconds} s.`
+    return seconds <= 0 ? 'Retrying now.' : `Retrying in ${seconds} s.`
   }
 
-  /** What is read out is said once: not the countdown's every second. */
+  /** Screen readers get each sentence once, without the countdown. */
   #say (text: string): void {
-    const [told, counted] = [byId('banner-told'), byId('banner-shown')]
-    write(counted, text)
-    const said = text.replace(/Trying (again in \d+ s|just now)\./, 'It is tried again by itself.')
-    write(told, said)
+    const [spoken, shown] = [byId('banner-told'), byId('banner-shown')]
+    write(shown, text)
+    write(spoken, text.replace(/Retrying (in \d+ s|now)\./, 'It retries automatically.'))
   }
 }
 
-/** What an interruption was, when it is over. */
+/** Describes an interruption that is over. */
 function back ({ since, profile, isReset, isRestart }: Interruption, now: ProfileName): string {
-  const how = `${isRestart ? 'The gateway has restarted; back' : 'Back'} after ${duration(Math.max(1, (Date.now() - since) / 1000))}`
+  const how = `${isRestart ? 'The gateway has restarted. Reconnected' : 'Reconnected'} after ${duration(Math.max(1, (Date.now() - since) / 1000))}`
   const over = profile === null || profile === now ? `still over ${NAMES[now]}` : `now over ${NAMES[now]} instead of ${NAMES[profile]}`
-  return `${how}, ${over}. ${isReset ? 'It was away for longer than history holds, so all values were fetched anew.' : 'Nothing was lost in between.'}`
+  return `${how}, ${over}. ${isReset ? 'The interruption was longer than history covers, so all values were loaded again.' : 'Nothing was lost.'}`
 }

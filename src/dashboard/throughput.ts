@@ -1,5 +1,5 @@
-// Counters that only rise, of several processes, as rates per second. Each process counts from its own start: one that
-// counts less than before is another one, and what it has counted until now is no rate yet.
+// Rates per second from the counters of several processes. A process counts from its start, so a lower count means a new
+// process, and its first reading gives no rate.
 
 import type { CounterReport } from './reports.ts'
 
@@ -7,7 +7,7 @@ const NAMES = ['events', 'owed', 'delivered', 'bundles', 'bytes'] as const
 
 export type Throughput = Readonly<Record<typeof NAMES[number], number>>
 
-/** A process that has said nothing for so much longer than the others is counted no more. */
+/** A process that is silent for this much longer than the others is no longer counted. */
 const SILENT_MS = 5000
 
 interface Reading {
@@ -19,7 +19,7 @@ interface Reading {
 export class Throughputs {
   readonly #readings = new Map<string, Reading>()
 
-  /** @param at when the process counted so, by its own clock */
+  /** @param at time of the reading, by the process's clock */
   take (process: string, at: number, counters: CounterReport): void {
     const last = this.#readings.get(process)
     if (last !== undefined && at <= last.at) return
@@ -30,13 +30,13 @@ export class Throughputs {
     this.#readings.delete(process)
   }
 
-  /** Of all processes together; null while none is known. */
+  /** Of all processes together; null while unknown. */
   get total (): Throughput | null {
     const newest = Math.max(...[...this.#readings.values()].map(({ at }) => at))
     const rates = [...this.#readings.values()].flatMap(({ at, rate }) => rate === null || newest - at > SILENT_MS ? [] : [rate])
     if (rates.length === 0) return null
     const sum = (name: keyof Throughput): number => rates.reduce((sum, rate) => sum + rate[name], 0)
-    // Every process takes in every event of the log, so they all count the same ones.
+    // Every process reads every event of the log, so all of them count the same events.
     return { events: Math.max(...rates.map(({ events }) => events)), owed: sum('owed'), delivered: sum('delivered'), bundles: sum('bundles'), bytes: sum('bytes') }
   }
 

@@ -1,5 +1,5 @@
-// What was, for the lines: columns of points over time, the oldest forgotten. A pause between two points longer than
-// usual is a gap, and no line is drawn over it.
+// Columns of points over time, for the lines. The oldest points are dropped. A pause longer than usual between two points is
+// a gap, and no line is drawn across it.
 
 export type Point = number | null
 
@@ -15,7 +15,7 @@ export class TimeSeries {
     this.#gapMs = gapMs
   }
 
-  /** @param at milliseconds; a point that is not newer than the last one is left out */
+  /** @param at milliseconds; a point that is not newer than the last one is ignored */
   push (at: number, values: Readonly<Record<string, Point | undefined>>): void {
     const last = this.times.at(-1)
     if (last !== undefined && at <= last) return

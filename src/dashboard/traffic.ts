@@ -1,4 +1,4 @@
-// What goes in and out, per second, and what coalescing makes of it.
+// Events and messages per second, in and out, and the effect of coalescing.
 
 import { Chart } from './chart.ts'
 import { byId, write } from './element.ts'
@@ -44,15 +44,15 @@ export class TrafficPanel {
     write(byId('totals'), this.#totals())
   }
 
-  /** Counters begin anew with each process, and so does this sentence. */
+  /** Counters start with each process, so the sentence names the uptime. */
   #totals (): string {
     const gateways = this.#reports.of('gateway')
     if (gateways.length === 0) return 'No data yet.'
     const uptime = duration(worst(gateways, ({ uptimeSeconds }) => uptimeSeconds)?.value)
-    const whose = gateways.length === 1 ? `Since the gateway started, ${uptime} ago` : `Since they started, the oldest ${uptime} ago, over ${gateways.length} workers`
+    const whose = gateways.length === 1 ? `Since the gateway started, ${uptime} ago` : `Since the workers started, the oldest ${uptime} ago, over ${gateways.length} workers`
     const events = worst(gateways, ({ counters }) => counters?.events)?.value
     const [owed, bundles, size] = [sum(gateways, ({ counters }) => counters?.owed) ?? 0, sum(gateways, ({ counters }) => counters?.bundles) ?? 0, sum(gateways, ({ counters }) => counters?.bytes)]
-    // Snapshots are messages too, but nothing would have been owed for them without coalescing.
+    // Snapshots are bundles too, but they have no counterpart without coalescing.
     const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without coalescing`
     return `${whose}: ${short(events)} events in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent.`
   }

@@ -1,4 +1,4 @@
-// What was refused or went wrong lately.
+// Recent refusals and errors.
 
 import { byId, write } from './element.ts'
 import { ago, count } from './format.ts'
@@ -19,7 +19,7 @@ export class TroublesPanel {
     ]
   })
 
-  /** The gateway's clock, as far as its reports tell it. */
+  /** The gateway's clock, from its reports. */
   #now = 0
 
   constructor (reports: Reports) {
@@ -28,16 +28,16 @@ export class TroublesPanel {
   }
 
   draw (): void {
-    const told = this.#reports.of('troubles')
+    const lists = this.#reports.of('troubles')
     this.#now = Math.max(0, ...this.#reports.of('gateway').map(({ at }) => at))
     const all = new Map<string, TroubleReport>()
-    for (const trouble of told.flatMap(({ data }) => data.recent ?? [])) {
+    for (const trouble of lists.flatMap(({ data }) => data.recent ?? [])) {
       const name = `${trouble.code} ${trouble.message}`
       const other = all.get(name)
       all.set(name, other === undefined ? trouble : { ...trouble, at: Math.max(trouble.at, other.at), count: (trouble.count ?? 1) + (other.count ?? 1) })
     }
     const troubles = [...all.values()].sort((a, b) => b.at - a.at)
     write(byId('troubles-count'), troubles.length === 0 ? '' : count(troubles.length))
-    this.#rows.draw(troubles, told.length === 0 ? 'No data yet.' : 'Nothing was refused and nothing went wrong since the gateway started.')
+    this.#rows.draw(troubles, lists.length === 0 ? 'No data yet.' : 'No refusals or errors since the gateway started.')
   }
 }

@@ -23,5 +23,5 @@ OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN
 THE SOFTWARE.
 */
 
-// The comment above stays in the bundle, as the licence wants it.
+// The licence requires the comment above to stay in the bundle.
 export { default as UPlot } from 'uplot'

@@ -1,9 +1,9 @@
-// A value in a cell: a few lines of it, and all of it when that is asked for.
+// A value in a cell: a few lines of it, or all of it on request.
 
 import { make, mark, show, write } from './element.ts'
 import { count, NONE, shorten } from './format.ts'
 
-/** Three lines or so. */
+/** About three lines. */
 const MAX_TEXT = 200
 
 const present = new WeakMap<HTMLElement, unknown>()

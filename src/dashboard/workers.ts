@@ -1,4 +1,4 @@
-// The processes, each by itself: what the page sums up elsewhere, said of whom.
+// Each process with the figures that the page combines elsewhere.
 
 import { byId } from './element.ts'
 import { bytes, count, duration, ms, NONE, percent } from './format.ts'

@@ -1,4 +1,4 @@
-// The page at /, as somebody looks at it: in Chromium, over the product as it is started.
+// The page at /, in Chromium, against the product as users start it.
 
 import t from 'tap'
 import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
@@ -15,11 +15,11 @@ const skip = skipWithout('chromium')
 interface Visit {
   readonly page: Page
   readonly server: Launched
-  /** What the console has complained of, and requests to anybody else. */
+  /** Errors and warnings of the console, and requests to other hosts. */
   readonly complaints: readonly string[]
 }
 
-/** @param refusals answers the test asks for, which the browser writes to its console */
+/** @param refusals refusals that the test provokes, which the browser writes to its console */
 async function visit (test: Test, env: Env = {}, look: BrowserContextOptions = {}, refusals = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET/): Promise<Visit & { stage: Stage }> {
   const stage = new Stage(test)
   const server = await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: stage.folder(), PORT: await freePort(), RECONNECT_JITTER: 1, ...env })
@@ -45,10 +45,10 @@ const command = async (page: Page, name: string): Promise<void> => { await page.
 const run = async (page: Page): Promise<void> => await page.getByRole('button', { name: 'Run', exact: true }).click()
 
 for (const profile of PROFILES) {
-  t.test(`${profile}: one look tells whether all is well, and the demo feed shows this machine`, { skip, buffered: true }, async test => {
+  t.test(`${profile}: the overview shows whether all is well, and the demo feed shows this machine`, { skip, buffered: true }, async test => {
     const { page, server, complaints } = await visit(test, { APP_PROFILE: profile, DEMO_FEED: 'true' })
     await says(page.locator('#status'), /^Live$/)
-    await until('it is told', async () => /^(All well|Over target: )/.test(await textOf(page.locator('#verdict'))))
+    await until('there is a verdict', async () => /^(All well|Over target: )/.test(await textOf(page.locator('#verdict'))))
     for (const name of ['Latency', 'Event-loop lag', 'Oldest backlog']) {
       await says(card(page, name), /\d (ms|s) ?(Under|Over) (150 ms|30 ms|60 s)/)
       await until(`${name} has its line`, async () => /L/.test(await card(page, name).locator('path.line').getAttribute('d') ?? ''))
@@ -69,7 +69,7 @@ for (const profile of PROFILES) {
   })
 }
 
-t.test('a room that is opened shows its values as they come, and nothing any more once it is closed', { skip, buffered: true }, async test => {
+t.test('an open room shows its values live, and nothing once it is closed', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test)
   await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 }, { type: 'temperature', room: 'plant-1', key: 'oven', data: 230 })
   const button = page.getByRole('button', { name: 'plant-1' })
@@ -96,7 +96,7 @@ t.test('a room that is opened shows its values as they come, and nothing any mor
   test.same(complaints, [])
 })
 
-t.test('a room can be linked to and survives a reload; its keys stay on their line, and a long value can be read whole by keyboard', { skip, buffered: true }, async test => {
+t.test('a room can be linked to and survives a reload; its keys stay on one line, and a long value can be expanded by keyboard', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test, {}, { viewport: { width: 1280, height: 800 } })
   const long = 'x'.repeat(600)
   await publish(server, { type: 'cpu', room: 'plant:1', key: 'host-7', data: 43 }, { type: 'cpu', room: 'plant:1', key: 'host-8', data: { long } })
@@ -123,7 +123,7 @@ t.test('a room can be linked to and survives a reload; its keys stay on their li
   test.same(complaints, [])
 })
 
-t.test('a command says what it waits for: its turn, or a gateway that is away; and what was ended from here is not called a restart', { skip, buffered: true }, async test => {
+t.test('a command says what it waits for: the rate limit, or an unreachable gateway; and a shutdown from the page is not called a restart', { skip, buffered: true }, async test => {
   const port = await freePort()
   const stage = new Stage(test)
   const folder = stage.folder()
@@ -134,13 +134,13 @@ t.test('a command says what it waits for: its turn, or a gateway that is away; a
   const refusal = { status: 429, headers: { 'Retry-After': '2' }, json: { statusCode: 429, code: 'RATE_LIMITED', message: 'too many' } }
   await page.route(`${server.url}/api/control`, async route => route.request().method() === 'POST' ? await route.fulfill(refusal) : await route.fallback(), { times: 1 })
   await run(page)
-  await says(result, /^1 command a second is allowed\. ping goes on in [23] s\.$/)
+  await says(result, /^1 command a second is allowed\. ping is sent again in [23] s\.$/)
   await says(result, /ping was done/)
   await command(page, 'disconnect')
   await page.locator('#arg-room').fill('nowhere')
   await run(page)
   await page.getByRole('button', { name: 'Run disconnect' }).click()
-  await says(result, /disconnect was run, and nothing was ended\.$/)
+  await says(result, /disconnect was run; no session was disconnected\.$/)
   test.equal(await result.getAttribute('data-kind'), 'none', 'no tick')
   await command(page, 'tune')
   await says(page.locator('#args'), /\d+ settings/)
@@ -151,10 +151,10 @@ t.test('a command says what it waits for: its turn, or a gateway that is away; a
   await command(page, 'shutdown')
   await run(page)
   await page.getByRole('button', { name: 'Run shutdown' }).click()
-  await says(page.locator('#banner'), /was shut down from this page, and comes back only if something starts it/)
+  await says(page.locator('#banner'), /was shut down from this page and stays down until something starts it/)
   await command(page, 'ping')
   await run(page)
-  await says(result, /The gateway is away: ping waits until it is back/)
+  await says(result, /The gateway is not reachable: ping waits for it/)
   await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: folder, PORT: port })
   await until('it was run', async () => /ping was done/.test(await textOf(result)), 40_000)
   await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 40_000)
@@ -162,7 +162,7 @@ t.test('a command says what it waits for: its turn, or a gateway that is away; a
   test.same(complaints, [])
 })
 
-t.test('commands are run by a form: their result, refusals in plain words, and a question before the dangerous ones', { skip, buffered: true }, async test => {
+t.test('a form runs commands, and shows results, refusals in plain words, and a confirmation for the dangerous ones', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test, {}, {}, /status of 400/)
   await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 })
   const result = page.getByRole('status').filter({ has: page.locator('#result-text') })
@@ -175,8 +175,8 @@ t.test('commands are run by a form: their result, refusals in plain words, and a
   await page.getByLabel('MONITOR_TICK_MS').fill('500')
   await run(page)
   await says(page.locator('#result-data'), /^MONITOR_TICK_MS: 200 → 500$/)
-  await page.getByText('Show the settings in force').click()
-  await page.getByLabel('only those that differ').check()
+  await page.getByText('Show the current settings').click()
+  await page.getByLabel('only settings that differ').check()
   await says(page.getByRole('row', { name: /MONITOR_TICK_MS/ }), /tunable ?changed ?500 ms/)
 
   await page.getByLabel('MONITOR_TICK_MS').fill('99999999')
@@ -189,7 +189,7 @@ t.test('commands are run by a form: their result, refusals in plain words, and a
   await page.locator('#arg-room').fill('plant-1')
   await run(page)
   const question = page.getByRole('dialog')
-  await says(question, /Run clear\?.*nothing brings them back/)
+  await says(question, /Run clear\?.*The only way to restore them/)
   test.ok(await page.getByRole('button', { name: 'Cancel' }).evaluate(element => element === document.activeElement), 'the safe answer is the first')
   await page.keyboard.press('Escape')
   test.equal((await request(`${server.url}/api/rooms`)).body.rooms.find(({ room }: { room: string }) => room === 'plant-1').keys, 1, 'nothing has happened')
@@ -199,14 +199,14 @@ t.test('commands are run by a form: their result, refusals in plain words, and a
   test.same(complaints, [])
 })
 
-t.test('where commands are not mounted the page says so', { skip, buffered: true }, async test => {
+t.test('the page says so if commands are not mounted', { skip, buffered: true }, async test => {
   const { page, complaints } = await visit(test, { ENABLE_CONTROL_HTTP: 'false' })
   await says(page.locator('#control'), /not mounted on this gateway/)
   test.notOk(await page.locator('#command-form').isVisible())
   test.same(complaints, [])
 })
 
-t.test('a restart into the other profile is told, the last values stay, and the page goes on by itself', { skip, buffered: true }, async test => {
+t.test('the page reports a restart into the other profile, keeps the last values, and reconnects by itself', { skip, buffered: true }, async test => {
   const port = await freePort()
   const stage = new Stage(test)
   const folder = stage.folder()
@@ -217,7 +217,7 @@ t.test('a restart into the other profile is told, the last values stay, and the 
   const backlog = await textOf(card(page, 'Oldest backlog').locator('.figure'))
   await server.stop()
   await says(page.locator('#status'), /^Interrupted$/)
-  await says(page.locator('#banner'), /The gateway is restarting.*What you see are the last values, from \d\d:\d\d:\d\d/)
+  await says(page.locator('#banner'), /The gateway is restarting.*These are the last values, from \d\d:\d\d:\d\d/)
   await says(page.locator('#verdict'), /^Not connected$/)
   test.match(await textOf(page.locator('#feed')), /"before"/)
   test.match(await textOf(card(page, 'Oldest backlog').locator('.figure')), backlog)
@@ -233,28 +233,28 @@ t.test('a restart into the other profile is told, the last values stay, and the 
   await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 30_000)
   await until('the title says that it is back', async () => /^(▲ )?Signalbox(: Over target.*)?$/.test(await page.title()))
   await hide(false)
-  await says(page.locator('#banner'), /The gateway has restarted; back after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)
+  await says(page.locator('#banner'), /The gateway has restarted. Reconnected after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)
   await publish(other, { type: 'greeting', key: 'me', data: 'after' })
   await says(page.locator('#feed'), /greeting ?"after"/)
   await says(page.locator('#profile'), /^WebSocket$/)
   test.same(complaints, [])
 })
 
-t.test('while Redis is away the page says that the figures are old and why, and goes on when it is back', { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
+t.test('while Redis is down the page says that the figures are old and why, and recovers when it is back', { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
   const redis = await RedisServer.start(test)
   const { page, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
   await says(page.locator('#verdict'), /^All well|^Over target/)
   await redis.kill9()
-  await says(page.locator('#banner'), /told no figures of its own since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
+  await says(page.locator('#banner'), /reported no figures since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
   await says(page.locator('#verdict'), /^No figures$/)
   await says(page.locator('#status'), /^Live$/)
   await redis.restart()
   await says(page.locator('#verdict'), /^All well|^Over target/)
-  await until('nothing is said of it any more', async () => !/told no figures/.test(await textOf(page.locator('#banner'))))
+  await until('the banner is gone', async () => !/reported no figures/.test(await textOf(page.locator('#banner'))))
   test.same(complaints, [])
 })
 
-t.test('tabs of one browser share a connection, and one goes on when the other is closed', { skip, buffered: true }, async test => {
+t.test('tabs of one browser share a connection, and one continues when the other is closed', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test)
   await says(page.locator('#verdict'), /^All well|^Over target/)
   const other = await page.context().newPage()
