@@ -1,13 +1,13 @@
-// Commands of one's own: COMMANDS_MODULE=docs/examples/commands.mjs npm start
+// Your own commands: COMMANDS_MODULE=docs/examples/commands.mjs npm start
 //
 //   curl -X POST http://127.0.0.1:3000/api/control -H 'Content-Type: application/json' \
 //     -d '{"command": "set-light", "args": {"signal": "N7", "colour": "green"}}'
 
 export default {
   'set-light': {
-    // One sentence for GET /api/control and whoever reads it.
+    // One sentence, shown by GET /api/control and the dashboard.
     description: 'Sets a signal to red, yellow or green.',
-    // A JSON Schema for `args`. What does not fit is refused before the handler is called.
+    // A JSON Schema for `args`. Invalid arguments are refused before the handler is called.
     schema: {
       type: 'object',
       required: ['signal', 'colour'],
@@ -17,8 +17,8 @@ export default {
         colour: { enum: ['red', 'yellow', 'green'] }
       }
     },
-    // What it returns is the result; what it throws makes the command `failed`, with the error's message.
-    // `context` brings the command's id, its caller, and `publish` for events of its own.
+    // The return value is the result. An error makes the command `failed`, with the error's message.
+    // The second argument has the command's id, its caller, and `publish` for events.
     async handler ({ signal, colour }, { id, publish }) {
       await publish([{ type: 'light', room: 'plant-1', key: signal, data: { colour, by: id } }])
       return { signal, colour }

@@ -9,8 +9,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 
 const COMMAND = 'move'
-// What the gateway promises for us. `retry`: may it run again on another backend where this one dies in the middle?
-// `timeout`: seconds after which we are taken for dead. `schema`: arguments that do not fit never get here.
+// What the gateway knows about this command. `retry`: whether it may run again on another backend if this one dies while it
+// runs. `timeout`: seconds until this backend counts as dead. `schema`: the gateway refuses invalid arguments.
 const DECLARATION = {
   description: 'Moves an axis to a position.',
   retry: false,
@@ -23,7 +23,7 @@ const DECLARATION = {
   }
 }
 
-// What it returns is the result, any JSON; what it throws is the error. `id` is the same in every attempt.
+// The return value is the result, any JSON. A thrown error is the error. `id` is the same in every attempt.
 async function move ({ axis, to, seconds = 0 }, { id, caller, attempt }) {
   console.log(`run ${id} attempt ${attempt} for ${caller}`)
   if (to > 1000) throw new Error(`axis ${axis} ends at 1000`)
@@ -34,7 +34,7 @@ async function move ({ axis, to, seconds = 0 }, { id, caller, attempt }) {
 const prefix = process.env.REDIS_PREFIX ?? 'signalbox:'
 const stream = `${prefix}commands:${COMMAND}`
 const me = `${hostname()}:${process.pid}`
-// A lost connection is made again, and what was being sent is sent again: an answer that arrives twice is one answer.
+// ioredis reconnects and repeats what was being sent. That is safe: an answer that arrives twice counts once.
 const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379', {
   maxRetriesPerRequest: null,
   socketTimeout: 30_000,
@@ -55,7 +55,7 @@ while (!stop.signal.aborted) {
       if (reply !== null) await serve(reply[0][1][0])
     }
   } catch (error) {
-    // Also where somebody has emptied Redis: the command is declared again.
+    // The loop declares the command again, also after Redis was emptied.
     console.error(error.message)
     await delay(1000)
   }

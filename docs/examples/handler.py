@@ -15,10 +15,10 @@ import time
 import redis
 
 COMMAND = "measure"
-# What the gateway promises for us. retry: may it run again on another backend where this one dies in the middle?
-# timeout: seconds after which we are taken for dead. schema: arguments that do not fit never get here.
+# What the gateway knows about this command. retry: whether it may run again on another backend if this one dies while it
+# runs. timeout: seconds until this backend counts as dead. schema: the gateway refuses invalid arguments.
 DECLARATION = {
-    "description": "Moves an axis to a position.",
+    "description": "Reads a sensor.",
     "retry": True,
     "timeout": 30,
     "schema": {
@@ -31,7 +31,7 @@ DECLARATION = {
 
 
 def measure(args, job):
-    """What it returns is the result, any JSON; what it raises is the error. job["id"] is the same in every attempt."""
+    """The return value is the result, any JSON. An exception is the error. job["id"] is the same in every attempt."""
     print(f"run {job['id']} attempt {job['attempt']} for {job['caller']}", flush=True)
     if args["sensor"] == "none":
         raise ValueError("there is no such sensor")
@@ -54,7 +54,7 @@ def serve(entry, job):
         try:
             r.xadd(f"{PREFIX}results", {"id": job["id"], "entry": entry, **answer})
             return
-        except (redis.ConnectionError, redis.TimeoutError) as error:  # an answer that arrives twice is one answer
+        except (redis.ConnectionError, redis.TimeoutError) as error:  # an answer that arrives twice counts once
             print(error, flush=True)
             time.sleep(1)
 
@@ -83,6 +83,6 @@ while not stopping:
             for _, entries in r.xreadgroup("handlers", ME, {STREAM: ">"}, count=1, block=2000):
                 for entry, job in entries:
                     serve(entry, job)
-    except redis.RedisError as error:  # also where somebody has emptied Redis: the command is declared again
+    except redis.RedisError as error:  # the loop declares the command again, also after Redis was emptied
         print(error, flush=True)
         time.sleep(1)
