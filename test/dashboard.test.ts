@@ -1,4 +1,4 @@
-// What the page makes of the figures it is told, before any of it is drawn.
+// How the page computes its figures, before it draws them.
 
 import t from 'tap'
 import type { Event } from '../src/client/index.ts'
@@ -13,7 +13,7 @@ import { TimeSeries } from '../src/dashboard/time-series.ts'
 const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
 const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
 
-t.test('rates come from differences, over the time the process itself tells', async t => {
+t.test('rates come from differences, over the time of the process\'s clock', async t => {
   const rates = new Throughputs()
   rates.take('1', 1000, counters(100))
   t.equal(rates.total, null, 'one report is no rate')
@@ -44,7 +44,7 @@ t.test('of several processes deliveries are summed, but each has seen all events
   t.match(rates.total, { owed: 500 })
 })
 
-t.test('a figure of the deployment is that of its worst worker; a missing one is none', async t => {
+t.test('a figure of the deployment is that of its worst worker; a missing one is null', async t => {
   const both = [report('a', { backlogMs: 3, latencyMs: null }), report('b', { backlogMs: 70_000 })]
   t.same(worst(both, ({ backlogMs }) => backlogMs), { value: 70_000, key: 'b' })
   t.equal(worst(both, ({ latencyMs }) => latencyMs?.p95), null)
@@ -52,7 +52,7 @@ t.test('a figure of the deployment is that of its worst worker; a missing one is
   t.equal(sum([...both, report('c', { memoryBytes: 7 })], ({ memoryBytes }) => memoryBytes), 7)
 })
 
-t.test('shares saved are weighed by what each worker had to do', async t => {
+t.test('shares saved are weighted by each worker\'s load', async t => {
   const both = [report('a', { cpuPercent: 10, saved: { messages: 0.9, cpu: 0.5 } }), report('b', { cpuPercent: 30, saved: { messages: 0.5, cpu: 0 } })]
   t.equal(savedMessages(both, key => key === 'a' ? 300 : 100), 0.8)
   t.equal(savedMessages([report('a', { saved: { messages: null } })], () => 1), null)
@@ -60,7 +60,7 @@ t.test('shares saved are weighed by what each worker had to do', async t => {
   t.equal(savedCpu([report('a', {})]), null)
 })
 
-t.test('history forgets the oldest, and has a gap where nothing came', async t => {
+t.test('a series drops its oldest points, and has a gap if nothing arrived', async t => {
   const history = new TimeSeries(['x'], 4, 3000)
   for (const [at, x] of [[1000, 1], [2000, 2], [2000, 9], [9000, 3], [10_000, 4]] as const) history.push(at, { x })
   t.same(history.times, [2000, 2001, 9000, 10_000])
@@ -78,7 +78,7 @@ t.test('reports of the only process stay when it ends, until another one speaks'
   }
   put('10', { pid: 10 })
   put('2', { pid: 2 })
-  t.same(reports.of('gateway').map(({ key }) => key), ['2', '10'], 'in a lasting order')
+  t.same(reports.of('gateway').map(({ key }) => key), ['2', '10'], 'in a stable order')
   put('2', null)
   t.same(reports.of('gateway').map(({ key }) => key), ['10'])
   put('10', null)

@@ -18,7 +18,7 @@ const OBSERVER = `
   globalThis.tasks = []
   new PerformanceObserver(list => { for (const { duration } of list.getEntries()) tasks.push(duration) }).observe({ entryTypes: ['longtask'] })`
 
-/** What somebody writes who wants a wall of figures: a cell for each key, drawn when there is a frame to draw in. */
+/** A wall of figures: a cell for each key, drawn once per animation frame. */
 const WALL = `(async () => {
   const { connect } = await import('/client.js')
   globalThis.drawn = { events: 0, frames: 0 }
@@ -50,7 +50,7 @@ interface Kind {
   prepare (page: Page): Promise<unknown>
   /** Whether it shows the newest value of every key it shows. */
   shows (page: Page, value: number): Promise<boolean>
-  /** What it did, for the reader. */
+  /** What it did, for the test's output. */
   deeds (page: Page): Promise<string>
 }
 
@@ -96,7 +96,7 @@ for (const { name, path, prepare, shows, deeds } of KINDS) {
       await prepare(page)
       await until('it shows what there is', async () => await shows(page, value))
 
-      // Others on the same machine can only make a task longer: it is the best of a few rounds that counts.
+      // Other processes on the machine can only make a task longer: the best of a few rounds counts.
       for (let round = 1; round <= ROUNDS; round++) {
         const before = (await page.evaluate('tasks.length')) as number
         const begun = performance.now()

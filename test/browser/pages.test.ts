@@ -1,5 +1,4 @@
-// Pages that somebody leaves open: whatever becomes of the gateway, of Redis behind it, of the network or of the tab,
-// they go on by themselves, without a reload.
+// Pages that stay open: they recover without a reload after faults of the gateway, of Redis, of the network and of the tab.
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -24,7 +23,7 @@ const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
 
-/** What a page without a client of ours has received. */
+/** What a page without our client has received. */
 interface PlainRecord {
   readonly facts: string[]
   readonly values: Record<string, string>
@@ -60,7 +59,7 @@ t.test('a page with our client and one with a plain EventSource live through a r
     server = await stage.launch({ ...env, APP_PROFILE: profile })
     await seat.untilConnected(at)
     test.match(seat.now, { profile })
-    // Long enough for the plain page to have knocked at WEBSOCKET's door, and been turned away.
+    // Long enough for the plain page to be refused by the profile WEBSOCKET.
     await delay(2500)
   }
   await hasAll(test, seat, publisher)
@@ -75,7 +74,7 @@ t.test('a page with our client and one with a plain EventSource live through a r
     return facts.length >= acknowledged.length && Object.entries(newest).every(([field, id]) => values[field] === id)
   }).catch(error => test.fail(error))
   const { facts, values } = await plain()
-  // Those of before it came are no business of its.
+  // It does not receive facts from before it connected.
   test.same(facts, acknowledged.slice(acknowledged.indexOf(facts[0] as string)), `the plain page: each of ${facts.length} facts once, and in order`)
   test.same(values, newest, 'and the newest values')
 })
@@ -97,7 +96,7 @@ for (const profile of PROFILES) {
     await seat.until('it hears', () => seat.facts.length === 1)
     test.same(idsOf(seat.facts), [id])
     const orders = await Promise.all([1, 2, 3].map(async () => await seat.remote.control('ping')))
-    test.ok(orders.every(({ result }) => (result as { pong?: boolean } | undefined)?.pong), 'it commands, and is told when it was too often')
+    test.ok(orders.every(({ result }) => (result as { pong?: boolean } | undefined)?.pong), 'it runs commands, and waits for the rate limit')
 
     const stranger = new Seat(await openStrangeTab(context, origin, closed.url, { rooms: ['a'] }, open.url))
     await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'connecting' && typeof status.retryMs === 'number').length > 1)
@@ -161,14 +160,14 @@ for (const profile of PROFILES) {
     const order = seats[0].remote.control('ping')
     await delay(1500)
     for (const seat of seats) await seat.look()
-    test.match(seats[0].now, { state: 'connected' }, 'who was connected stays so')
+    test.match(seats[0].now, { state: 'connected' }, 'a connected page stays connected')
     test.equal((await seats[0].remote.value('a', 'value', 'k'))?.data, 1, 'with its values')
     test.match(seats[1].stale(away), { code: 'LOST' })
-    test.comment(`${profile}: who lost its connection meanwhile says ${JSON.stringify(seats[1].now)}`)
+    test.comment(`${profile}: a page that lost its connection meanwhile says ${JSON.stringify(seats[1].now)}`)
 
     await redis.restart()
     await until('it is ready', async () => (await request(`${server.url}/readyz`)).status === 200)
-    test.match(await order, { result: { pong: true } }, 'a command that was given meanwhile is carried out')
+    test.match(await order, { result: { pong: true } }, 'a command sent meanwhile runs')
     ids.push(...await publish(server.url, { type: 'fact', room: 'a', data: 2 }, { type: 'value', room: 'a', key: 'k', data: 2 }))
     for (const seat of seats) {
       await seat.untilConnected()

@@ -10,8 +10,8 @@ import type { Test } from '../tools/daemon.ts'
 const RECORDER = transformSync(readFileSync(new URL('../client/record.ts', import.meta.url), 'utf8'), { loader: 'ts', format: 'iife', globalName: 'recorder' }).code
 
 /**
- * A page of the gateway's that does nothing by itself. It is really loaded: a browser takes one that a test has made up
- * for a stranger, who may not open a WebSocket to this machine.
+ * A page of the gateway that does nothing by itself. It is really loaded, because a browser treats a made-up page as another
+ * origin, which may not open a WebSocket to this machine.
  */
 export async function blankPage (context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
@@ -21,7 +21,7 @@ export async function blankPage (context: BrowserContext, url: string): Promise<
 
 type Evaluate = (expression: string) => Promise<any>
 
-/** In a page that is loaded: imports our client, and connects. @param gateway where that is; empty: where the page came from */
+/** Imports our client in a loaded page and connects. @param gateway the gateway's address; empty: the page's own host */
 async function connectIn (evaluate: Evaluate, options: RemoteOptions, gateway = '', library = gateway): Promise<Remote> {
   await evaluate(`(async () => {
     const { connect } = await import('${library}/client.js')
@@ -48,7 +48,7 @@ export async function openTab (context: BrowserContext, url: string, options: Re
   return { page, ...await connectIn(async expression => await page.evaluate(expression), options) }
 }
 
-/** A page of another site with our client. @param library the gateway it has the client from */
+/** A page of another site with our client. @param library the gateway that serves the client */
 export async function openStrangeTab (context: BrowserContext, site: string, url: string, options: RemoteOptions, library = url): Promise<Tab> {
   const page = await context.newPage()
   await page.goto(site)
@@ -57,7 +57,7 @@ export async function openStrangeTab (context: BrowserContext, site: string, url
 
 export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void> }
 
-/** A page with our client that can be frozen, as browsers do with tabs in the background. One that Playwright drives cannot: it is kept in front. */
+/** A page with our client that can be frozen, as browsers freeze background tabs. It is not driven by Playwright, which keeps its pages in the foreground. */
 export async function openFreezableTab (t: Test, browser: Browser, url: string, options: RemoteOptions = {}): Promise<FreezableTab> {
   const devtools = await browser.newBrowserCDPSession()
   const { browserContextId } = await devtools.send('Target.createBrowserContext')

@@ -1,5 +1,5 @@
-// Many tabs of one browser: with `share` they cost the gateway one connection, and none of them misses anything when
-// the tab that has it is closed.
+// Many tabs of one browser: with `share` they use one connection to the gateway, and no tab misses anything when the tab that
+// has it is closed.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
@@ -16,7 +16,7 @@ t.jobs = 2
 const TABS = 10
 const OPTIONS = { rooms: ['a'], share: true } as const
 
-/** Of the gateway's: connections there are, and were ever. */
+/** The gateway's connections: open now, and opened in total. */
 async function connections (url: string): Promise<{ now: number, ever: number }> {
   const { text } = await request(`${url}/metrics`)
   const read = (name: string): number => Number(new RegExp(`^${name}\\{.*\\} (\\d+)$`, 'm').exec(text)?.[1])
@@ -24,7 +24,7 @@ async function connections (url: string): Promise<{ now: number, ever: number }>
 }
 
 for (const profile of PROFILES) {
-  t.test(`${TABS} tabs over ${profile} share one connection, whichever of them is closed, and each gets everything once`, { skip: skipWithout('chromium'), buffered: true }, async test => {
+  t.test(`${TABS} tabs over ${profile} share one connection, no matter which of them is closed, and each gets everything once`, { skip: skipWithout('chromium'), buffered: true }, async test => {
     const stage = new Stage(test)
     const env: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1, PORT: await freePort(), DATA_DIR: stage.folder() }
     let server = await stage.launch({ ...env, APP_PROFILE: profile })
@@ -80,13 +80,13 @@ for (const profile of PROFILES) {
   })
 }
 
-/** In a page: takes the lock under which tabs that share wait for the lead, and gives it back. */
+/** Run in a page: steals the lock of the leading tab, and releases it. */
 const STEAL = `(async () => {
   const { held } = await navigator.locks.query()
   await navigator.locks.request(held[0].name, { steal: true }, () => {})
 })()`
 
-t.test('a leader that slept, and whose lead was taken away, goes on by itself: no tab misses, repeats or goes back to anything', { skip: skipWithout('chromium'), buffered: true }, async test => {
+t.test('a sleeping leader whose lock is stolen continues on its own: no tab misses, repeats or goes back to anything', { skip: skipWithout('chromium'), buffered: true }, async test => {
   const stage = new Stage(test)
   const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
   const context = await openContext(test, await openBrowser(t))
@@ -113,7 +113,7 @@ t.test('a leader that slept, and whose lead was taken away, goes on by itself: n
   test.same(await connections(server.url), { now: 2, ever: 2 })
 })
 
-t.test('tabs that share: one that comes with a cursor of its own misses nothing behind it, others get the values in order, and each can give commands over a socket', { skip: skipWithout('chromium'), buffered: true }, async test => {
+t.test('tabs that share: one with its own cursor misses nothing after it, the others get the values in order, and each can send commands over a socket', { skip: skipWithout('chromium'), buffered: true }, async test => {
   const stage = new Stage(test)
   const server = await stage.launch({ APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder(), ENABLE_CONTROL_HTTP: 'false' })
   const publish = async (...json: object[]): Promise<void> => { await request(`${server.url}/api/events`, { json }) }

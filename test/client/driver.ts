@@ -1,10 +1,10 @@
-// Where the client runs: in this process, or in a page of a real browser. What it was told is kept in the order in
-// which it was told, so that a test reads the same log of either.
+// Drives a client in this process or in a page of a real browser. Everything its listeners receive is recorded in order, and
+// a test reads the same log from both.
 
 import type { ConnectOptions, Event, Hello, Ready, Reset, Status } from '../../src/client/index.ts'
 import type { Test } from '../tools/daemon.ts'
 
-/** What its listeners were told. `values`: those of `state.subscribe`; `mistake`: an error nobody has caught. */
+/** What a listener received. `values`: listeners of `state.subscribe`, with the size; `mistake`: an uncaught error. */
 export type Happening = { /** Milliseconds since 1970. */ readonly at: number } & (
   | { readonly name: 'event', readonly value: Event }
   | { readonly name: 'status', readonly value: Status }
@@ -21,7 +21,7 @@ export type RemoteOptions = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | '
 
 export interface RemoteCommandOptions {
   readonly idempotencyKey?: string
-  /** It is not waited for any longer. */
+  /** Aborts the waiting after this long. */
   readonly abortMs?: number
 }
 
@@ -29,13 +29,13 @@ export interface RemoteOutcome {
   readonly id?: string
   readonly command?: string
   readonly result?: unknown
-  /** Where it threw. */
+  /** If it threw. */
   readonly error?: { readonly name: string, readonly message: string, readonly code?: unknown }
 }
 
-/** A client somewhere. */
+/** A client in this process or in a page. */
 export interface Remote {
-  /** What it was told, but for the first so many. */
+  /** The log, from this index on. */
   happenings (from: number): Promise<readonly Happening[]>
   status (): Promise<Status>
   value (room: string, type: string, key: string): Promise<Event | undefined>
@@ -48,7 +48,7 @@ export interface Remote {
 
 export interface Driver {
   readonly name: string
-  /** Why it cannot be had here. */
+  /** Why it is not available here. */
   readonly skip?: string | false
   open (t: Test, url: string, options?: RemoteOptions): Promise<Remote>
 }

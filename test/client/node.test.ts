@@ -21,7 +21,7 @@ clientSuite(t, {
   }
 })
 
-/** Runs a module to the end of all that it has begun. */
+/** Runs a module until Node exits by itself. @returns ms */
 async function runToItsEnd (lines: string): Promise<number> {
   const begun = Date.now()
   const client = fileURLToPath(new URL('../../dist/src/client/node.js', import.meta.url))
@@ -53,33 +53,33 @@ t.test('an address without a host is refused where there is no page to take it f
   t.throws(() => new RobustEventSource('/api/events/stream?rooms=a'), absolute)
 })
 
-t.test('whoever gives a command is told when it waits for its turn, and for how long', { buffered: true }, async t => {
+t.test('onWait reports when a command waits for its turn, and for how long', { buffered: true }, async t => {
   const stage = new Stage(t)
   const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder(), CONTROL_RATE_LIMIT: 2 })
   const proxy = await Proxy.start(t, server.port)
   const box = connect(proxy.url)
   t.teardown(() => box.close())
   await until('it is connected', async () => box.status.state === 'connected')
-  const told: Array<readonly [number, string]> = []
-  const onWait = (retryMs: number, code: string): void => { told.push([retryMs, code]) }
+  const waits: Array<readonly [number, string]> = []
+  const onWait = (retryMs: number, code: string): void => { waits.push([retryMs, code]) }
   await box.control('ping', {}, { onWait })
-  t.same(told, [], 'not where it is taken at once')
+  t.same(waits, [], 'not if it is accepted at once')
   await Promise.all([1, 2, 3].map(async () => await box.control('ping', {}, { onWait })))
-  t.ok(told.length > 0 && told.every(([retryMs, code]) => code === 'RATE_LIMITED' && retryMs > 0 && retryMs < 2500), JSON.stringify(told))
-  told.length = 0
+  t.ok(waits.length > 0 && waits.every(([retryMs, code]) => code === 'RATE_LIMITED' && retryMs > 0 && retryMs < 2500), JSON.stringify(waits))
+  waits.length = 0
   proxy.answer(/^POST/, '502 Bad Gateway', {}, '<html>')
   await box.control('ping', {}, { onWait })
-  t.match(told, [[Number, '502']])
-  told.length = 0
+  t.match(waits, [[Number, '502']])
+  waits.length = 0
   await proxy.down()
   const order = box.control('ping', {}, { onWait })
-  await until('it is told', async () => told.length > 0)
+  await until('it is reported', async () => waits.length > 0)
   await proxy.up()
   t.match(await order, { result: { pong: true } })
-  t.equal(told[0]?.[1], 'UNREACHABLE')
+  t.equal(waits[0]?.[1], 'UNREACHABLE')
 })
 
-t.test('after close() nothing is handed out, not the rest of a bundle either', { buffered: true }, async t => {
+t.test('after close() nothing is delivered, not even the rest of a bundle', { buffered: true }, async t => {
   const stage = new Stage(t)
   const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
   await request(`${server.url}/api/events`, { json: [1, 2, 3].map(data => ({ type: 'cpu', key: String(data), data })) })

@@ -1,12 +1,12 @@
-// What lies between a client and the gateway, and what goes wrong there: a TCP proxy that can stop passing bytes
-// without closing anything, cut an answer off, answer for the gateway, or be gone.
+// A TCP proxy between a client and the gateway, for faults: it can stop passing bytes without closing anything, cut an answer
+// off, answer in place of the gateway, or be down.
 
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { freePort } from '../process/harness.ts'
 import type { Test } from '../tools/daemon.ts'
 
-/** A request as it came by. */
+/** A request that passed through. */
 export interface RequestRecord {
   /** As `GET /api/profile`. */
   readonly line: string
@@ -18,7 +18,7 @@ export interface RequestRecord {
 interface ProxyRule {
   readonly line: RegExp
   times: number
-  /** What is answered in place of the gateway; null: the gateway hears it, and its answer is cut off. */
+  /** Sent in place of the gateway's answer; null: the gateway gets the request, and its answer is cut off. */
   readonly answer: string | null
 }
 
@@ -52,7 +52,7 @@ export class Proxy {
     })
   }
 
-  /** Nobody listens any more, and open connections are cut. */
+  /** Stops listening and cuts open connections. */
   async down (): Promise<void> {
     const server = this.#server
     this.#server = null
@@ -63,24 +63,24 @@ export class Proxy {
     })
   }
 
-  /** Open connections end. */
+  /** Ends open connections. */
   cut (): void {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Connections stay open and new ones are taken, but no byte passes. */
+  /** Connections stay open and new ones are accepted, but no byte passes. */
   hang (): void {
     this.#hangs = true
     for (const socket of this.#sockets) socket.pause()
   }
 
-  /** What was held back passes, and so does what follows. */
+  /** Passes the bytes held back, and those that follow. */
   flow (): void {
     this.#hangs = false
     for (const socket of this.#sockets) socket.resume()
   }
 
-  /** The next request whose line matches gets an answer of the proxy's own. */
+  /** The proxy itself answers the next request whose line matches. */
   answer (line: RegExp, status: string, headers: Record<string, string>, body: unknown): void {
     const text = JSON.stringify(body)
     const head = Object.entries({ 'Content-Type': 'application/json', 'Content-Length': String(text.length), Connection: 'close', ...headers })
@@ -118,7 +118,7 @@ export class Proxy {
   }
 
   #note (data: Buffer): ProxyRule | undefined {
-    // A request begins a packet: nobody here sends one before the last was answered.
+    // A request starts a packet: no client here sends one before the last was answered.
     const line = /^(?:GET|POST) \S+/.exec(data.subarray(0, 2000).toString('latin1'))?.[0]
     if (line === undefined) return
     this.passed.push({ line, headers: data.toString('latin1').split('\r\n\r\n')[0] as string, at: Date.now() })

@@ -1,4 +1,4 @@
-// Keeps what a client tells. It runs beside the client, in a page too, so it imports nothing.
+// Records everything a client delivers. It also runs in a page, beside the client, and therefore imports nothing.
 
 import type { Box } from '../../src/client/index.ts'
 import type { Happening, RemoteCommandOptions, RemoteOutcome, Remote } from './driver.ts'

@@ -1,4 +1,4 @@
-// A client as a test sees it, wherever it runs, and what it must have in the end.
+// A client as a test sees it, in Node or in a page, and the check for completeness.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test as Tap } from 'tap'
@@ -12,7 +12,7 @@ import type { Driver, Happening, Remote, HappeningValue, RemoteOptions } from '.
 export const idsOf = (events: readonly Event[]): string[] => events.map(({ id }) => id)
 
 export class Seat {
-  /** All that it was told up to the last look. */
+  /** The log up to the last look. */
   readonly seen: Happening[] = []
   readonly remote: Remote
 
@@ -39,12 +39,12 @@ export class Seat {
   get states (): string[] { return this.statuses.map(({ state }) => state) }
   get now (): Status | undefined { return this.statuses.at(-1) }
 
-  /** The first spell of staleness it told of since `from`, ms since 1970. */
+  /** The first `stale` since `from`, ms since 1970. */
   stale (from = 0): Extract<Status, { state: 'stale' }> & { at: number } | undefined {
     for (const { name, value, at } of this.seen) if (name === 'status' && value.state === 'stale' && at >= from) return { ...value, at }
   }
 
-  /** Looks until `done` holds. @throws Error with what it saw last where that takes longer than `ms` */
+  /** Looks until `done` holds. @throws Error with the last statuses after `ms` */
   async until (what: string, done: () => boolean, ms = 10_000): Promise<void> {
     const deadline = Date.now() + ms
     for (;;) {
@@ -55,13 +55,13 @@ export class Seat {
     }
   }
 
-  /** Where it has failed several times, it waits for up to 30 s. @param since among what it was told from then on, ms since 1970 */
+  /** Patient, because after several failures the client waits for up to 30 s. @param since counts only statuses from then on, ms since 1970 */
   async untilConnected (since = 0): Promise<void> {
     await this.until('it is connected', () => this.now?.state === 'connected' && this.seen.some(({ name, at }) => name === 'status' && at >= since), 40_000)
   }
 }
 
-/** Everything a publisher sent has come: every fact once and in order, and the newest value of every key. */
+/** Asserts that everything a publisher sent has arrived: every fact once and in order, and the newest value of every key. */
 export async function hasAll (t: Tap, seat: Seat, publisher: Publisher): Promise<void> {
   await publisher.finish()
   const facts = [...publisher.acknowledged.values()].map(({ id }) => id).sort(compareIds)

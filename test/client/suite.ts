@@ -1,5 +1,5 @@
-// What the client promises, wherever it runs and whichever profile does: the gateway is the built product, a process
-// of its own, and what goes wrong goes wrong for real.
+// The client's promises, in Node and in a browser, over both profiles. The gateway is the built product in a separate process,
+// and the faults are real.
 
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ import { hasAll, idsOf, load, Seat } from './seat.ts'
 
 const PING_MS = 1000
 const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
-/** What a machine shared with other tests may take longer. */
+/** Allowance for a machine shared with other tests. */
 const SLACK_MS = 900
 
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
@@ -31,7 +31,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       tap.test(`the client in ${driver.name} over ${profile} ${what}`, { skip: driver.skip ?? false, buffered: true }, async t => await run(t, new Stage(t)))
     }
 
-    test('hands out each event once and in order, and keeps the newest value of every key', async (t, stage) => {
+    test('delivers each event once and in order, and keeps the newest value of every key', async (t, stage) => {
       const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
       await publish(server.url,
         { type: 'cpu', room: 'a', key: 'host', data: 1 }, { type: 'cpu', room: 'a', key: 'gone', data: 1 }, { type: 'cpu', room: 'b', key: 'host', data: 1 },
@@ -62,8 +62,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.equal(await seat.remote.value('a', 'cpu', 'gone'), undefined, 'a deleted key is gone')
       t.equal(await seat.remote.value('b', 'cpu', 'host'), undefined)
       t.same((await seat.remote.entries()).map(({ type, key, data }) => [type, key, data]).sort(), [['alarm', 'door', 40], ['cpu', 'host', 40]])
-      const told = seat.received('values')
-      t.ok(told.length > 1 && told.length < seat.events.length, `subscribers of the state were called ${told.length} times for ${seat.events.length} events`)
+      const calls = seat.received('values')
+      t.ok(calls.length > 1 && calls.length < seat.events.length, `subscribers of the state were called ${calls.length} times for ${seat.events.length} events`)
 
       await feed.until('the feed has its last', () => feed.events.at(-1)?.data === 40)
       t.ok(feed.events.every(({ room }) => room === undefined))
@@ -101,7 +101,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.match(await remote.control('broken'), { error: { code: 'COMMAND_FAILED', message: /it broke/ } })
 
       const all = await Promise.all(Array.from({ length: 8 }, async () => await remote.control('count')))
-      t.same(all.map(({ result }) => result as number).sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8], 'those that were one too many for a second were sent again, and each ran once')
+      t.same(all.map(({ result }) => result as number).sort((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8], 'those beyond the rate limit were sent again, and each ran once')
 
       const before = proxy.passed.length
       proxy.cutAnswer(/^POST \/api\/control/, 2)
@@ -124,10 +124,10 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.ok(aborted.ms < 1500, 'an abort ends the waiting')
 
       proxy.answer(/^POST \/api\/control/, '200 OK', { 'Content-Length': '900' }, { ok: true })
-      t.match(await remote.control('ping'), { result: { pong: true } }, 'an answer that was cut off in its middle is none')
+      t.match(await remote.control('ping'), { result: { pong: true } }, 'an answer that was cut off counts as lost')
     })
 
-    test('runs commands over the socket where HTTP takes none, and says at once where there is no socket either', async (t, stage) => {
+    test('runs commands over the socket if HTTP accepts none, and fails at once if there is no socket either', async (t, stage) => {
       const path = join(stage.folder(), 'commands.mjs')
       writeFileSync(path, `
         import { setTimeout as delay } from 'node:timers/promises'
@@ -154,7 +154,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.match(await remote.control('slow', {}, { abortMs: 100 }), { error: { name: /^(Timeout|Abort)Error$/ } })
     })
 
-    test('catches up until the last fact it missed has come, whatever the values do', async (t, stage) => {
+    test('is catching up until the last missed fact has arrived, even if values arrive earlier', async (t, stage) => {
       const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), MAX_QUEUE_PER_CLIENT: 20 })
       const proxy = await Proxy.start(t, server.port)
       const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
@@ -195,7 +195,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.same(seat.received('reset'), [])
     })
 
-    test('says why it is stale, comes back when told to, and not before', async (t, stage) => {
+    test('says why it is stale, and reconnects when the gateway says, not before', async (t, stage) => {
       const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
       const proxy = await Proxy.start(t, server.port)
       proxy.answer(/^GET \/api\/profile/, '503 Service Unavailable', { 'Retry-After': '1' }, { statusCode: 503, code: 'OVERLOADED', error: 'Service Unavailable', message: 'no place just now' })
@@ -206,22 +206,22 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.equal(asked.length, 3)
       for (const n of [1, 2]) {
         const ms = (asked[n] as number) - (asked[n - 1] as number)
-        t.ok(ms >= 990 && ms < 2000 + SLACK_MS, `told to wait a second, it came back after ${ms} ms`)
+        t.ok(ms >= 990 && ms < 2000 + SLACK_MS, `Retry-After is a second, and it reconnected after ${ms} ms`)
       }
       t.match(seat.statuses.filter(({ state }) => state === 'connecting'), [
         {}, { code: 'OVERLOADED', reason: 'no place just now', retryMs: Number }, { retryMs: null }, { code: 'RATE_LIMITED', reason: 'one at a time', retryMs: Number }, { retryMs: null }
-      ], 'what was never there is not stale')
+      ], 'without a first connection it is not stale')
       t.equal(seat.stale(), undefined)
       t.notOk(seat.statuses.some(status => status.state === 'connecting' && 'since' in status))
 
-      // Something in front of the gateway has its own words.
+      // A proxy in front of the gateway sends no code.
       const failed = Date.now()
       proxy.answer(/^GET \/api\/profile/, '502 Bad Gateway', {}, '<html>')
       proxy.cut()
       await seat.untilConnected(failed)
       t.match(seat.statuses.findLast(({ state }) => state === 'stale'), { code: '502', reason: 'the answer was 502' })
 
-      // Nobody listens for a while.
+      // The gateway is unreachable for a while.
       const ids = await publish(server.url, { type: 'log', room: 'a', data: 'here' })
       await seat.until('it is there', () => seat.facts.length === 1)
       const away = Date.now()
@@ -246,18 +246,18 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       const bye = seat.stale(leaving)
       t.match(bye, { code: 'DISCONNECTED', retryMs: Number })
       const returned = proxy.passed.find(({ at }) => at > (bye?.at ?? Infinity))?.at ?? Infinity
-      t.ok((bye?.retryMs ?? 0) >= 1000 && returned - (bye?.at ?? 0) >= (bye?.retryMs ?? Infinity) - 10, `told to come back after ${bye?.retryMs} ms, it came after ${returned - (bye?.at ?? 0)} ms`)
+      t.ok((bye?.retryMs ?? 0) >= 1000 && returned - (bye?.at ?? 0) >= (bye?.retryMs ?? Infinity) - 10, `retryMs was ${bye?.retryMs} ms, and it reconnected after ${returned - (bye?.at ?? 0)} ms`)
       t.same(seat.received('mistake'), [])
     })
 
-    test('notices a connection that has died without a word, and does not take quiet for death', async (t, stage) => {
+    test('notices a dead connection that was never closed, and keeps a quiet one', async (t, stage) => {
       const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
       const proxy = await Proxy.start(t, server.port)
       const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
       await seat.untilConnected()
       await delay(3.5 * PING_MS)
       await seat.look()
-      t.same(seat.states, ['connecting', 'catching-up', 'connected'], 'nothing to be heard but heartbeats')
+      t.same(seat.states, ['connecting', 'catching-up', 'connected'], 'nothing but heartbeats')
       const hung = Date.now()
       proxy.hang()
       const ids = await publish(server.url, { type: 'log', room: 'a', data: 'unheard' })
@@ -265,7 +265,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       const stale = seat.stale(hung)
       t.ok((stale?.at ?? Infinity) - hung >= PING_MS / 2, `noticed after ${(stale?.at ?? Infinity) - hung} ms`)
       t.match(stale, { reason: /\w+ \w+/, code: 'SILENT' })
-      t.ok(Math.abs((stale?.since ?? 0) - hung) < PING_MS + SLACK_MS, 'since it was heard last')
+      t.ok(Math.abs((stale?.since ?? 0) - hung) < PING_MS + SLACK_MS, 'since the last bytes')
       t.comment(`${driver.name}, ${profile}: a hung connection was noticed after ${(stale?.at ?? Infinity) - hung} ms, heartbeats every ${PING_MS} ms`)
       proxy.flow()
       await seat.untilConnected(hung)
@@ -273,7 +273,7 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.same(idsOf(seat.facts), ids)
     })
 
-    test('stops for good where what it asks for is refused, and begins anew where its place is lost', async (t, stage) => {
+    test('stops for good if the request is rejected, and starts over if its cursor is unknown', async (t, stage) => {
       const env: Env = { ...BEATS, APP_PROFILE: profile, PORT: await freePort() }
       const server: Launched = await stage.launch({ ...env, DATA_DIR: stage.folder() })
       const proxy = await Proxy.start(t, server.port)
@@ -292,13 +292,13 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       await publish(elsewhere.url, { type: 'log', room: 'a', data: 'theirs' }, { type: 'cpu', room: 'a', key: 'new', data: 2 })
       await elsewhere.kill9()
       const again = await stage.launch({ ...env, DATA_DIR: folder })
-      await seat.until('it was told', () => seat.received('ready').length === 2)
+      await seat.until('it was reset', () => seat.received('ready').length === 2)
       t.match(seat.received('reset'), [{ reason: 'unknown', rooms: ['a'] }])
       t.same((await seat.remote.entries()).map(({ key, data }) => [key, data]), [['new', 2]])
       await publish(again.url, { type: 'log', room: 'a', data: 2 })
       await seat.until('it goes on', () => seat.facts.length === 2)
       t.same(seat.facts.map(({ data }) => data), [1, 2])
-      t.equal(proxy.passed.length, length, 'who was refused has not asked again')
+      t.equal(proxy.passed.length, length, 'after the refusal it has not asked again')
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     })
   }
