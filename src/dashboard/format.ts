@@ -2,9 +2,9 @@
 
 export const NONE = '–'
 
-type Format = (value: unknown) => string
+type FigureFormat = (value: unknown) => string
 
-const figure = (format: (value: number) => string): Format => value => typeof value === 'number' && Number.isFinite(value) ? format(value) : NONE
+const figure = (format: (value: number) => string): FigureFormat => value => typeof value === 'number' && Number.isFinite(value) ? format(value) : NONE
 
 const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 

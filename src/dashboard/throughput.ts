@@ -10,14 +10,14 @@ export type Throughput = Readonly<Record<typeof NAMES[number], number>>
 /** A process that is silent for this much longer than the others is no longer counted. */
 const SILENT_MS = 5000
 
-interface Reading {
+interface CounterReading {
   readonly at: number
   readonly counters: CounterReport
   readonly rate: Throughput | null
 }
 
 export class Throughputs {
-  readonly #readings = new Map<string, Reading>()
+  readonly #readings = new Map<string, CounterReading>()
 
   /** @param at time of the reading, by the process's clock */
   take (process: string, at: number, counters: CounterReport): void {
