@@ -1,10 +1,11 @@
 // A client of either profile on a bare socket. It reads what it needs and no more, so that a hundred of them leave
 // their core to the measurement: viewers that get the same bytes share one parse, and each still counts its events.
 
-import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { ProfileName } from '../profiles/index.ts'
+import { afterHead, getRequest, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from '../test/wire/codec.ts'
+import type { Feed, WireMessage } from '../test/wire/codec.ts'
 import type { Delivered } from './ledger.ts'
 
 interface Message {
@@ -34,8 +35,7 @@ export class Viewer {
   private constructor (options: ViewerOptions) {
     this.#options = options
     this.#socket = connect(options.port, '127.0.0.1').setNoDelay(true)
-    const take = options.profile === 'SSE' ? this.#startSse() : this.#startWebSocket()
-    this.#feed = afterHead(options.profile === 'SSE' ? 200 : 101, take, () => this.#joinWebSocket())
+    this.#feed = afterHead(head => this.#opened(head), options.profile === 'SSE' ? this.#startSse() : this.#startWebSocket())
     this.#socket.on('data', bytes => {
       options.onBytes(bytes.length)
       this.#feed(bytes)
@@ -58,22 +58,21 @@ export class Viewer {
 
   #startSse (): Feed {
     const { port, room } = this.#options
-    this.#socket.write(`GET /api/events/stream?rooms=${room} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`)
-    return dechunk(splitAtBlankLines(message => this.#take(message, decodeSse)))
+    this.#socket.write(getRequest(`/api/events/stream?rooms=${room}`, { Host: `127.0.0.1:${port}`, Accept: 'text/event-stream' }))
+    return unchunk(splitBlocks(message => this.#take(message, decodeSse)))
   }
 
   #startWebSocket (): Feed {
-    const { port } = this.#options
-    const key = randomBytes(16).toString('base64')
-    this.#socket.write(`GET /api/events/ws HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`)
+    this.#socket.write(getRequest('/api/events/ws', { Host: `127.0.0.1:${this.#options.port}`, ...upgradeHeaders() }))
     return unframe((opcode, payload) => {
       if (opcode === TEXT) this.#take(payload, decodeWebSocket)
       else if (opcode === PING) this.#socket.write(maskedFrame(PONG, payload))
     })
   }
 
-  #joinWebSocket (): void {
+  #opened (head: string): void {
     const { profile, room } = this.#options
+    if (!head.startsWith(`HTTP/1.1 ${profile === 'SSE' ? 200 : 101} `)) throw new Error(`a viewer was refused: ${head}`)
     if (profile === 'WEBSOCKET') this.#socket.write(maskedFrame(TEXT, Buffer.from(JSON.stringify({ action: 'join', room }))))
   }
 
@@ -86,102 +85,14 @@ export class Viewer {
   }
 }
 
-/** Takes bytes as they come. */
-type Feed = (bytes: Buffer) => void
+const messageOf = ({ name, data }: WireMessage): Message => name === 'events' ? { kind: 'bundle', events: data as Delivered[] } : { kind: name, events: [] }
 
-/** Keeps what is not yet whole. @param take returns how many bytes of those given it has used */
-function pieces (take: (bytes: Buffer) => number): Feed {
-  let rest: Buffer = Buffer.alloc(0)
-  return bytes => {
-    const all = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
-    rest = all.subarray(take(all))
-  }
+function decodeSse (text: string): Message {
+  const message = readBlock(text)
+  return message === null ? { kind: 'none', events: [] } : messageOf(message)
 }
 
-/** Reads the head of the response, then hands everything on. @throws Error where it has another status */
-function afterHead (status: number, next: Feed, onOpen: () => void): Feed {
-  let open = false
-  return pieces(bytes => {
-    let start = 0
-    if (!open) {
-      const end = bytes.indexOf('\r\n\r\n')
-      if (end === -1) return 0
-      const head = bytes.toString('latin1', 0, end)
-      if (!head.startsWith(`HTTP/1.1 ${status} `)) throw new Error(`a viewer was refused: ${bytes.toString('latin1')}`)
-      open = true
-      start = end + 4
-      onOpen()
-    }
-    if (start < bytes.length) next(bytes.subarray(start))
-    return bytes.length
-  })
-}
-
-/** HTTP/1.1 chunks (RFC 9112, 7.1). */
-function dechunk (next: Feed): Feed {
-  return pieces(bytes => {
-    for (let start = 0; ;) {
-      const line = bytes.indexOf('\r\n', start)
-      if (line === -1) return start
-      const end = line + 2 + Number.parseInt(bytes.toString('latin1', start, line), 16)
-      if (end + 2 > bytes.length) return start
-      next(bytes.subarray(line + 2, end))
-      start = end + 2
-    }
-  })
-}
-
-function splitAtBlankLines (next: (message: Buffer) => void): Feed {
-  return pieces(bytes => {
-    for (let start = 0; ;) {
-      const end = bytes.indexOf('\n\n', start)
-      if (end === -1) return start
-      next(bytes.subarray(start, end))
-      start = end + 2
-    }
-  })
-}
-
-const TEXT = 1
-const PING = 9
-const PONG = 10
-
-/** Unmasked frames of a server that never cuts a message in pieces (RFC 6455, 5.2). */
-function unframe (next: (opcode: number, payload: Buffer) => void): Feed {
-  return pieces(bytes => {
-    for (let start = 0; ;) {
-      if (start + 2 > bytes.length) return start
-      const short = bytes[start + 1] as number
-      const lengthBytes = short === 127 ? 8 : short === 126 ? 2 : 0
-      const payload = start + 2 + lengthBytes
-      if (payload > bytes.length) return start
-      const length = lengthBytes === 0 ? short : bytes.readUIntBE(payload - Math.min(6, lengthBytes), Math.min(6, lengthBytes))
-      if (payload + length > bytes.length) return start
-      next((bytes[start] as number) & 15, bytes.subarray(payload, payload + length))
-      start = payload + length
-    }
-  })
-}
-
-/** A short frame as clients send them: masked, here with zeros. */
-function maskedFrame (opcode: number, payload: Buffer): Buffer {
-  if (payload.length > 125) throw new Error('too long for a short frame')
-  return Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
-}
-
-function decodeSse (message: string): Message {
-  const data = message.indexOf('data: ')
-  // A comment, or `retry:`.
-  if (message.startsWith(':') || data === -1) return { kind: 'none', events: [] }
-  const name = /^event: (.*)$/m.exec(message.slice(0, data))?.[1]
-  if (name !== undefined) return { kind: name, events: [] }
-  return { kind: 'bundle', events: JSON.parse(message.slice(data + 'data: '.length)) as Delivered[] }
-}
-
-function decodeWebSocket (message: string): Message {
-  const { event, data } = JSON.parse(message) as { event: string, data: Delivered[] }
-  return event === 'events' ? { kind: 'bundle', events: data } : { kind: event, events: [] }
-}
+const decodeWebSocket = (text: string): Message => messageOf(readText(text))
 
 /** The last few messages and what they say. */
 const recent: Array<{ readonly bytes: Buffer, readonly message: Message }> = []

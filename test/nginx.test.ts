@@ -17,8 +17,10 @@ import { certificatesFor } from './tools/certificates.ts'
 import type { Test } from './tools/daemon.ts'
 import { Nginx } from './tools/nginx.ts'
 import { RedisServer, skipWithout } from './tools/redis.ts'
-import { parse, PROFILES, WireClient } from './wire/harness.ts'
-import type { Arrived } from './wire/harness.ts'
+import { sseMessage, WireClient } from './wire/client.ts'
+import type { Arrived } from './wire/client.ts'
+import { splitBlocks } from './wire/codec.ts'
+import { PROFILES } from './wire/harness.ts'
 
 // Also where no runner says so: everything here waits for processes.
 t.setTimeout(120_000)
@@ -125,7 +127,6 @@ class Stream implements Client {
   readonly socket
   readonly protocol: string | undefined
   readonly #session: ClientHttp2Session
-  #rest = Buffer.alloc(0)
 
   private constructor (session: ClientHttp2Session, stream: ClientHttp2Stream, headers: IncomingHttpHeaders, rooms: readonly string[]) {
     this.#session = session
@@ -133,7 +134,13 @@ class Stream implements Client {
     this.head = `HTTP/1.1 ${this.status} `
     this.protocol = session.alpnProtocol
     this.socket = stream as unknown as Client['socket']
-    stream.on('data', (data: Buffer) => this.#receive(data, rooms))
+    const read = splitBlocks(block => {
+      const text = block.toString()
+      this.retryMs = Number(/^retry: (\d+)$/m.exec(text)?.[1] ?? this.retryMs)
+      const message = sseMessage(text, rooms)
+      if (message !== null) this.messages.push(message)
+    })
+    stream.on('data', (data: Buffer) => { if (this.accepted) read(data) })
     const close = (): void => { this.closed = true }
     stream.on('end', close).on('close', close)
     session.on('close', close)
@@ -180,18 +187,6 @@ class Stream implements Client {
   cut (): void {
     this.#session.destroy()
     this.closed = true
-  }
-
-  // Whatever pieces the proxy makes of it: whole events are read as if they had come in a chunk.
-  #receive (data: Buffer, rooms: readonly string[]): void {
-    if (!this.accepted) return
-    this.#rest = Buffer.concat([this.#rest, data])
-    const end = this.#rest.lastIndexOf('\n\n') + 2
-    if (end < 2) return
-    const whole = this.#rest.subarray(0, end)
-    this.#rest = this.#rest.subarray(end)
-    this.retryMs = Number(/^retry: (\d+)$/m.exec(whole.toString('utf8'))?.[1] ?? this.retryMs)
-    this.messages.push(...parse('SSE', Buffer.concat([Buffer.from(`${whole.length.toString(16)}\r\n`), whole, Buffer.from('\r\n')]), 0, rooms).messages)
   }
 }
 

@@ -12,7 +12,7 @@ import { createSignalbox } from '../src/signalbox.ts'
 import type { Signalbox } from '../src/signalbox.ts'
 import { tempDir } from './store/harness.ts'
 import { RedisServer, skipWithout } from './tools/redis.ts'
-import { WireClient } from './wire/harness.ts'
+import { WireClient } from './wire/client.ts'
 
 interface Running { box: Signalbox, port: number, close: () => Promise<void> }
 

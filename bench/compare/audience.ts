@@ -1,10 +1,10 @@
 // Clients of any server here, thousands of them in one process that leaves its core to itself as far as possible:
 // they look for the marks that published events carry and care for nothing else. So all servers' clients cost alike.
 
-import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { frameHead, getRequest, maskedFrame, PING, PONG, TEXT, upgradeHeaders } from '../../test/wire/codec.ts'
 import { marksIn } from './mark.ts'
 import type { Mark } from './mark.ts'
 
@@ -108,9 +108,6 @@ export class Audience {
 }
 
 const NOTHING = Buffer.alloc(0)
-const PING = 9
-const PONG = 10
-const TEXT = 1
 
 class Viewer {
   readonly ready: Promise<void>
@@ -151,11 +148,7 @@ class Viewer {
       }
     })
     this.#socket.on('error', () => {}).on('close', () => { if (!this.#closing && this.#said === null) audience.lost++ })
-    const upgrade = opening.webSocket
-      ? { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': randomBytes(16).toString('base64') }
-      : { Accept: 'text/event-stream' }
-    const headers = Object.entries({ Host: `127.0.0.1:${port}`, ...upgrade, ...opening.headers }).map(([name, value]) => `${name}: ${value}\r\n`)
-    this.#socket.write(`GET ${opening.path} HTTP/1.1\r\n${headers.join('')}\r\n`)
+    this.#socket.write(getRequest(opening.path, { Host: `127.0.0.1:${port}`, ...(opening.webSocket ? upgradeHeaders() : { Accept: 'text/event-stream' }), ...opening.headers }))
   }
 
   close (): void {
@@ -174,7 +167,7 @@ class Viewer {
       const { opening } = this.#audience.options
       if (opening.webSocket && opening.ask !== undefined && !this.#asked) {
         this.#asked = true
-        this.#socket.write(masked(TEXT, Buffer.from(opening.ask)))
+        this.#socket.write(maskedFrame(TEXT, Buffer.from(opening.ask)))
       }
     }
     if (this.#audience.options.opening.webSocket) this.#answerPings(stream)
@@ -201,23 +194,14 @@ class Viewer {
       this.#inFrame -= skipped
       at += skipped
       if (at === bytes.length) return
-      const short = bytes[at + 1] ?? 0
-      const wide = short === 127 ? 8 : short === 126 ? 2 : 0
-      const ping = ((bytes[at] as number) & 15) === PING
-      if (at + 2 + wide + (ping ? short : 0) > bytes.length) {
+      const head = frameHead(bytes, at)
+      if (head === null || (head.opcode === PING && head.end > bytes.length)) {
         this.#head = Buffer.from(bytes.subarray(at))
         return
       }
-      const payload = at + 2 + wide
-      if (ping) this.#socket.write(masked(PONG, bytes.subarray(payload, payload + short)))
-      this.#inFrame = wide === 0 ? short : bytes.readUIntBE(payload - Math.min(6, wide), Math.min(6, wide))
-      at = payload
+      if (head.opcode === PING) this.#socket.write(maskedFrame(PONG, bytes.subarray(head.start, head.end)))
+      this.#inFrame = head.end - head.start
+      at = head.start
     }
   }
-}
-
-/** A short frame as clients send them: masked, here with zeros. */
-function masked (opcode: number, payload: Buffer): Buffer {
-  if (payload.length > 125) throw new Error('too long for a short frame')
-  return Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0]), payload])
 }

@@ -14,7 +14,7 @@ import { readJson } from '../../src/core/json.ts'
 import { read } from '../../src/core/read.ts'
 import { Room } from '../../src/core/room.ts'
 import { parseJoins, Subscription } from '../../src/core/subscription.ts'
-import { parse } from '../wire/harness.ts'
+import { parse } from '../wire/client.ts'
 
 const id = fc.tuple(fc.bigInt(0n, 9999999999999999n), fc.oneof(fc.bigInt(0n, 20n), fc.bigInt(0n, 18446744073709551615n))).map(([ms, n]) => `${ms}-${n}`)
 const name = fc.stringMatching(/^[A-Za-z0-9_.:/-]{1,20}$/)
@@ -85,10 +85,10 @@ t.test('whatever was published comes out of both frames as it went in, as one me
     })
     const bundle = { entries, cursor: 'e~s~1-9' }
     const bytes = sseFrame(bundle)
-    const { messages, parsed } = parse('SSE', bytes, 0, [])
+    const { messages, parsed } = parse('SSE', bytes, [])
     const [message] = messages
     const socketBytes = wsFrame(bundle)
-    const overSocket = parse('WEBSOCKET', socketBytes, 0, [])
+    const overSocket = parse('WEBSOCKET', socketBytes, [])
     const [same] = overSocket.messages
     return parsed === bytes.length && messages.length === 1 && message?.kind === 'bundle' &&
       overSocket.parsed === socketBytes.length && overSocket.messages.length === 1 && same?.kind === 'bundle' &&
@@ -101,7 +101,7 @@ t.test('a frame of any length is one WebSocket frame', async t => {
   for (const padding of [0, 20, 40, 60, 126, 1000, 65_300, 65_535, 70_000]) {
     const entry = entryOf(draftOf({ type: 'a', room: 'r', data: 'x'.repeat(padding), timestamp: 1 }), '1-0')
     const bytes = wsFrame({ entries: [entry], cursor: 'c' })
-    const { messages, parsed } = parse('WEBSOCKET', bytes, 0, [])
+    const { messages, parsed } = parse('WEBSOCKET', bytes, [])
     t.equal(parsed, bytes.length, `${bytes.length} bytes`)
     t.match(messages, [{ kind: 'bundle', events: [{ id: '1-0' }] }])
   }

@@ -13,8 +13,8 @@ import type { ProfileName } from '../../profiles/index.ts'
 import type { Event } from '../../src/core/event.ts'
 import { compareIds } from '../../src/core/id.ts'
 import { Page } from '../page.ts'
-import { pageMessages, WireClient } from '../wire/harness.ts'
-import type { Arrived } from '../wire/harness.ts'
+import { pageMessages, WireClient } from '../wire/client.ts'
+import type { Arrived } from '../wire/client.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../dist/launcher.js', import.meta.url))
 const START_MS = 20_000

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { compareIds } from '../../src/core/id.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { WireClient } from '../wire/harness.ts'
+import type { WireClient } from '../wire/client.ts'
 import { freePort, request, residentMiB, sentence, Stage, tally, until } from './harness.ts'
 import type { Answer, Follower, Launched } from './harness.ts'
 

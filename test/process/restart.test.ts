@@ -7,7 +7,7 @@ import t from 'tap'
 import type { ProfileName } from '../../profiles/index.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { Arrived } from '../wire/harness.ts'
+import type { Arrived } from '../wire/client.ts'
 import { finalTally, freePort, request, sentence, Stage } from './harness.ts'
 import type { Env, Wish } from './harness.ts'
 

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { WireClient } from '../wire/harness.ts'
+import type { WireClient } from '../wire/client.ts'
 import { freePort, request, sentence, Stage, tally, until } from './harness.ts'
 import type { Answer, Ended, Env, Follower, Launched, LogLine, Publisher } from './harness.ts'
 

@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { SettingView } from '../../src/core/figures/system.ts'
-import { startServer, WireClient } from './harness.ts'
+import { WireClient } from './client.ts'
+import { startServer } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
 async function server (t: Test, options: Partial<ServerOptions> = {}): Promise<Server> {

@@ -9,7 +9,8 @@ import type { ProfileName } from '../../profiles/index.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { Page } from '../page.ts'
 import type { Received } from '../page.ts'
-import { pageMessages, parse, PROFILES, startServer, WireClient } from './harness.ts'
+import { pageMessages, parse, WireClient } from './client.ts'
+import { PROFILES, startServer } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
 const facts = (count: number, room = 'a'): object[] => Array.from({ length: count }, (_, n) => ({ type: 'log', room, data: n }))
@@ -78,7 +79,7 @@ for (const { name, skip, start } of STORES) {
         const cursors = new Set<string | null>()
         const check = async (offset: number): Promise<void> => {
           const page = new Page()
-          const { messages } = parse(profile, whole.subarray(0, offset), 0, ['a'])
+          const { messages } = parse(profile, whole.subarray(0, offset), ['a'])
           tell(page, pageMessages(messages))
           cursors.add(page.cursor)
           const back = await WireClient.open(profile, port, { rooms: ['a'], cursor: page.cursor })
@@ -86,7 +87,7 @@ for (const { name, skip, start } of STORES) {
           const owed = page.cursor === null ? 0 : 6
           const complete = (): boolean => {
             const seen = new Page()
-            tell(seen, pageMessages(parse(profile, whole.subarray(0, offset), 0, ['a']).messages))
+            tell(seen, pageMessages(parse(profile, whole.subarray(0, offset), ['a']).messages))
             tell(seen, back.pageMessages)
             return seen.facts.length === owed && seen.values.size === 1 && seen.unready.size === 0 && back.messages.length > 0
           }

@@ -3,8 +3,10 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
-import { startServer, WireClient } from './harness.ts'
-import type { Arrived, Server, ServerOptions } from './harness.ts'
+import { WireClient } from './client.ts'
+import type { Arrived } from './client.ts'
+import { startServer } from './harness.ts'
+import type { Server, ServerOptions } from './harness.ts'
 
 async function server (t: Test, options: Partial<ServerOptions> = {}): Promise<Server> {
   const started = await startServer({ profile: 'WEBSOCKET', ...options })

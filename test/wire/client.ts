@@ -1,0 +1,195 @@
+// A client of either profile that keeps the raw bytes: where a connection is cut is up to the test.
+
+import { randomBytes } from 'node:crypto'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+import type { ProfileName } from '../../profiles/index.ts'
+import type { Event } from '../../src/core/event.ts'
+import type { Received } from '../page.ts'
+import { afterHead, CLOSE, getRequest, GrowingBuffer, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
+import type { Feed } from './codec.ts'
+
+/** A message as it arrived, and where in the stream of bytes it ended. */
+export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
+
+export interface Wish {
+  readonly rooms?: readonly string[]
+  readonly types?: readonly string[]
+  readonly cursor?: string | null
+  /** False: over WebSocket, connects and joins nothing. */
+  readonly join?: boolean
+}
+
+export class WireClient {
+  readonly profile: ProfileName
+  readonly socket: Socket
+  readonly messages: Arrived[] = []
+  head = ''
+  closed = false
+  closeCode: number | null = null
+  /** False: pings are not answered. */
+  pongs = true
+  readonly #bytes = new GrowingBuffer()
+  #waiting: Array<() => void> = []
+
+  private constructor (profile: ProfileName, port: number, rooms: readonly string[]) {
+    this.profile = profile
+    const read = messageReader(profile, rooms, {
+      message: message => this.messages.push(message),
+      ping: payload => { if (this.pongs) this.sendFrame(PONG, payload) },
+      close: code => this.#answerClose(code)
+    })
+    const feed = afterHead(head => { this.head = head }, bytes => {
+      this.#bytes.append(bytes)
+      read(bytes)
+    })
+    this.socket = connect(port, '127.0.0.1')
+    this.socket.on('data', data => {
+      feed(data)
+      this.#wake()
+    })
+    this.socket.on('error', () => {})
+    this.socket.on('close', () => {
+      this.closed = true
+      this.#wake()
+    })
+  }
+
+  /** Connects, and with `rooms` joins them: by the query over SSE, by a message over WebSocket. */
+  static async open (profile: ProfileName, port: number, wish: Wish = {}): Promise<WireClient> {
+    const rooms = wish.rooms ?? []
+    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms)
+    await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
+    if (profile === 'SSE') {
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}) })
+      const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
+      client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor }))
+    } else {
+      client.socket.write(getRequest('/api/events/ws', { Host: '127.0.0.1', ...upgradeHeaders() }))
+      await client.until(() => client.head !== '')
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
+    }
+    return client
+  }
+
+  /** Sends a WebSocket message. */
+  say (message: unknown): void {
+    this.sendFrame(TEXT, Buffer.from(typeof message === 'string' ? message : JSON.stringify(message)))
+  }
+
+  /** Sends a frame, masked as clients must. */
+  sendFrame (opcode: number, payload: Buffer): void {
+    this.socket.write(maskedFrame(opcode, payload, randomBytes(4)))
+  }
+
+  /** Resolves once `done` holds; looks whenever something has arrived, and now and then. */
+  async until (done: () => boolean, ms = 10_000): Promise<void> {
+    const deadline = Date.now() + ms
+    while (!done()) {
+      const left = deadline - Date.now()
+      if (left <= 0) throw new Error(`not within ${ms} ms; ${this.messages.length} messages so far, the last: ${JSON.stringify(this.messages.at(-1) ?? null).slice(0, 300)}; ${this.head.slice(0, 100)}`)
+      await new Promise<void>(resolve => {
+        // Some conditions are the server's: they change without anything arriving here.
+        const timer = setTimeout(resolve, Math.min(left, 50))
+        this.#waiting.push(() => { clearTimeout(timer); resolve() })
+      })
+    }
+  }
+
+  async untilKind (kind: Arrived['kind'], count = 1): Promise<Arrived> {
+    await this.until(() => this.messages.filter(message => message.kind === kind).length >= count)
+    return this.messages.filter(message => message.kind === kind)[count - 1] as Arrived
+  }
+
+  /** Everything received behind the response's head. */
+  get bytes (): Buffer {
+    return this.#bytes.bytes
+  }
+
+  get events (): Event[] {
+    return this.messages.flatMap(message => message.kind === 'bundle' ? message.events : [])
+  }
+
+  get bundles (): Array<Extract<Arrived, { kind: 'bundle' }>> {
+    return this.messages.filter(message => message.kind === 'bundle')
+  }
+
+  get cursor (): string | null {
+    return this.messages.findLast(message => message.cursor !== null)?.cursor ?? null
+  }
+
+  /** What a page can act on: without the messages that are no event, value or position. */
+  get pageMessages (): Received[] {
+    return pageMessages(this.messages)
+  }
+
+  cut (): void {
+    this.socket.destroy()
+    this.closed = true
+  }
+
+  #answerClose (code: number): void {
+    if (this.closeCode !== null) return
+    this.closeCode = code
+    this.sendFrame(CLOSE, Buffer.from([code >> 8, code & 255]))
+  }
+
+  #wake (): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+export const pageMessages = (messages: readonly Arrived[]): Received[] =>
+  messages.filter((message): message is Extract<Arrived, Received> => ['joined', 'bundle', 'reset', 'ready', 'position'].includes(message.kind))
+
+/** The whole messages in `bytes`, which follow a response's head, and how many bytes those take. */
+export function parse (profile: ProfileName, bytes: Buffer, rooms: readonly string[]): { messages: Arrived[], parsed: number } {
+  const messages: Arrived[] = []
+  messageReader(profile, rooms, { message: message => messages.push(message), ping: () => {}, close: () => {} })(bytes)
+  return { messages, parsed: messages.at(-1)?.end ?? 0 }
+}
+
+/** @param block an SSE event without the blank line behind it. @returns null where it is no message */
+export function sseMessage (block: string, rooms: readonly string[], end = 0): Arrived | null {
+  const message = readBlock(block)
+  if (message === null) return null
+  const { name, data, id: cursor } = message
+  const fields = data as Record<string, unknown>
+  if (name === 'events') return { kind: 'bundle', events: data, cursor, end } as Arrived
+  if (name === 'hello') return { kind: 'joined', rooms, position: fields.position, cursor, data, end } as Arrived
+  if (name === 'bye') return { kind: name, data: fields, cursor, end }
+  // SSE names the rooms too, but a plain page takes a reset for all it has.
+  return { kind: name, ...fields, cursor, data, end } as Arrived
+}
+
+function socketMessage (text: string, end: number): Arrived {
+  const { name, data, id, ref } = readText(text)
+  if (name === 'events') return ((data as unknown[]).length === 0 ? { kind: 'position', cursor: id, end } : { kind: 'bundle', events: data, cursor: id, end }) as Arrived
+  const fields = data as Record<string, unknown>
+  return { kind: name, ...fields, data, cursor: fields.cursor ?? null, ref, end } as Arrived
+}
+
+interface Reading {
+  message (message: Arrived): void
+  ping (payload: Buffer): void
+  close (code: number): void
+}
+
+function messageReader (profile: ProfileName, rooms: readonly string[], reading: Reading): Feed {
+  if (profile === 'WEBSOCKET') {
+    return unframe((opcode, payload, end) => {
+      if (opcode === TEXT) reading.message(socketMessage(payload.toString(), end))
+      else if (opcode === CLOSE) reading.close(payload.length >= 2 ? payload.readUInt16BE(0) : 1005)
+      else if (opcode === PING) reading.ping(payload)
+    })
+  }
+  let chunkEnd = 0
+  const read = splitBlocks(block => {
+    const message = sseMessage(block.toString(), rooms, chunkEnd)
+    if (message !== null) reading.message(message)
+  })
+  return unchunk((data, end) => {
+    chunkEnd = end
+    read(data)
+  })
+}
