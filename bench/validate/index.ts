@@ -2,7 +2,7 @@
 //
 //     options.ts    the command line       workloads.ts   what is published
 //     deployed.ts   a server elsewhere     judge.ts       whether the targets are met
-//     report.ts     what was found         terminal.ts, page.ts (rows.ts, plot.ts, markup.ts)   as it is shown
+//     findings.ts   what was found         terminal.ts, report.ts, page.ts (rows.ts, plot.ts, markup.ts)   as it is shown
 
 import { relative, resolve } from 'node:path'
 import type { ProfileName } from '../../profiles/index.ts'

@@ -5,8 +5,8 @@ import { cpuPerEvent, nameOf, TARGETS } from './judge.ts'
 import { Markup, markup } from '../markup.ts'
 import { bars, distribution } from './plot.ts'
 import type { Bar } from './plot.ts'
-import { definitions, machine } from './report.ts'
-import type { Report } from './report.ts'
+import { definitions, machine } from './findings.ts'
+import type { Report } from './findings.ts'
 import { COLUMNS, rows, TRUTHS, truths, truthSentence } from './rows.ts'
 
 const HEADINGS = ['Targets met', 'Targets missed', 'Not measured'] as const

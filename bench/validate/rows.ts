@@ -3,7 +3,7 @@
 import { percent } from '../format.ts'
 import type { Measurement } from '../measure.ts'
 import { plainOf, savedCpu, TARGETS } from './judge.ts'
-import type { Report } from './report.ts'
+import type { Report } from './findings.ts'
 
 export interface Cell {
   readonly text: string

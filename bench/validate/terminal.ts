@@ -1,7 +1,7 @@
 // A run's findings on a terminal of 100 columns.
 
-import { definitions, machine } from './report.ts'
-import type { Report } from './report.ts'
+import { definitions, machine } from './findings.ts'
+import type { Report } from './findings.ts'
 import { COLUMNS, rows, TRUTHS, truths, truthSentence } from './rows.ts'
 import type { Column } from './rows.ts'
 
