@@ -52,7 +52,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
       const now = performance.now()
       const due = sources.filter(({ everySteps }) => step % everySteps === 0)
       const first = step++ === 0
-      const figures = (await Promise.all(due.map(({ read }) => read(now)))).flat()
+      const figures = (await Promise.all(due.map(async ({ read }) => await read(now)))).flat()
       const notices = watch.look(figures, now)
       if (first) notices.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
       await gateway.publish([
@@ -72,7 +72,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 
   let timer: NodeJS.Timeout | undefined
   app.addHook('onReady', async () => {
-    timer = setInterval(publishFigures, STEP_MS).unref()
+    timer = setInterval(() => { void publishFigures() }, STEP_MS).unref()
   })
   app.addHook('preClose', async () => {
     clearInterval(timer)

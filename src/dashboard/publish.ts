@@ -9,10 +9,11 @@ export function offerCurl (): void {
   const line = `curl -X POST ${window.location.origin}/api/events -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
   write(byId('curl'), line)
   const button = byId('copy')
-  button.addEventListener('click', async () => {
+  const copy = async (): Promise<void> => {
     write(button, await copied(line) ? 'Copied' : 'Selected: press Ctrl+C or ⌘C')
     setTimeout(() => write(button, 'Copy'), FEEDBACK_MS)
-  })
+  }
+  button.addEventListener('click', () => { void copy() })
 }
 
 /** Pages loaded over plain HTTP from another host have no clipboard. */

@@ -89,9 +89,9 @@ class Workers {
   /** Called when a worker is ready, and when all are to end. */
   #moved = (): void => {}
   readonly #metrics = new GroupMetrics<Worker>()
-  readonly #asked = new Map<number, (figures: Figures) => void>()
+  readonly #asked = new Map<number, (figures: Figures | null) => void>()
   #lastId = 0
-  #describing: Promise<string> | null = null
+  #describing: Promise<string | null> | null = null
 
   constructor (options: WorkersOptions) {
     this.#options = options
@@ -179,7 +179,10 @@ class Workers {
       case 'tuned': return this.#options.onTuned(message.changes)
       case 'figures': return this.#asked.get(message.id)?.(message.figures)
       case 'metrics':
-        this.#describing ??= this.#describe().finally(() => { this.#describing = null })
+        this.#describing ??= this.#describe().catch((err: Error) => {
+          this.#options.log.warn({ err }, 'the metrics of the workers could not be added up')
+          return null
+        }).finally(() => { this.#describing = null })
         void this.#describing.then(text => tell(worker, { kind: 'metrics', id: message.id, text }))
     }
   }

@@ -19,8 +19,8 @@ export type ToPrimary =
   | { readonly kind: 'tuned', readonly changes: Record<string, unknown> }
   /** Asks for the metrics of all workers. */
   | { readonly kind: 'metrics', readonly id: number }
-  /** Answers with its own. */
-  | { readonly kind: 'figures', readonly id: number, readonly figures: Figures }
+  /** Answers with its own; null where they could not be read. */
+  | { readonly kind: 'figures', readonly id: number, readonly figures: Figures | null }
 
 /** Drain and end; `retire`: while others take its connections. */
 export type Dismissal = 'shutdown' | 'retire'
@@ -29,7 +29,8 @@ export type ToWorker =
   | Dismissal
   | { readonly kind: 'settings', readonly settings: unknown }
   | { readonly kind: 'figures', readonly id: number }
-  | { readonly kind: 'metrics', readonly id: number, readonly text: string }
+  /** Null where they could not be added up. */
+  | { readonly kind: 'metrics', readonly id: number, readonly text: string | null }
 
 /** A primary that does not answer may be busy, or frozen. */
 const PATIENCE_MS = 2000
@@ -49,7 +50,7 @@ export class Primary implements Neighbours {
   readonly number: number
   #useSettings: (settings: any) => void = () => {}
   #figures: (() => Promise<Figures>) | null = null
-  readonly #asked = new Map<number, (text: string) => void>()
+  readonly #asked = new Map<number, (text: string | null) => void>()
   #lastId = 0
   #dismissed: Dismissal | null = null
   #dismiss: (how: Dismissal) => void = how => { this.#dismissed = how }
@@ -113,6 +114,6 @@ export class Primary implements Neighbours {
   }
 
   async #answer (id: number): Promise<void> {
-    if (this.#figures !== null) this.tell({ kind: 'figures', id, figures: await this.#figures() })
+    if (this.#figures !== null) this.tell({ kind: 'figures', id, figures: await this.#figures().catch(() => null) })
   }
 }

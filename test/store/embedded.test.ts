@@ -77,7 +77,7 @@ async function gatheringAt (place: Place): Promise<{ store: Store, first: Id, se
   const { pending } = clock
   const writing = store.append([fact(1)])
   // It is taken within this turn of the loop, and written beyond it.
-  for (let microtasks = 0; microtasks < 20; microtasks++) await null
+  for (let microtasks = 0; microtasks < 20; microtasks++) await Promise.resolve()
   const second = store.append([fact(2)])
   const [first] = await writing
   while (clock.pending === pending) await clock.settle()
@@ -723,7 +723,7 @@ function startWriter (t: Tap, dir: string, options: { publishers?: number, bytes
         resolve()
       }
       watchers.add(look)
-      ended.then(() => reject(new Error(`the writer ended; it last said ${lines.at(-1)}; ${complaint}`)))
+      void ended.then(() => reject(new Error(`the writer ended; it last said ${lines.at(-1)}; ${complaint}`)))
       look()
     }),
     say: word => { child.stdin.write(`${word}\n`) }

@@ -85,7 +85,7 @@ async function publishOn (): Promise<void> {
 }
 
 for (let count = Number(publishers); count > 0; count--) {
-  publishOn()
+  void publishOn()
 }
 
 for await (const word of createInterface(process.stdin)) {

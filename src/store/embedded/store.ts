@@ -214,7 +214,7 @@ class EmbeddedStore implements Store {
 
   async #drain (): Promise<void> {
     // Whoever asks in the same turn comes into the same batch.
-    await null
+    await Promise.resolve()
     while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
       if (this.#waiting.length > 0) await this.#gathering.wait(this.#waiting.length, this.#waitingBytes)
       await this.#turn()
