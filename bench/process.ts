@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { mortal } from '../test/tools/daemon.ts'
 import { pinned, SERVER_CORE } from './cores.ts'
 
 const START_MS = 20_000
@@ -48,7 +49,8 @@ export class ServerProcess {
     const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
     prepare?.(folder)
     const { PATH, SystemRoot } = process.env
-    const [file = '', ...args] = pinned && spreads ? ['taskset', '-c', `0-${availableParallelism() - 1}`, ...command] : pinned ? ['taskset', '-c', String(SERVER_CORE), ...command] : command
+    // A run that is killed takes its servers along; nginx ends its workers only where it is asked to end.
+    const { file, args } = mortal(pinned ? ['taskset', '-c', spreads ? `0-${availableParallelism() - 1}` : String(SERVER_CORE), ...command] : command, 'TERM')
     const child = spawn(file, args, { cwd: folder, env: { PATH, SystemRoot, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text })

@@ -1,32 +1,39 @@
 // Runs the tests and ends with one plain line of counts: `npm test`, or `npm test -- test/core/pure.test.ts`.
-// Real servers that tests need are found or fetched first (tools/); a test without its server is skipped, or with
-// REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 fetches nothing.
+// Real servers that tests need are found or downloaded first (tools/). A test without its server is skipped, or with
+// REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 downloads nothing.
 
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { mortal } from './tools/daemon.ts'
 import { prepareTools } from './tools/fetch.ts'
+import { TapSummary } from './tools/tap-summary.ts'
 
 const tools = await prepareTools(line => console.log(line))
 const missing = Object.values(tools).flatMap(tool => 'missing' in tool ? [tool.missing] : [])
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
-const child = spawn(process.execPath, [tap, '--reporter=terse', ...process.argv.slice(2)], {
+// A test that is killed removes nothing: all their folders are in this one.
+const folder = mkdtempSync(join(tmpdir(), 'signalbox-test-'))
+const command = mortal([process.execPath, tap, '--reporter=tap', ...process.argv.slice(2)], 'TERM')
+const child = spawn(command.file, command.args, {
   stdio: ['inherit', 'pipe', 'inherit'],
-  // One summary at the end: through a pipe the reporter's redrawing would be hundreds of them.
-  env: { ...process.env, CI: 'true', SIGNALBOX_TOOLS: JSON.stringify(tools) }
+  env: { ...process.env, TMPDIR: folder, TEMP: folder, TMP: folder, SIGNALBOX_TOOLS: JSON.stringify(tools) }
 })
+// Tap ends its files; the summary of what has run still follows.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
 
-let output = ''
-child.stdout.on('data', (data: Buffer) => {
-  process.stdout.write(data)
-  output += data.toString()
-})
-child.on('close', code => {
-  const counts = /^# \{ total: \d+(.*) \}$/m.exec(output)?.[1]
-  const count = (name: string): number => Number(new RegExp(`${name}: (\\d+)`).exec(counts ?? '')?.[1] ?? 0)
-  const skipped = count('skip') + count('todo')
-  const failed = (counts === undefined ? 1 : count('fail')) + (process.env.REQUIRE_ALL === '1' ? missing.length : 0)
+const summary = new TapSummary(text => console.log(text))
+child.stdout.setEncoding('utf8').on('data', (text: string) => summary.write(text))
+child.on('close', (code, signal) => {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  const { passed, skipped, failures, finished, planned, complete } = summary
+  const early = !complete || signal !== null
+  const failed = Math.max(summary.failed, early ? 1 : 0) + (process.env.REQUIRE_ALL === '1' ? missing.length : 0)
+  for (const { file, timedOut } of failures) console.log(`${timedOut ? 'timed out' : 'failed'}: ${file}`)
+  if (early) console.log(`tap ended early (${signal ?? `exit code ${code}`}): ${finished} of ${planned ?? 'an unknown number of'} files have run`)
   if (missing.length > 0) console.log(`\n${missing.join('\n')}`)
-  console.log(`\n${count('pass')} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
-  process.exitCode = code === 0 && failed === 0 && count('pass') + skipped > 0 ? 0 : 1
+  console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+  process.exitCode = code === 0 && failed === 0 && passed + skipped > 0 ? 0 : 1
 })

@@ -1,7 +1,7 @@
 // The built product as its users run it: a process, its ports, its signals. Publishers that go on until they are
 // answered, and followers that come back with their cursor: what they count is what the contract promises.
 
-import { fork, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -13,6 +13,7 @@ import type { ProfileName } from '../../profiles/index.ts'
 import type { Event } from '../../src/core/event.ts'
 import { compareIds } from '../../src/core/id.ts'
 import { Page } from '../page.ts'
+import { mortal } from '../tools/daemon.ts'
 import { pageMessages, WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
 
@@ -136,13 +137,12 @@ export class Stage {
     const { PATH, SystemRoot, TMPDIR } = process.env
     const options = {
       cwd: this.folder(),
-      execArgv: [],
       detached: group,
       env: Object.fromEntries(Object.entries({ PATH, SystemRoot, TMPDIR, LOG_LEVEL: 'info', ...env }).filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]))
     }
-    const child = ipc
-      ? fork(LAUNCHER, args, { ...options, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
-      : spawn(process.execPath, [LAUNCHER, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    // A test that is killed takes its gateway along.
+    const command = mortal([process.execPath, LAUNCHER, ...args])
+    const child = spawn(command.file, command.args, { ...options, stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? ['ipc' as const] : [])] })
     children.add(child)
     let stdout = ''
     let stderr = ''
