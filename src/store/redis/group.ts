@@ -11,6 +11,7 @@ import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Client } from './connect.ts'
 import type { RedisStore } from './log/store.ts'
+import { script } from './scripts.ts'
 
 export interface GroupOptions {
   readonly worker: string
@@ -29,7 +30,7 @@ const ANSWER_MS = 2000
 const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
 /** Keys: workers members. Arguments: worker, lease ms. Returns 1 where it was known to be alive. */
-const BEAT = `${NOW}
+const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], number>('sbBeat', `${NOW}
 local me, lease = ARGV[1], tonumber(ARGV[2])
 local score = redis.call('ZSCORE', KEYS[1], me)
 redis.call('ZADD', KEYS[1], now + lease, me)
@@ -43,10 +44,10 @@ if #dead > 0 then
   for _, worker in ipairs(dead) do redis.call('ZREM', KEYS[1], worker) end
 end
 return (score and tonumber(score) >= now) and 1 or 0
-`
+`)
 
 /** Keys: workers members. Arguments: worker, limit, then room and count by turns. Returns totals, and the rooms that are full. */
-const ENTER = `${NOW}
+const enter = script<[workers: string, members: string], [worker: string, limit: number, ...counts: Array<string | number>], [totals: number[], full: string[]]>('sbEnter', `${NOW}
 local me, limit = ARGV[1], tonumber(ARGV[2])
 local alive = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
 local totals, full = {}, {}
@@ -62,23 +63,23 @@ if #full == 0 then
   for at = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], me .. ' ' .. ARGV[at], ARGV[at + 1]) end
 end
 return {totals, full}
-`
+`)
 
 /** Key: members. Arguments: worker, then field and count by turns. They take the place of all that the worker has declared. */
-const REPLACE = `
+const replace = script<[members: string], [worker: string, ...counts: string[]], null>('sbReplace', `
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if string.match(field, '^%S+') == ARGV[1] then redis.call('HDEL', KEYS[1], field) end
 end
 for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
-`
+`)
 
 /** Key: workers. Returns those that are alive. */
-const ALIVE = `${NOW}
+const alive = script<[workers: string], [], string[]>('sbAlive', `${NOW}
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
-`
+`)
 
 /** Key: the counter. Returns the count of this second, and the ms it has left. */
-const HIT = `
+const hit = script<[counter: string], [], [count: number, leftMs: number]>('sbHit', `
 local t = redis.call('TIME')
 local count = 1
 if redis.call('HGET', KEYS[1], 'second') == t[1] then
@@ -88,16 +89,7 @@ else
   redis.call('PEXPIRE', KEYS[1], 2000)
 end
 return {count, 1000 - math.floor(t[2] / 1000)}
-`
-
-interface Scripts {
-  sbBeat (workers: string, members: string, worker: string, leaseMs: number): Promise<number>
-  sbEnter (workers: string, members: string, worker: string, limit: number, ...counts: Array<string | number>): Promise<[totals: number[], full: string[]]>
-  sbReplace (members: string, worker: string, ...counts: string[]): Promise<null>
-  sbAlive (workers: string): Promise<string[]>
-  sbHit (key: string): Promise<[count: number, leftMs: number]>
-}
-const scripts = (client: Client): Scripts => client as unknown as Scripts
+`)
 
 export class RedisGroup implements Group {
   readonly worker: string
@@ -120,11 +112,6 @@ export class RedisGroup implements Group {
     const { store, worker } = options
     this.#options = options
     this.worker = worker
-    store.define('sbBeat', BEAT, 2)
-    store.define('sbEnter', ENTER, 2)
-    store.define('sbReplace', REPLACE, 1)
-    store.define('sbAlive', ALIVE, 1)
-    store.define('sbHit', HIT, 1)
     store.on('ready', () => {
       this.#isStale = true
       void this.#beat()
@@ -170,7 +157,7 @@ export class RedisGroup implements Group {
     const { store } = this.#options
     const { workers, members } = store.keys
     this.#entering++
-    const answer = await this.#bounded(async client => await scripts(client).sbEnter(workers, members, this.worker, limit, ...[...counts].flat()))
+    const answer = await this.#bounded(async client => await enter(client, [workers, members], [this.worker, limit, ...[...counts].flat()]))
     if (--this.#entering === 0) this.#options.clock.soon(() => this.#tell())
     // Whether it was heard or not, and by when, is not known: so it is said again, as it is by then.
     if (answer === null) {
@@ -215,7 +202,7 @@ export class RedisGroup implements Group {
 
   async hit (limit: string, caller: string): Promise<Hit | null> {
     const { store } = this.#options
-    const answer = await this.#bounded(async client => await scripts(client).sbHit(store.keys.rate(limit, caller)))
+    const answer = await this.#bounded(async client => await hit(client, [store.keys.rate(limit, caller)], []))
     return answer === null ? null : { count: answer[0], resetMs: answer[1] }
   }
 
@@ -224,13 +211,13 @@ export class RedisGroup implements Group {
     this.#closed = true
     this.#stop()
     const { workers, members } = this.#options.store.keys
-    await this.#bounded(async client => await Promise.all([client.zrem(workers, this.worker), scripts(client).sbReplace(members, this.worker)]))
+    await this.#bounded(async client => await Promise.all([client.zrem(workers, this.worker), replace(client, [members], [this.worker])]))
   }
 
   /** @throws Refusal STORE_UNAVAILABLE */
   async #living (): Promise<string[]> {
     const { store } = this.#options
-    return await store.ask(async client => await scripts(client).sbAlive(store.keys.workers))
+    return await store.ask(async client => await alive(client, [store.keys.workers], []))
   }
 
   /** A sign of life; and what the others may not know. */
@@ -240,7 +227,7 @@ export class RedisGroup implements Group {
     this.#stop()
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
-    const answer = await this.#bounded(async client => await scripts(client).sbBeat(workers, members, this.worker, LEASE_MS))
+    const answer = await this.#bounded(async client => await beat(client, [workers, members], [this.worker, LEASE_MS]))
     // The lease had run out, and others may have taken what was declared for that of a dead one.
     if (answer !== 1) this.#isStale = true
     this.#tell()
@@ -267,7 +254,7 @@ export class RedisGroup implements Group {
     for (const room of rooms) this.#dirty.delete(room)
     // All of it is sent at once: an `enter` that comes later must not be overtaken.
     const heard = await this.#bounded(async client => await (isStale
-      ? scripts(client).sbReplace(members, this.worker, ...some).then(() => [])
+      ? replace(client, [members], [this.worker, ...some]).then(() => [])
       : Promise.all([some.length > 0 ? client.hset(members, ...some) : 0, none.length > 0 ? client.hdel(members, ...none) : 0])))
     if (heard === null) {
       // The next beat says it again.

@@ -11,6 +11,7 @@ import { readJson } from '../../../core/json.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import type { RedisStore } from '../log/store.ts'
+import { script } from '../scripts.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './command-record.ts'
 import type { Settled } from './command-record.ts'
 
@@ -44,7 +45,7 @@ const ENTRY = /^\d{1,20}-\d{1,20}$/
  * the record from now on ('' for as it is), ms it is kept, the entry of the job that is done with ('' for none).
  * Returns CHANGED where the record is another one by now, GONE where another worker has done it.
  */
-const SETTLE = `
+const settle = script<[results: string, record: string, stream: string], [answer: Id, before: string, after: string, ttlMs: number, entry: string], 'CHANGED' | 'GONE' | 'OK'>('sbAnswer', `
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 'CHANGED' end
 if redis.call('XACK', KEYS[1], '${WORKERS}', ARGV[1]) == 0 then return 'GONE' end
 redis.call('XDEL', KEYS[1], ARGV[1])
@@ -54,12 +55,7 @@ if ARGV[5] ~= '' then
 end
 if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
 return 'OK'
-`
-
-interface Scripts {
-  sbAnswer (results: string, record: string, stream: string, answer: string, before: string, after: string, ttlMs: number, entry: string): Promise<'CHANGED' | 'GONE' | 'OK'>
-}
-const scripts = (client: Client): Scripts => client as unknown as Scripts
+`)
 
 export class Answers {
   readonly #options: AnswersOptions
@@ -74,7 +70,6 @@ export class Answers {
     this.#options = options
     const { store } = options
     this.#client = store.connect('results', BLOCK_TIMEOUT_MS)
-    store.define('sbAnswer', SETTLE, 3)
   }
 
   start (): void {
@@ -154,8 +149,8 @@ export class Answers {
       // An outcome that was given up for lost is known after all.
       const settles = job !== null && (isOpen(job) || job.status === 'unknown')
       const after = settles ? settledRecord(job, { ...outcomeOf(said), ...(ENTRY.test(entry) ? { entry } : {}) }) : ''
-      const reply = await store.ask(async client => await scripts(client).sbAnswer(
-        keys.results, record, keys.commands(job?.command ?? ''), answer, before ?? '', after, idempotencyTtlMs, settles ? job.entry ?? '' : ''))
+      const reply = await store.ask(async client => await settle(
+        client, [keys.results, record, keys.commands(job?.command ?? '')], [answer, before ?? '', after, idempotencyTtlMs, settles ? job.entry ?? '' : '']))
       if (reply === 'CHANGED') continue
       if (reply === 'GONE') return null
       if (job === null) this.#stray(id)

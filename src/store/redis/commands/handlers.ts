@@ -11,12 +11,12 @@ import { NAME } from '../../../core/event.ts'
 import type { Gateway } from '../../../core/gateway.ts'
 import type { LedgerRecord } from '../../../core/store.ts'
 import { Answers } from './answers.ts'
-import type { Client } from '../connect.ts'
 import { DEFAULT, parseDeclaration } from './declaration.ts'
 import type { Check, Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, WITH_ENTRY } from './command-record.ts'
 import { keptMs, Overdue } from './overdue.ts'
+import { script } from '../scripts.ts'
 
 export interface HandlersOptions {
   readonly worker: string
@@ -49,7 +49,7 @@ const PAUSE_MS = 25
  * Keys: the command's record, its stream. Arguments: the record, ms it is kept, most entries, then id, args, caller.
  * Whatever else the record says: where nobody has it (`by` is empty), the command was handed over before.
  */
-const DISPATCH = `${WITH_ENTRY}
+const dispatch = script<[record: string, stream: string], [record: string, ttlMs: number, limit: number, id: string, args: string, caller: string], 'BEFORE' | 'FULL' | 'OK'>('sbDispatch', `${WITH_ENTRY}
 local before = redis.call('GET', KEYS[1])
 if before and string.find(before, '"by":""', 1, true) then return 'BEFORE' end
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[2], '${BACKENDS}', '0', 'MKSTREAM') end
@@ -57,12 +57,7 @@ if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[3]) then return 'FULL' end
 local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'attempt', '1')
 redis.call('SET', KEYS[1], withEntry(ARGV[1], entry), 'PX', ARGV[2])
 return 'OK'
-`
-
-interface Scripts {
-  sbDispatch (record: string, stream: string, text: string, ttlMs: number, limit: number, id: string, args: string, caller: string): Promise<'BEFORE' | 'FULL' | 'OK'>
-}
-const scripts = (client: Client): Scripts => client as unknown as Scripts
+`)
 
 export class Handlers {
   readonly #options: HandlersOptions
@@ -92,7 +87,6 @@ export class Handlers {
       }
     })
     this.#overdue = new Overdue(options)
-    store.define('sbDispatch', DISPATCH, 2)
     store.on('settled', text => this.#news(text.split(' ')))
     store.on('ready', () => { this.#sweepAfter = clock.now() + GRACE_MS })
   }
@@ -150,8 +144,8 @@ export class Handlers {
   async #dispatch ({ id, command, args, caller }: Job, record: LedgerRecord, timeoutMs: number): Promise<void> {
     const { store, idempotencyTtlMs } = this.#options
     const { keys } = store
-    const reply = await this.#persist(async () => await store.ask(async client => await scripts(client).sbDispatch(
-      keys.command(id), keys.commands(command), JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), caller)))
+    const reply = await this.#persist(async () => await store.ask(async client => await dispatch(
+      client, [keys.command(id), keys.commands(command)], [JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), caller])))
     if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`)
   }
 

@@ -1,11 +1,11 @@
 // Commands that no backend has taken, or whose backend has not answered, within the time their declaration gives: taken
 // back, and given to another backend or settled. Every worker looks; what one of them does is done for all, in one step.
 
-import type { Client } from '../connect.ts'
 import type { Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
 import type { JobRecord } from './command-record.ts'
+import { script } from '../scripts.ts'
 
 /** So many backends may be lost over one command that may be repeated: it may be the command that ends them. */
 const MAX_ATTEMPTS = 5
@@ -46,7 +46,7 @@ end
 const MAX_FOUND = 100
 
 /** Returns how many entries the stream holds, and of those that are overdue the entry, why, who has it, command, attempt. */
-const LOOK = `${KIND_OF}
+const look = script<[stream: string, results: string], [timeoutMs: number], [length: number, found: Found[]]>('sbLook', `${KIND_OF}
 local found, from = {}, '-'
 while #found < ${MAX_FOUND} do
   local page = redis.call('XRANGE', KEYS[1], from, string.format('%.0f', math.max(0, now - patience)), 'COUNT', ${MAX_FOUND})
@@ -62,14 +62,14 @@ while #found < ${MAX_FOUND} do
   from = '(' .. page[#page][1]
 end
 return {redis.call('XLEN', KEYS[1]), found}
-`
+`)
 
 /**
  * Third key: the command's record. More arguments: 2 the entry, 3 why it is overdue, 4 the record as it was read ('' for
  * none), 5 the record from now on ('' for as it is), 6 ms it is kept, 7 the next attempt, where there is to be one.
  * Returns 0 where it is not so any more.
  */
-const END = `${KIND_OF}${WITH_ENTRY}
+const end = script<[stream: string, results: string, record: string], [timeoutMs: number, entry: string, kind: string, before: string, after: string, ttlMs: number, attempt: number | ''], number>('sbEnd', `${KIND_OF}${WITH_ENTRY}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if not entry or kindOf(ARGV[2]) ~= ARGV[3] or (redis.call('GET', KEYS[3]) or '') ~= ARGV[4] then return 0 end
 if lastMs then redis.call('XACK', KEYS[1], '${BACKENDS}', ARGV[2]) end
@@ -82,10 +82,10 @@ if ARGV[7] ~= '' then
 end
 if record ~= '' then redis.call('SET', KEYS[3], record, 'PX', ARGV[6]) end
 return 1
-`
+`)
 
 /** Every start of a process is another reader. Key: a stream. Arguments: group, ms. */
-const TIDY = `
+const tidy = script<[stream: string], [group: string, forgetMs: number], null>('sbTidy', `
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   for _, reader in ipairs(group[2] == ARGV[1] and redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]) or {}) do
@@ -94,16 +94,9 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     if of.pending == 0 and of.idle > tonumber(ARGV[2]) then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name) end
   end
 end
-`
+`)
 
 type Found = [entry: string, kind: 'waiting' | 'taken', backend: string, id: string, attempt: string]
-
-interface Scripts {
-  sbLook (stream: string, results: string, timeoutMs: number): Promise<[length: number, found: Found[]]>
-  sbEnd (stream: string, results: string, record: string, timeoutMs: number, entry: string, kind: string, before: string, after: string, ttlMs: number, attempt: number | ''): Promise<number>
-  sbTidy (stream: string, group: string, forgetMs: number): Promise<null>
-}
-const scripts = (client: Client): Scripts => client as unknown as Scripts
 
 export interface OverdueOptions {
   readonly store: RedisStore
@@ -116,15 +109,12 @@ export class Overdue {
 
   constructor (options: OverdueOptions) {
     this.#options = options
-    options.store.define('sbLook', LOOK, 2)
-    options.store.define('sbEnd', END, 3)
-    options.store.define('sbTidy', TIDY, 1)
   }
 
   /** @returns the ids of commands that something became of, and whether the stream still holds any */
   async look (command: string, declaration: Declaration): Promise<{ settled: string[], holds: boolean }> {
     const { store } = this.#options
-    const [length, found] = await store.ask(async client => await scripts(client).sbLook(store.keys.commands(command), store.keys.results, declaration.timeoutMs))
+    const [length, found] = await store.ask(async client => await look(client, [store.keys.commands(command), store.keys.results], [declaration.timeoutMs]))
     const settled = await Promise.all(found.map(async one => await this.#end(command, declaration, one)))
     return { settled: settled.filter(id => id !== null), holds: length > 0 }
   }
@@ -134,8 +124,8 @@ export class Overdue {
     const { store } = this.#options
     const { keys } = store
     await store.ask(async client => await Promise.all([
-      scripts(client).sbTidy(keys.results, WORKERS, forgetMs),
-      ...Array.from(commands, async command => await scripts(client).sbTidy(keys.commands(command), BACKENDS, forgetMs))
+      tidy(client, [keys.results], [WORKERS, forgetMs]),
+      ...Array.from(commands, async command => await tidy(client, [keys.commands(command)], [BACKENDS, forgetMs]))
     ]))
   }
 
@@ -155,8 +145,8 @@ export class Overdue {
         : { status: 'unknown' } as const
     const after = open === null ? '' : again ? runningRecord(open) : settledRecord(open, outcome)
     const ttlMs = again ? keptMs(idempotencyTtlMs, timeoutMs) : idempotencyTtlMs
-    const ended = await store.ask(async client => await scripts(client).sbEnd(
-      keys.commands(command), keys.results, record, timeoutMs, entry, kind, before ?? '', after, ttlMs, again ? attempt + 1 : ''))
+    const ended = await store.ask(async client => await end(
+      client, [keys.commands(command), keys.results, record], [timeoutMs, entry, kind, before ?? '', after, ttlMs, again ? attempt + 1 : '']))
     if (ended === 0 || open === null) return null
     log.warn({ id, command, attempt, ...(backend === '' ? {} : { backend }) }, `command ${command} (${id}) ${whatOf(kind, timeoutMs, again, outcome.status)}`)
     return again ? null : id

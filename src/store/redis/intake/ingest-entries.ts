@@ -7,6 +7,7 @@ import type { Id } from '../../../core/id.ts'
 import type { Client } from '../connect.ts'
 import { Fenced } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
+import { script } from '../scripts.ts'
 import { KEPT_CHARACTERS } from './refused.ts'
 
 /**
@@ -15,7 +16,7 @@ import { KEPT_CHARACTERS } from './refused.ts'
  * Returns {'OK', next, then by turns id, kind (event, large, fields), text} or {'FENCED'}. `next`: of pending ones the id to read on from;
  * where nothing is new, the entry that was delivered last.
  */
-const READ = `
+const readPage = script<[intake: string, ingest: string], [token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]], Buffer[]>('sbRead', `
 local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
 local answer, count, bytes, chunk = {'OK', ''}, 0, 0, 20
@@ -71,11 +72,7 @@ else
   answer[2] = from
 end
 return answer
-`
-
-interface Scripts {
-  sbReadBuffer (intake: string, ingest: string, token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]): Promise<Buffer[]>
-}
+`, 'bytes')
 
 export interface Entry {
   readonly id: Id
@@ -102,13 +99,9 @@ export interface Read {
   readonly next: string
 }
 
-export function defineRead (client: Client): void {
-  client.defineCommand('sbRead', { lua: READ, numberOfKeys: 2 })
-}
-
 /** @throws Fenced, and what becomes of the connection */
 export async function readEntries (client: Client, keys: Keys, { token, from, ids, most, mostBytes, largest }: Page): Promise<Read> {
-  const [ok, next, ...rest] = await (client as Client & Scripts).sbReadBuffer(keys.intake, keys.ingest, token, from, most, mostBytes, largest, KEPT_CHARACTERS, ...ids)
+  const [ok, next, ...rest] = await readPage(client, [keys.intake, keys.ingest], [token, from, most, mostBytes, largest, KEPT_CHARACTERS, ...ids])
   if (String(ok) !== 'OK') throw new Fenced()
   const entries: Entry[] = []
   for (let at = 0; at < rest.length; at += 3) {

@@ -18,7 +18,7 @@ import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connec
 import type { Client } from '../connect.ts'
 import { Fenced } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
-import { defineRead, readEntries } from './ingest-entries.ts'
+import { readEntries } from './ingest-entries.ts'
 import type { Entry, Read } from './ingest-entries.ts'
 import type { Refused, RefusedEvent } from './refused.ts'
 
@@ -67,7 +67,6 @@ export class Ingest {
     this.#counters = counters
     this.bell = new Bell(options.clock)
     this.#doorbell = options.store.connect('ingest', BLOCK_TIMEOUT_MS, () => {})
-    defineRead(options.client)
   }
 
   /** Entries that wait for their room. */

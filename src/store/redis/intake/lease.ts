@@ -3,12 +3,13 @@
 // the same atomic step (see append.ts), so what a former holder sent, however late it arrives, does nothing.
 
 import type { Client } from '../connect.ts'
+import { script } from '../scripts.ts'
 
 /** A holder that is gone is followed by another after this, ms. */
 export const LEASE_MS = 1000
 
 /** Key: intake. Arguments: token, what all tokens of this worker begin with, ms. Returns 0, or the ms until it is free. */
-const TAKE = `
+const take = script<[intake: string], [token: string, prefix: string, ms: number], number>('sbTake', `
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then
   local left = redis.call('PTTL', KEYS[1])
@@ -20,35 +21,26 @@ if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return 0
-`
+`)
 
-const RENEW = `
+const renew = script<[intake: string], [token: string, ms: number], number>('sbRenew', `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-`
+`)
 
-const RELEASE = `
+const release = script<[intake: string], [token: string], null>('sbRelease', `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-`
-
-interface Scripts {
-  sbTake (key: string, token: string, prefix: string, ms: number): Promise<number>
-  sbRenew (key: string, token: string, ms: number): Promise<number>
-  sbRelease (key: string, token: string): Promise<null>
-}
+`)
 
 export class Lease {
-  readonly #client: Client & Scripts
+  readonly #client: Client
   readonly #key: string
   /** What all tokens of this worker begin with: its own are no obstacle to it. */
   readonly #prefix: string
   #holdings = 0
 
   constructor (client: Client, key: string, worker: string) {
-    client.defineCommand('sbTake', { lua: TAKE, numberOfKeys: 1 })
-    client.defineCommand('sbRenew', { lua: RENEW, numberOfKeys: 1 })
-    client.defineCommand('sbRelease', { lua: RELEASE, numberOfKeys: 1 })
-    this.#client = client as Client & Scripts
+    this.#client = client
     this.#key = key
     this.#prefix = `${worker}.`
   }
@@ -61,15 +53,15 @@ export class Lease {
   /** @returns 0 where it is taken, else the ms after which it will be free unless it is renewed */
   async take (): Promise<number> {
     this.#holdings++
-    return await this.#client.sbTake(this.#key, this.token, this.#prefix, LEASE_MS)
+    return await take(this.#client, [this.#key], [this.token, this.#prefix, LEASE_MS])
   }
 
   /** @returns whether this worker still holds it */
   async renew (): Promise<boolean> {
-    return await this.#client.sbRenew(this.#key, this.token, LEASE_MS) === 1
+    return await renew(this.#client, [this.#key], [this.token, LEASE_MS]) === 1
   }
 
   async release (): Promise<void> {
-    await this.#client.sbRelease(this.#key, this.token)
+    await release(this.#client, [this.#key], [this.token])
   }
 }

@@ -7,6 +7,7 @@ import { reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { Fenced } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
+import { script } from '../scripts.ts'
 
 /** Characters of a refused event that are kept. */
 export const KEPT_CHARACTERS = 64 * 1024
@@ -19,7 +20,7 @@ const SHOWN = 120
  * Keys: intake ingest refused. Arguments: token, how many are kept, then four for each: id of the entry of `ingest` ('' for a message on the
  * channel), where it came from, reason, text. Returns 1, or 0 where somebody else holds the lease.
  */
-const SET_ASIDE = `
+const setAside = script<[intake: string, ingest: string, refused: string], [token: string, kept: number, ...events: string[]], number>('sbSetAside', `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for at = 3, #ARGV, 4 do
   local id, source, reason, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -32,7 +33,7 @@ for at = 3, #ARGV, 4 do
   end
 end
 return 1
-`
+`)
 
 export interface RefusedEvent {
   /** The entry of `ingest`, or the channel. */
@@ -49,10 +50,6 @@ export interface RefusedOptions {
   readonly log: { warn (details: object, message: string): void }
 }
 
-interface Scripts {
-  sbSetAside (intake: string, ingest: string, refused: string, token: string, kept: number, ...events: string[]): Promise<number>
-}
-
 export class Refused {
   readonly #options: RefusedOptions
   #windowAt = -Infinity
@@ -61,7 +58,6 @@ export class Refused {
 
   constructor (options: RefusedOptions) {
     this.#options = options
-    options.client.defineCommand('sbSetAside', { lua: SET_ASIDE, numberOfKeys: 3 })
   }
 
   /** @throws Fenced; Refusal STORE_UNAVAILABLE */
@@ -72,7 +68,7 @@ export class Refused {
       const id = from === 'channel' ? '' : from.entry
       return [id, from === 'channel' ? from : id, sentenceOf(why), text.slice(0, KEPT_CHARACTERS)]
     })
-    const done = await (client as Client & Scripts).sbSetAside(keys.intake, keys.ingest, keys.refused, token, KEPT, ...args).catch((error: unknown) => {
+    const done = await setAside(client, [keys.intake, keys.ingest, keys.refused], [token, KEPT, ...args]).catch((error: unknown) => {
       replaceIfSilent(client, error)
       throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
     })

@@ -8,6 +8,12 @@
 // `meta` counts what the others should hold. Where they do not (a key deleted or evicted from outside), the log cannot
 // be trusted to be whole: it begins anew, with no epoch that any client knows, and everybody is reset.
 
+import type { Id } from '../../../core/id.ts'
+import { script } from '../scripts.ts'
+
+/** Epoch, last entry of log, newest event, floor, whether more is to be trimmed, answers to the appends. */
+export type AppendReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
+
 /** Number of keys that are always there, in this order: meta epochs log facts state rooms lease ingest. */
 const FIXED_KEYS = 8
 
@@ -24,7 +30,7 @@ const FIXED_KEYS = 8
  * Returns epoch, last entry of log, newest event, floor, whether more is to be trimmed, and of each append `OK <ids>`,
  * `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
-export const APPEND = `
+export const append = script<readonly string[], ReadonlyArray<string | number>, AppendReply>('sbAppend', `
 local meta, epochs, log, facts, state, rooms, lease, ingest = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
@@ -219,4 +225,4 @@ end
 redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest)
 for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[8]) end
 return {epoch, before, newest, floor, over() and 1 or 0, unpack(answers)}
-`
+`)

@@ -13,7 +13,8 @@ import type { Draft } from '../../../core/event.ts'
 import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../../core/store.ts'
-import { APPEND } from './append.ts'
+import { append } from './append.ts'
+import type { AppendReply } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf, replaceIfSilent, shownUrl } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
@@ -23,6 +24,7 @@ import { Calls } from './calls.ts'
 import type { Answer, Append } from './calls.ts'
 import { keysOf } from '../keys.ts'
 import type { Keys } from '../keys.ts'
+import { script } from '../scripts.ts'
 
 export interface RedisOptions {
   readonly url: string
@@ -59,12 +61,13 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024
 /** What a draft takes besides its text, roughly, and an append besides its drafts. */
 const DRAFT_BYTES = 200
 
-const CLAIM = `
+/** Key: the command's record. Arguments: the record, ms it is kept. Returns the one that was there. */
+const claim = script<[record: string], [record: string, ttlMs: number], string | null>('sbClaim', `
 local before = redis.call('GET', KEYS[1])
 if before then return before end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
-`
+`)
 
 /** An append of what was taken from the intake: acknowledged in the same step, by the worker that holds the lease only. */
 export class Taken implements Once {
@@ -93,9 +96,6 @@ interface Note {
   readonly text: string
 }
 
-/** Epoch, last entry of log, newest event, floor, whether more is to be trimmed, answers to the appends. */
-type Reply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
-
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
@@ -122,14 +122,7 @@ export class RedisStore implements Store {
     this.#trouble = `${this.name} has not answered yet`
     this.#client = this.connect('commands', TIMEOUT_MS)
     this.#client.on('ready', () => { if (this.#trouble !== null && this.#follow?.last != null) this.#watch(0) })
-    this.define('sbAppend', APPEND)
-    this.define('sbClaim', CLAIM, 1)
     this.#calls = new Calls({ clock: options.clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
-  }
-
-  /** Makes a script a command of the connection that `ask` uses. @param numberOfKeys where it varies, the command's first argument */
-  define (name: string, lua: string, numberOfKeys?: number): void {
-    this.#client.defineCommand(name, { lua, ...(numberOfKeys === undefined ? {} : { numberOfKeys }) })
   }
 
   /**
@@ -201,7 +194,7 @@ export class RedisStore implements Store {
   }
 
   async claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
-    const before = await this.ask(async client => await scripts(client).sbClaim(this.keys.command(id), JSON.stringify(record), this.#options.idempotencyTtlMs))
+    const before = await this.ask(async client => await claim(client, [this.keys.command(id)], [JSON.stringify(record), this.#options.idempotencyTtlMs]))
     return before === null ? null : JSON.parse(before) as LedgerRecord
   }
 
@@ -286,7 +279,7 @@ export class RedisStore implements Store {
     return answers.map(text => ({ text, told }))
   }
 
-  async #append (appends: readonly Append[], note?: Note): Promise<Reply> {
+  async #append (appends: readonly Append[], note?: Note): Promise<AppendReply> {
     const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
     const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
@@ -298,7 +291,7 @@ export class RedisStore implements Store {
       const events = drafts.flatMap((draft, at) => taken === null ? argumentsOf(draft) : [...argumentsOf(draft), taken.sources[at] ?? ''])
       args.push(events.length, remembered ? digestOf(once) : '', taken?.fence ?? '', ...events)
     }
-    return await scripts(this.#client).sbAppend(keys.length, keys, args)
+    return await append(this.#client, keys, args)
   }
 
   async #hasPassed (id: Id, ms: number): Promise<boolean> {
@@ -428,12 +421,6 @@ export class RedisStore implements Store {
     }
   }
 }
-
-interface Scripts {
-  sbAppend (numberOfKeys: number, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Reply>
-  sbClaim (key: string, record: string, ttlMs: number): Promise<string | null>
-}
-const scripts = (client: Client): Scripts => client as unknown as Scripts
 
 const newEpoch = (): string => randomBytes(9).toString('hex').slice(0, 12)
 
