@@ -36,6 +36,33 @@ export function interruptible (clock: Pick<Clock, 'after'>, ms: number): { reado
   return { over, end }
 }
 
+/** Something to wait for that may happen before anybody waits; the wait then ends at once. For one waiter. */
+export class Wakeup {
+  readonly #clock: Pick<Clock, 'after'>
+  #woken = false
+  #end = (): void => {}
+
+  constructor (clock: Pick<Clock, 'after'>) {
+    this.#clock = clock
+  }
+
+  wake (): void {
+    this.#woken = true
+    this.#end()
+  }
+
+  /** Resolves when woken, at once if that was since the last wait; or after `ms`. */
+  async wait (ms: number): Promise<void> {
+    if (!this.#woken) {
+      const { over, end } = interruptible(this.#clock, ms)
+      this.#end = end
+      await over
+      this.#end = () => {}
+    }
+    this.#woken = false
+  }
+}
+
 /** What comes of a promise; `otherwise` where that takes longer than `ms`. */
 export async function within<T> (clock: Pick<Clock, 'after'>, ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
   let cancel = (): void => {}

@@ -5,12 +5,12 @@
 import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
 import { Redis } from 'ioredis'
+import { Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
-import { Bell } from '../bell.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { Heard } from './unconfirmed.ts'
@@ -47,7 +47,7 @@ const LOOK_MS = 1000
 const DIGEST_LENGTH = 22
 
 export class Channel {
-  readonly bell: Bell
+  readonly wakeup: Wakeup
   readonly #options: ChannelOptions
   readonly #counters: ChannelCounters
   readonly #client: Client
@@ -66,7 +66,7 @@ export class Channel {
     const { store, clock } = options
     this.#options = options
     this.#counters = counters
-    this.bell = new Bell(clock)
+    this.wakeup = new Wakeup(clock)
     this.#heard = new Heard(clock)
     this.#deafSince = clock.now()
     this.#client = store.connect('channel', TIMEOUT_MS, reason => this.#tell(reason))
@@ -118,7 +118,7 @@ export class Channel {
   async run (term: Term): Promise<void> {
     while (!term.over) {
       const messages = this.#heard.first(BATCH, BATCH_CHARACTERS)
-      if (messages.length === 0) await this.bell.heard(LOOK_MS)
+      if (messages.length === 0) await this.wakeup.wait(LOOK_MS)
       else await this.#take(messages, term)
     }
   }
@@ -194,7 +194,7 @@ export class Channel {
     // Text, because a slice of what the socket read would keep all of that.
     const text = (flaw === null ? bytes : bytes.subarray(0, KEPT_CHARACTERS)).toString('utf8')
     if (!this.#heard.add(digest, text, flaw)) this.#counters.dropped++
-    this.bell.ring()
+    this.wakeup.wake()
   }
 
   /**

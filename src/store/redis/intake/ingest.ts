@@ -5,7 +5,7 @@
 // any more, and whoever holds the lease next finds all that is unfinished where it begins, with what is pending. There
 // is one consumer for all workers: their names are new with every start, and would pile up.
 
-import { pause } from '../../../core/clock.ts'
+import { pause, Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
@@ -13,7 +13,6 @@ import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
-import { Bell } from '../bell.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { Fenced } from '../log/store.ts'
@@ -49,7 +48,7 @@ const FULL_MS = 1000
 const AGAIN_MS = 500
 
 export class Ingest {
-  readonly bell: Bell
+  readonly wakeup: Wakeup
   readonly #options: IngestOptions
   readonly #counters: IngestCounters
   /** Blocks until an entry comes, so that nobody else has to. */
@@ -65,7 +64,7 @@ export class Ingest {
   constructor (options: IngestOptions, counters: IngestCounters) {
     this.#options = options
     this.#counters = counters
-    this.bell = new Bell(options.clock)
+    this.wakeup = new Wakeup(options.clock)
     this.#doorbell = options.store.connect('ingest', BLOCK_TIMEOUT_MS, () => {})
   }
 
@@ -86,7 +85,7 @@ export class Ingest {
           if (error instanceof Fenced || error instanceof Refusal) throw error
           this.#tell(reasonOf(error))
           replaceIfSilent(client, error)
-          await this.bell.heard(AGAIN_MS)
+          await this.wakeup.wait(AGAIN_MS)
         }
       }
     } finally {
@@ -131,14 +130,14 @@ export class Ingest {
       this.#listening = true
       this.#doorbell.xread('COUNT', 1, 'BLOCK', BLOCK_MS, 'STREAMS', store.keys.ingest, last).then(found => {
         this.#listening = false
-        if (found !== null) this.bell.ring()
+        if (found !== null) this.wakeup.wake()
       }, error => {
         this.#listening = false
         replaceIfSilent(this.#doorbell, error)
-        clock.after(LOOK_MS, () => this.bell.ring())
+        clock.after(LOOK_MS, () => this.wakeup.wake())
       })
     }
-    await this.bell.heard(this.#waitingCount > 0 ? LOOK_MS : BLOCK_MS)
+    await this.wakeup.wait(this.#waitingCount > 0 ? LOOK_MS : BLOCK_MS)
   }
 
   async #take (entries: readonly Entry[], term: Term): Promise<void> {

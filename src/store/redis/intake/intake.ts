@@ -3,10 +3,10 @@
 // answered, the channel cannot be heard. The next one, here or elsewhere, begins under a new token, so what the last
 // one sent is in the log by then or never will be; hears all the log holds; and goes on with what is left.
 
+import { Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
-import { Bell } from '../bell.ts'
 import { Channel } from './channel.ts'
 import type { ChannelCounters } from './channel.ts'
 import { replaceIfSilent } from '../connect.ts'
@@ -60,7 +60,7 @@ export class Intake {
   readonly #client: Client
   readonly #lease: Lease
   readonly #refused: Refused
-  readonly #bell: Bell
+  readonly #wakeup: Wakeup
   #channel: Channel | null = null
   #ingest: Ingest | null = null
   /** Ends the term, where there is one. */
@@ -78,7 +78,7 @@ export class Intake {
   constructor (options: IntakeOptions) {
     const { store, worker, clock, log } = options
     this.#options = options
-    this.#bell = new Bell(clock)
+    this.#wakeup = new Wakeup(clock)
     this.#client = store.connect('intake', TIMEOUT_MS, () => {})
     this.#lease = new Lease(this.#client, store.keys.intake, worker)
     this.#refused = new Refused({ client: this.#client, keys: store.keys, clock, log })
@@ -100,9 +100,9 @@ export class Intake {
     store.on('taken', source => { if (source.startsWith('c')) channel.done(source) })
     store.on('refused', sources => { for (const source of sources.split(' ')) channel.done(source) })
     store.on('loaded', () => this.#forget(channel))
-    store.on('ready', () => this.#bell.ring())
+    store.on('ready', () => this.#wakeup.wake())
     store.on('intake', text => this.#hear(text))
-    this.#client.on('ready', () => this.#bell.ring())
+    this.#client.on('ready', () => this.#wakeup.wake())
     this.#client.connect().catch(() => {})
     channel.start()
     this.#running = this.#run(gateway, channel, this.#ingest)
@@ -113,7 +113,7 @@ export class Intake {
     this.#closing ??= (async () => {
       this.#closed = true
       this.#end?.('closed')
-      this.#bell.ring()
+      this.#wakeup.wake()
       await this.#running
       this.#channel?.close()
       this.#ingest?.close()
@@ -144,7 +144,7 @@ export class Intake {
           waitMs = pauseMs
         }
       }
-      if (!this.#closed) await this.#bell.heard(waitMs)
+      if (!this.#closed) await this.#wakeup.wait(waitMs)
     }
   }
 
@@ -160,8 +160,8 @@ export class Intake {
     let ended: Reason | null = null
     const end = (why: Reason): void => {
       ended ??= why
-      channel.bell.ring()
-      ingest.bell.ring()
+      channel.wakeup.wake()
+      ingest.wakeup.wake()
     }
     this.#end = end
     const term = { token, get over () { return ended !== null } }
@@ -221,7 +221,7 @@ export class Intake {
   /** The channel is heard, or not. */
   #changed (): void {
     if (this.#channel?.deafMs !== 0) this.#end?.('deaf')
-    this.#bell.ring()
+    this.#wakeup.wake()
   }
 
   /** The log was read as a whole. Who holds the lease knows by itself what it has taken in; of others the holder knows. */
@@ -246,7 +246,7 @@ export class Intake {
       this.#asker = who
       this.#end?.('asked')
     } else if (what === 'free' && (who === '*' || who === worker)) {
-      this.#bell.ring()
+      this.#wakeup.wake()
     }
   }
 }
