@@ -8,7 +8,7 @@ import { newWorker } from '../../src/core/group.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { isAfter } from '../../src/core/id.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
-import { RedisStore, Taken } from '../../src/store/redis/log/store.ts'
+import { RedisStore } from '../../src/store/redis/log/store.ts'
 import type { RedisOptions as RedisStoreOptions } from '../../src/store/redis/log/store.ts'
 import { silent } from '../core/rig.ts'
 import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
@@ -239,7 +239,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   t.test('where the stream of the intake is gone its entries are passed over, and other appends of the call go on', async t => {
     const { redis, store, follower } = await alone(t)
     await redis.cli('SET', '{sb}:intake', 'mine')
-    const taken = async (): Promise<unknown> => await store.append([fact(2)], new Taken(['i1-1'], 'mine'))
+    const taken = async (): Promise<unknown> => await store.appendUnderLease([fact(2)], ['i1-1'], 'mine')
     t.same((await Promise.all([store.append([fact(1)]), taken(), store.append([fact(3)])]))[1], [null])
     t.same(follower.applied.map(dataOf), [1, 3])
     t.equal(store.trouble, null)

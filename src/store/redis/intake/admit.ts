@@ -7,8 +7,7 @@ import type { Code } from '../../../core/errors.ts'
 import { PUBLIC } from '../../../core/event.ts'
 import type { Gateway } from '../../../core/gateway.ts'
 import { readJson } from '../../../core/json.ts'
-import type { Source } from '../log/entry.ts'
-import { Taken } from '../log/store.ts'
+import type { IntakeSource, RedisStore } from '../log/store.ts'
 
 /** A time during which this worker holds the lease; see lease.ts. */
 export interface Term {
@@ -18,13 +17,14 @@ export interface Term {
 
 /** An event on its way into the log. */
 export interface Arrival {
-  readonly source: Source
+  readonly source: IntakeSource
   readonly event: unknown
   readonly room: string
 }
 
 export interface Admission<A extends Arrival> {
   readonly gateway: Gateway
+  readonly store: RedisStore
   readonly clock: Clock
   readonly term: Term
   /** Whether it has to wait. Asked behind what became of those before it. */
@@ -51,15 +51,15 @@ export function readEvent (text: string): { event: unknown, room: string } {
 
 /**
  * Publishes events in order: all at once, and where one of them is refused each half by itself, until it is alone.
- * @throws Fenced; Refusal where nothing can be published just now
+ * @throws LeaseLost; Refusal where nothing can be published just now
  */
 export async function admit<A extends Arrival> (arrivals: readonly A[], admission: Admission<A>): Promise<void> {
-  const { gateway, clock, term, holdBack, taken, refused } = admission
+  const { gateway, store, clock, term, holdBack, taken, refused } = admission
   const given = arrivals.filter(arrival => !holdBack(arrival))
   if (given.length === 0) return
   let ids: Array<string | null>
   try {
-    ids = await gateway.publish(given.map(({ event }) => event), new Taken(given.map(({ source }) => source), term.token))
+    ids = await gateway.take(given.map(({ event }) => event), async drafts => await store.appendUnderLease(drafts, given.map(({ source }) => source), term.token))
   } catch (error) {
     if (!(error instanceof Refusal) || PASSING.has(error.code)) throw error
     if (error.code === 'OVERLOADED') {

@@ -114,7 +114,7 @@ export class Channel {
     return this.#heard.clear()
   }
 
-  /** Takes in until the term is over. @throws Fenced, Refusal, and what becomes of a connection */
+  /** Takes in until the term is over. @throws LeaseLost, Refusal, and what becomes of a connection */
   async run (term: Term): Promise<void> {
     while (!term.over) {
       const messages = this.#heard.first(BATCH, BATCH_CHARACTERS)
@@ -149,6 +149,7 @@ export class Channel {
     }
     await admit(arrivals, {
       gateway,
+      store,
       clock,
       term,
       holdBack: () => false,

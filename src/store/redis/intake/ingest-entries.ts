@@ -5,7 +5,7 @@ import { isUtf8 } from 'node:buffer'
 import { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Client } from '../connect.ts'
-import { Fenced } from '../log/store.ts'
+import { LeaseLost } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 import { KEPT_CHARACTERS } from './refused.ts'
@@ -99,10 +99,10 @@ export interface Read {
   readonly next: string
 }
 
-/** @throws Fenced, and what becomes of the connection */
+/** @throws LeaseLost, and what becomes of the connection */
 export async function readEntries (client: Client, keys: Keys, { token, from, ids, most, mostBytes, largest }: Page): Promise<Read> {
   const [ok, next, ...rest] = await readPage(client, [keys.intake, keys.ingest], [token, from, most, mostBytes, largest, KEPT_CHARACTERS, ...ids])
-  if (String(ok) !== 'OK') throw new Fenced()
+  if (String(ok) !== 'OK') throw new LeaseLost()
   const entries: Entry[] = []
   for (let at = 0; at < rest.length; at += 3) {
     const [id, kind, bytes] = [String(rest[at]), String(rest[at + 1]), rest[at + 2] as Buffer]

@@ -15,7 +15,7 @@ import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
-import { Fenced } from '../log/store.ts'
+import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { readEntries } from './ingest-entries.ts'
 import type { Entry, Read } from './ingest-entries.ts'
@@ -73,7 +73,7 @@ export class Ingest {
     return this.#waitingCount
   }
 
-  /** Takes in until the term is over. @throws Fenced, Refusal */
+  /** Takes in until the term is over. @throws LeaseLost, Refusal */
   async run (term: Term): Promise<void> {
     const { client } = this.#options
     if (this.#doorbell.status === 'wait') this.#doorbell.connect().catch(() => {})
@@ -82,7 +82,7 @@ export class Ingest {
         try {
           await this.#follow(term)
         } catch (error) {
-          if (error instanceof Fenced || error instanceof Refusal) throw error
+          if (error instanceof LeaseLost || error instanceof Refusal) throw error
           this.#tell(reasonOf(error))
           replaceIfSilent(client, error)
           await this.wakeup.wait(AGAIN_MS)
@@ -142,7 +142,7 @@ export class Ingest {
 
   async #take (entries: readonly Entry[], term: Term): Promise<void> {
     if (entries.length === 0) return
-    const { gateway, clock, refused } = this.#options
+    const { gateway, store, clock, refused } = this.#options
     const arrivals: Array<Arrival & { readonly id: Id, readonly text: string }> = []
     const turnedDown: RefusedEvent[] = []
     for (const { id, text, flaw } of entries) {
@@ -156,6 +156,7 @@ export class Ingest {
     }
     await admit(arrivals, {
       gateway,
+      store,
       clock,
       term,
       holdBack: ({ id, room }) => {

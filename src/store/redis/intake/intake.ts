@@ -11,7 +11,7 @@ import { Channel } from './channel.ts'
 import type { ChannelCounters } from './channel.ts'
 import { replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
-import { Fenced } from '../log/store.ts'
+import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { Ingest } from './ingest.ts'
 import type { IngestCounters } from './ingest.ts'
@@ -252,7 +252,7 @@ export class Intake {
 }
 
 function reasonFor (error: unknown): Reason {
-  if (error instanceof Fenced) return 'lost'
+  if (error instanceof LeaseLost) return 'lost'
   if (!(error instanceof Refusal)) return 'failed'
   return error.code === 'DRAINING' ? 'draining' : 'unsure'
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
-import { Fenced } from '../log/store.ts'
+import { LeaseLost } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 
@@ -60,7 +60,7 @@ export class Refused {
     this.#options = options
   }
 
-  /** @throws Fenced; Refusal STORE_UNAVAILABLE */
+  /** @throws LeaseLost; Refusal STORE_UNAVAILABLE */
   async setAside (events: readonly RefusedEvent[], token: string): Promise<void> {
     if (events.length === 0) return
     const { client, keys } = this.#options
@@ -72,7 +72,7 @@ export class Refused {
       replaceIfSilent(client, error)
       throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
     })
-    if (done === 0) throw new Fenced()
+    if (done === 0) throw new LeaseLost()
     for (const event of events) this.#tell(event)
   }
 

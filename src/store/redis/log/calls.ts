@@ -6,15 +6,23 @@ import { within } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import type { Draft } from '../../../core/event.ts'
 import type { Once } from '../../../core/store.ts'
+import type { IntakeSource } from './entry.ts'
 
-export interface Append {
+/** What an append depends on; nothing, or one of these. */
+export interface Condition {
+  /** That its key did not come before. */
+  readonly once?: Once | undefined
+  /** That the lease of the intake says `token`. */
+  readonly lease?: { readonly token: string, readonly sources: readonly IntakeSource[] }
+}
+
+export interface PendingAppend extends Condition {
   readonly drafts: readonly Draft[]
-  readonly once: Once | undefined
   /** Of its events, roughly. */
   readonly bytes: number
 }
 
-export interface Answer {
+export interface AppendAnswer {
   /** As the script gives it; see append.ts. */
   readonly text: string
   /** Settles when the follower was told what the call appended, or does not hear of it. */
@@ -26,12 +34,12 @@ export interface CallsOptions {
   /** How long an append may take, waiting included, ms. */
   readonly timeoutMs: number
   /** Appends them all in one step. @returns their answers, in their order */
-  readonly send: (appends: readonly Append[]) => Promise<readonly Answer[]>
+  readonly send: (appends: readonly PendingAppend[]) => Promise<readonly AppendAnswer[]>
 }
 
-interface Job extends Append {
+interface Waiter extends PendingAppend {
   readonly since: number
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (answer: AppendAnswer) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -42,7 +50,7 @@ const CALL_BYTES = 128 * 1024
 
 export class Calls {
   readonly #options: CallsOptions
-  #waiting: Job[] = []
+  #waiting: Waiter[] = []
   #underway = 0
   #due = false
 
@@ -51,7 +59,7 @@ export class Calls {
   }
 
   /** @throws whatever the call fails with that it was part of */
-  append (append: Append): Promise<Answer> {
+  append (append: PendingAppend): Promise<AppendAnswer> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ ...append, since: this.#options.clock.now(), resolve, reject })
       this.#callSoon()
@@ -71,26 +79,26 @@ export class Calls {
 
   async #call (): Promise<void> {
     const { clock, timeoutMs, send } = this.#options
-    const jobs = this.#take()
-    const leftMs = (jobs[0] as Job).since + timeoutMs - clock.now()
+    const waiters = this.#take()
+    const leftMs = (waiters[0] as Waiter).since + timeoutMs - clock.now()
     this.#underway++
     try {
       // What would be refused anyway is not sent.
-      const answers = leftMs > 0 ? await within(clock, leftMs, send(jobs), null) : null
+      const answers = leftMs > 0 ? await within(clock, leftMs, send(waiters), null) : null
       if (answers === null) throw new Error('Command timed out')
-      jobs.forEach(({ resolve }, at) => resolve(answers[at] as Answer))
+      waiters.forEach(({ resolve }, at) => resolve(answers[at] as AppendAnswer))
     } catch (error) {
-      for (const { reject } of jobs) reject(error)
+      for (const { reject } of waiters) reject(error)
     } finally {
       this.#underway--
       this.#callSoon()
     }
   }
 
-  #take (): Job[] {
+  #take (): Waiter[] {
     let end = 1
     for (let bytes = this.#waiting[0]?.bytes ?? 0; end < this.#waiting.length; end++) {
-      bytes += (this.#waiting[end] as Job).bytes
+      bytes += (this.#waiting[end] as Waiter).bytes
       if (bytes > CALL_BYTES) break
     }
     return this.#waiting.splice(0, end)

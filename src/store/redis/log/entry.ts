@@ -6,7 +6,7 @@ import { PUBLIC } from '../../../core/event.ts'
 import type { Id } from '../../../core/id.ts'
 
 /** Where an event was taken from: an entry of `ingest`, or a message on the channel by its digest. */
-export type Source = `i${Id}` | `c${string}`
+export type IntakeSource = `i${Id}` | `c${string}`
 
 /** An entry of a stream: its id, and its fields and values by turns. */
 export type StreamEntry = readonly [id: Id, fields: readonly string[]]

@@ -18,13 +18,15 @@ import type { AppendReply } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf, replaceIfSilent, shownUrl } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
-import type { Source } from './entry.ts'
+import type { IntakeSource } from './entry.ts'
 import { Follow } from './follow.ts'
 import { Calls } from './calls.ts'
-import type { Answer, Append } from './calls.ts'
+import type { AppendAnswer, Condition, PendingAppend } from './calls.ts'
 import { keysOf } from '../keys.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
+
+export type { IntakeSource } from './entry.ts'
 
 export interface RedisOptions {
   readonly url: string
@@ -69,26 +71,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
 `)
 
-/** An append of what was taken from the intake: acknowledged in the same step, by the worker that holds the lease only. */
-export class Taken implements Once {
-  readonly key = ''
-  readonly fingerprint = ''
-  /** Of each event. */
-  readonly sources: readonly Source[]
-  /** What the lease must say. */
-  readonly fence: string
-  /** An entry of `ingest` is appended once, however often it is tried. */
-  readonly repeatable: boolean
-
-  constructor (sources: readonly Source[], fence: string) {
-    this.sources = sources
-    this.fence = fence
-    this.repeatable = sources.every(source => source.startsWith('i'))
-  }
-}
-
-/** The lease went to somebody else: nothing was appended. */
-export class Fenced extends Error {}
+/** Another worker holds the lease of the intake: nothing was appended. */
+export class LeaseLost extends Error {}
 
 /** What workers tell each other. */
 interface Note {
@@ -174,6 +158,22 @@ export class RedisStore implements Store {
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
+    return await this.#bounded(drafts, { once }, once !== undefined)
+  }
+
+  /**
+   * Appends what came in through Redis, and acknowledges it in the same step, if this worker still holds the lease.
+   * @param token what the lease says while this worker holds it
+   * @param sources where each event came from, in the order of the drafts
+   * @returns the events' ids; null for an entry of `ingest` that was appended before
+   * @throws LeaseLost, and what `append` throws
+   */
+  async appendUnderLease (drafts: readonly Draft[], sources: readonly IntakeSource[], token: string): Promise<Array<Id | null>> {
+    // An entry of `ingest` is appended once, however often that is tried.
+    return await this.#bounded(drafts, { lease: { token, sources } }, sources.every(source => source.startsWith('i')))
+  }
+
+  async #bounded (drafts: readonly Draft[], condition: Condition, isRepeatable: boolean): Promise<Array<Id | null>> {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, DRAFT_BYTES)
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
@@ -182,7 +182,7 @@ export class RedisStore implements Store {
     }
     this.#waitingBytes += bytes
     try {
-      return await this.#ended(this.#appendAndFollow({ drafts, once, bytes }))
+      return await this.#ended(this.#appendAndFollow({ drafts, bytes, ...condition }, isRepeatable))
     } finally {
       this.#waitingBytes -= bytes
     }
@@ -232,29 +232,28 @@ export class RedisStore implements Store {
     this.#client.disconnect()
   }
 
-  async #appendAndFollow (append: Append): Promise<Array<Id | null>> {
-    const { once } = append
-    const { text, told } = await this.#persist(append, once instanceof Taken ? once.repeatable : once !== undefined)
+  async #appendAndFollow (append: PendingAppend, isRepeatable: boolean): Promise<Array<Id | null>> {
+    const { text, told } = await this.#persist(append, isRepeatable)
     await told
     const [kind, ...rest] = text.split(' ')
     switch (kind) {
       case 'OK': return idsOf(rest)
       case 'ONCE': {
         const [digest, ...ids] = rest
-        if (digest !== digestOf(once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
+        if (digest !== digestOf(append.once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
         return idsOf(ids)
       }
-      case 'FENCED': throw new Fenced()
+      case 'FENCED': throw new LeaseLost()
       default: throw new Refusal('KEYS_FULL', `room ${rest[0]} holds as many keys as it may (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
     }
   }
 
   /** What may be repeated without harm is, where the connection was lost under it, within the time of one try. */
-  async #persist (append: Append, repeatable: boolean): Promise<Answer> {
+  async #persist (append: PendingAppend, repeatable: boolean): Promise<AppendAnswer> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUT_MS
-    const act = (): Promise<Answer> => this.#calls.append(append)
-    const again = async (): Promise<Answer> => {
+    const act = (): Promise<AppendAnswer> => this.#calls.append(append)
+    const again = async (): Promise<AppendAnswer> => {
       const answer = await within(clock, until - clock.now(), act(), null)
       if (answer === null) throw new Error('Command timed out')
       return answer
@@ -273,23 +272,21 @@ export class RedisStore implements Store {
   }
 
   /** One call for many appends. */
-  async #send (appends: readonly Append[]): Promise<readonly Answer[]> {
+  async #send (appends: readonly PendingAppend[]): Promise<readonly AppendAnswer[]> {
     const [, last, , , , ...answers] = await this.#append(appends)
     const told = this.#hasPassed(last, FOLLOW_MS)
     return answers.map(text => ({ text, told }))
   }
 
-  async #append (appends: readonly Append[], note?: Note): Promise<AppendReply> {
+  async #append (appends: readonly PendingAppend[], note?: Note): Promise<AppendReply> {
     const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
     const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
     const args = [newEpoch(), this.#follow?.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe']
-    for (const { drafts, once } of appends) {
-      const taken = once instanceof Taken ? once : null
-      const remembered = once !== undefined && taken === null
-      if (remembered) keys.push(nameOf(once.key))
-      const events = drafts.flatMap((draft, at) => taken === null ? argumentsOf(draft) : [...argumentsOf(draft), taken.sources[at] ?? ''])
-      args.push(events.length, remembered ? digestOf(once) : '', taken?.fence ?? '', ...events)
+    for (const { drafts, once, lease } of appends) {
+      if (once !== undefined) keys.push(nameOf(once.key))
+      const events = drafts.flatMap((draft, at) => lease === undefined ? argumentsOf(draft) : [...argumentsOf(draft), lease.sources[at] ?? ''])
+      args.push(events.length, once === undefined ? '' : digestOf(once), lease?.token ?? '', ...events)
     }
     return await append(this.#client, keys, args)
   }
@@ -331,7 +328,7 @@ export class RedisStore implements Store {
   }
 
   #failed (error: unknown): unknown {
-    if (error instanceof Refusal || error instanceof Fenced) return error
+    if (error instanceof Refusal || error instanceof LeaseLost) return error
     const reason = reasonOf(error)
     this.#fail(reason)
     return this.#unavailable(reason)
