@@ -112,12 +112,16 @@ export class RedisGroup implements Group {
     const { store, worker } = options
     this.#options = options
     this.worker = worker
-    store.on('ready', () => {
-      this.#isStale = true
-      void this.#beat()
+    store.listen({
+      onNote: ({ field, text }) => {
+        if (field === 'ask') this.#asks(text)
+        if (field === 'answer') this.#answers(text)
+      },
+      onUsable: () => {
+        this.#isStale = true
+        void this.#beat()
+      }
     })
-    store.on('ask', text => this.#asks(text))
-    store.on('answer', text => this.#answers(text))
     void this.#beat()
   }
 

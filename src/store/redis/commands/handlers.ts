@@ -87,8 +87,10 @@ export class Handlers {
       }
     })
     this.#overdue = new Overdue(options)
-    store.on('settled', text => this.#news(text.split(' ')))
-    store.on('ready', () => { this.#sweepAfter = clock.now() + GRACE_MS })
+    store.listen({
+      onNote: ({ field, text }) => { if (field === 'settled') this.#news(text.split(' ')) },
+      onUsable: () => { this.#sweepAfter = clock.now() + GRACE_MS }
+    })
   }
 
   start (gateway: Pick<Gateway, 'commands' | 'counters'>): void {

@@ -97,11 +97,15 @@ export class Intake {
     const channel = new Channel({ ...shared, onChange: () => this.#changed() }, this.counters.channel)
     this.#channel = channel
     this.#ingest = new Ingest({ ...shared, client: this.#client }, this.counters.ingest)
-    store.on('taken', source => { if (source.startsWith('c')) channel.done(source) })
-    store.on('refused', sources => { for (const source of sources.split(' ')) channel.done(source) })
-    store.on('loaded', () => this.#forget(channel))
-    store.on('ready', () => this.#wakeup.wake())
-    store.on('intake', text => this.#hear(text))
+    store.listen({
+      onNote: ({ field, text }) => {
+        if (field === 'refused') for (const source of text.split(' ')) channel.done(source)
+        if (field === 'intake') this.#hear(text)
+      },
+      onTakenIn: source => { if (source.startsWith('c')) channel.done(source) },
+      onLoad: () => this.#forget(channel),
+      onUsable: () => this.#wakeup.wake()
+    })
     this.#client.on('ready', () => this.#wakeup.wake())
     this.#client.connect().catch(() => {})
     channel.start()

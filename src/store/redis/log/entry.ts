@@ -8,6 +8,12 @@ import type { Id } from '../../../core/id.ts'
 /** Where an event was taken from: an entry of `ingest`, or a message on the channel by its digest. */
 export type IntakeSource = `i${Id}` | `c${string}`
 
+/** What workers tell each other through the log; see RedisStore.note. */
+export interface WorkerNote {
+  readonly field: 'probe' | 'ask' | 'answer' | 'settled' | 'refused' | 'intake'
+  readonly text: string
+}
+
 /** An entry of a stream: its id, and its fields and values by turns. */
 export type StreamEntry = readonly [id: Id, fields: readonly string[]]
 

@@ -1,9 +1,5 @@
 // The store on Redis: the log in two streams that many workers append to and follow (see append.ts). This class is the
-// way in: what is asked of Redis, how long it may take, and whether Redis can be asked at all.
-//
-// Trouble is noticed by whatever fails first and told at once; from then on everything is refused without waiting.
-// An end of it is noticed by the probe, an entry of our own: it must be written like an event and come back through
-// the connection that follows, so a replica, a full memory or a connection that starves do not pass for well.
+// way in: what is asked of Redis, and how long it may take. Whether Redis can be asked at all is health.ts's to say.
 
 import { randomBytes } from 'node:crypto'
 import { pause, within } from '../../../core/clock.ts'
@@ -15,13 +11,14 @@ import type { Id } from '../../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../../core/store.ts'
 import { append } from './append.ts'
 import type { AppendReply } from './append.ts'
-import { BLOCK_TIMEOUT_MS, connection, reasonOf, replaceIfSilent, shownUrl } from '../connect.ts'
+import { BLOCK_TIMEOUT_MS, connection, reasonOf, shownUrl } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
-import type { IntakeSource } from './entry.ts'
-import { Follow } from './follow.ts'
+import type { IntakeSource, WorkerNote } from './entry.ts'
+import { LogReader } from './reader.ts'
 import { Calls } from './calls.ts'
 import type { AppendAnswer, Condition, PendingAppend } from './calls.ts'
+import { Health, isGeneral, isLost, isUnsent, wordsOf } from '../health.ts'
 import { keysOf } from '../keys.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
@@ -54,10 +51,6 @@ const TIMEOUT_MS = 1500
 const FOLLOW_MS = 400
 /** Between two looks whether a lost connection is there again. */
 const AGAIN_MS = 10
-/** A connection that is back within this was never missed. */
-const GRACE_MS = 300
-const PROBE_MS = 2000
-const PROBE_IN_TROUBLE_MS = 250
 const LOG_BYTES = 64 * 1024 * 1024
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
 /** What a draft takes besides its text, roughly, and an append besides its drafts. */
@@ -74,87 +67,107 @@ return false
 /** Another worker holds the lease of the intake: nothing was appended. */
 export class LeaseLost extends Error {}
 
-/** What workers tell each other. */
-interface Note {
-  readonly field: string
-  readonly text: string
+/** What a part of the deployment learns from the store besides events. */
+export interface StoreListener {
+  /** A note of any worker, this one included, behind the events before it. */
+  onNote? (note: WorkerNote): void
+  /** An event that came in through Redis is in the log. Not called for events that a load brings. */
+  onTakenIn? (source: IntakeSource): void
+  /** The log was read as a whole. */
+  onLoad? (): void
+  /** Redis can be used again, or for the first time. */
+  onUsable? (): void
 }
 
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
-  warnings: readonly string[] = []
   readonly #options: RedisOptions
   readonly #client: Client
   readonly #calls: Calls
-  #follow: Follow | null = null
+  readonly #reader: LogReader
+  readonly #health: Health
   #follower: Follower | null = null
-  /** Why nothing can be asked of Redis just now. */
-  #trouble: string | null
-  /** The reasons that were logged since Redis could be used last: they may take turns. */
-  readonly #told = new Set<string>()
   #waitingBytes = 0
   readonly #asked = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
-  #stopWatching = (): void => {}
-  readonly #listeners = new Map<string, Array<(text: string) => void>>()
+  readonly #listeners: StoreListener[] = []
 
   constructor (options: RedisOptions) {
+    const { worker, clock, log } = options
     this.#options = options
     this.keys = keysOf(options.prefix)
     this.name = `Redis at ${shownUrl(options.url)}`
-    this.#trouble = `${this.name} has not answered yet`
     this.#client = this.connect('commands', TIMEOUT_MS)
-    this.#client.on('ready', () => { if (this.#trouble !== null && this.#follow?.last != null) this.#watch(0) })
-    this.#calls = new Calls({ clock: options.clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
+    this.#calls = new Calls({ clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
+    this.#reader = new LogReader({
+      client: this.connect('follow', BLOCK_TIMEOUT_MS),
+      keys: this.keys,
+      clock,
+      open: async () => {
+        const [epoch, last, newest, floor] = await this.#append([], { field: 'probe', text: worker })
+        return { epoch, last, newest, floor }
+      },
+      onNote: note => { for (const listener of this.#listeners) listener.onNote?.(note) },
+      onTakenIn: source => { for (const listener of this.#listeners) listener.onTakenIn?.(source) },
+      onLoad: () => { for (const listener of this.#listeners) listener.onLoad?.() },
+      onTrouble: reason => this.#health.fail(reason),
+      log
+    })
+    this.#health = new Health({
+      name: this.name,
+      client: this.#client,
+      clock,
+      reader: this.#reader,
+      write: async () => {
+        let id = ORIGIN
+        // One step trims so much at most.
+        for (let more = 1; more > 0;) [, id, , , more] = await this.#append([], { field: 'probe', text: worker })
+        return id
+      },
+      onChange: trouble => {
+        if (trouble !== null) return this.#follower?.available(false, trouble)
+        this.#follower?.available(true)
+        for (const listener of this.#listeners) listener.onUsable?.()
+      },
+      log
+    })
   }
 
-  /**
-   * Calls `listener` with what workers tell each other through the log (see `note`), with the source of an event that
-   * was taken from the channel (`taken`), and whenever Redis can be used again (`ready`).
-   */
-  on (what: string, listener: (text: string) => void): void {
-    this.#listeners.set(what, [...this.#listeners.get(what) ?? [], listener])
+  /** Why Redis cannot be used now; null while it can. */
+  get trouble (): string | null {
+    return this.#health.trouble
+  }
+
+  get warnings (): readonly string[] {
+    return this.#health.warnings
+  }
+
+  listen (listener: StoreListener): void {
+    this.#listeners.push(listener)
   }
 
   /**
    * A connection of its own for a part of the store.
    * @param onError what to do about its trouble; by default it is the store's
    */
-  connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#fail(reason)): Client {
+  connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#health.fail(reason)): Client {
     const { url, worker } = this.#options
     return connection({ url, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError })
   }
 
   async follow (follower: Follower): Promise<void> {
     if (this.#follower !== null) throw new Error('a store has one follower')
-    const { worker, clock, log } = this.#options
     this.#follower = follower
-    if (this.#trouble !== null) follower.available(false, this.#trouble)
-    this.#follow = new Follow({
-      client: this.connect('follow', BLOCK_TIMEOUT_MS),
-      keys: this.keys,
-      clock,
-      follower,
-      open: async () => {
-        const [epoch, last, newest, floor] = await this.#append([], { field: 'probe', text: worker })
-        return { epoch, last, newest, floor }
-      },
-      onNote: (field, text) => this.#emit(field, text),
-      onTaken: source => this.#emit('taken', source),
-      onTrouble: reason => this.#fail(reason),
-      log
-    })
+    if (this.trouble !== null) follower.available(false, this.trouble)
     this.#client.connect().catch(() => {})
-    await this.#follow.start()
-    if (this.#closing !== null) return
-    await this.#probe()
-    this.#watch()
+    await this.#reader.start(follower)
+    if (this.#closing === null) await this.#health.start()
   }
 
   async sync (): Promise<void> {
     const [head] = await this.ask(async client => await client.hmget(this.keys.meta, 'head'))
-    if (head != null && !await this.#hasPassed(head, TIMEOUT_MS)) throw this.#unavailable('it does not tell what it holds')
+    if (head != null && !await this.#reader.passed(head, TIMEOUT_MS)) throw this.#unavailable('it does not tell what it holds')
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
@@ -189,7 +202,7 @@ export class RedisStore implements Store {
   }
 
   /** Tells all workers something, this one too, through the log. @throws Refusal STORE_UNAVAILABLE */
-  async note (field: string, text: string): Promise<void> {
+  async note (field: WorkerNote['field'], text: string): Promise<void> {
     await this.#guarded(async () => await this.#append([], { field, text }))
   }
 
@@ -216,19 +229,15 @@ export class RedisStore implements Store {
     return await this.#guarded(async () => await question(this.#client))
   }
 
-  get trouble (): string | null {
-    return this.#trouble
-  }
-
   close (): Promise<void> {
     this.#closing ??= this.#end()
     return this.#closing
   }
 
   async #end (): Promise<void> {
-    this.#stopWatching()
+    this.#health.end()
     await Promise.allSettled(this.#asked)
-    this.#follow?.close()
+    this.#reader.close()
     this.#client.disconnect()
   }
 
@@ -274,25 +283,21 @@ export class RedisStore implements Store {
   /** One call for many appends. */
   async #send (appends: readonly PendingAppend[]): Promise<readonly AppendAnswer[]> {
     const [, last, , , , ...answers] = await this.#append(appends)
-    const told = this.#hasPassed(last, FOLLOW_MS)
+    const told = this.#reader.passed(last, FOLLOW_MS)
     return answers.map(text => ({ text, told }))
   }
 
-  async #append (appends: readonly PendingAppend[], note?: Note): Promise<AppendReply> {
+  async #append (appends: readonly PendingAppend[], note?: WorkerNote): Promise<AppendReply> {
     const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
     const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
-    const args = [newEpoch(), this.#follow?.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe']
+    const args = [newEpoch(), this.#reader.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe']
     for (const { drafts, once, lease } of appends) {
       if (once !== undefined) keys.push(nameOf(once.key))
       const events = drafts.flatMap((draft, at) => lease === undefined ? argumentsOf(draft) : [...argumentsOf(draft), lease.sources[at] ?? ''])
       args.push(events.length, once === undefined ? '' : digestOf(once), lease?.token ?? '', ...events)
     }
     return await append(this.#client, keys, args)
-  }
-
-  async #hasPassed (id: Id, ms: number): Promise<boolean> {
-    return await (this.#follow?.passed(id, ms) ?? false)
   }
 
   async #guarded<T> (act: () => Promise<T>): Promise<T> {
@@ -302,7 +307,7 @@ export class RedisStore implements Store {
         return await act()
       } catch (error) {
         // What is wrong with one key of one part is that part's affair.
-        if (error instanceof Error && !isLost(error) && !GENERAL.test(reasonOf(error))) throw this.#unavailable(reasonOf(error))
+        if (error instanceof Error && !isLost(error) && !isGeneral(error)) throw this.#unavailable(reasonOf(error))
         throw this.#failed(error)
       }
     })())
@@ -318,104 +323,21 @@ export class RedisStore implements Store {
     }
   }
 
-  #emit (what: string, text: string): void {
-    for (const listener of this.#listeners.get(what) ?? []) listener(text)
-  }
-
   #checkOpen (): void {
     if (this.#closing !== null) throw this.#unavailable('the store is closed')
-    if (this.#trouble !== null) throw this.#unavailable(this.#trouble)
+    if (this.trouble !== null) throw this.#unavailable(this.trouble)
   }
 
   #failed (error: unknown): unknown {
     if (error instanceof Refusal || error instanceof LeaseLost) return error
     const reason = reasonOf(error)
-    this.#fail(reason)
+    this.#health.fail(reason)
     return this.#unavailable(reason)
   }
 
   #unavailable (cause: string): Refusal {
     const why = wordsOf(cause)
     return new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)
-  }
-
-  #fail (reason: string): void {
-    if (this.#closing !== null || reason === this.#trouble) return
-    if (LOST.test(reason)) {
-      // It may be back in a moment; and if it is not, what ended it says more than that it is gone.
-      if (this.#trouble === null && this.#follow?.last != null) this.#watch(GRACE_MS)
-      return
-    }
-    this.#setTrouble(reason)
-  }
-
-  #setTrouble (cause: string): void {
-    const { log } = this.#options
-    const reason = wordsOf(cause)
-    if (reason === this.#trouble) return
-    this.#trouble = reason
-    if (this.#follower !== null && !this.#told.has(reason)) {
-      this.#told.add(reason)
-      log.warn({ store: this.name, reason }, `${this.name}: ${reason}. Publishing is refused until it can be used again`)
-    }
-    this.#follower?.available(false, reason)
-    if (this.#follow?.last != null) this.#watch()
-  }
-
-  /** Looks again after a while. */
-  #watch (ms = this.#trouble === null ? PROBE_MS : PROBE_IN_TROUBLE_MS): void {
-    const { clock } = this.#options
-    this.#stopWatching()
-    this.#stopWatching = clock.after(ms, () => {
-      this.#probe().finally(() => { if (this.#closing === null) this.#watch() }).catch(() => {})
-    })
-  }
-
-  async #probe (): Promise<void> {
-    const { worker, log } = this.#options
-    try {
-      let last = ORIGIN
-      // Trimming that one step did not manage is part of it.
-      for (let more = 1; more > 0;) [, last, , , more] = await this.#append([], { field: 'probe', text: worker })
-      // Who is still reading the log as a whole has nothing to compare with.
-      const before = this.#follow?.last
-      if (before == null) return
-      if (!await this.#hasPassed(last, TIMEOUT_MS)) {
-        // Who comes nearer is late, and all is well.
-        if (this.#follow?.last !== before && this.#trouble === null) return
-        this.#follow?.reconnect()
-        throw new Error('what is written does not come back')
-      }
-    } catch (error) {
-      const reason = reasonOf(error)
-      replaceIfSilent(this.#client, error)
-      // By now a lost connection had its time to come back.
-      return LOST.test(reason) && this.#trouble !== null ? undefined : this.#setTrouble(reason)
-    }
-    if (this.#trouble === null || this.#closing !== null) return
-    this.#trouble = null
-    this.#told.clear()
-    await this.#inspect()
-    this.#follower?.available(true)
-    log.info({ store: this.name }, `${this.name} can be used`)
-    this.#emit('ready', '')
-  }
-
-  /** What Redis promises, and does not. */
-  async #inspect (): Promise<void> {
-    const { log } = this.#options
-    try {
-      const info = await this.#client.info()
-      const is = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1]
-      const warnings = []
-      if (is('aof_enabled') === '0') warnings.push('Redis runs with appendonly no: what was acknowledged may be lost when Redis ends')
-      const policy = is('maxmemory_policy')
-      if (policy !== undefined && policy !== 'noeviction' && is('maxmemory') !== '0') warnings.push(`Redis may evict keys (maxmemory-policy ${policy}): clients are reset when it evicts ours; set noeviction`)
-      for (const warning of warnings) if (!this.warnings.includes(warning)) log.warn({ store: this.name }, warning)
-      this.warnings = warnings
-    } catch {
-      // A user that may not ask has nothing to be warned of.
-    }
   }
 }
 
@@ -424,12 +346,3 @@ const newEpoch = (): string => randomBytes(9).toString('hex').slice(0, 12)
 const idsOf = (words: readonly string[]): Array<Id | null> => words[0] === '' ? [] : words.map(id => id === '-' ? null : id)
 
 const digestOf = ({ fingerprint }: Once): string => `=${encodeURIComponent(fingerprint)}`
-
-/** What ioredis, or the system, says of a command whose connection went away, or did not answer: it may have been done or not. */
-const LOST = /^(Connection is closed|Stream isn't writeable|Reached the max retries|Command timed out|None of startup nodes|(read|write) E(CONNRESET|CONNABORTED|PIPE))/
-/** What Redis answers whatever it is asked, as long as it is so. */
-const GENERAL = /^(OOM|READONLY|NOAUTH|NOPERM|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|BUSY|ERR DB index)/
-/** For operators and publishers, who need not know ioredis. */
-const wordsOf = (reason: string): string => LOST.test(reason) ? 'it does not answer' : reason
-const isLost = (error: unknown): boolean => LOST.test(reasonOf(error))
-const isUnsent = (error: unknown): boolean => reasonOf(error).startsWith('Stream isn\'t writeable')

@@ -11,23 +11,24 @@ import type { Follower } from '../../../core/store.ts'
 import { BLOCK_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
-import type { StreamEntry } from './entry.ts'
+import type { IntakeSource, StreamEntry, WorkerNote } from './entry.ts'
 import { readImage, readLineage } from './image.ts'
 import type { Opening } from './image.ts'
 import type { Keys } from '../keys.ts'
 
-export interface FollowOptions {
+export interface LogReaderOptions {
   /** Of its own. */
   readonly client: Client
   readonly keys: Keys
   readonly clock: Clock
-  readonly follower: Follower
   /** Writes an entry to the log and tells where it stands. */
   readonly open: () => Promise<Opening>
   /** What workers tell each other through the log. */
-  readonly onNote: (field: string, text: string) => void
-  /** An event was taken in from the channel. */
-  readonly onTaken: (source: string) => void
+  readonly onNote: (note: WorkerNote) => void
+  /** An event that came in through Redis is in the log. */
+  readonly onTakenIn: (source: IntakeSource) => void
+  /** The log was read as a whole. */
+  readonly onLoad: () => void
   /** Why nothing can be read just now. */
   readonly onTrouble: (reason: string) => void
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
@@ -36,8 +37,8 @@ export interface FollowOptions {
 const PAGE = 1000
 const PAUSE_MS = 200
 
-export class Follow {
-  readonly #options: FollowOptions
+export class LogReader {
+  readonly #options: LogReaderOptions
   readonly #client: Client
   /** The newest entry taken in; null: the log is to be read as a whole. */
   #last: Id | null = null
@@ -46,16 +47,16 @@ export class Follow {
   #waiting: Array<{ id: Id, resolve: (passed: boolean) => void }> = []
   #loaded = (): void => {}
 
-  constructor (options: FollowOptions) {
+  constructor (options: LogReaderOptions) {
     this.#options = options
     this.#client = options.client
   }
 
   /** Resolves when the log has been handed over as a whole. */
-  async start (): Promise<void> {
+  async start (follower: Follower): Promise<void> {
     const loaded = new Promise<void>(resolve => { this.#loaded = resolve })
     this.#client.connect().catch(() => {})
-    void this.#run()
+    void this.#run(follower)
     await loaded
   }
 
@@ -95,17 +96,17 @@ export class Follow {
     this.#loaded()
   }
 
-  async #run (): Promise<void> {
+  async #run (follower: Follower): Promise<void> {
     const { keys, clock, onTrouble } = this.#options
     while (!this.#closed) {
       try {
         if (this.#client.status !== 'ready') {
           await pause(clock, PAUSE_MS / 10)
         } else if (this.#last === null) {
-          await this.#load()
+          await this.#load(follower)
         } else {
           const reply = await this.#client.xread('COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', keys.log, this.#last)
-          if (reply !== null && !this.#closed) await this.#take((reply[0] as [string, StreamEntry[]])[1])
+          if (reply !== null && !this.#closed) await this.#take((reply[0] as [string, StreamEntry[]])[1], follower)
         }
       } catch (error) {
         if (this.#closed) return
@@ -116,8 +117,8 @@ export class Follow {
     }
   }
 
-  async #load (): Promise<void> {
-    const { keys, clock, follower, open, onNote, log } = this.#options
+  async #load (follower: Follower): Promise<void> {
+    const { keys, clock, open, onLoad, log } = this.#options
     const begun = clock.now()
     const opening = await open()
     const read = await readImage(this.#client, keys, opening)
@@ -134,14 +135,14 @@ export class Follow {
     const facts = [...image.history].length
     const values = [...image.values].length
     // What was taken in meanwhile has not been told one by one.
-    onNote('loaded', '')
+    onLoad()
     log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
     this.#release()
     this.#loaded()
   }
 
-  async #take (page: readonly StreamEntry[]): Promise<void> {
-    const { keys, follower, onNote, onTaken, log } = this.#options
+  async #take (page: readonly StreamEntry[], follower: Follower): Promise<void> {
+    const { keys, onNote, onTakenIn, log } = this.#options
     let entries: Entry[] = []
     let floor: Id | null = null
     const flush = (): void => {
@@ -175,13 +176,13 @@ export class Follow {
       floor = then
       if (field !== 'event') {
         flush()
-        onNote(field, text)
+        onNote({ field, text } as WorkerNote)
         continue
       }
       const entry = entryOf(id, text)
       if (entry === null) log.warn({ id }, 'an entry of the log is none of ours, and is passed over')
       else entries.push(entry)
-      if (source !== undefined) onTaken(source)
+      if (source !== undefined) onTakenIn(source as IntakeSource)
     }
     flush()
   }
