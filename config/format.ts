@@ -2,10 +2,13 @@
 // about it that an operator reads.
 
 import { isIP } from 'node:net'
+import { parseRedisUrl } from './redis-url.ts'
 
 interface Rule {
   readonly allowed: string
   readonly check: (text: string) => boolean
+  /** What is wrong with a text that failed, in words and without secrets, where that is more than `allowed` says. */
+  readonly problem?: (text: string) => string | undefined
   /** The one spelling of a text that passed, so that comparing it later is comparing strings. */
   readonly canonical?: (text: string) => string
 }
@@ -48,7 +51,11 @@ export const FORMATS: Readonly<Record<Format, Rule>> = {
   },
   redis: {
     allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS; special characters of a password percent-encoded, as %40 for @), redis+sentinel://[user:password@]host:port,host:port/name, or redis+cluster://[user:password@]host:port,host:port',
-    check: isRedisUrl
+    check: (text) => typeof parseRedisUrl(text) !== 'string',
+    problem: (text) => {
+      const parsed = parseRedisUrl(text)
+      return typeof parsed === 'string' ? parsed : undefined
+    }
   },
   'redis-name': {
     allowed: '1 to 128 printable characters without spaces',
@@ -60,18 +67,6 @@ export const FORMATS: Readonly<Record<Format, Rule>> = {
 function origin (text: string): string {
   const { protocol, host } = new URL(text)
   return `${protocol}//${host}`
-}
-
-function isRedisUrl (text: string): boolean {
-  try {
-    decodeURIComponent(/^[^/]*\/\/(.*)@/.exec(text)?.[1] ?? '')
-  } catch {
-    return false
-  }
-  const [, kind, hosts = '', path = ''] = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:.*@)?([^/?#@]+)(?:\/([^?#]*))?/i.exec(text) ?? []
-  // Several hosts are no URL to the parser: each is looked at as if it stood alone.
-  if (kind === undefined) return /^rediss?:\/\//i.test(text) && URL.canParse(text) && /^\/?\d*$/.test(new URL(text).pathname)
-  return hosts.split(',').every((host) => URL.canParse(`redis://${host}`)) && (kind === 'sentinel' ? /^[^/]+(\/\d+)?$/ : /^$/).test(path)
 }
 
 function isAddressOrCidr (text: string): boolean {

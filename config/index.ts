@@ -4,7 +4,7 @@
 import { readDotenv } from './dotenv.ts'
 import { NOT_YET, PROFILE_NAMES, chooseProfile, judgeRules, tickName } from './rules.ts'
 import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type Name, type Values } from './schema.ts'
-import { allowed, quote, readChoice, readText } from './setting.ts'
+import { allowed, problem, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
 
@@ -63,7 +63,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
     const written = (name in environment ? env : dotenv.texts)[name]
     for (const item of wrong.get(name) ?? []) {
       const what = setting.type === 'list' ? `holds ${quote(setting, item)}` : `is ${quote(setting, written)}`
-      problems.push(`${name} ${what}${place(name)}; allowed: ${allowed(setting)}.`)
+      problems.push(`${name} ${what}${place(name)}; allowed: ${allowed(setting)}${problem(setting, written)}.`)
     }
   }
 

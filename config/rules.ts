@@ -2,6 +2,7 @@
 // it reads and is left out where one of them is wrong by itself: the operator has been told about that one.
 
 import { BlockList, isIP } from 'node:net'
+import { parseRedisUrl } from './redis-url.ts'
 import type { Name, Profile, Values } from './schema.ts'
 
 /** Settings that are known and refused: better than to run without what was asked for. Empty this table to drop them. */
@@ -42,7 +43,7 @@ const RULES: readonly Rule[] = [
   },
   {
     reads: ['REDIS_URL', 'REDIS_PREFIX'],
-    judge: ({ REDIS_URL, REDIS_PREFIX }) => /^rediss?\+cluster:/i.test(REDIS_URL) && !/\{[^{}]+\}/.test(REDIS_PREFIX)
+    judge: ({ REDIS_URL, REDIS_PREFIX }) => isCluster(REDIS_URL) && !/\{[^{}]+\}/.test(REDIS_PREFIX)
       ? `REDIS_PREFIX is "${REDIS_PREFIX}"; on a cluster it needs a hash tag, for example {signalbox}:, because all keys must share a slot.`
       : undefined
   },
@@ -53,6 +54,11 @@ const RULES: readonly Rule[] = [
       : undefined
   }
 ]
+
+function isCluster (url: string): boolean {
+  const address = parseRedisUrl(url)
+  return typeof address !== 'string' && address.kind === 'cluster'
+}
 
 export function judgeRules (values: Values, isWrong: (name: Name) => boolean): string[] {
   return RULES

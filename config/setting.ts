@@ -3,6 +3,7 @@
 // with everything else that is wrong.
 
 import { FORMATS, type Format } from './format.ts'
+import { namesSeveralHosts } from './redis-url.ts'
 
 interface Common {
   readonly section: string
@@ -122,6 +123,12 @@ export function allowed (setting: Setting): string {
   }
 }
 
+/** What is wrong with a refused text, to follow what is allowed; empty where there is no more to say. */
+export function problem (setting: Setting, text: unknown): string {
+  const words = setting.type === 'text' && typeof text === 'string' ? FORMATS[setting.format].problem?.(text.trim()) : undefined
+  return words === undefined ? '' : `; here ${words}`
+}
+
 /** The value as it would be written in `.env`, nothing masked. */
 export function writeText (setting: Setting, value: unknown): string {
   if (setting.type !== 'list' || !Array.isArray(value)) return String(value)
@@ -152,13 +159,10 @@ export function quote (setting: Setting, value: unknown): string {
   return JSON.stringify(shorten(mask(setting, value)))
 }
 
-/** Several hosts are no URL to the parser. */
-const SEVERAL_HOSTS = /^rediss?\+(sentinel|cluster):\/\//i
-
 function mask (setting: Setting, text: string): string {
   if (setting.secret === 'whole') return MASK
   // What can't be read as a URL may be the bare password, so nothing of it is shown.
-  if (setting.secret === 'credentials' && !(text.includes('://') && (URL.canParse(text) || SEVERAL_HOSTS.test(text)))) return MASK
+  if (setting.secret === 'credentials' && !(text.includes('://') && (URL.canParse(text) || namesSeveralHosts(text)))) return MASK
   if (setting.secret === 'credentials') text = text.replace(/\?.*$/s, `?${MASK}`)
   // Up to the last @: a password that was not percent-encoded may hold one itself.
   return text.replace(/(:\/\/)[^,\s]*@/g, `$1${MASK}@`)

@@ -256,9 +256,11 @@ t.test('several workers need Redis, whose URL has one of three forms', async (t)
   for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379']) {
     t.equal(load(t, { WORKERS: '4', REDIS_URL, REDIS_PREFIX: '{sb}:' }).config.redisUrl, REDIS_URL)
   }
-  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a']) {
+  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x']) {
     refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
   }
+  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here with several hosts a URL has no options/)
+  t.equal(load(t, { REDIS_URL: 'redis://a?family=6' }).config.redisUrl, 'redis://a?family=6', 'one server may have options')
 })
 
 t.test('on a cluster the prefix needs a hash tag', async (t) => {

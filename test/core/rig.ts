@@ -1,6 +1,7 @@
 // A gateway over a real store without a disk, with a clock of the test's own, and clients that keep what
 // they were sent: as a page would, by message, so that a test can cut them off behind any.
 
+import { redisAddress } from '../../config/redis-url.ts'
 import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
 import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
@@ -67,7 +68,7 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
   // A server in its own process goes by the time there is.
   const store = options.redis === undefined
     ? await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process' })
-    : new RedisStore({ ...limits, clock: systemClock, url: options.redis, prefix: `${newWorker()}:`, worker: newWorker() })
+    : new RedisStore({ ...limits, clock: systemClock, address: redisAddress(options.redis), prefix: `${newWorker()}:`, worker: newWorker() })
   let follower: Follower | null = null
   let image: Image | null = null
   const history: Entry[] = []

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { redisAddress } from '../../config/redis-url.ts'
 import { compile } from '../../src/app/commands.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Outcome, RemoteCommand } from '../../src/core/command.ts'
@@ -66,7 +67,7 @@ class Scene {
     const log = { info: note, warn: note, error: note }
     const name = newWorker()
     const idempotencyTtlMs = 3_600_000
-    const store = new RedisStore({ url: redis.url, prefix, worker: name, historySize: 1000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs, clock: systemClock, log })
+    const store = new RedisStore({ address: redisAddress(redis.url), prefix, worker: name, historySize: 1000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs, clock: systemClock, log })
     const group = new RedisGroup({ store, worker: name, clock: systemClock, log })
     const handlers = new Handlers({ store, worker: name, clock: systemClock, idempotencyTtlMs, compile: schema => compile({ schema, handler () {} }).check, log })
     const gateway = new Gateway({

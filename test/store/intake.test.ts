@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { redisAddress } from '../../config/redis-url.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
@@ -147,7 +148,7 @@ async function deploy (t: Test, workers: number, options: { own?: boolean, redis
       const name = newWorker()
       const warnings: string[] = []
       const log = { ...silent, warn: (_: object, message: string) => { warnings.push(message) }, error: (details: object, message: string) => { warnings.push(`${message} ${String((details as { err?: Error }).err?.stack)}`) } }
-      const store = new RedisStore({ url, prefix, worker: name, historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 10, idempotencyTtlMs: 3_600_000, clock: systemClock, log })
+      const store = new RedisStore({ address: redisAddress(url), prefix, worker: name, historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 10, idempotencyTtlMs: 3_600_000, clock: systemClock, log })
       const group = new RedisGroup({ store, worker: name, clock: systemClock, log })
       const gateway = new Gateway({
         store,
@@ -694,10 +695,10 @@ t.test('a room that opens while entries for it are turned away keeps their order
   const [{ gateway, intake }] = d.workers as [Worker]
   await d.publisher.xadd(d.key('ingest'), '*', 'event', json(0, 'other', 'k'))
   await until('the only place is taken', () => intake.counters.ingest.taken === 1)
-  const publish = gateway.publish.bind(gateway)
-  gateway.publish = async (events, once) => {
+  const take = gateway.take.bind(gateway)
+  gateway.take = async (events, append) => {
     try {
-      return await publish(events, once)
+      return await take(events, append)
     } catch (error) {
       if (events.length === 1) gateway.tune({ ...gateway.limits, rooms: 2 })
       throw error

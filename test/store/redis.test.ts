@@ -4,12 +4,13 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
+import { redisAddress } from '../../config/redis-url.ts'
 import { newWorker } from '../../src/core/group.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { isAfter } from '../../src/core/id.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
 import { RedisStore } from '../../src/store/redis/log/store.ts'
-import type { RedisOptions as RedisStoreOptions } from '../../src/store/redis/log/store.ts'
+import type { RedisStoreOptions } from '../../src/store/redis/log/store.ts'
 import { silent } from '../core/rig.ts'
 import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
@@ -33,7 +34,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   const LIMITS: Limits = { historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 3_600_000 }
 
   async function open (prefix: string, limits: Partial<Limits> = {}): Promise<Opened> {
-    const store = new RedisStore({ url: server.url, prefix, worker: newWorker(), ...LIMITS, ...limits, clock: systemClock, log: silent })
+    const store = new RedisStore({ address: redisAddress(server.url), prefix, worker: newWorker(), ...LIMITS, ...limits, clock: systemClock, log: silent })
     const follower = new Recorder()
     await store.follow(follower)
     return {
@@ -64,7 +65,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const redis = options.server ?? (options.url === undefined ? await RedisServer.start(t, options.args === undefined ? {} : { args: options.args }) : none)
     const logged: string[] = []
     const log = (_: object, message: string): void => { logged.push(message) }
-    const store = new RedisStore({ url: options.url ?? redis.url, prefix: '{sb}:', worker: newWorker(), ...LIMITS, ...options.limits, clock: systemClock, log: { info: log, warn: log, error: log } })
+    const store = new RedisStore({ address: redisAddress(options.url ?? redis.url), prefix: '{sb}:', worker: newWorker(), ...LIMITS, ...options.limits, clock: systemClock, log: { info: log, warn: log, error: log } })
     t.teardown(async () => await store.close())
     const follower = new Recorder()
     await store.follow(follower)
@@ -122,7 +123,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     await redis.stop()
     const logged: string[] = []
     const log = (_: object, message: string): void => { logged.push(message) }
-    const store = new RedisStore({ url: redis.url, prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: { info: log, warn: log, error: log } })
+    const store = new RedisStore({ address: redisAddress(redis.url), prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: { info: log, warn: log, error: log } })
     t.teardown(async () => await store.close())
     const follower = new Recorder()
     const following = store.follow(follower)
@@ -404,7 +405,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     })
     await new Promise<void>(resolve => { proxy.listen(0, '127.0.0.1', resolve) })
     t.teardown(() => proxy.close())
-    const store = new RedisStore({ url: `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`, prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: silent })
+    const store = new RedisStore({ address: redisAddress(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`), prefix: '{sb}:', worker: newWorker(), ...LIMITS, clock: systemClock, log: silent })
     t.teardown(async () => await store.close())
     const follower = new Recorder()
     await store.follow(follower)

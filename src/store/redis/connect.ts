@@ -1,15 +1,12 @@
-// Connections to Redis, from a URL: one server, Sentinel, or a cluster.
-//
-//   redis://[user:password@]host[:port][/db]             rediss:// for TLS, here and below
-//   redis+sentinel://[user:password@]host[:port],…/name[/db]
-//   redis+cluster://[user:password@]host[:port],…
+// Connections to Redis: to one server, through Sentinel, or to a cluster.
 
 import { Cluster, Redis } from 'ioredis'
+import type { RedisAddress } from '../../../config/redis-url.ts'
 
 export type Client = Redis | Cluster
 
 export interface ConnectOptions {
-  readonly url: string
+  readonly address: RedisAddress
   /** What the connection is for; Redis shows it in CLIENT LIST. */
   readonly name: string
   /** A command not answered for so long has failed, ms. */
@@ -18,7 +15,6 @@ export interface ConnectOptions {
   readonly onError: (reason: string) => void
 }
 
-const URL_FORM = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/?#@]+)(?:\/([^?#]*))?$/i
 /** What Redis says where the database of the URL does not exist. */
 const NO_DATABASE = /DB index|SELECT is not allowed/i
 /** A read waits so long for something to come; one that is not answered within the second has no server behind it. */
@@ -26,12 +22,10 @@ export const BLOCK_MS = 1000
 export const BLOCK_TIMEOUT_MS = 2500
 const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
-const SENTINEL_PORT = 26379
-const REDIS_PORT = 6379
 
 /** A connection that opens when told to (`connect`), and again whenever it was lost, for as long as it is not ended. */
-export function connection ({ url, name, commandTimeoutMs, onError }: ConnectOptions): Client {
-  const client = open(url, optionsOf(name, commandTimeoutMs))
+export function connection ({ address, name, commandTimeoutMs, onError }: ConnectOptions): Client {
+  const client = open(address, optionsOf(name, commandTimeoutMs))
   client.on('error', (error: Error) => {
     onError(reasonOf(error))
     // ioredis would go on with database 0, which is somebody else's.
@@ -56,43 +50,31 @@ function optionsOf (connectionName: string, commandTimeout: number) {
   }
 }
 
-function open (url: string, options: ReturnType<typeof optionsOf>): Client {
-  const [, scheme = '', kind, credentials, hosts = '', path = ''] = URL_FORM.exec(url) ?? []
-  if (kind === undefined) return new Redis(url, options)
-  const tls = scheme.toLowerCase() === 'rediss' ? { tls: {} } : {}
-  const [username = '', password = ''] = credentialsOf(credentials)
-  const who = { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) }
-  const nodes = hosts.split(',').map(text => {
-    const [, host = text, port] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
-    return { host: host.replace(/^\[|\]$/g, ''), port: port === undefined ? (kind === 'sentinel' ? SENTINEL_PORT : REDIS_PORT) : Number(port) }
-  })
-  if (kind === 'sentinel') {
-    const [master = '', db] = path.split('/')
+function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Client {
+  if (address.kind === 'server') return new Redis(address.url, options)
+  const { hosts, username, password } = address
+  const credentials = { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) }
+  const tls = address.tls ? { tls: {} } : {}
+  if (address.kind === 'sentinel') {
     return new Redis({
       ...options,
       ...tls,
-      ...who,
-      sentinels: nodes,
-      name: decodeURIComponent(master),
-      db: Number(db ?? 0),
-      enableTLSForSentinelMode: 'tls' in tls,
+      ...credentials,
+      sentinels: [...hosts],
+      name: address.master,
+      db: address.db,
+      enableTLSForSentinelMode: address.tls,
       sentinelRetryStrategy: options.retryStrategy
     })
   }
   const { retryStrategy, lazyConnect, enableOfflineQueue, ...perNode } = options
-  return new Cluster(nodes, {
+  return new Cluster([...hosts], {
     lazyConnect: true,
     enableOfflineQueue: false,
     clusterRetryStrategy: retryStrategy,
     retryDelayOnFailover: 100,
-    redisOptions: { ...perNode, ...tls, ...who }
+    redisOptions: { ...perNode, ...tls, ...credentials }
   })
-}
-
-function credentialsOf (text: string | undefined): string[] {
-  if (text === undefined) return []
-  const colon = text.indexOf(':')
-  return (colon < 0 ? [text] : [text.slice(0, colon), text.slice(colon + 1)]).map(decodeURIComponent)
 }
 
 /** What went wrong, for operators: the words of the server, or of the system. */
@@ -109,6 +91,3 @@ export function reasonOf (error: unknown): string {
 export function replaceIfSilent (client: Client, error: unknown): void {
   if (reasonOf(error) === 'Command timed out') client.disconnect(true)
 }
-
-/** The URL without its secrets. */
-export const shownUrl = (url: string): string => url.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '')

@@ -2,6 +2,7 @@
 // way in: what is asked of Redis, and how long it may take. Whether Redis can be asked at all is health.ts's to say.
 
 import { randomBytes } from 'node:crypto'
+import type { RedisAddress } from '../../../../config/redis-url.ts'
 import { pause, within } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
@@ -11,7 +12,7 @@ import type { Id } from '../../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../../core/store.ts'
 import { append } from './append.ts'
 import type { AppendReply } from './append.ts'
-import { BLOCK_TIMEOUT_MS, connection, reasonOf, shownUrl } from '../connect.ts'
+import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
 import type { Client } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { IntakeSource, WorkerNote } from './entry.ts'
@@ -25,8 +26,8 @@ import { script } from '../scripts.ts'
 
 export type { IntakeSource } from './entry.ts'
 
-export interface RedisOptions {
-  readonly url: string
+export interface RedisStoreOptions {
+  readonly address: RedisAddress
   /** Put literally before every key. */
   readonly prefix: string
   /** This process's name in the deployment. */
@@ -82,7 +83,7 @@ export interface StoreListener {
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
-  readonly #options: RedisOptions
+  readonly #options: RedisStoreOptions
   readonly #client: Client
   readonly #calls: Calls
   readonly #reader: LogReader
@@ -93,11 +94,11 @@ export class RedisStore implements Store {
   #closing: Promise<void> | null = null
   readonly #listeners: StoreListener[] = []
 
-  constructor (options: RedisOptions) {
+  constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
     this.#options = options
     this.keys = keysOf(options.prefix)
-    this.name = `Redis at ${shownUrl(options.url)}`
+    this.name = `Redis at ${options.address.shown}`
     this.#client = this.connect('commands', TIMEOUT_MS)
     this.#calls = new Calls({ clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
     this.#reader = new LogReader({
@@ -152,8 +153,8 @@ export class RedisStore implements Store {
    * @param onError what to do about its trouble; by default it is the store's
    */
   connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#health.fail(reason)): Client {
-    const { url, worker } = this.#options
-    return connection({ url, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError })
+    const { address, worker } = this.#options
+    return connection({ address, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError })
   }
 
   async follow (follower: Follower): Promise<void> {
