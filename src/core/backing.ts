@@ -15,7 +15,7 @@ export interface Backing {
   leave (): Promise<void>
 }
 
-/** Events by the way they came in: messages on the Redis channel, and entries of the stream `ingest`. */
+/** Events that came in through the store, of this process. */
 export interface IntakeFigures {
   readonly channel: { readonly taken: number, readonly refused: number, readonly dropped: number }
   readonly ingest: { readonly taken: number, readonly refused: number, readonly waiting: number }

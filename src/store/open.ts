@@ -1,18 +1,42 @@
-// The one place that chooses where the log is kept: in this process, or on Redis.
+// The one place that chooses what a gateway stands on: the embedded store, or Redis.
 
-import { alone } from '../core/group.ts'
+import type { RedisAddress } from '../../config/redis-url.ts'
 import type { Backing } from '../core/backing.ts'
-import type { EmbeddedOptions } from './embedded/store.ts'
-import type { RedisBackingOptions } from './redis/open.ts'
+import type { Clock } from '../core/clock.ts'
+import { alone } from '../core/group.ts'
 
-export type BackingOptions = EmbeddedOptions & Omit<RedisBackingOptions, 'worker'> & {
-  /** Empty for the embedded store. */
-  readonly redisUrl: string
+export interface BackingOptions {
+  /** Null for the embedded store. */
+  readonly redis: RedisAddress | null
+  /** Put literally before every key in Redis. */
+  readonly redisPrefix: string
+  /** Pub/Sub channel on which events may be published. */
+  readonly redisChannel: string
+  /** Of the embedded store: a directory, which is created, or `:memory:`. */
+  readonly dataDir: string
+  /** Of the embedded store. `fsync`: acknowledged events survive power loss; `process`: they survive a crash of the process only. */
+  readonly durability: 'fsync' | 'process'
+  /** Events that history holds; 0 for no limit, here and in the next three. */
+  readonly historySize: number
+  readonly historyBytes: number
+  readonly historyTtlMs: number
+  readonly maxKeysPerRoom: number
+  /** How long Idempotency-Keys and records of commands are kept, ms. */
+  readonly idempotencyTtlMs: number
+  /** Makes a JSON Schema a check of a backend's arguments: what is wrong with them, in words, or null. @throws Error where it is no schema */
+  readonly compile: (schema: object) => (args: unknown) => string | null
+  readonly clock: Clock
+  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
 }
 
-/** @throws Error with a sentence for the operator where the store cannot be used */
-export async function openBacking (options: BackingOptions): Promise<Backing> {
-  if (options.redisUrl !== '') return await (await import('./redis/open.ts')).openRedisBacking(options)
+/** @throws Error with a sentence for the operator where the directory cannot be used. Redis may be away: the store then waits for it. */
+export async function openBacking ({ redis, redisPrefix, redisChannel, dataDir, durability, compile, ...options }: BackingOptions): Promise<Backing> {
+  // Each half is loaded only where it is used: ioredis and LevelDB take memory and time to load.
+  if (redis !== null) {
+    const { openRedis } = await import('./redis/open.ts')
+    return openRedis({ ...options, address: redis, prefix: redisPrefix, channel: redisChannel, compile })
+  }
   const { openEmbeddedStore } = await import('./embedded/store.ts')
-  return { store: await openEmbeddedStore(options), group: alone(), serve () {}, leave: async () => {} }
+  const store = await openEmbeddedStore({ ...options, dataDir, durability })
+  return { store, group: alone(), serve () {}, leave: async () => {} }
 }
