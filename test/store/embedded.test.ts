@@ -10,18 +10,18 @@ import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { entryOf } from '../../src/core/event.ts'
 import { isAfter, millisOf, ORIGIN } from '../../src/core/id.ts'
-import { Gathering } from '../../src/store/embedded/group-commit.ts'
+import { GroupCommit } from '../../src/store/embedded/group-commit.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
-import { historyKey, recordOf, standingText, valueKey } from '../../src/store/embedded/record.ts'
+import { historyKey, recordOf, boundsText, valueKey } from '../../src/store/embedded/record.ts'
 import { ManualClock } from '../clock.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, Recorder, tempDir, value } from './harness.ts'
-import type { Limits, Opened } from './harness.ts'
+import type { ContractLimits, Opened } from './harness.ts'
 import type { Id } from '../../src/core/id.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { EmbeddedOptions } from '../../src/store/embedded/store.ts'
 
-const LIMITS: Limits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
+const LIMITS: ContractLimits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
 
 interface Logged { level: string, details: Record<string, unknown>, message: string }
 
@@ -108,7 +108,7 @@ t.test('a store that is closed while a write waits for others writes at once', a
 t.test('how writes gather', async t => {
   const MS = 4
   const clock = new ManualClock()
-  const gathering = new Gathering(clock, MS)
+  const gathering = new GroupCommit(clock, MS)
   /** A write of so many appends, behind which another one waits. @param late somebody comes late in the wait. @returns whether it waited */
   async function write (appends: number, late: boolean, bytes = 300 * appends): Promise<boolean> {
     const waiting = gathering.wait(appends, bytes)
@@ -272,7 +272,7 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   const now = place.clock.wall()
   const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
   await onLevel(place.dataDir, async level => {
-    const batch = level.batch().put('!format', '1').put('!head', standingText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10 }))
+    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10 }))
     for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
     await batch.write()
   })
@@ -560,7 +560,7 @@ if (process.platform === 'linux') {
     await onLevel(place.dataDir, level => level.batch()
       .put(historyKey(fresh.id), recordOf(fresh, acked.length + 1))
       .put(valueKey(renewed), recordOf(renewed, 0))
-      .put('!head', standingText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0 }))
+      .put('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0 }))
       .write())
     const { epoch } = follower.lineage
     await revived(place, follower)

@@ -10,7 +10,7 @@ import type { Id } from '../../src/core/id.ts'
 import type { Follower, Image, Lineage, Store } from '../../src/core/store.ts'
 
 /** The limits the contract speaks of; 0 for none. */
-export interface Limits {
+export interface ContractLimits {
   readonly historySize: number
   readonly historyTtlMs: number
   readonly historyBytes: number
@@ -21,7 +21,7 @@ export interface Limits {
 /** How the contract suite gets at a store. */
 export interface Harness {
   /** A store over an empty log, already followed. */
-  open (limits?: Partial<Limits>): Promise<Opened>
+  open (limits?: Partial<ContractLimits>): Promise<Opened>
   /** Whether the log outlives the store, so that it can be opened again. */
   readonly lasts: boolean
 }
@@ -34,7 +34,7 @@ export interface Opened {
   /** Sets the wall clock back. */
   turnBack (ms: number): void
   /** Closes the store and opens another over the same log, with the same clock. */
-  reopen (limits?: Partial<Limits>): Promise<Opened>
+  reopen (limits?: Partial<ContractLimits>): Promise<Opened>
   /** The same, where what keeps the log is started anew too. */
   restart (): Promise<Opened>
   close (): Promise<void>

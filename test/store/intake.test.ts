@@ -15,7 +15,7 @@ import { Gateway } from '../../src/core/gateway.ts'
 import { newWorker } from '../../src/core/group.ts'
 import type { Limits } from '../../src/core/limits.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
-import { Heard } from '../../src/store/redis/intake/unconfirmed.ts'
+import { UnconfirmedMessages } from '../../src/store/redis/intake/unconfirmed.ts'
 import { RedisStore } from '../../src/store/redis/log/store.ts'
 import { Intake } from '../../src/store/redis/intake/intake.ts'
 import { ManualClock } from '../clock.ts'
@@ -816,9 +816,9 @@ t.test('a user that may no more than the operations guide says is enough; one th
   t.match(deaf.workers[0]?.warnings, [/^channel events\d+ cannot be heard just now: NOPERM/])
 })
 
-t.test('Heard: each of several messages alike is struck once, whichever is quicker, the log or the subscription', async t => {
+t.test('UnconfirmedMessages: each of several messages alike is struck once, whichever is quicker, the log or the subscription', async t => {
   const clock = new ManualClock()
-  const heard = new Heard(clock)
+  const heard = new UnconfirmedMessages(clock)
   const texts = (): Array<string | null> => heard.first(100, Infinity).map(({ text }) => text)
   heard.add('a', 'a1', null)
   heard.add('b', 'b1', null)
@@ -846,8 +846,8 @@ t.test('Heard: each of several messages alike is struck once, whichever is quick
   t.same(heard.first(5, 1).map(({ text }) => text), ['b1'])
 })
 
-t.test('Heard: what there is no room for still counts, so that those alike are not confused', async t => {
-  const heard = new Heard(new ManualClock())
+t.test('UnconfirmedMessages: what there is no room for still counts, so that those alike are not confused', async t => {
+  const heard = new UnconfirmedMessages(new ManualClock())
   const large = 'x'.repeat(16 * 1024 * 1024)
   heard.add('large', large, null)
   heard.add('a', 'a1', null)

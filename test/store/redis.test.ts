@@ -16,7 +16,7 @@ import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, Recorder, value } from './harness.ts'
-import type { Harness, Limits, Opened } from './harness.ts'
+import type { Harness, ContractLimits, Opened } from './harness.ts'
 
 t.setTimeout(180_000)
 
@@ -31,9 +31,9 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   const server = await RedisServer.start(t)
   let prefixes = 0
 
-  const LIMITS: Limits = { historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 3_600_000 }
+  const LIMITS: ContractLimits = { historySize: 100_000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 3_600_000 }
 
-  async function open (prefix: string, limits: Partial<Limits> = {}): Promise<Opened> {
+  async function open (prefix: string, limits: Partial<ContractLimits> = {}): Promise<Opened> {
     const store = new RedisStore({ address: redisAddress(server.url), prefix, worker: newWorker(), ...LIMITS, ...limits, clock: systemClock, log: silent })
     const follower = new Recorder()
     await store.follow(follower)

@@ -10,13 +10,13 @@ import type { LedgerRecord } from '../../core/store.ts'
 import type { Change } from './disk.ts'
 
 /** What an idempotency key was answered with. */
-export interface Answer {
+export interface AppendRecord {
   readonly fingerprint: string
   readonly ids: ReadonlyArray<Id | null>
 }
 
 /** Kept until a moment, in milliseconds since 1970. */
-interface Kept<T> {
+interface ExpiringRecord<T> {
   readonly until: number
   readonly value: T
 }
@@ -58,12 +58,12 @@ export class Batch {
     this.entries.length = from
   }
 
-  answerOf (key: string): Answer | null { return this.#recall<Answer>(key) }
+  answerOf (key: string): AppendRecord | null { return this.#recall<AppendRecord>(key) }
   commandOf (key: string): LedgerRecord | null { return this.#recall<LedgerRecord>(key) }
 
-  keep (key: string, value: Answer | LedgerRecord, ttlMs: number): void {
+  keep (key: string, value: AppendRecord | LedgerRecord, ttlMs: number): void {
     const until = this.now + ttlMs
-    const text = JSON.stringify({ until, value } satisfies Kept<unknown>)
+    const text = JSON.stringify({ until, value } satisfies ExpiringRecord<unknown>)
     this.#texts.set(key, text)
     this.put(key, text)
     this.put(expiryKey(until, key), '')
@@ -114,7 +114,7 @@ export class Batch {
     const text = this.#texts.get(key)
     if (text === undefined) return null
     try {
-      const { until, value } = JSON.parse(text) as Kept<T>
+      const { until, value } = JSON.parse(text) as ExpiringRecord<T>
       return until > this.now ? value : null
     } catch {
       // Only a damaged disk gives back such a text; what it was is lost.

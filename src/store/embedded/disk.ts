@@ -25,7 +25,7 @@ export interface Disk {
   close (): Promise<void>
 }
 
-export interface StoreLog {
+export interface StoreLogger {
   info (details: object, message: string): void
   warn (details: object, message: string): void
   error (details: object, message: string): void
@@ -37,7 +37,7 @@ export interface DiskOptions {
   readonly sync: boolean
   /** Milliseconds since 1970, for the name of a directory set aside. */
   readonly wall: () => number
-  readonly log: StoreLog
+  readonly log: StoreLogger
   /** Why it was given up before: found damaged then, it is repaired before it is opened. */
   readonly since?: unknown
 }
@@ -59,18 +59,18 @@ export async function openDisk<T> (options: DiskOptions, load: (disk: Disk) => P
       if (remedy !== null) await remedy(options, damage)
       return await openOnce(options, load)
     } catch (error) {
-      if (error instanceof Unusable) throw error
+      if (error instanceof DiskError) throw error
       const why = obstacle(error, dir)
-      if (why !== null) throw new Unusable(why, { cause: error })
+      if (why !== null) throw new DiskError(why, { cause: error })
       if (!isDamage(error, remedy !== null)) throw error
       damage = error
     }
   }
-  throw new Unusable(`DATA_DIR ${dir} cannot be opened, not even empty: ${textOf(damage)}`, { cause: damage })
+  throw new DiskError(`DATA_DIR ${dir} cannot be opened, not even empty: ${textOf(damage)}`, { cause: damage })
 }
 
 /** The store cannot be used, and no repair would help; the message is for the operator. */
-export class Unusable extends Error {}
+export class DiskError extends Error {}
 
 async function openOnce<T> (options: DiskOptions, load: (disk: Disk) => Promise<T>): Promise<{ disk: Disk, loaded: T }> {
   const { dir, log } = options
@@ -116,7 +116,7 @@ async function prepare (dir: string): Promise<void> {
     await mkdir(dir, { recursive: true })
     await access(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
-    throw new Unusable(obstacle(error, dir) ?? `DATA_DIR ${dir} cannot be used: ${textOf(error)}`, { cause: error })
+    throw new DiskError(obstacle(error, dir) ?? `DATA_DIR ${dir} cannot be used: ${textOf(error)}`, { cause: error })
   }
 }
 
@@ -124,7 +124,7 @@ async function repair ({ dir, log }: DiskOptions, damage: unknown): Promise<void
   const { bavail, bsize } = await statfs(dir)
   const used = await bytesIn(dir)
   if (bavail * bsize < used) {
-    throw new Unusable(`DATA_DIR ${dir} is damaged (${textOf(damage)}) and its disk is too full to repair it: free ${used} bytes and start again`)
+    throw new DiskError(`DATA_DIR ${dir} is damaged (${textOf(damage)}) and its disk is too full to repair it: free ${used} bytes and start again`)
   }
   log.warn({ dir, damage: textOf(damage) }, 'the store is damaged; repairing it')
   await ClassicLevel.repair(dir)
@@ -149,7 +149,7 @@ async function setAside ({ dir, wall, log }: DiskOptions, damage: unknown): Prom
 }
 
 /** LevelDB says what it left out only in its own file, which it begins anew at each opening. */
-async function reportDropped (dir: string, log: StoreLog): Promise<void> {
+async function reportDropped (dir: string, log: StoreLogger): Promise<void> {
   const text = await readFile(join(dir, 'LOG'), 'utf8').catch(() => '')
   const lines = text.split('\n').filter(line => /dropping \d+ bytes|ignoring|dropped:/i.test(line))
   if (lines.length === 0) return

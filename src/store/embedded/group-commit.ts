@@ -16,7 +16,7 @@ const LONGEST_REST = 1024
 
 const isEnough = (appends: number, bytes: number): boolean => appends >= ENOUGH || bytes >= ENOUGH_BYTES
 
-export class Gathering {
+export class GroupCommit {
   readonly #clock: Clock
   readonly #ms: number
   #on = false

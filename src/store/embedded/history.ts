@@ -11,7 +11,7 @@ export interface HistoryLimits {
   readonly historyTtlMs: number
 }
 
-interface Kept {
+interface HistoryItem {
   readonly id: Id
   readonly size: number
   /** The last of its page: when it is trimmed the page leaves the disk. */
@@ -21,9 +21,9 @@ interface Kept {
 /** Below this a queue is not worth moving. */
 const MIN_GARBAGE = 1024
 
-export class History {
+export class HistoryQueue {
   readonly #limits: HistoryLimits
-  #kept: Kept[] = []
+  #items: HistoryItem[] = []
   /** Where the queue begins; what is before it was trimmed. */
   #start = 0
   #bytes = 0
@@ -34,17 +34,17 @@ export class History {
   }
 
   get size (): number {
-    return this.#kept.length - this.#start
+    return this.#items.length - this.#start
   }
 
   push (id: Id, size: number, endsPage: boolean): void {
-    this.#kept.push({ id, size, endsPage })
+    this.#items.push({ id, size, endsPage })
     this.#bytes += size
   }
 
   /** Whether something is over a limit. */
   due (now: number): boolean {
-    const oldest = this.#kept[this.#start]
+    const oldest = this.#items[this.#start]
     if (oldest === undefined) return false
     const { historySize, historyBytes, historyTtlMs } = this.#limits
     return (historySize > 0 && this.size > historySize) ||
@@ -53,28 +53,28 @@ export class History {
   }
 
   /** Takes out the oldest until all limits are kept, `max` at most. */
-  trim (now: number, max = Infinity): readonly Kept[] {
+  trim (now: number, max = Infinity): readonly HistoryItem[] {
     const from = this.#start
-    while (this.#start - from < max && this.due(now)) this.#bytes -= (this.#kept[this.#start++] as Kept).size
-    return this.#kept.slice(from, this.#start)
+    while (this.#start - from < max && this.due(now)) this.#bytes -= (this.#items[this.#start++] as HistoryItem).size
+    return this.#items.slice(from, this.#start)
   }
 
   settle (): void {
-    if (this.#start > MIN_GARBAGE && this.#start * 2 > this.#kept.length) {
-      this.#kept = this.#kept.slice(this.#start)
+    if (this.#start > MIN_GARBAGE && this.#start * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#start)
       this.#start = 0
     }
-    this.#settled = { start: this.#start, end: this.#kept.length, bytes: this.#bytes }
+    this.#settled = { start: this.#start, end: this.#items.length, bytes: this.#bytes }
   }
 
   /** Back to the last `settle`. */
   undo (): void {
-    this.#kept.length = this.#settled.end
+    this.#items.length = this.#settled.end
     this.#start = this.#settled.start
     this.#bytes = this.#settled.bytes
   }
 
   * [Symbol.iterator] (): Generator<Id> {
-    for (let at = this.#start; at < this.#kept.length; at++) yield (this.#kept[at] as Kept).id
+    for (let at = this.#start; at < this.#items.length; at++) yield (this.#items[at] as HistoryItem).id
   }
 }

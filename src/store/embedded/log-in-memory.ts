@@ -4,19 +4,19 @@
 import { fieldOf } from '../../core/event.ts'
 import { Refusal } from '../../core/errors.ts'
 import { isAfter, latest } from '../../core/id.ts'
-import { History } from './history.ts'
-import { Keys } from './keys.ts'
-import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, pagesOf, standingText } from './record.ts'
+import { HistoryQueue } from './history.ts'
+import { RoomKeys } from './room-keys.ts'
+import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, pagesOf, boundsText } from './record.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Image, Lineage } from '../../core/store.ts'
 import type { Batch } from './batch.ts'
 import type { Change } from './disk.ts'
 import type { HistoryLimits } from './history.ts'
-import type { Log } from './log.ts'
-import type { Standing } from './record.ts'
+import type { StoredLog } from './stored-log.ts'
+import type { LogBounds } from './record.ts'
 
-export interface Limits extends HistoryLimits {
+export interface StoreLimits extends HistoryLimits {
   /** 0 for any number. */
   readonly maxKeysPerRoom: number
 }
@@ -24,26 +24,26 @@ export interface Limits extends HistoryLimits {
 /** How much is trimmed in one batch beyond what it adds: trimming must not hold up the event loop either. */
 const TRIM_MAX = 1000
 
-export class Present {
+export class LogInMemory {
   readonly lineage: Lineage
-  readonly #keys: Keys
-  readonly #history: History
-  #standing: Standing
-  #planned: Standing
+  readonly #keys: RoomKeys
+  readonly #history: HistoryQueue
+  #bounds: LogBounds
+  #planned: LogBounds
 
   /**
    * @param head the newest id given so far, where that is more than what was found
    * @param now milliseconds since 1970: what is too old then is left out
    */
-  constructor (found: Log, lineage: Lineage, limits: Limits, head: Id, now: number) {
+  constructor (found: StoredLog, lineage: Lineage, limits: StoreLimits, head: Id, now: number) {
     this.lineage = lineage
-    this.#keys = new Keys(limits.maxKeysPerRoom)
-    this.#history = new History(limits)
+    this.#keys = new RoomKeys(limits.maxKeysPerRoom)
+    this.#history = new HistoryQueue(limits)
     for (const { room, type, key, id } of found.values) this.#keys.set(room, fieldOf({ type, key }), id)
     const ends = new Set(found.pages)
     for (const { id, size } of found.history) this.#history.push(id, size, ends.has(id))
     const trimmed = this.#history.trim(now)
-    this.#standing = this.#planned = {
+    this.#bounds = this.#planned = {
       head: latest(head, found.head),
       floor: trimmed.at(-1)?.id ?? found.floor,
       ordinal: found.ordinal,
@@ -52,28 +52,28 @@ export class Present {
     this.settle()
   }
 
-  get head (): Id { return this.#standing.head }
-  get floor (): Id { return this.#standing.floor }
+  get head (): Id { return this.#bounds.head }
+  get floor (): Id { return this.#bounds.floor }
   get facts (): number { return this.#history.size }
 
   /** What brings the disk it was found on to this state. */
-  changes (found: Log): Change[] {
+  changes (found: StoredLog): Change[] {
     const gone = found.pages.filter(last => !isAfter(last, this.floor))
     return [
       { type: 'put', key: FORMAT_KEY, value: String(FORMAT) },
       { type: 'put', key: EPOCHS_KEY, value: JSON.stringify(this.lineage.epochs) },
       ...gone.map(last => ({ type: 'del', key: historyKey(last) }) as const),
-      { type: 'put', key: HEAD_KEY, value: standingText(this.#standing) }
+      { type: 'put', key: HEAD_KEY, value: boundsText(this.#bounds) }
     ]
   }
 
-  imageOf (found: Log): Image {
+  imageOf (found: StoredLog): Image {
     const { lineage, head, floor } = this
     return { lineage, head, floor, history: found.history.filter(({ id }) => isAfter(id, floor)), values: found.values }
   }
 
   /** Whether what was found holds all of this; `late` is what it has beyond. */
-  isWithin (found: Log, late: readonly Entry[]): boolean {
+  isWithin (found: StoredLog, late: readonly Entry[]): boolean {
     if (isAfter(this.head, found.head)) return false
     const nameOf = (room: string, field: string): string => `${room} ${field}`
     const renewed = new Set(late.map(entry => nameOf(entry.room, fieldOf(entry))))
@@ -113,7 +113,7 @@ export class Present {
 
   /** Takes the batch's events in and adds to it what follows from them. @returns whether there is something to write */
   complete (batch: Batch): boolean {
-    let { ordinal } = this.#standing
+    let { ordinal } = this.#bounds
     for (const page of pagesOf(batch.entries.filter(({ key, deletion }) => key === null || deletion))) {
       batch.putPage(page, ordinal + 1)
       for (const [at, { id, size }] of page.entries()) this.#history.push(id, size, at === page.length - 1)
@@ -129,7 +129,7 @@ export class Present {
       trimmed: ordinal - this.#history.size
     }
     if (batch.empty && trimmed.length === 0) return false
-    batch.put(HEAD_KEY, standingText(this.#planned))
+    batch.put(HEAD_KEY, boundsText(this.#planned))
     return true
   }
 
@@ -141,12 +141,12 @@ export class Present {
   settle (): void {
     this.#keys.settle()
     this.#history.settle()
-    this.#standing = this.#planned
+    this.#bounds = this.#planned
   }
 
   undo (): void {
     this.#keys.undo(0)
     this.#history.undo()
-    this.#planned = this.#standing
+    this.#planned = this.#bounds
   }
 }

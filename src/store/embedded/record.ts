@@ -79,8 +79,8 @@ export const pageText = (page: Entry[], ordinal: number): string =>
   page.map((entry, at) => recordOf(entry, ordinal + at)).join('\n')
 
 /** @returns null where one of its texts is no record: then none of them can be told from another */
-export function parsePage (text: string): Recorded[] | null {
-  const records: Recorded[] = []
+export function parsePage (text: string): EventRecord[] | null {
+  const records: EventRecord[] = []
   for (let start = 0; start <= text.length;) {
     // A record is two lines, for JSON texts and escaped names have no raw line breaks.
     const middle = text.indexOf('\n', start)
@@ -94,13 +94,13 @@ export function parsePage (text: string): Recorded[] | null {
   return records
 }
 
-export interface Recorded {
+export interface EventRecord {
   readonly entry: Entry
   readonly ordinal: number
 }
 
 /** @returns null where the text is no record: a damaged disk gives back anything */
-export function parseRecord (text: string): Recorded | null {
+export function parseRecord (text: string): EventRecord | null {
   const end = text.indexOf('\n')
   const fields = text.slice(0, end).split(' ')
   const [kind, id, ordinal, size, type, room, key] = fields
@@ -123,7 +123,7 @@ export function parseRecord (text: string): Recorded | null {
 }
 
 /** Where the log stands: written with every batch, because the events themselves may all be trimmed. */
-export interface Standing {
+export interface LogBounds {
   /** The newest id given. */
   readonly head: Id
   /** The newest id trimmed. */
@@ -134,9 +134,9 @@ export interface Standing {
   readonly trimmed: number
 }
 
-export const standingText = ({ head, floor, ordinal, trimmed }: Standing): string => `${head} ${floor} ${ordinal} ${trimmed}`
+export const boundsText = ({ head, floor, ordinal, trimmed }: LogBounds): string => `${head} ${floor} ${ordinal} ${trimmed}`
 
-export function parseStanding (text: string): Standing | null {
+export function parseBounds (text: string): LogBounds | null {
   const [head = '', floor = '', ordinal, trimmed] = text.split(' ')
   return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed) } : null
 }

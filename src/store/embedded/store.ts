@@ -17,27 +17,27 @@ import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { Batch } from './batch.ts'
 import { openDisk, textOf } from './disk.ts'
-import { Gathering } from './group-commit.ts'
-import { EMPTY_LOG, readLog } from './log.ts'
+import { GroupCommit } from './group-commit.ts'
+import { EMPTY_LOG, readLog } from './stored-log.ts'
 import { memoryDisk } from './memory.ts'
-import { Present } from './log-in-memory.ts'
+import { LogInMemory } from './log-in-memory.ts'
 import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../../core/store.ts'
-import type { Disk, StoreLog } from './disk.ts'
-import type { Log } from './log.ts'
-import type { Limits } from './log-in-memory.ts'
+import type { Disk, StoreLogger } from './disk.ts'
+import type { StoredLog } from './stored-log.ts'
+import type { StoreLimits } from './log-in-memory.ts'
 
-export interface EmbeddedOptions extends Limits {
+export interface EmbeddedOptions extends StoreLimits {
   /** A directory, which is created; `:memory:` for none. */
   readonly dataDir: string
   /** `fsync`: what is acknowledged survives power loss; `process`: it survives the process. */
   readonly durability: 'fsync' | 'process'
   readonly idempotencyTtlMs: number
   readonly clock: Clock
-  readonly log: StoreLog
+  readonly log: StoreLogger
   /** Bytes of appends that may wait to be written; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
   /** How long a write may wait for others, where that pays (see group-commit.ts), ms. Default 4; 0 for not at all. */
@@ -54,7 +54,7 @@ export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Stor
 const MEMORY = ':memory:'
 const MAX_EPOCHS = 1000
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
-const UNLIMITED: Limits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
+const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch holds up the event loop while it is planned and delivered: this many bytes, in small events, for some 5 ms. */
 const BATCH_BYTES = 256 * 1024
 /** Far below a tick, and at 1,000 appends a second four of them share a write. */
@@ -67,7 +67,7 @@ const TIDY_MS = 1000
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 2000
 
-interface Job {
+interface PendingWrite {
   readonly bytes: number
   /** The kept record it has to know. */
   readonly record: string | null
@@ -82,7 +82,7 @@ class EmbeddedStore implements Store {
   readonly #options: EmbeddedOptions
   readonly #maxWaitingBytes: number
   #disk: Disk = memoryDisk()
-  #present = new Present(EMPTY_LOG, { epoch: '', epochs: [] }, UNLIMITED, ORIGIN, 0)
+  #memory = new LogInMemory(EMPTY_LOG, { epoch: '', epochs: [] }, UNLIMITED, ORIGIN, 0)
 
   #follower: Follower | null = null
   /** What the follower will be given. */
@@ -90,9 +90,9 @@ class EmbeddedStore implements Store {
   /** What was appended since. */
   #early: Entry[] = []
 
-  #waiting: Job[] = []
+  #waiting: PendingWrite[] = []
   #waitingBytes = 0
-  readonly #gathering: Gathering
+  readonly #groupCommit: GroupCommit
   #working: Promise<void> | null = null
   #untidy = false
   #stopTidying = (): void => {}
@@ -104,7 +104,7 @@ class EmbeddedStore implements Store {
   constructor (options: EmbeddedOptions) {
     this.#options = options
     this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
-    this.#gathering = new Gathering(options.clock, options.gatherMs ?? GATHER_MS)
+    this.#groupCommit = new GroupCommit(options.clock, options.gatherMs ?? GATHER_MS)
     this.warnings = options.dataDir === MEMORY ? ['DATA_DIR is :memory:, so nothing outlives this process'] : []
     this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
   }
@@ -113,11 +113,11 @@ class EmbeddedStore implements Store {
     const { clock, log } = this.#options
     const begun = clock.now()
     const found = await this.#load(lineageWith)
-    this.#image = this.#present.imageOf(found)
-    const facts = this.#present.facts
+    this.#image = this.#memory.imageOf(found)
+    const facts = this.#memory.facts
     const values = found.values.length
     const ms = Math.round(clock.now() - begun)
-    log.info({ facts, values, ms, epoch: this.#present.lineage.epoch }, `${this.name}: ${facts} facts and ${values} values in ${ms} ms`)
+    log.info({ facts, values, ms, epoch: this.#memory.lineage.epoch }, `${this.name}: ${facts} facts and ${values} values in ${ms} ms`)
     this.#tidyLater()
   }
 
@@ -127,7 +127,7 @@ class EmbeddedStore implements Store {
     this.#follower = follower
     this.#image = null
     follower.load(image)
-    if (this.#early.length > 0 || image.floor !== this.#present.floor) follower.apply(this.#early, this.#present.floor)
+    if (this.#early.length > 0 || image.floor !== this.#memory.floor) follower.apply(this.#early, this.#memory.floor)
     this.#early = []
     if (this.#broken !== null) follower.available(false, this.#broken)
   }
@@ -148,7 +148,7 @@ class EmbeddedStore implements Store {
         if (before.fingerprint === once?.fingerprint) return [...before.ids]
         throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
       }
-      const ids = drafts.map(draft => this.#present.place(draft, batch))
+      const ids = drafts.map(draft => this.#memory.place(draft, batch))
       if (record !== null) batch.keep(record, { fingerprint: once?.fingerprint ?? '', ids }, this.#options.idempotencyTtlMs)
       return ids
     })
@@ -183,7 +183,7 @@ class EmbeddedStore implements Store {
 
   async #end (): Promise<void> {
     this.#stopTidying()
-    this.#gathering.end()
+    this.#groupCommit.end()
     this.#wake()
     await this.#working
     await this.#disk.close()
@@ -203,7 +203,7 @@ class EmbeddedStore implements Store {
         },
         refuse: reject
       })
-      this.#gathering.came(this.#waiting.length, this.#waitingBytes)
+      this.#groupCommit.came(this.#waiting.length, this.#waitingBytes)
       this.#work()
     })
   }
@@ -216,9 +216,9 @@ class EmbeddedStore implements Store {
     // Whoever asks in the same turn comes into the same batch.
     await Promise.resolve()
     while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
-      if (this.#waiting.length > 0) await this.#gathering.wait(this.#waiting.length, this.#waitingBytes)
+      if (this.#waiting.length > 0) await this.#groupCommit.wait(this.#waiting.length, this.#waitingBytes)
       await this.#turn()
-      this.#gathering.wrote(this.#waiting.length > 0)
+      this.#groupCommit.wrote(this.#waiting.length > 0)
     }
     this.#working = null
   }
@@ -229,47 +229,47 @@ class EmbeddedStore implements Store {
     const tidy = this.#untidy
     this.#untidy = false
     const answers: Array<() => void> = []
-    const present = this.#present
-    const { floor } = present
+    const memory = this.#memory
+    const { floor } = memory
     let batch: Batch
     try {
-      const now = this.#now(present.head)
+      const now = this.#now(memory.head)
       const { texts, expiries } = await this.#recordsFor(jobs, tidy ? now : null)
-      batch = new Batch(present.head, now, texts)
+      batch = new Batch(memory.head, now, texts)
       batch.expire(expiries)
       for (const job of jobs) this.#plan(job, batch, answers)
-      if (present.complete(batch)) await this.#disk.write(batch.changes)
-      this.#untidy ||= expiries.length === TIDY_MAX || present.due(now)
+      if (memory.complete(batch)) await this.#disk.write(batch.changes)
+      this.#untidy ||= expiries.length === TIDY_MAX || memory.due(now)
     } catch (error) {
       return this.#recover(jobs, error)
     }
-    present.settle()
-    if (batch.entries.length > 0 || present.floor !== floor) this.#tell(batch.entries)
+    memory.settle()
+    if (batch.entries.length > 0 || memory.floor !== floor) this.#tell(batch.entries)
     this.#waitingBytes -= bytesOf(jobs)
     for (const answer of answers) answer()
   }
 
-  #take (): Job[] {
+  #take (): PendingWrite[] {
     let end = 0
-    for (let bytes = 0; end < this.#waiting.length && bytes < BATCH_BYTES; end++) bytes += (this.#waiting[end] as Job).bytes
+    for (let bytes = 0; end < this.#waiting.length && bytes < BATCH_BYTES; end++) bytes += (this.#waiting[end] as PendingWrite).bytes
     return this.#waiting.splice(0, end)
   }
 
   /** What the disk keeps under the names that come up: those the jobs ask for, and those that have run out by `now`. */
-  async #recordsFor (jobs: Job[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
+  async #recordsFor (jobs: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
     const expiries = now === null ? [] : (await this.#disk.read(expiredBy(now), TIDY_MAX)).map(([key]) => key)
     const keys = [...jobs.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
     const found = keys.length === 0 ? [] : await this.#disk.get(keys)
     return { texts: new Map(keys.map((key, at) => [key, found[at]])), expiries }
   }
 
-  #plan (job: Job, batch: Batch, answers: Array<() => void>): void {
-    const { mark } = this.#present
+  #plan (job: PendingWrite, batch: Batch, answers: Array<() => void>): void {
+    const { mark } = this.#memory
     const { length } = batch.entries
     try {
       answers.push(job.plan(batch))
     } catch (error) {
-      this.#present.retract(mark)
+      this.#memory.retract(mark)
       batch.retract(length)
       job.refuse(error)
     }
@@ -277,7 +277,7 @@ class EmbeddedStore implements Store {
 
   #tell (entries: Entry[]): void {
     if (this.#follower === null) for (const entry of entries) this.#early.push(entry)
-    else this.#follower.apply(entries, this.#present.floor)
+    else this.#follower.apply(entries, this.#memory.floor)
   }
 
   #tidyLater (): void {
@@ -289,9 +289,9 @@ class EmbeddedStore implements Store {
   }
 
   /** After a failed write: refuses all, opens the log anew until that works, and delivers what is there. */
-  async #recover (jobs: Job[], error: unknown): Promise<void> {
+  async #recover (jobs: PendingWrite[], error: unknown): Promise<void> {
     const { clock, log } = this.#options
-    this.#present.undo()
+    this.#memory.undo()
     this.#broken = textOf(error)
     log.error({ err: error, store: this.name }, 'the store cannot be written to; publishing is refused until it can')
     const refused = [...jobs, ...this.#waiting.splice(0)]
@@ -318,7 +318,7 @@ class EmbeddedStore implements Store {
   }
 
   async #reopen (since: unknown): Promise<void> {
-    const before = this.#present
+    const before = this.#memory
     let late: Entry[] = []
     const found = await this.#load(found => {
       late = [...found.history, ...found.values].filter(({ id }) => isAfter(id, before.head)).sort((a, b) => compareIds(a.id, b.id))
@@ -326,30 +326,30 @@ class EmbeddedStore implements Store {
       return isWhole ? before.lineage : lineageWith(found)
     }, since)
     if (this.#follower === null) {
-      this.#image = this.#present.imageOf(found)
+      this.#image = this.#memory.imageOf(found)
       this.#early = []
-    } else if (this.#present.lineage !== before.lineage) {
-      this.#follower.load(this.#present.imageOf(found))
-    } else if (late.length > 0 || this.#present.floor !== before.floor) {
-      this.#follower.apply(late, this.#present.floor)
+    } else if (this.#memory.lineage !== before.lineage) {
+      this.#follower.load(this.#memory.imageOf(found))
+    } else if (late.length > 0 || this.#memory.floor !== before.floor) {
+      this.#follower.apply(late, this.#memory.floor)
     }
   }
 
-  /** Opens the disk, reads it, and makes what it holds the present, on the disk first. */
-  async #load (lineageFor: (found: Log) => Lineage, since?: unknown): Promise<Log> {
+  /** Opens the disk, reads it, and makes what it holds the log in memory, on the disk first. */
+  async #load (lineageFor: (found: StoredLog) => Lineage, since?: unknown): Promise<StoredLog> {
     const { dataDir, durability, clock, log } = this.#options
-    const { head } = this.#present
-    const load = async (disk: Disk): Promise<{ found: Log, present: Present }> => {
+    const { head } = this.#memory
+    const load = async (disk: Disk): Promise<{ found: StoredLog, memory: LogInMemory }> => {
       const found = dataDir === MEMORY ? EMPTY_LOG : await readLog(disk)
-      const present = new Present(found, lineageFor(found), this.#options, head, this.#now(found.head))
-      await disk.write(present.changes(found))
-      return { found, present }
+      const memory = new LogInMemory(found, lineageFor(found), this.#options, head, this.#now(found.head))
+      await disk.write(memory.changes(found))
+      return { found, memory }
     }
-    const { disk, loaded: { found, present } } = dataDir === MEMORY
+    const { disk, loaded: { found, memory } } = dataDir === MEMORY
       ? { disk: this.#disk, loaded: await load(this.#disk) }
       : await openDisk({ dir: resolvePath(dataDir), sync: durability === 'fsync', wall: () => clock.wall(), log, since }, load)
     this.#disk = disk
-    this.#present = present
+    this.#memory = memory
     const { lost, leftOut } = found
     if (lost > 0) {
       log.warn({ lost, leftOut }, `${lost} facts are missing from the store; history begins behind them, and clients that have not come so far are reset`)
@@ -364,12 +364,12 @@ class EmbeddedStore implements Store {
 }
 
 /** A new epoch behind those that were found. Its name goes into cursors. */
-function lineageWith ({ epochs, head }: Log): Lineage {
+function lineageWith ({ epochs, head }: StoredLog): Lineage {
   const epoch = Array.from(randomBytes(10), byte => LETTERS[byte % LETTERS.length]).join('')
   return { epoch, epochs: [...epochs, { epoch, seam: head }].slice(-MAX_EPOCHS) }
 }
 
-const bytesOf = (jobs: Job[]): number => jobs.reduce((sum, { bytes }) => sum + bytes, 0)
+const bytesOf = (jobs: PendingWrite[]): number => jobs.reduce((sum, { bytes }) => sum + bytes, 0)
 
 const unavailable = (why: string): Refusal =>
   new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)

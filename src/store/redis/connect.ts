@@ -3,9 +3,9 @@
 import { Cluster, Redis } from 'ioredis'
 import type { RedisAddress } from '../../../config/redis-url.ts'
 
-export type Client = Redis | Cluster
+export type RedisClient = Redis | Cluster
 
-export interface ConnectOptions {
+export interface ConnectionOptions {
   readonly address: RedisAddress
   /** What the connection is for; Redis shows it in CLIENT LIST. */
   readonly name: string
@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
 
 /** A connection that opens when told to (`connect`), and again whenever it was lost, for as long as it is not ended. */
-export function connection ({ address, name, commandTimeoutMs, onError }: ConnectOptions): Client {
+export function connection ({ address, name, commandTimeoutMs, onError }: ConnectionOptions): RedisClient {
   const client = open(address, optionsOf(name, commandTimeoutMs))
   client.on('error', (error: Error) => {
     onError(reasonOf(error))
@@ -50,7 +50,7 @@ function optionsOf (connectionName: string, commandTimeout: number) {
   }
 }
 
-function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Client {
+function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): RedisClient {
   if (address.kind === 'server') return new Redis(address.url, options)
   const { hosts, username, password } = address
   const credentials = { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) }
@@ -88,6 +88,6 @@ export function reasonOf (error: unknown): string {
 }
 
 /** A connection into nowhere looks like a server that hangs; another one costs nothing. */
-export function replaceIfSilent (client: Client, error: unknown): void {
+export function replaceIfSilent (client: RedisClient, error: unknown): void {
   if (reasonOf(error) === 'Command timed out') client.disconnect(true)
 }

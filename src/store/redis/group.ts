@@ -9,7 +9,7 @@ import { fullOf } from '../../core/group.ts'
 import type { OrderHandler, Entered, Group, Hit } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Client } from './connect.ts'
+import type { RedisClient } from './connect.ts'
 import type { RedisStore } from './log/store.ts'
 import { script } from './scripts.ts'
 
@@ -284,7 +284,7 @@ export class RedisGroup implements Group {
   }
 
   /** @returns null where Redis does not answer in time */
-  async #bounded<T> (question: (client: Client) => Promise<T>): Promise<T | null> {
+  async #bounded<T> (question: (client: RedisClient) => Promise<T>): Promise<T | null> {
     const { store, clock } = this.#options
     if (store.trouble !== null) return null
     return await within(clock, PATIENCE_MS, store.ask(question).catch(() => null), null)

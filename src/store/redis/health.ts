@@ -7,13 +7,13 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Id } from '../../core/id.ts'
 import { reasonOf, replaceIfSilent } from './connect.ts'
-import type { Client } from './connect.ts'
+import type { RedisClient } from './connect.ts'
 
 export interface HealthOptions {
   /** Of the store, for the log. */
   readonly name: string
   /** The connection that commands go through. */
-  readonly client: Client
+  readonly client: RedisClient
   readonly clock: Clock
   /** Writes an entry of our own to the log, and trims what earlier writes left to trim. @returns its id */
   readonly write: () => Promise<Id>

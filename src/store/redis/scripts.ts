@@ -1,12 +1,12 @@
 // Lua scripts as typed calls. A script is one constant: its name, its text, and the types of its keys, arguments and
 // reply. ioredis sends the text to each connection once and its digest after that, also when Redis has forgotten it.
 
-import type { Client } from './connect.ts'
+import type { RedisClient } from './connect.ts'
 
 type Arguments = ReadonlyArray<string | number>
 
 /** Runs the script in one atomic step. @throws what Redis refuses it with, and what becomes of the connection */
-export type Script<K extends readonly string[], A extends Arguments, R> = (client: Client, keys: K, args: A) => Promise<R>
+export type Script<K extends readonly string[], A extends Arguments, R> = (client: RedisClient, keys: K, args: A) => Promise<R>
 
 /**
  * @param name of the method it becomes on a client, where it is registered with its first call

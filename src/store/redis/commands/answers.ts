@@ -9,11 +9,11 @@ import type { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import { readJson } from '../../../core/json.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import type { RedisStore } from '../log/store.ts'
 import { script } from '../scripts.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './command-record.ts'
-import type { Settled } from './command-record.ts'
+import type { CommandEnding } from './command-record.ts'
 
 export interface AnswersOptions {
   readonly worker: string
@@ -28,7 +28,7 @@ export interface AnswersOptions {
 }
 
 /** Without fields where somebody has deleted it. */
-type Answer = readonly [entry: Id, fields: readonly string[] | null]
+type ResultEntry = readonly [entry: Id, fields: readonly string[] | null]
 
 const PAGE = 64
 const PAUSE_MS = 200
@@ -59,7 +59,7 @@ return 'OK'
 
 export class Answers {
   readonly #options: AnswersOptions
-  readonly #client: Client
+  readonly #client: RedisClient
   #closed = false
   #running: Promise<void> = Promise.resolve()
   #reclaimedAt = 0
@@ -97,7 +97,7 @@ export class Answers {
           continue
         }
         await this.#reclaim()
-        const reply = await this.#client.xreadgroup('GROUP', WORKERS, worker, 'COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', results, inHand ? '0' : '>') as Array<[string, Answer[]]> | null
+        const reply = await this.#client.xreadgroup('GROUP', WORKERS, worker, 'COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', results, inHand ? '0' : '>') as Array<[string, ResultEntry[]]> | null
         const entries = reply?.[0]?.[1] ?? []
         inHand &&= entries.length > 0
         if (await this.#take(entries)) continue
@@ -124,12 +124,12 @@ export class Answers {
     const now = clock.now()
     if (now - this.#reclaimedAt < RECLAIM_MS / 5) return
     this.#reclaimedAt = now
-    const [, left] = await this.#client.xautoclaim(store.keys.results, WORKERS, worker, RECLAIM_MS, '0', 'COUNT', PAGE) as [string, Array<Answer | null>]
+    const [, left] = await this.#client.xautoclaim(store.keys.results, WORKERS, worker, RECLAIM_MS, '0', 'COUNT', PAGE) as [string, Array<ResultEntry | null>]
     await this.#take(left.filter(entry => entry !== null))
   }
 
   /** @returns whether all could be settled */
-  async #take (entries: readonly Answer[]): Promise<boolean> {
+  async #take (entries: readonly ResultEntry[]): Promise<boolean> {
     const settled = await Promise.allSettled(entries.map(async entry => await this.#settle(entry)))
     const ids = settled.map(one => one.status === 'fulfilled' ? one.value : null).filter(id => id !== null)
     if (ids.length > 0) this.#options.onSettled(ids)
@@ -137,25 +137,25 @@ export class Answers {
   }
 
   /** @returns the command's id where something became of it by this answer */
-  async #settle ([answer, fields]: Answer): Promise<string | null> {
+  async #settle ([answer, fields]: ResultEntry): Promise<string | null> {
     const { store, idempotencyTtlMs, log, onDuplicate } = this.#options
     const { keys } = store
-    const said = saidIn(fields ?? [])
+    const said = fieldsIn(fields ?? [])
     const { id = '', entry = '' } = said
-    const record = keys.command(id)
+    const recordKey = keys.command(id)
     for (;;) {
-      const before = await store.ask(async client => await client.get(record))
-      const job = recordOf(before)
+      const before = await store.ask(async client => await client.get(recordKey))
+      const record = recordOf(before)
       // An outcome that was given up for lost is known after all.
-      const settles = job !== null && (isOpen(job) || job.status === 'unknown')
-      const after = settles ? settledRecord(job, { ...outcomeOf(said), ...(ENTRY.test(entry) ? { entry } : {}) }) : ''
+      const settles = record !== null && (isOpen(record) || record.status === 'unknown')
+      const after = settles ? settledRecord(record, { ...outcomeOf(said), ...(ENTRY.test(entry) ? { entry } : {}) }) : ''
       const reply = await store.ask(async client => await settle(
-        client, [keys.results, record, keys.commands(job?.command ?? '')], [answer, before ?? '', after, idempotencyTtlMs, settles ? job.entry ?? '' : '']))
+        client, [keys.results, recordKey, keys.commands(record?.command ?? '')], [answer, before ?? '', after, idempotencyTtlMs, settles ? record.entry ?? '' : '']))
       if (reply === 'CHANGED') continue
       if (reply === 'GONE') return null
-      if (job === null) this.#stray(id)
-      else if (!settles && entry !== job.entry) onDuplicate(id, job.command)
-      else if (settles && !isOpen(job)) log.info({ id, command: job.command }, `command ${job.command} (${id}) was answered after its time; it was unknown until now`)
+      if (record === null) this.#stray(id)
+      else if (!settles && entry !== record.entry) onDuplicate(id, record.command)
+      else if (settles && !isOpen(record)) log.info({ id, command: record.command }, `command ${record.command} (${id}) was answered after its time; it was unknown until now`)
       return settles ? id : null
     }
   }
@@ -170,17 +170,17 @@ export class Answers {
   }
 }
 
-interface Said {
+interface ResultFields {
   readonly id?: string
   readonly entry?: string
   readonly result?: string
   readonly error?: string
 }
 
-const saidIn = (fields: readonly string[]): Said =>
-  Object.fromEntries(fields.flatMap((name, at) => at % 2 === 0 ? [[name, fields[at + 1]]] : [])) as Said
+const fieldsIn = (fields: readonly string[]): ResultFields =>
+  Object.fromEntries(fields.flatMap((name, at) => at % 2 === 0 ? [[name, fields[at + 1]]] : [])) as ResultFields
 
-function outcomeOf ({ result, error }: Said): Settled {
+function outcomeOf ({ result, error }: ResultFields): CommandEnding {
   if (error !== undefined) return failed(error.slice(0, MAX_ERROR))
   if (result === undefined) return failed('the backend answered with neither result nor error')
   if (Buffer.byteLength(result) > MAX_RESULT) return failed(`the backend's result is larger than the ${MAX_RESULT} bytes it may have; it was dropped`)

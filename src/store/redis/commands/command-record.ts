@@ -3,7 +3,7 @@
 
 import type { Outcome } from '../../../core/command.ts'
 
-export interface JobRecord extends Omit<Outcome, 'id'> {
+export interface CommandRecord extends Omit<Outcome, 'id'> {
   readonly fingerprint: string
   /** Empty where it was handed over. */
   readonly by: string
@@ -16,9 +16,9 @@ export const BACKENDS = 'handlers'
 export const WORKERS = 'gateway'
 
 /** @returns null where there is none, or its command was not handed over */
-export function recordOf (text: string | null): JobRecord | null {
+export function recordOf (text: string | null): CommandRecord | null {
   try {
-    const record = JSON.parse(text ?? 'null') as JobRecord | null
+    const record = JSON.parse(text ?? 'null') as CommandRecord | null
     return record?.by === '' ? record : null
   } catch {
     // Not of our writing. Whatever waits for it must not be held up for ever.
@@ -26,16 +26,16 @@ export function recordOf (text: string | null): JobRecord | null {
   }
 }
 
-export const isOpen = ({ status }: JobRecord): boolean => status === 'running'
+export const isOpen = ({ status }: CommandRecord): boolean => status === 'running'
 
-export type Settled = Pick<JobRecord, 'status' | 'result' | 'error'>
+export type CommandEnding = Pick<CommandRecord, 'status' | 'result' | 'error'>
 
 /** The record's text once something has become of the command. */
-export function settledRecord ({ command, fingerprint, by, entry }: JobRecord, outcome: Settled & Pick<JobRecord, 'entry'>): string {
+export function settledRecord ({ command, fingerprint, by, entry }: CommandRecord, outcome: CommandEnding & Pick<CommandRecord, 'entry'>): string {
   return JSON.stringify({ command, fingerprint, by, entry, ...outcome })
 }
 
-export const failed = (message: string): Settled => ({ status: 'failed', error: { code: 'COMMAND_FAILED', message } })
+export const failed = (message: string): CommandEnding => ({ status: 'failed', error: { code: 'COMMAND_FAILED', message } })
 
 /** Lua: puts the entry into a record's text. */
 export const WITH_ENTRY = 'local function withEntry (record, entry) return string.sub(record, 1, -2) .. \',"entry":"\' .. entry .. \'"}\' end\n'

@@ -28,7 +28,7 @@ export interface HandlersOptions {
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
 }
 
-interface Read {
+interface DeclarationEntry {
   readonly text: string
   /** Null where it is not valid. */
   readonly declaration: Declaration | null
@@ -64,7 +64,7 @@ export class Handlers {
   readonly #answers: Answers
   readonly #overdue: Overdue
   /** What was read of each name last. */
-  readonly #read = new Map<string, Read>()
+  readonly #read = new Map<string, DeclarationEntry>()
   /** Declarations to sweep by: also of those taken back or spoilt while commands are on their way. */
   readonly #served = new Map<string, Declaration>()
   readonly #taken = new Set<string>()
@@ -127,11 +127,11 @@ export class Handlers {
     return [...this.#read].flatMap(([name, { declaration }]) => declaration === null ? [] : [{ name, description: declaration.description, schema: declaration.schema ?? {} }])
   }
 
-  #declarationOf (name: string, text: string): Read {
+  #declarationOf (name: string, text: string): DeclarationEntry {
     const { compile, log, store } = this.#options
     const known = this.#read.get(name)
     if (known?.text === text) return known
-    let read: Read
+    let read: DeclarationEntry
     try {
       read = { text, declaration: parseDeclaration(text, compile), problem: '' }
     } catch (error) {

@@ -4,7 +4,7 @@
 import type { Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
-import type { JobRecord } from './command-record.ts'
+import type { CommandRecord } from './command-record.ts'
 import { script } from '../scripts.ts'
 
 /** So many backends may be lost over one command that may be repeated: it may be the command that ends them. */
@@ -46,7 +46,7 @@ end
 const MAX_FOUND = 100
 
 /** Returns how many entries the stream holds, and of those that are overdue the entry, why, who has it, command, attempt. */
-const look = script<[stream: string, results: string], [timeoutMs: number], [length: number, found: Found[]]>('sbLook', `${KIND_OF}
+const look = script<[stream: string, results: string], [timeoutMs: number], [length: number, found: OverdueEntry[]]>('sbLook', `${KIND_OF}
 local found, from = {}, '-'
 while #found < ${MAX_FOUND} do
   local page = redis.call('XRANGE', KEYS[1], from, string.format('%.0f', math.max(0, now - patience)), 'COUNT', ${MAX_FOUND})
@@ -96,7 +96,7 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
 end
 `)
 
-type Found = [entry: string, kind: 'waiting' | 'taken', backend: string, id: string, attempt: string]
+type OverdueEntry = [entry: string, kind: 'waiting' | 'taken', backend: string, id: string, attempt: string]
 
 export interface OverdueOptions {
   readonly store: RedisStore
@@ -129,13 +129,13 @@ export class Overdue {
     ]))
   }
 
-  async #end (command: string, { timeoutMs, retry }: Declaration, [entry, kind, backend, id, text]: Found): Promise<string | null> {
+  async #end (command: string, { timeoutMs, retry }: Declaration, [entry, kind, backend, id, text]: OverdueEntry): Promise<string | null> {
     const { store, idempotencyTtlMs, log } = this.#options
     const { keys } = store
-    const record = keys.command(id)
-    const before = await store.ask(async client => await client.get(record))
-    const job = recordOf(before)
-    const open = job !== null && isOpen(job) ? job : null
+    const recordKey = keys.command(id)
+    const before = await store.ask(async client => await client.get(recordKey))
+    const record = recordOf(before)
+    const open = record !== null && isOpen(record) ? record : null
     const attempt = Number(text)
     const again = open !== null && kind === 'taken' && retry && attempt < MAX_ATTEMPTS
     const outcome = kind === 'waiting'
@@ -146,20 +146,20 @@ export class Overdue {
     const after = open === null ? '' : again ? runningRecord(open) : settledRecord(open, outcome)
     const ttlMs = again ? keptMs(idempotencyTtlMs, timeoutMs) : idempotencyTtlMs
     const ended = await store.ask(async client => await end(
-      client, [keys.commands(command), keys.results, record], [timeoutMs, entry, kind, before ?? '', after, ttlMs, again ? attempt + 1 : '']))
+      client, [keys.commands(command), keys.results, recordKey], [timeoutMs, entry, kind, before ?? '', after, ttlMs, again ? attempt + 1 : '']))
     if (ended === 0 || open === null) return null
     log.warn({ id, command, attempt, ...(backend === '' ? {} : { backend }) }, `command ${command} (${id}) ${whatOf(kind, timeoutMs, again, outcome.status)}`)
     return again ? null : id
   }
 }
 
-function whatOf (kind: Found[1], timeoutMs: number, again: boolean, status: JobRecord['status']): string {
+function whatOf (kind: OverdueEntry[1], timeoutMs: number, again: boolean, status: CommandRecord['status']): string {
   const within = `within ${timeoutMs / 1000} s`
   if (kind === 'waiting') return `was taken by no backend ${within}, and is withdrawn`
   return `was taken by a backend that did not answer ${within}; ${again ? 'it is handed on' : `it is ${status} now`}`
 }
 
-const runningRecord = ({ command, status, fingerprint, by }: JobRecord): string => JSON.stringify({ command, status, fingerprint, by })
+const runningRecord = ({ command, status, fingerprint, by }: CommandRecord): string => JSON.stringify({ command, status, fingerprint, by })
 
 /** An open record is not forgotten before somebody has settled it, ms. */
 export const keptMs = (ttlMs: number, timeoutMs: number): number => Math.ceil(Math.max(ttlMs, 2 * MAX_ATTEMPTS * timeoutMs))

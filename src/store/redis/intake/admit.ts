@@ -30,9 +30,9 @@ export interface Admission<A extends Arrival> {
   /** Whether it has to wait. Asked behind what became of those before it. */
   readonly holdBack: (arrival: A) => boolean
   /** They are in the log; null for one that was there before. */
-  readonly taken: (arrivals: readonly A[], ids: ReadonlyArray<string | null>) => void
+  readonly onTaken: (arrivals: readonly A[], ids: ReadonlyArray<string | null>) => void
   /** It is not in the log, and will not be as it is now. */
-  readonly refused: (arrival: A, refusal: Refusal) => void
+  readonly onRefused: (arrival: A, refusal: Refusal) => void
 }
 
 /** Of no event in particular: nothing behind it would fare better. */
@@ -54,7 +54,7 @@ export function readEvent (text: string): { event: unknown, room: string } {
  * @throws LeaseLost; Refusal where nothing can be published just now
  */
 export async function admit<A extends Arrival> (arrivals: readonly A[], admission: Admission<A>): Promise<void> {
-  const { gateway, store, clock, term, holdBack, taken, refused } = admission
+  const { gateway, store, clock, term, holdBack, onTaken, onRefused } = admission
   const given = arrivals.filter(arrival => !holdBack(arrival))
   if (given.length === 0) return
   let ids: Array<string | null>
@@ -67,10 +67,10 @@ export async function admit<A extends Arrival> (arrivals: readonly A[], admissio
       if (term.over) throw error
       return await admit(given, admission)
     }
-    if (given.length === 1) return refused(given[0] as A, error)
+    if (given.length === 1) return onRefused(given[0] as A, error)
     const middle = given.length >> 1
     await admit(given.slice(0, middle), admission)
     return await admit(given.slice(middle), admission)
   }
-  taken(given, ids)
+  onTaken(given, ids)
 }

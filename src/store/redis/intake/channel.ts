@@ -12,12 +12,12 @@ import type { Gateway } from '../../../core/gateway.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
-import { Heard } from './unconfirmed.ts'
-import type { Message } from './unconfirmed.ts'
+import type { RedisClient } from '../connect.ts'
+import { UnconfirmedMessages } from './unconfirmed.ts'
+import type { ChannelMessage } from './unconfirmed.ts'
 import type { RedisStore } from '../log/store.ts'
-import { KEPT_CHARACTERS } from './refused.ts'
-import type { Refused, RefusedEvent } from './refused.ts'
+import { KEPT_CHARACTERS } from './dead-letters.ts'
+import type { DeadLetters, DeadLetter } from './dead-letters.ts'
 
 export interface ChannelOptions {
   readonly store: RedisStore
@@ -25,7 +25,7 @@ export interface ChannelOptions {
   readonly worker: string
   readonly channel: string
   readonly gateway: Gateway
-  readonly refused: Refused
+  readonly deadLetters: DeadLetters
   readonly clock: Clock
   /** The subscription began or ended. */
   readonly onChange: () => void
@@ -50,10 +50,10 @@ export class Channel {
   readonly wakeup: Wakeup
   readonly #options: ChannelOptions
   readonly #counters: ChannelCounters
-  readonly #client: Client
-  readonly #heard: Heard
+  readonly #client: RedisClient
+  readonly #unconfirmed: UnconfirmedMessages
   /** Messages under the number they were sent to the log with. */
-  readonly #sent = new Map<number, Message>()
+  readonly #sent = new Map<number, ChannelMessage>()
   #count = 0
   #subscribed = false
   /** When the subscription ended, or listening began. */
@@ -67,7 +67,7 @@ export class Channel {
     this.#options = options
     this.#counters = counters
     this.wakeup = new Wakeup(clock)
-    this.#heard = new Heard(clock)
+    this.#unconfirmed = new UnconfirmedMessages(clock)
     this.#deafSince = clock.now()
     this.#client = store.connect('channel', TIMEOUT_MS, reason => this.#tell(reason))
   }
@@ -90,7 +90,7 @@ export class Channel {
 
   /** Age in ms of the oldest message that is not known to be done with; 0 where there is none. */
   get waitingMs (): number {
-    const { since } = this.#heard
+    const { since } = this.#unconfirmed
     return since === undefined ? 0 : this.#options.clock.now() - since
   }
 
@@ -101,7 +101,7 @@ export class Channel {
       const message = this.#sent.get(Number(number))
       if (message !== undefined) this.#taken(message)
     } else {
-      const message = this.#heard.strikeAlike(source.slice(1, 1 + DIGEST_LENGTH))
+      const message = this.#unconfirmed.strikeAlike(source.slice(1, 1 + DIGEST_LENGTH))
       // Sent from here in vain.
       if (message !== undefined) this.#sent.delete(message.number)
       else this.#askWhetherItComes()
@@ -111,13 +111,13 @@ export class Channel {
   /** What of all this was taken in is not known any more. @returns how many messages are forgotten */
   forget (): number {
     this.#sent.clear()
-    return this.#heard.clear()
+    return this.#unconfirmed.clear()
   }
 
   /** Takes in until the term is over. @throws LeaseLost, Refusal, and what becomes of a connection */
   async run (term: Term): Promise<void> {
     while (!term.over) {
-      const messages = this.#heard.first(BATCH, BATCH_CHARACTERS)
+      const messages = this.#unconfirmed.first(BATCH, BATCH_CHARACTERS)
       if (messages.length === 0) await this.wakeup.wait(LOOK_MS)
       else await this.#take(messages, term)
     }
@@ -128,12 +128,12 @@ export class Channel {
     this.#client.disconnect()
   }
 
-  async #take (messages: readonly Message[], term: Term): Promise<void> {
-    const { gateway, clock, refused, store } = this.#options
-    const arrivals: Array<Arrival & { readonly message: Message }> = []
-    const turnedDown: Array<RefusedEvent & { readonly message: Message }> = []
-    const dropped: Message[] = []
-    const refuse = (message: Message, why: Error): void => { turnedDown.push({ from: 'channel', text: message.text ?? '', why, message }) }
+  async #take (messages: readonly ChannelMessage[], term: Term): Promise<void> {
+    const { gateway, store, clock, deadLetters } = this.#options
+    const arrivals: Array<Arrival & { readonly message: ChannelMessage }> = []
+    const turnedDown: Array<DeadLetter & { readonly message: ChannelMessage }> = []
+    const dropped: ChannelMessage[] = []
+    const refuse = (message: ChannelMessage, why: Error): void => { turnedDown.push({ from: 'channel', text: message.text ?? '', why, message }) }
     for (const message of messages) {
       if (message.text === null) {
         dropped.push(message)
@@ -153,11 +153,11 @@ export class Channel {
       clock,
       term,
       holdBack: () => false,
-      taken: given => { for (const { message } of given) this.#taken(message) },
-      refused: ({ message }, why) => refuse(message, why)
+      onTaken: given => { for (const { message } of given) this.#taken(message) },
+      onRefused: ({ message }, why) => refuse(message, why)
     })
     if (turnedDown.length === 0 && dropped.length === 0) return
-    await refused.setAside(turnedDown, term.token)
+    await deadLetters.setAside(turnedDown, term.token)
     this.#counters.refused += turnedDown.length
     this.#counters.dropped += dropped.length
     const done = [...dropped, ...turnedDown.map(({ message }) => message)]
@@ -167,7 +167,7 @@ export class Channel {
     await store.note('refused', sources.join(' ')).catch(() => {})
   }
 
-  #sourceOf (message: Message): `c${string}` {
+  #sourceOf (message: ChannelMessage): `c${string}` {
     if (message.number === 0) {
       message.number = ++this.#count
       this.#sent.set(message.number, message)
@@ -176,12 +176,12 @@ export class Channel {
   }
 
   /** This worker's append is in the log: it was answered, or came back, or both. */
-  #taken (message: Message): void {
+  #taken (message: ChannelMessage): void {
     if (this.#strike(message)) this.#counters.taken++
   }
 
-  #strike (message: Message): boolean {
-    this.#heard.strike(message)
+  #strike (message: ChannelMessage): boolean {
+    this.#unconfirmed.strike(message)
     return this.#sent.delete(message.number)
   }
 
@@ -194,7 +194,7 @@ export class Channel {
       : isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')
     // Text, because a slice of what the socket read would keep all of that.
     const text = (flaw === null ? bytes : bytes.subarray(0, KEPT_CHARACTERS)).toString('utf8')
-    if (!this.#heard.add(digest, text, flaw)) this.#counters.dropped++
+    if (!this.#unconfirmed.add(digest, text, flaw)) this.#counters.dropped++
     this.wakeup.wake()
   }
 
@@ -203,11 +203,11 @@ export class Channel {
    * In a cluster the nodes pass messages on, so nothing is said by an answer of one of them.
    */
   #askWhetherItComes (): void {
-    const { expected } = this.#heard
+    const { expected } = this.#unconfirmed
     if (expected === null || this.#asking || !this.#subscribed || !(this.#client instanceof Redis)) return
     this.#asking = true
     this.#client.ping().then(() => {
-      this.#heard.expectNot(expected)
+      this.#unconfirmed.expectNot(expected)
       this.#asking = false
       this.#askWhetherItComes()
     }, () => { this.#asking = false })

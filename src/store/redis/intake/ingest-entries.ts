@@ -4,11 +4,11 @@
 import { isUtf8 } from 'node:buffer'
 import { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
-import { KEPT_CHARACTERS } from './refused.ts'
+import { KEPT_CHARACTERS } from './dead-letters.ts'
 
 /**
  * Keys: intake ingest. Arguments: token, what to read, entries, bytes to stop at, largest event, characters kept of one that is larger; then ids.
@@ -74,14 +74,14 @@ end
 return answer
 `, 'bytes')
 
-export interface Entry {
+export interface IngestEntry {
   readonly id: Id
   readonly text: string
   /** What is wrong with it before its text is read. */
   readonly flaw: Refusal | null
 }
 
-export interface Page {
+export interface PageRequest {
   readonly token: string
   /** `>` for new entries, `=` for those with the ids, else what is pending for anybody from this id on. */
   readonly from: string
@@ -93,17 +93,17 @@ export interface Page {
   readonly largest: number
 }
 
-export interface Read {
-  readonly entries: Entry[]
+export interface IngestPage {
+  readonly entries: IngestEntry[]
   /** Of pending entries the id to read on from, `0-0` behind the last; where nothing is new, the entry delivered last. */
   readonly next: string
 }
 
 /** @throws LeaseLost, and what becomes of the connection */
-export async function readEntries (client: Client, keys: Keys, { token, from, ids, most, mostBytes, largest }: Page): Promise<Read> {
+export async function readEntries (client: RedisClient, keys: Keys, { token, from, ids, most, mostBytes, largest }: PageRequest): Promise<IngestPage> {
   const [ok, next, ...rest] = await readPage(client, [keys.intake, keys.ingest], [token, from, most, mostBytes, largest, KEPT_CHARACTERS, ...ids])
   if (String(ok) !== 'OK') throw new LeaseLost()
-  const entries: Entry[] = []
+  const entries: IngestEntry[] = []
   for (let at = 0; at < rest.length; at += 3) {
     const [id, kind, bytes] = [String(rest[at]), String(rest[at + 1]), rest[at + 2] as Buffer]
     entries.push({ id, text: bytes.toString('utf8'), flaw: flawOf(kind, bytes, largest) })

@@ -14,19 +14,19 @@ import type { Id } from '../../../core/id.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { readEntries } from './ingest-entries.ts'
-import type { Entry, Read } from './ingest-entries.ts'
-import type { Refused, RefusedEvent } from './refused.ts'
+import type { IngestEntry, IngestPage } from './ingest-entries.ts'
+import type { DeadLetters, DeadLetter } from './dead-letters.ts'
 
 export interface IngestOptions {
   readonly store: RedisStore
   /** Of the intake. */
-  readonly client: Client
+  readonly client: RedisClient
   readonly gateway: Gateway
-  readonly refused: Refused
+  readonly deadLetters: DeadLetters
   readonly clock: Clock
   readonly log: { warn (details: object, message: string): void }
 }
@@ -52,7 +52,7 @@ export class Ingest {
   readonly #options: IngestOptions
   readonly #counters: IngestCounters
   /** Blocks until an entry comes, so that nobody else has to. */
-  readonly #doorbell: Client
+  readonly #doorbell: RedisClient
   #listening = false
   /** By room, the entries that wait for it, in order. */
   readonly #waiting = new Map<string, Id[]>()
@@ -140,11 +140,11 @@ export class Ingest {
     await this.wakeup.wait(this.#waitingCount > 0 ? LOOK_MS : BLOCK_MS)
   }
 
-  async #take (entries: readonly Entry[], term: Term): Promise<void> {
+  async #take (entries: readonly IngestEntry[], term: Term): Promise<void> {
     if (entries.length === 0) return
-    const { gateway, store, clock, refused } = this.#options
+    const { gateway, store, clock, deadLetters } = this.#options
     const arrivals: Array<Arrival & { readonly id: Id, readonly text: string }> = []
-    const turnedDown: RefusedEvent[] = []
+    const turnedDown: DeadLetter[] = []
     for (const { id, text, flaw } of entries) {
       try {
         if (flaw !== null) throw flaw
@@ -164,14 +164,14 @@ export class Ingest {
         this.#wait(room, id)
         return true
       },
-      taken: (_, ids) => { this.#counters.taken += ids.filter(id => id !== null).length },
-      refused: ({ id, room, text }, why) => {
+      onTaken: (_, ids) => { this.#counters.taken += ids.filter(id => id !== null).length },
+      onRefused: ({ id, room, text }, why) => {
         if (why.code === 'ROOMS_FULL') this.#fullUntil = clock.now() + FULL_MS
         if (why.code === 'ROOMS_FULL' || why.code === 'ROOM_PAUSED') this.#wait(room, id)
         else turnedDown.push({ from: { entry: id }, text, why })
       }
     })
-    await refused.setAside(turnedDown, term.token)
+    await deadLetters.setAside(turnedDown, term.token)
     this.#counters.refused += turnedDown.length
   }
 
@@ -207,7 +207,7 @@ export class Ingest {
     this.#waitingCount = 0
   }
 
-  async #read ({ token }: Term, from: string, ids: readonly Id[] = []): Promise<Read> {
+  async #read ({ token }: Term, from: string, ids: readonly Id[] = []): Promise<IngestPage> {
     const { client, store: { keys }, gateway } = this.#options
     return await readEntries(client, keys, { token, from, ids, most: BATCH, mostBytes: BATCH_BYTES, largest: gateway.limits.bundleBytes })
   }

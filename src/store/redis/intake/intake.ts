@@ -10,13 +10,13 @@ import type { Gateway } from '../../../core/gateway.ts'
 import { Channel } from './channel.ts'
 import type { ChannelCounters } from './channel.ts'
 import { replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { Ingest } from './ingest.ts'
 import type { IngestCounters } from './ingest.ts'
 import { Lease } from './lease.ts'
-import { Refused } from './refused.ts'
+import { DeadLetters } from './dead-letters.ts'
 
 export interface IntakeOptions {
   readonly store: RedisStore
@@ -29,9 +29,9 @@ export interface IntakeOptions {
 }
 
 /** Why a term is over. */
-type Reason = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
+type TermEnd = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
 
-const WHYS: Record<Reason, string> = {
+const WHYS: Record<TermEnd, string> = {
   lost: 'another one holds the lease',
   unsure: 'Redis did not answer',
   deaf: 'it does not hear the channel',
@@ -57,14 +57,14 @@ export class Intake {
   /** Of this worker: events in the log, refused, dropped for want of room. */
   readonly counters: { readonly channel: ChannelCounters, readonly ingest: IngestCounters & { readonly waiting: number } }
   readonly #options: IntakeOptions
-  readonly #client: Client
+  readonly #client: RedisClient
   readonly #lease: Lease
-  readonly #refused: Refused
+  readonly #deadLetters: DeadLetters
   readonly #wakeup: Wakeup
   #channel: Channel | null = null
   #ingest: Ingest | null = null
   /** Ends the term, where there is one. */
-  #end: ((why: Reason) => void) | null = null
+  #end: ((why: TermEnd) => void) | null = null
   #closed = false
   #running: Promise<void> | null = null
   #closing: Promise<void> | null = null
@@ -81,7 +81,7 @@ export class Intake {
     this.#wakeup = new Wakeup(clock)
     this.#client = store.connect('intake', TIMEOUT_MS, () => {})
     this.#lease = new Lease(this.#client, store.keys.intake, worker)
-    this.#refused = new Refused({ client: this.#client, keys: store.keys, clock, log })
+    this.#deadLetters = new DeadLetters({ client: this.#client, keys: store.keys, clock, log })
     const waiting = (): number => this.#ingest?.waiting ?? 0
     this.counters = {
       channel: { taken: 0, refused: 0, dropped: 0 },
@@ -93,7 +93,7 @@ export class Intake {
   start (gateway: Gateway): void {
     if (this.#closed || this.#running !== null) return
     const { store } = this.#options
-    const shared = { ...this.#options, gateway, refused: this.#refused }
+    const shared = { ...this.#options, gateway, deadLetters: this.#deadLetters }
     const channel = new Channel({ ...shared, onChange: () => this.#changed() }, this.counters.channel)
     this.#channel = channel
     this.#ingest = new Ingest({ ...shared, client: this.#client }, this.counters.ingest)
@@ -158,11 +158,11 @@ export class Intake {
   }
 
   /** One term. @returns why it is over */
-  async #hold (gateway: Gateway, channel: Channel, ingest: Ingest): Promise<Reason> {
+  async #hold (gateway: Gateway, channel: Channel, ingest: Ingest): Promise<TermEnd> {
     const { store, log } = this.#options
     const { token } = this.#lease
-    let ended: Reason | null = null
-    const end = (why: Reason): void => {
+    let ended: TermEnd | null = null
+    const end = (why: TermEnd): void => {
       ended ??= why
       channel.wakeup.wake()
       ingest.wakeup.wake()
@@ -173,7 +173,7 @@ export class Intake {
       try {
         await work()
       } catch (error) {
-        const why = reasonFor(error)
+        const why = endFor(error)
         if (why === 'failed') log.error({ err: error }, 'taking in what comes through Redis failed and is begun again')
         end(why)
       }
@@ -184,14 +184,14 @@ export class Intake {
     if (!term.over) await Promise.all([until(async () => await channel.run(term)), until(async () => await ingest.run(term))])
     stopBeat()
     this.#end = null
-    const why = ended as Reason | null ?? 'closed'
+    const why = ended as TermEnd | null ?? 'closed'
     log.info({ token, why }, `this worker takes in nothing any more: ${WHYS[why]}`)
     // Of an append that was not answered nobody else knows more; the next term is probably here.
     if (why !== 'lost' && why !== 'unsure') await this.#release(why)
     return why
   }
 
-  async #release (why: Reason): Promise<void> {
+  async #release (why: TermEnd): Promise<void> {
     const { store } = this.#options
     try {
       await this.#lease.release()
@@ -201,7 +201,7 @@ export class Intake {
     }
   }
 
-  #beat (gateway: Gateway, end: (why: Reason) => void): () => void {
+  #beat (gateway: Gateway, end: (why: TermEnd) => void): () => void {
     const { store, clock } = this.#options
     let cancel = (): void => {}
     const next = (): void => {
@@ -255,7 +255,7 @@ export class Intake {
   }
 }
 
-function reasonFor (error: unknown): Reason {
+function endFor (error: unknown): TermEnd {
   if (error instanceof LeaseLost) return 'lost'
   if (!(error instanceof Refusal)) return 'failed'
   return error.code === 'DRAINING' ? 'draining' : 'unsure'

@@ -2,7 +2,7 @@
 // It holds a lease, under a token that is another one with each holding. What is done in its name checks the token in
 // the same atomic step (see append.ts), so what a former holder sent, however late it arrives, does nothing.
 
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { script } from '../scripts.ts'
 
 /** A holder that is gone is followed by another after this, ms. */
@@ -33,13 +33,13 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 `)
 
 export class Lease {
-  readonly #client: Client
+  readonly #client: RedisClient
   readonly #key: string
   /** What all tokens of this worker begin with: its own are no obstacle to it. */
   readonly #prefix: string
   #holdings = 0
 
-  constructor (client: Client, key: string, worker: string) {
+  constructor (client: RedisClient, key: string, worker: string) {
     this.#client = client
     this.#key = key
     this.#prefix = `${worker}.`

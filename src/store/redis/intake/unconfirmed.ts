@@ -7,7 +7,7 @@
 
 import type { Clock } from '../../../core/clock.ts'
 
-export interface Message {
+export interface ChannelMessage {
   readonly digest: string
   /** null where there was no room for it any more: then it only counts. */
   readonly text: string | null
@@ -19,7 +19,7 @@ export interface Message {
   number: number
 }
 
-interface Mark {
+interface EarlyDigest {
   readonly digest: string
   readonly serial: number
   readonly at: number
@@ -78,10 +78,10 @@ class Queue<T extends { readonly digest: string }> {
   }
 }
 
-export class Heard {
+export class UnconfirmedMessages {
   readonly #clock: Clock
-  readonly #messages = new Queue<Message>()
-  readonly #early = new Queue<Mark>()
+  readonly #messages = new Queue<ChannelMessage>()
+  readonly #early = new Queue<EarlyDigest>()
   #serial = 0
   #texts = 0
   #characters = 0
@@ -113,7 +113,7 @@ export class Heard {
   }
 
   /** The oldest one with this digest is done with. @returns it, where it has come yet */
-  strikeAlike (digest: string): Message | undefined {
+  strikeAlike (digest: string): ChannelMessage | undefined {
     const message = this.#messages.oldestAlike(digest)
     if (message !== undefined) {
       this.strike(message)
@@ -125,7 +125,7 @@ export class Heard {
   }
 
   /** This one is done with. */
-  strike (message: Message): void {
+  strike (message: ChannelMessage): void {
     if (!this.#messages.has(message)) return
     this.#messages.delete(message)
     if (message.text === null) return
@@ -134,8 +134,8 @@ export class Heard {
   }
 
   /** The oldest ones, which stay until they are struck. */
-  first (count: number, characters: number): Message[] {
-    const messages: Message[] = []
+  first (count: number, characters: number): ChannelMessage[] {
+    const messages: ChannelMessage[] = []
     let sum = 0
     for (const message of this.#messages) {
       sum += message.text?.length ?? 0
@@ -164,7 +164,7 @@ export class Heard {
     for (let mark = this.#early.oldest; mark !== undefined && mark.serial <= upTo; mark = this.#early.oldest) this.#early.delete(mark)
   }
 
-  #isStale ({ at }: Mark): boolean {
+  #isStale ({ at }: EarlyDigest): boolean {
     return this.#clock.now() - at > EARLY_MS
   }
 }

@@ -12,7 +12,7 @@ import type { Id } from '../../../core/id.ts'
 import { script } from '../scripts.ts'
 
 /** Epoch, last entry of log, newest event, floor, whether more is to be trimmed, answers to the appends. */
-export type AppendReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
+export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
 
 /** Number of keys that are always there, in this order: meta epochs log facts state rooms lease ingest. */
 const FIXED_KEYS = 8
@@ -30,7 +30,7 @@ const FIXED_KEYS = 8
  * Returns epoch, last entry of log, newest event, floor, whether more is to be trimmed, and of each append `OK <ids>`,
  * `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
-export const append = script<readonly string[], ReadonlyArray<string | number>, AppendReply>('sbAppend', `
+export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
 local meta, epochs, log, facts, state, rooms, lease, ingest = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 

@@ -9,14 +9,14 @@ import type { Once } from '../../../core/store.ts'
 import type { IntakeSource } from './entry.ts'
 
 /** What an append depends on; nothing, or one of these. */
-export interface Condition {
+export interface AppendCondition {
   /** That its key did not come before. */
   readonly once?: Once | undefined
   /** That the lease of the intake says `token`. */
   readonly lease?: { readonly token: string, readonly sources: readonly IntakeSource[] }
 }
 
-export interface PendingAppend extends Condition {
+export interface PendingAppend extends AppendCondition {
   readonly drafts: readonly Draft[]
   /** Of its events, roughly. */
   readonly bytes: number
@@ -26,7 +26,7 @@ export interface AppendAnswer {
   /** As the script gives it; see append.ts. */
   readonly text: string
   /** Settles when the follower was told what the call appended, or does not hear of it. */
-  readonly told: Promise<unknown>
+  readonly followed: Promise<unknown>
 }
 
 export interface CallsOptions {

@@ -7,12 +7,12 @@ import type { Entry } from '../../../core/event.ts'
 import { compareIds, isAfter, latest } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Image, Lineage } from '../../../core/store.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { entryOf, logEntryOf, valueOf } from './entry.ts'
 import type { StreamEntry } from './entry.ts'
 import type { Keys } from '../keys.ts'
 
-export interface Opening {
+export interface LogTip {
   readonly epoch: string
   /** The entry of `log` that was written last, and the newest event. */
   readonly last: Id
@@ -24,7 +24,7 @@ export interface Opening {
 const PAGE = 100
 
 /** @returns the image, and the entry of `log` to follow on from; null where the log was trimmed or opened anew meanwhile: to be tried again */
-export async function readImage (client: Client, keys: Keys, { epoch, last: start, newest, floor: first }: Opening): Promise<{ image: Image, last: Id } | null> {
+export async function readImage (client: RedisClient, keys: Keys, { epoch, last: start, newest, floor: first }: LogTip): Promise<{ image: Image, last: Id } | null> {
   const lineage = await readLineage(client, keys, epoch)
   if (lineage === null) return null
   const values = new Map<string, Entry>()
@@ -90,7 +90,7 @@ export async function readImage (client: Client, keys: Keys, { epoch, last: star
 }
 
 /** The epochs up to this one; null where it is not among them. */
-export async function readLineage (client: Client, keys: Keys, epoch: string): Promise<Lineage | null> {
+export async function readLineage (client: RedisClient, keys: Keys, epoch: string): Promise<Lineage | null> {
   const epochs = (await client.lrange(keys.epochs, 0, -1)).map(text => {
     const [name = '', seam = ''] = text.split(' ')
     return { epoch: name, seam }

@@ -9,20 +9,20 @@ import { compareIds } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower } from '../../../core/store.ts'
 import { BLOCK_MS, reasonOf, replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
 import type { IntakeSource, StreamEntry, WorkerNote } from './entry.ts'
 import { readImage, readLineage } from './image.ts'
-import type { Opening } from './image.ts'
+import type { LogTip } from './image.ts'
 import type { Keys } from '../keys.ts'
 
 export interface LogReaderOptions {
   /** Of its own. */
-  readonly client: Client
+  readonly client: RedisClient
   readonly keys: Keys
   readonly clock: Clock
   /** Writes an entry to the log and tells where it stands. */
-  readonly open: () => Promise<Opening>
+  readonly tip: () => Promise<LogTip>
   /** What workers tell each other through the log. */
   readonly onNote: (note: WorkerNote) => void
   /** An event that came in through Redis is in the log. */
@@ -39,7 +39,7 @@ const PAUSE_MS = 200
 
 export class LogReader {
   readonly #options: LogReaderOptions
-  readonly #client: Client
+  readonly #client: RedisClient
   /** The newest entry taken in; null: the log is to be read as a whole. */
   #last: Id | null = null
   #epoch = ''
@@ -118,10 +118,9 @@ export class LogReader {
   }
 
   async #load (follower: Follower): Promise<void> {
-    const { keys, clock, open, onLoad, log } = this.#options
+    const { keys, clock, tip, onLoad, log } = this.#options
     const begun = clock.now()
-    const opening = await open()
-    const read = await readImage(this.#client, keys, opening)
+    const read = await readImage(this.#client, keys, await tip())
     if (this.#closed) return
     if (read === null) {
       log.info({}, 'the log changed while it was being read; reading it again')

@@ -11,14 +11,14 @@ import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower, LedgerRecord, Once, Store } from '../../../core/store.ts'
 import { append } from './append.ts'
-import type { AppendReply } from './append.ts'
+import type { CallReply } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { IntakeSource, WorkerNote } from './entry.ts'
 import { LogReader } from './reader.ts'
 import { Calls } from './calls.ts'
-import type { AppendAnswer, Condition, PendingAppend } from './calls.ts'
+import type { AppendAnswer, AppendCondition, PendingAppend } from './calls.ts'
 import { Health, isGeneral, isLost, isUnsent, wordsOf } from '../health.ts'
 import { keysOf } from '../keys.ts'
 import type { Keys } from '../keys.ts'
@@ -84,7 +84,7 @@ export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
   readonly #options: RedisStoreOptions
-  readonly #client: Client
+  readonly #client: RedisClient
   readonly #calls: Calls
   readonly #reader: LogReader
   readonly #health: Health
@@ -105,7 +105,7 @@ export class RedisStore implements Store {
       client: this.connect('follow', BLOCK_TIMEOUT_MS),
       keys: this.keys,
       clock,
-      open: async () => {
+      tip: async () => {
         const [epoch, last, newest, floor] = await this.#append([], { field: 'probe', text: worker })
         return { epoch, last, newest, floor }
       },
@@ -152,7 +152,7 @@ export class RedisStore implements Store {
    * A connection of its own for a part of the store.
    * @param onError what to do about its trouble; by default it is the store's
    */
-  connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#health.fail(reason)): Client {
+  connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#health.fail(reason)): RedisClient {
     const { address, worker } = this.#options
     return connection({ address, name: `signalbox:${part}:${worker}`, commandTimeoutMs, onError })
   }
@@ -172,7 +172,7 @@ export class RedisStore implements Store {
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
-    return await this.#bounded(drafts, { once }, once !== undefined)
+    return await this.#appendBounded(drafts, { once }, once !== undefined)
   }
 
   /**
@@ -184,10 +184,10 @@ export class RedisStore implements Store {
    */
   async appendUnderLease (drafts: readonly Draft[], sources: readonly IntakeSource[], token: string): Promise<Array<Id | null>> {
     // An entry of `ingest` is appended once, however often that is tried.
-    return await this.#bounded(drafts, { lease: { token, sources } }, sources.every(source => source.startsWith('i')))
+    return await this.#appendBounded(drafts, { lease: { token, sources } }, sources.every(source => source.startsWith('i')))
   }
 
-  async #bounded (drafts: readonly Draft[], condition: Condition, isRepeatable: boolean): Promise<Array<Id | null>> {
+  async #appendBounded (drafts: readonly Draft[], condition: AppendCondition, isRepeatable: boolean): Promise<Array<Id | null>> {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, DRAFT_BYTES)
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
@@ -226,7 +226,7 @@ export class RedisStore implements Store {
   }
 
   /** Asks Redis something. @throws Refusal STORE_UNAVAILABLE */
-  async ask<T> (question: (client: Client) => Promise<T>): Promise<T> {
+  async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     return await this.#guarded(async () => await question(this.#client))
   }
 
@@ -243,8 +243,8 @@ export class RedisStore implements Store {
   }
 
   async #appendAndFollow (append: PendingAppend, isRepeatable: boolean): Promise<Array<Id | null>> {
-    const { text, told } = await this.#persist(append, isRepeatable)
-    await told
+    const { text, followed } = await this.#persist(append, isRepeatable)
+    await followed
     const [kind, ...rest] = text.split(' ')
     switch (kind) {
       case 'OK': return idsOf(rest)
@@ -284,11 +284,11 @@ export class RedisStore implements Store {
   /** One call for many appends. */
   async #send (appends: readonly PendingAppend[]): Promise<readonly AppendAnswer[]> {
     const [, last, , , , ...answers] = await this.#append(appends)
-    const told = this.#reader.passed(last, FOLLOW_MS)
-    return answers.map(text => ({ text, told }))
+    const followed = this.#reader.passed(last, FOLLOW_MS)
+    return answers.map(text => ({ text, followed }))
   }
 
-  async #append (appends: readonly PendingAppend[], note?: WorkerNote): Promise<AppendReply> {
+  async #append (appends: readonly PendingAppend[], note?: WorkerNote): Promise<CallReply> {
     const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
     const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]

@@ -4,7 +4,7 @@
 import { PUBLIC } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 
-export class Keys {
+export class RoomKeys {
   readonly #rooms = new Map<string, Map<string, Id>>()
   readonly #changes: Array<{ room: string, field: string, before: Id | undefined }> = []
   readonly #perRoom: number

@@ -4,14 +4,14 @@
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
-import type { Client } from '../connect.ts'
+import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 
 /** Characters of a refused event that are kept. */
 export const KEPT_CHARACTERS = 64 * 1024
-const KEPT = 1000
+const MAX_KEPT = 1000
 const LINES = 10
 const WINDOW_MS = 60_000
 const SHOWN = 120
@@ -35,40 +35,40 @@ end
 return 1
 `)
 
-export interface RefusedEvent {
+export interface DeadLetter {
   /** The entry of `ingest`, or the channel. */
   readonly from: { readonly entry: string } | 'channel'
   readonly text: string
   readonly why: Error
 }
 
-export interface RefusedOptions {
+export interface DeadLettersOptions {
   /** Of the intake. */
-  readonly client: Client
+  readonly client: RedisClient
   readonly keys: Keys
   readonly clock: Clock
   readonly log: { warn (details: object, message: string): void }
 }
 
-export class Refused {
-  readonly #options: RefusedOptions
+export class DeadLetters {
+  readonly #options: DeadLettersOptions
   #windowAt = -Infinity
   #lines = 0
   #untold = 0
 
-  constructor (options: RefusedOptions) {
+  constructor (options: DeadLettersOptions) {
     this.#options = options
   }
 
   /** @throws LeaseLost; Refusal STORE_UNAVAILABLE */
-  async setAside (events: readonly RefusedEvent[], token: string): Promise<void> {
+  async setAside (events: readonly DeadLetter[], token: string): Promise<void> {
     if (events.length === 0) return
     const { client, keys } = this.#options
     const args = events.flatMap(({ from, text, why }) => {
       const id = from === 'channel' ? '' : from.entry
       return [id, from === 'channel' ? from : id, sentenceOf(why), text.slice(0, KEPT_CHARACTERS)]
     })
-    const done = await setAside(client, [keys.intake, keys.ingest, keys.refused], [token, KEPT, ...args]).catch((error: unknown) => {
+    const done = await setAside(client, [keys.intake, keys.ingest, keys.refused], [token, MAX_KEPT, ...args]).catch((error: unknown) => {
       replaceIfSilent(client, error)
       throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
     })
@@ -76,7 +76,7 @@ export class Refused {
     for (const event of events) this.#tell(event)
   }
 
-  #tell ({ from, text, why }: RefusedEvent): void {
+  #tell ({ from, text, why }: DeadLetter): void {
     const { clock, keys, log } = this.#options
     if (clock.now() - this.#windowAt > WINDOW_MS) {
       if (this.#untold > 0) log.warn({ refused: this.#untold }, `${this.#untold} more of what came through Redis was refused since`)

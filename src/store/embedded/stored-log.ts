@@ -2,17 +2,17 @@
 // with a hole must not be passed off as whole, so it then begins behind the hole.
 
 import { compareIds, isAfter, latest, ORIGIN } from '../../core/id.ts'
-import { Unusable } from './disk.ts'
+import { DiskError } from './disk.ts'
 import {
-  EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyAfter, historyKey, idBefore, parsePage, parseRecord, parseStanding, VALUES, valueKey
+  EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyAfter, historyKey, idBefore, parsePage, parseRecord, parseBounds, VALUES, valueKey
 } from './record.ts'
 import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Lineage } from '../../core/store.ts'
 import type { Disk } from './disk.ts'
-import type { Range, Standing } from './record.ts'
+import type { Range, LogBounds } from './record.ts'
 
-export interface Log extends Standing {
+export interface StoredLog extends LogBounds {
   readonly epochs: Lineage['epochs']
   /** In id order. */
   readonly history: Entry[]
@@ -26,18 +26,18 @@ export interface Log extends Standing {
   readonly pages: Id[]
 }
 
-export const EMPTY_LOG: Log = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, leftOut: 0, pages: [] }
+export const EMPTY_LOG: StoredLog = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, leftOut: 0, pages: [] }
 
 /** Records read at once, where they are small. */
 const STEP = 10_000
 
 /** @throws Error where a newer Signalbox wrote it */
-export async function readLog (disk: Disk): Promise<Log> {
+export async function readLog (disk: Disk): Promise<StoredLog> {
   const [format, standing, epochs] = await disk.get([FORMAT_KEY, HEAD_KEY, EPOCHS_KEY])
   if (Number(format ?? 0) > FORMAT) {
-    throw new Unusable(`the store was written by a newer Signalbox (format ${format}; this one knows ${FORMAT}): start that version, or set DATA_DIR to another directory`)
+    throw new DiskError(`the store was written by a newer Signalbox (format ${format}; this one knows ${FORMAT}): start that version, or set DATA_DIR to another directory`)
   }
-  const known = standing === undefined ? null : parseStanding(standing)
+  const known = standing === undefined ? null : parseBounds(standing)
   const { history, lost, leftOut, pages, floor, ordinal } = await readHistory(disk, known)
   const values: Entry[] = []
   for await (const step of steps(disk, VALUES)) {
@@ -51,7 +51,7 @@ export async function readLog (disk: Disk): Promise<Log> {
   return { head, floor, ordinal, trimmed: ordinal - history.length, epochs: parseEpochs(epochs), history, values, lost, leftOut, pages }
 }
 
-async function readHistory (disk: Disk, known: Standing | null): Promise<Pick<Log, 'history' | 'lost' | 'leftOut' | 'pages' | 'floor' | 'ordinal'>> {
+async function readHistory (disk: Disk, known: LogBounds | null): Promise<Pick<StoredLog, 'history' | 'lost' | 'leftOut' | 'pages' | 'floor' | 'ordinal'>> {
   let history: Entry[] = []
   const pages: Id[] = []
   let lost = 0
