@@ -8,6 +8,8 @@ import { ManualClock } from '../clock.ts'
 import { FailingStore } from './failing-store.ts'
 import { fact } from './harness.ts'
 
+const record = (by: string) => ({ command: 'move', status: 'running', fingerprint: 'x', by }) as const
+
 async function open (): Promise<FailingStore> {
   return new FailingStore(await openEmbeddedStore({ dataDir: ':memory:', durability: 'process', historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: new ManualClock(), log: silent }))
 }
@@ -25,14 +27,14 @@ t.test('a method fails with the refusal it is given until it recovers, and the o
   const store = await open()
   store.fail('recall', new Refusal('OVERLOADED', 'later'))
   await t.rejects(store.recall('c'), { code: 'OVERLOADED' })
-  t.equal(await store.claim('c', { n: 1 }), null)
+  t.equal(await store.claim('c', record('one')), null)
   store.recover('recall')
-  t.same(await store.recall('c'), { n: 1 })
+  t.same(await store.recall('c'), record('one'))
 })
 
 t.test('a call may fail and take effect all the same', async t => {
   const store = await open()
   store.fail('claim', undefined, { count: 1, tookEffect: true })
-  await t.rejects(store.claim('c', { n: 1 }), { code: 'STORE_UNAVAILABLE' })
-  t.same(await store.claim('c', { n: 2 }), { n: 1 })
+  await t.rejects(store.claim('c', record('one')), { code: 'STORE_UNAVAILABLE' })
+  t.same(await store.claim('c', record('two')), record('one'))
 })

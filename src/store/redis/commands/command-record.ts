@@ -3,7 +3,7 @@
 
 import type { Outcome } from '../../../core/command.ts'
 
-export interface CommandRecord extends Omit<Outcome, 'id'> {
+export interface DispatchedCommand extends Omit<Outcome, 'id'> {
   readonly fingerprint: string
   /** Empty where it was handed over. */
   readonly by: string
@@ -16,9 +16,9 @@ export const BACKENDS = 'handlers'
 export const WORKERS = 'gateway'
 
 /** @returns null where there is none, or its command was not handed over */
-export function recordOf (text: string | null): CommandRecord | null {
+export function recordOf (text: string | null): DispatchedCommand | null {
   try {
-    const record = JSON.parse(text ?? 'null') as CommandRecord | null
+    const record = JSON.parse(text ?? 'null') as DispatchedCommand | null
     return record?.by === '' ? record : null
   } catch {
     // Not of our writing. Whatever waits for it must not be held up for ever.
@@ -26,12 +26,12 @@ export function recordOf (text: string | null): CommandRecord | null {
   }
 }
 
-export const isOpen = ({ status }: CommandRecord): boolean => status === 'running'
+export const isOpen = ({ status }: DispatchedCommand): boolean => status === 'running'
 
-export type CommandEnding = Pick<CommandRecord, 'status' | 'result' | 'error'>
+export type CommandEnding = Pick<DispatchedCommand, 'status' | 'result' | 'error'>
 
 /** The record's text once something has become of the command. */
-export function settledRecord ({ command, fingerprint, by, entry }: CommandRecord, outcome: CommandEnding & Pick<CommandRecord, 'entry'>): string {
+export function settledRecord ({ command, fingerprint, by, entry }: DispatchedCommand, outcome: CommandEnding & Pick<DispatchedCommand, 'entry'>): string {
   return JSON.stringify({ command, fingerprint, by, entry, ...outcome })
 }
 

@@ -4,7 +4,7 @@
 import type { Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
-import type { CommandRecord } from './command-record.ts'
+import type { DispatchedCommand } from './command-record.ts'
 import { script } from '../scripts.ts'
 
 /** So many backends may be lost over one command that may be repeated: it may be the command that ends them. */
@@ -153,13 +153,13 @@ export class Overdue {
   }
 }
 
-function whatOf (kind: OverdueEntry[1], timeoutMs: number, again: boolean, status: CommandRecord['status']): string {
+function whatOf (kind: OverdueEntry[1], timeoutMs: number, again: boolean, status: DispatchedCommand['status']): string {
   const within = `within ${timeoutMs / 1000} s`
   if (kind === 'waiting') return `was taken by no backend ${within}, and is withdrawn`
   return `was taken by a backend that did not answer ${within}; ${again ? 'it is handed on' : `it is ${status} now`}`
 }
 
-const runningRecord = ({ command, status, fingerprint, by }: CommandRecord): string => JSON.stringify({ command, status, fingerprint, by })
+const runningRecord = ({ command, status, fingerprint, by }: DispatchedCommand): string => JSON.stringify({ command, status, fingerprint, by })
 
 /** An open record is not forgotten before somebody has settled it, ms. */
 export const keptMs = (ttlMs: number, timeoutMs: number): number => Math.ceil(Math.max(ttlMs, 2 * MAX_ATTEMPTS * timeoutMs))
