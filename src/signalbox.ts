@@ -5,6 +5,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fas
 import fp from 'fastify-plugin'
 import { ConfigError, retune } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
+import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
 import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
@@ -64,6 +65,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   const { appProfile: profile } = config
   const backing = await openBacking({
     ...config,
+    redis: config.redisUrl === '' ? null : redisAddress(config.redisUrl),
     historyTtlMs: config.historyTtl * 1000,
     idempotencyTtlMs: config.idempotencyTtl * 1000,
     clock: systemClock,

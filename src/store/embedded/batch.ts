@@ -1,5 +1,5 @@
-// One atomic write in the making: events, the values and history that follow from them, and records kept for a time.
-// Those who are planned later see what the earlier ones put in.
+// One atomic write in the making: events, the values and history that follow from them, and records with an expiry.
+// Appends planned later in the batch see what the earlier ones added.
 
 import { entryOf } from '../../core/event.ts'
 import { millisOf } from '../../core/id.ts'
@@ -9,13 +9,13 @@ import type { Id } from '../../core/id.ts'
 import type { LedgerRecord } from '../../core/store.ts'
 import type { Change } from './disk.ts'
 
-/** What an idempotency key was answered with. */
+/** The answer that was given to an idempotency key. */
 export interface AppendRecord {
   readonly fingerprint: string
   readonly ids: ReadonlyArray<Id | null>
 }
 
-/** Kept until a moment, in milliseconds since 1970. */
+/** A record and when it expires, in milliseconds since 1970. */
 interface ExpiringRecord<T> {
   readonly until: number
   readonly value: T
@@ -32,7 +32,7 @@ export class Batch {
   /**
    * @param head the newest id given so far
    * @param now not before `head`
-   * @param texts the records that will be asked for, as the disk has them
+   * @param texts the stored records that the batch may look up
    */
   constructor (head: Id, now: number, texts: Map<string, string | undefined>) {
     this.now = now
@@ -52,7 +52,7 @@ export class Batch {
     return entry
   }
 
-  /** Takes back the events from this one on, and their ids. */
+  /** Removes the events from this index on, and their ids. */
   retract (from: number): void {
     this.#n -= this.entries.length - from
     this.entries.length = from
@@ -74,7 +74,7 @@ export class Batch {
     this.#delete(key)
   }
 
-  /** Forgets what has run out. A record kept anew since then has a later expiry of its own and stays. */
+  /** Deletes expired records. A record that was renewed since has a later expiry and stays. */
   expire (expiries: Iterable<string>): void {
     for (const expiry of expiries) {
       this.#delete(expiry)
@@ -117,7 +117,7 @@ export class Batch {
       const { until, value } = JSON.parse(text) as ExpiringRecord<T>
       return until > this.now ? value : null
     } catch {
-      // Only a damaged disk gives back such a text; what it was is lost.
+      // Only a damaged disk returns such a text. The record is lost.
       return null
     }
   }

@@ -1,10 +1,10 @@
-// LevelDB under the embedded store: opened, repaired where it is damaged, or set aside where repair fails, so that
-// a damaged disk never keeps the gateway from starting. What is no damage (in use, no rights, no space) is
-// said in a sentence and left alone: repairing or setting aside would only make it worse.
+// LevelDB under the embedded store. A damaged directory is repaired, or set aside if the repair fails: a damaged disk never
+// keeps the gateway from starting. Problems that are not damage (in use, no permission, no space) are reported in a
+// sentence and left alone: repairing or setting aside would make them worse.
 //
-// Facts about LevelDB 1.20 that this file rests on: a record torn at the end of its log is taken for a crash and left out
-// without a word; a damaged one in the middle is left out with a line in the file LOG; a missing CURRENT counts
-// as "new" where creating is allowed, and everything old is deleted; repair archives a log even if it could not save it.
+// Facts about LevelDB 1.20 that this file rests on: a record torn at the end of its log is taken for a crash and silently
+// dropped; a damaged one in the middle is dropped with a line in the file LOG; a missing CURRENT counts as "new" if
+// creating is allowed, and everything old is deleted; repair archives a log even if it could not save it.
 
 import { access, constants, mkdir, readdir, readFile, rename, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,12 +15,12 @@ export type Change =
   | { readonly type: 'put', readonly key: string, readonly value: string }
   | { readonly type: 'del', readonly key: string }
 
-/** What the store needs of a disk; `:memory:` has one too. */
+/** What the store needs from a disk; `:memory:` implements it too. */
 export interface Disk {
-  /** All or nothing, and as durable as the disk was told to be when it resolves. */
+  /** Atomic. When it resolves, the changes are as durable as `sync` asks for. */
   write (changes: Change[]): Promise<void>
   get (keys: string[]): Promise<Array<string | undefined>>
-  /** The first records of a range, as many as are well held at once; none where there are none. */
+  /** The first records of a range, as many as fit comfortably in memory; empty at its end. */
   read (range: Range, limit: number): Promise<Array<[key: string, value: string]>>
   close (): Promise<void>
 }
@@ -38,7 +38,7 @@ export interface DiskOptions {
   /** Milliseconds since 1970, for the name of a directory set aside. */
   readonly wall: () => number
   readonly log: StoreLogger
-  /** Why it was given up before: found damaged then, it is repaired before it is opened. */
+  /** The error that closed it before. If that was damage, the directory is repaired before it is opened. */
   readonly since?: unknown
 }
 
@@ -47,7 +47,7 @@ const STEP_BYTES = 1024 * 1024
 const LEVELDB_FILE = /^(MANIFEST-\d+|\d+\.(log|ldb|sst))$/
 
 /**
- * Opens the directory and reads it; what `load` cannot read for damage is repaired like what cannot be opened.
+ * Opens the directory and reads it. Damage that `load` finds is repaired like damage that prevents opening.
  * @throws Error with a sentence for the operator
  */
 export async function openDisk<T> (options: DiskOptions, load: (disk: Disk) => Promise<T>): Promise<{ disk: Disk, loaded: T }> {
@@ -90,7 +90,7 @@ async function openOnce<T> (options: DiskOptions, load: (disk: Disk) => Promise<
 function diskOf (level: ClassicLevel, sync: boolean): Disk {
   return {
     write (changes) {
-      // Chained, because a batch given as an array costs ten times as much of the event loop.
+      // Chained: a batch given as an array takes ten times as long on the event loop.
       const batch = level.batch()
       for (const change of changes) {
         if (change.type === 'put') batch.put(change.key, change.value)
@@ -132,7 +132,7 @@ async function repair ({ dir, log }: DiskOptions, damage: unknown): Promise<void
   log.warn({ dir }, 'the store was repaired; files that could not be used are kept in its directory "lost"')
 }
 
-/** The directory itself may be a mount point, which cannot be renamed: then its content moves into a directory within it. */
+/** A mount point cannot be renamed: its content then moves into a directory inside it. */
 async function setAside ({ dir, wall, log }: DiskOptions, damage: unknown): Promise<void> {
   const stamp = new Date(wall()).toISOString().replace(/[:.]/g, '-')
   let aside = `${dir}.damaged-${stamp}`
@@ -145,16 +145,16 @@ async function setAside ({ dir, wall, log }: DiskOptions, damage: unknown): Prom
     await mkdir(aside)
     for (const name of names) await rename(join(dir, name), join(aside, name))
   }
-  log.error({ dir, aside, damage: textOf(damage) }, `the store could not be repaired: what there was is now in ${aside}, and the gateway starts with an empty one`)
+  log.error({ dir, aside, damage: textOf(damage) }, `the store could not be repaired: it was moved to ${aside}, and the gateway starts with an empty one`)
 }
 
-/** LevelDB says what it left out only in its own file, which it begins anew at each opening. */
+/** LevelDB reports dropped records only in its file LOG, which it starts again at each opening. */
 async function reportDropped (dir: string, log: StoreLogger): Promise<void> {
   const text = await readFile(join(dir, 'LOG'), 'utf8').catch(() => '')
   const lines = text.split('\n').filter(line => /dropping \d+ bytes|ignoring|dropped:/i.test(line))
   if (lines.length === 0) return
   const bytes = lines.reduce((sum, line) => sum + Number(/dropping (\d+) bytes/.exec(line)?.[1] ?? 0), 0)
-  log.warn({ dir, bytes, lines: lines.slice(0, 10) }, 'the store left out what it could not read')
+  log.warn({ dir, bytes, lines: lines.slice(0, 10) }, 'the store dropped records that it could not read')
 }
 
 async function bytesIn (dir: string): Promise<number> {
@@ -166,14 +166,14 @@ async function bytesIn (dir: string): Promise<number> {
   return bytes
 }
 
-/** After a repair whatever LevelDB still does not take is damage; before, only what it calls so, misses, or cannot read as a table. */
+/** After a repair any error of LevelDB is damage. Before, only what it calls corruption, a missing file, or an unreadable table. */
 function isDamage (error: unknown, repaired: boolean): boolean {
   const code = String(codeOf(error))
   return code === 'LEVEL_CORRUPTION' || (repaired && code.startsWith('LEVEL_')) ||
     /does not exist|no such file|cannot find|\.(ldb|sst): /i.test(textOf(error))
 }
 
-/** @returns a sentence where the reason lies outside the data, else null */
+/** @returns a sentence if the cause lies outside the data, else null */
 function obstacle (error: unknown, dir: string): string | null {
   const text = textOf(error)
   const code = codeOf(error)
@@ -195,7 +195,7 @@ function obstacle (error: unknown, dir: string): string | null {
   return null
 }
 
-/** The reason proper: abstract-level wraps LevelDB's own error. */
+/** The original error: abstract-level wraps that of LevelDB. */
 const innermost = (error: unknown): Error & { code?: unknown } =>
   error instanceof Error ? (error.cause instanceof Error ? innermost(error.cause) : error) : new Error(String(error))
 

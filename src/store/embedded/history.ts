@@ -1,10 +1,10 @@
-// What history holds, as ids and sizes: a queue that is filled at one end and trimmed at the other by
-// number, bytes and age, and that goes back to where it was when the disk did not take the change.
+// History as ids and sizes: a queue that grows at one end, is trimmed at the other by number, bytes and age, and can be
+// rolled back when the disk did not take the change.
 
 import { millisOf } from '../../core/id.ts'
 import type { Id } from '../../core/id.ts'
 
-/** 0 for no limit. */
+/** 0: no limit. */
 export interface HistoryLimits {
   readonly historySize: number
   readonly historyBytes: number
@@ -14,17 +14,17 @@ export interface HistoryLimits {
 interface HistoryItem {
   readonly id: Id
   readonly size: number
-  /** The last of its page: when it is trimmed the page leaves the disk. */
+  /** Whether it is the last of its page: trimming it deletes the page from the disk. */
   readonly endsPage: boolean
 }
 
-/** Below this a queue is not worth moving. */
+/** Fewer trimmed items than this are not worth copying the queue for. */
 const MIN_GARBAGE = 1024
 
 export class HistoryQueue {
   readonly #limits: HistoryLimits
   #items: HistoryItem[] = []
-  /** Where the queue begins; what is before it was trimmed. */
+  /** Index of the oldest item that is not trimmed. */
   #start = 0
   #bytes = 0
   #settled = { start: 0, end: 0, bytes: 0 }
@@ -42,7 +42,7 @@ export class HistoryQueue {
     this.#bytes += size
   }
 
-  /** Whether something is over a limit. */
+  /** Whether a limit is exceeded. */
   due (now: number): boolean {
     const oldest = this.#items[this.#start]
     if (oldest === undefined) return false
@@ -52,7 +52,7 @@ export class HistoryQueue {
       (historyTtlMs > 0 && now - millisOf(oldest.id) > historyTtlMs)
   }
 
-  /** Takes out the oldest until all limits are kept, `max` at most. */
+  /** Removes the oldest items until no limit is exceeded, at most `max`. */
   trim (now: number, max = Infinity): readonly HistoryItem[] {
     const from = this.#start
     while (this.#start - from < max && this.due(now)) this.#bytes -= (this.#items[this.#start++] as HistoryItem).size
@@ -67,7 +67,7 @@ export class HistoryQueue {
     this.#settled = { start: this.#start, end: this.#items.length, bytes: this.#bytes }
   }
 
-  /** Back to the last `settle`. */
+  /** Rolls back to the last `settle`. */
   undo (): void {
     this.#items.length = this.#settled.end
     this.#start = this.#settled.start

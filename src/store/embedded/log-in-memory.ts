@@ -1,5 +1,5 @@
-// The log as memory has it: which keys are present, what history holds, and where both end. A batch changes it
-// while being planned; `settle` makes that last once the disk has it, `undo` takes it back.
+// The log as memory holds it: which keys are present, the ids in history, and where both end. Planning a batch changes it;
+// `settle` commits that once the disk has the batch, `undo` rolls it back.
 
 import { fieldOf } from '../../core/event.ts'
 import { Refusal } from '../../core/errors.ts'
@@ -17,11 +17,11 @@ import type { StoredLog } from './stored-log.ts'
 import type { LogBounds } from './record.ts'
 
 export interface StoreLimits extends HistoryLimits {
-  /** 0 for any number. */
+  /** 0: no limit. */
   readonly maxKeysPerRoom: number
 }
 
-/** How much is trimmed in one batch beyond what it adds: trimming must not hold up the event loop either. */
+/** Entries trimmed in one batch beyond those it adds: trimming must not block the event loop either. */
 const TRIM_MAX = 1000
 
 export class LogInMemory {
@@ -32,8 +32,8 @@ export class LogInMemory {
   #planned: LogBounds
 
   /**
-   * @param head the newest id given so far, where that is more than what was found
-   * @param now milliseconds since 1970: what is too old then is left out
+   * @param head the newest id given so far, if that is newer than what the disk holds
+   * @param now milliseconds since 1970: history that is too old by then is left out
    */
   constructor (found: StoredLog, lineage: Lineage, limits: StoreLimits, head: Id, now: number) {
     this.lineage = lineage
@@ -56,7 +56,7 @@ export class LogInMemory {
   get floor (): Id { return this.#bounds.floor }
   get facts (): number { return this.#history.size }
 
-  /** What brings the disk it was found on to this state. */
+  /** The changes that bring the disk to this state. */
   changes (found: StoredLog): Change[] {
     const gone = found.pages.filter(last => !isAfter(last, this.floor))
     return [
@@ -72,7 +72,7 @@ export class LogInMemory {
     return { lineage, head, floor, history: found.history.filter(({ id }) => isAfter(id, floor)), values: found.values }
   }
 
-  /** Whether what was found holds all of this; `late` is what it has beyond. */
+  /** Whether the disk holds everything that is here; `late` are the entries it has besides. */
   isWithin (found: StoredLog, late: readonly Entry[]): boolean {
     if (isAfter(this.head, found.head)) return false
     const nameOf = (room: string, field: string): string => `${room} ${field}`
@@ -89,7 +89,7 @@ export class LogInMemory {
 
   /**
    * Gives the draft its id and its place.
-   * @returns null for a deletion whose value is no longer the present one
+   * @returns null for a deletion whose value is no longer the current one
    * @throws Refusal KEYS_FULL
    */
   place (draft: Draft, batch: Batch): Id | null {
@@ -99,19 +99,19 @@ export class LogInMemory {
       const present = this.#keys.get(room, field)
       if (ends !== undefined && present !== ends) return null
       if (!deletion && present === undefined && this.#keys.full(room)) {
-        throw new Refusal('KEYS_FULL', `room ${room} holds as many keys as it may (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+        throw new Refusal('KEYS_FULL', `room ${room} has reached its limit of keys (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
       }
       this.#keys.set(room, field, deletion ? undefined : batch.next)
     }
     return batch.add(draft).id
   }
 
-  /** Where `retract` goes back to. */
+  /** A point that `retract` can go back to. */
   get mark (): number { return this.#keys.mark }
 
   retract (mark: number): void { this.#keys.undo(mark) }
 
-  /** Takes the batch's events in and adds to it what follows from them. @returns whether there is something to write */
+  /** Adds the batch's events to the log, and to the batch the writes that follow from them. @returns whether there is anything to write */
   complete (batch: Batch): boolean {
     let { ordinal } = this.#bounds
     for (const page of pagesOf(batch.entries.filter(({ key, deletion }) => key === null || deletion))) {
@@ -133,7 +133,7 @@ export class LogInMemory {
     return true
   }
 
-  /** Whether trimming has more to do. */
+  /** Whether there is more to trim. */
   due (now: number): boolean {
     return this.#history.due(now)
   }

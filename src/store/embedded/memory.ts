@@ -1,11 +1,11 @@
-// The disk of DATA_DIR `:memory:`. Nothing is ever loaded from it again, so it keeps only what is asked for while
-// the store runs: idempotency and command records, and when to forget them.
+// The disk of DATA_DIR `:memory:`. Nothing is ever loaded from it again. It therefore keeps only what is looked up while the
+// store runs: idempotency and command records, and their expiries.
 
 import type { Disk } from './disk.ts'
 
 export function memoryDisk (): Disk {
   const records = new Map<string, string>()
-  /** In the order of writing, which is that of time: all are kept equally long. */
+  /** In the order of writing, which is the order of expiry: all records are kept for the same time. */
   const expiries = new Map<string, string>()
   return {
     async write (changes) {

@@ -1,18 +1,18 @@
-// What the disk holds, as keys and texts. One letter of the key names the space:
+// The disk's format, as keys and texts. The first letter of a key names its kind:
 //   !format  !head  !epochs                                  the log as a whole
 //   h<id>                      a page of history             sorts in id order, by the last id of each page
-//   s<room> <type> <key>       the present value of a key
-//   o<name>                    what an idempotency key was answered with
+//   s<room> <type> <key>       the current value of a key
+//   o<name>                    the answer to an idempotency key
 //   c<id>                      a command's record
-//   x<time> <key>              what of the two above is to be forgotten then
-// An event's record is a short line of fields and its JSON text, so that loading parses no JSON and counts no bytes. A page
-// is the records of facts and deletions written together, one behind the other; in format 1 each had a page of its own.
+//   x<time> <key>              when a record of the two kinds above expires
+// An event's record is a short line of fields and its JSON text: loading parses no JSON and counts no bytes. A page is the
+// records of facts and deletions written together, one after the other; in format 1 each had its own page.
 
 import { compareIds, isId, millisOf, ORIGIN } from '../../core/id.ts'
 import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 
-/** Raised where an older Signalbox could not read what this one writes. */
+/** Raised when an older Signalbox cannot read what this one writes. */
 export const FORMAT = 2
 
 export const FORMAT_KEY = '!format'
@@ -20,19 +20,19 @@ export const HEAD_KEY = '!head'
 export const EPOCHS_KEY = '!epochs'
 
 /**
- * Where a page ends: it leaves the disk only with its last fact, and is lost whole where it is damaged. In batches of 100, facts of
- * 200 B cost 10 us each with a record each, 6.3 us in pages of 8 or 64 KiB, 7 us in pages of 256 KiB.
+ * Size at which a page ends. A page is deleted only with its last fact, and damage loses all of it. In batches of 100, facts of
+ * 200 B cost 10 us each in single records, 6.3 us in pages of 8 or 64 KiB, 7 us in pages of 256 KiB.
  */
 const PAGE_BYTES = 16 * 1024
 
 export interface Range {
   readonly from: string
-  /** Not part of it. */
+  /** Exclusive. */
   readonly to: string
 }
 
 export const VALUES: Range = { from: 's', to: 't' }
-/** The pages that end behind this id; what the first of them begins with may lie before it. */
+/** The pages that end after this id; the first of them may begin before it. */
 export const historyAfter = (id: Id): Range => ({ from: `${historyKey(id)}\0`, to: 'i' })
 export const expiredBy = (now: number): Range => ({ from: 'x', to: `x${sortable(String(now + 1))}` })
 
@@ -50,18 +50,18 @@ export const keyOfExpiry = (key: string): string => key.slice(key.indexOf(' ') +
 /** A whole number's digits with their count in front, so that text order is numeric order. */
 const sortable = (digits: string): string => String.fromCharCode(96 + digits.length) + digits
 
-/** Names come from outside and may hold half a surrogate pair, which UTF-8 would turn into another name. */
+/** Names come from outside. UTF-8 would turn a name with half a surrogate pair into another name. */
 const escape = (name: string): string => JSON.stringify(name).slice(1, -1)
 const unescape = (text: string): string => text.includes('\\') ? JSON.parse(`"${text}"`) as string : text
 
-/** `ordinal` counts the facts and deletions of the log's whole life: a number left out is an event lost. */
+/** @param ordinal counts facts and deletions over the log's whole life: a gap is a lost event */
 export function recordOf (entry: Entry, ordinal: number): string {
   const { id, type, room, key, deletion, json, size } = entry
   const kind = key === null ? 'f' : deletion ? 'd' : 'v'
   return `${kind} ${id} ${ordinal} ${size} ${type} ${room} ${key === null ? '' : escape(key)}\n${json}`
 }
 
-/** Facts and deletions as they go into pages. */
+/** Facts and deletions, divided into pages. */
 export function * pagesOf (history: Entry[]): Generator<Entry[]> {
   let start = 0
   let bytes = 0
@@ -78,11 +78,11 @@ export function * pagesOf (history: Entry[]): Generator<Entry[]> {
 export const pageText = (page: Entry[], ordinal: number): string =>
   page.map((entry, at) => recordOf(entry, ordinal + at)).join('\n')
 
-/** @returns null where one of its texts is no record: then none of them can be told from another */
+/** @returns null if one of its texts is not a record: the records can then not be told apart */
 export function parsePage (text: string): EventRecord[] | null {
   const records: EventRecord[] = []
   for (let start = 0; start <= text.length;) {
-    // A record is two lines, for JSON texts and escaped names have no raw line breaks.
+    // A record is two lines: JSON texts and escaped names contain no raw line breaks.
     const middle = text.indexOf('\n', start)
     const found = middle < 0 ? -1 : text.indexOf('\n', middle + 1)
     const end = found < 0 ? text.length : found
@@ -99,7 +99,7 @@ export interface EventRecord {
   readonly ordinal: number
 }
 
-/** @returns null where the text is no record: a damaged disk gives back anything */
+/** @returns null if the text is not a record: a damaged disk returns anything */
 export function parseRecord (text: string): EventRecord | null {
   const end = text.indexOf('\n')
   const fields = text.slice(0, end).split(' ')
@@ -122,7 +122,7 @@ export function parseRecord (text: string): EventRecord | null {
   }
 }
 
-/** Where the log stands: written with every batch, because the events themselves may all be trimmed. */
+/** Where the log begins and ends. Written with every batch, because the events themselves may all be trimmed. */
 export interface LogBounds {
   /** The newest id given. */
   readonly head: Id
@@ -141,7 +141,7 @@ export function parseBounds (text: string): LogBounds | null {
   return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed) } : null
 }
 
-/** The last id that may come before this one. */
+/** The greatest id below this one. */
 export function idBefore (id: Id): Id {
   if (compareIds(id, ORIGIN) <= 0) return ORIGIN
   const ms = millisOf(id)

@@ -1,5 +1,5 @@
-// Which keys are present, and since which event. Answers "is this room full" and "is that value still the
-// present one" for the appends of a batch, each after those before it, and takes back what did not come to pass.
+// Which keys are present in each room, and the id of their values. Answers "is this room full" and "is that value still
+// current" for the appends of a batch, each after the ones before it, and rolls back what was not written.
 
 import { PUBLIC } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
@@ -9,7 +9,7 @@ export class RoomKeys {
   readonly #changes: Array<{ room: string, field: string, before: Id | undefined }> = []
   readonly #perRoom: number
 
-  /** @param perRoom keys a room may have; 0 for any number */
+  /** @param perRoom keys a room may have; 0: no limit */
   constructor (perRoom: number) {
     this.#perRoom = perRoom
   }
@@ -18,7 +18,7 @@ export class RoomKeys {
     return this.#rooms.get(room)?.get(field)
   }
 
-  /** Whether one more key would be too many. The gateway's own rooms have no limit. */
+  /** Whether the room has no place for another key. The gateway's own rooms have no limit. */
   full (room: string): boolean {
     if (this.#perRoom === 0 || (room.startsWith('@') && room !== PUBLIC)) return false
     return (this.#rooms.get(room)?.size ?? 0) >= this.#perRoom
@@ -29,7 +29,7 @@ export class RoomKeys {
     this.#put(room, field, id)
   }
 
-  /** Where `undo` goes back to. */
+  /** A point that `undo` can go back to. */
   get mark (): number {
     return this.#changes.length
   }
@@ -41,7 +41,7 @@ export class RoomKeys {
     }
   }
 
-  /** What was set holds: there is no way back behind this. */
+  /** Commits all changes: `undo` cannot go back beyond this. */
   settle (): void {
     this.#changes.length = 0
   }

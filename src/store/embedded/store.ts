@@ -1,14 +1,14 @@
-// The embedded store: the log in this process, on LevelDB, or with DATA_DIR `:memory:` on none.
+// The embedded store: the log in this process, on LevelDB, or in memory only with DATA_DIR `:memory:`.
 //
-// One gate: everything that changes the log waits in one queue, and one batch at a time is written. While the disk is
-// busy (an fsync takes longer than all else) others gather and go together into the next, so a thousand publishers
-// pay for one fsync; where that pays, a batch waits a moment for more (group-commit.ts). It is planned in memory, written
-// in one atomic step, and only then told to the follower and answered; until then what it changed in memory can be
-// undone. The follower thus never sees what a power cut could still take back.
+// One gate: every change of the log waits in one queue, and one batch at a time is written. While the disk is busy (an fsync
+// takes longer than everything else) more changes gather for the next batch: a thousand publishers pay for one fsync.
+// If it pays, a batch waits a moment for more (group-commit.ts). A batch is planned in memory, written in one atomic
+// step, and only then given to the follower and answered; until then its changes in memory can be undone. The follower
+// therefore never sees anything that a power cut could take back.
 //
-// A write that failed may be in LevelDB's log whole, in part or not at all, and what is written behind a torn
-// record would be dropped with it when the log is read again. So the database is closed, opened and read anew before
-// anything else is written: what turns out to be there is delivered, and only then publishing goes on.
+// A failed write may be in LevelDB's log whole, in part or not at all. Anything written after a torn record would be
+// dropped with it when the log is read again. The database is therefore closed, opened and read again before anything
+// else is written: events that turn out to be there are delivered, and only then publishing continues.
 
 import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
@@ -31,20 +31,20 @@ import type { StoredLog } from './stored-log.ts'
 import type { StoreLimits } from './log-in-memory.ts'
 
 export interface EmbeddedOptions extends StoreLimits {
-  /** A directory, which is created; `:memory:` for none. */
+  /** A directory, which is created; `:memory:`: no disk. */
   readonly dataDir: string
-  /** `fsync`: what is acknowledged survives power loss; `process`: it survives the process. */
+  /** `fsync`: acknowledged events survive power loss; `process`: they survive a crash of the process only. */
   readonly durability: 'fsync' | 'process'
   readonly idempotencyTtlMs: number
   readonly clock: Clock
   readonly log: StoreLogger
-  /** Bytes of appends that may wait to be written; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
+  /** Bytes of appends that may wait to be written; more are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** How long a write may wait for others, where that pays (see group-commit.ts), ms. Default 4; 0 for not at all. */
+  /** How long a write may wait for more appends when that pays (see group-commit.ts), ms. Default 4; 0: not at all. */
   readonly gatherMs?: number
 }
 
-/** @throws Error with a sentence for the operator where the directory cannot be used */
+/** @throws Error with a sentence for the operator if the directory cannot be used */
 export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Store> {
   const store = new EmbeddedStore(options)
   await store.open()
@@ -55,13 +55,13 @@ const MEMORY = ':memory:'
 const MAX_EPOCHS = 1000
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
-/** A batch holds up the event loop while it is planned and delivered: this many bytes, in small events, for some 5 ms. */
+/** A batch blocks the event loop while it is planned and delivered: this many bytes of small events for about 5 ms. */
 const BATCH_BYTES = 256 * 1024
-/** Far below a tick, and at 1,000 appends a second four of them share a write. */
+/** Far below a tick; at 1,000 appends a second four of them share a write. */
 const GATHER_MS = 4
-/** What a draft takes besides its text, roughly. */
+/** Approximate size of a draft besides its text. */
 const DRAFT_BYTES = 100
-/** Records forgotten in one batch, for the same reason. */
+/** Expired records deleted in one batch, for the same reason. */
 const TIDY_MAX = 1000
 const TIDY_MS = 1000
 const MIN_PAUSE_MS = 100
@@ -69,9 +69,9 @@ const MAX_PAUSE_MS = 2000
 
 interface PendingWrite {
   readonly bytes: number
-  /** The kept record it has to know. */
+  /** The stored record that planning looks up. */
   readonly record: string | null
-  /** Puts its part into the batch, or throws a refusal. @returns what answers it once the batch is durable */
+  /** Adds its part to the batch, or throws a refusal. @returns a function that answers the caller once the batch is durable */
   readonly plan: (batch: Batch) => () => void
   readonly refuse: (error: unknown) => void
 }
@@ -85,9 +85,9 @@ class EmbeddedStore implements Store {
   #memory = new LogInMemory(EMPTY_LOG, { epoch: '', epochs: [] }, UNLIMITED, ORIGIN, 0)
 
   #follower: Follower | null = null
-  /** What the follower will be given. */
+  /** The image for the follower. */
   #image: Image | null = null
-  /** What was appended since. */
+  /** Entries appended since the image. */
   #early: Entry[] = []
 
   #waiting: PendingWrite[] = []
@@ -96,7 +96,7 @@ class EmbeddedStore implements Store {
   #working: Promise<void> | null = null
   #untidy = false
   #stopTidying = (): void => {}
-  /** Why nothing can be written just now. */
+  /** Why nothing can be written now; null while it can. */
   #broken: string | null = null
   #wake = (): void => {}
   #closing: Promise<void> | null = null
@@ -132,21 +132,21 @@ class EmbeddedStore implements Store {
     if (this.#broken !== null) follower.available(false, this.#broken)
   }
 
-  // Nobody else appends, and the follower is told before whoever appended is answered.
+  // No other process appends, and the follower gets an entry before its publisher is answered.
   async sync (): Promise<void> {}
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
-    // An append larger than the bound has its chance while nothing else waits.
+    // An append larger than the limit is accepted while nothing else waits.
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'more is being published than the disk takes; try again later')
+      throw new Refusal('OVERLOADED', 'events are published faster than the disk can write them; try again later')
     }
     const record = once === undefined ? null : onceKey(once.key)
     return this.#ask(bytes, record, batch => {
       const before = record === null ? null : batch.answerOf(record)
       if (before !== null) {
         if (before.fingerprint === once?.fingerprint) return [...before.ids]
-        throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
+        throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key was used before with another body; use a new key for a new request')
       }
       const ids = drafts.map(draft => this.#memory.place(draft, batch))
       if (record !== null) batch.keep(record, { fingerprint: once?.fingerprint ?? '', ids }, this.#options.idempotencyTtlMs)
@@ -213,7 +213,7 @@ class EmbeddedStore implements Store {
   }
 
   async #drain (): Promise<void> {
-    // Whoever asks in the same turn comes into the same batch.
+    // All changes requested in the same turn of the event loop share a batch.
     await Promise.resolve()
     while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
       if (this.#waiting.length > 0) await this.#groupCommit.wait(this.#waiting.length, this.#waitingBytes)
@@ -223,9 +223,9 @@ class EmbeddedStore implements Store {
     this.#working = null
   }
 
-  /** One batch, from the queue to the answers. */
+  /** Takes one batch from the queue to its answers. */
   async #turn (): Promise<void> {
-    const jobs = this.#take()
+    const writes = this.#take()
     const tidy = this.#untidy
     this.#untidy = false
     const answers: Array<() => void> = []
@@ -234,18 +234,18 @@ class EmbeddedStore implements Store {
     let batch: Batch
     try {
       const now = this.#now(memory.head)
-      const { texts, expiries } = await this.#recordsFor(jobs, tidy ? now : null)
+      const { texts, expiries } = await this.#recordsFor(writes, tidy ? now : null)
       batch = new Batch(memory.head, now, texts)
       batch.expire(expiries)
-      for (const job of jobs) this.#plan(job, batch, answers)
+      for (const write of writes) this.#plan(write, batch, answers)
       if (memory.complete(batch)) await this.#disk.write(batch.changes)
       this.#untidy ||= expiries.length === TIDY_MAX || memory.due(now)
     } catch (error) {
-      return this.#recover(jobs, error)
+      return this.#recover(writes, error)
     }
     memory.settle()
     if (batch.entries.length > 0 || memory.floor !== floor) this.#tell(batch.entries)
-    this.#waitingBytes -= bytesOf(jobs)
+    this.#waitingBytes -= bytesOf(writes)
     for (const answer of answers) answer()
   }
 
@@ -255,23 +255,23 @@ class EmbeddedStore implements Store {
     return this.#waiting.splice(0, end)
   }
 
-  /** What the disk keeps under the names that come up: those the jobs ask for, and those that have run out by `now`. */
-  async #recordsFor (jobs: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
+  /** The stored records that the batch needs: those the writes look up, and those expired by `now`. */
+  async #recordsFor (writes: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
     const expiries = now === null ? [] : (await this.#disk.read(expiredBy(now), TIDY_MAX)).map(([key]) => key)
-    const keys = [...jobs.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
+    const keys = [...writes.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
     const found = keys.length === 0 ? [] : await this.#disk.get(keys)
     return { texts: new Map(keys.map((key, at) => [key, found[at]])), expiries }
   }
 
-  #plan (job: PendingWrite, batch: Batch, answers: Array<() => void>): void {
+  #plan (write: PendingWrite, batch: Batch, answers: Array<() => void>): void {
     const { mark } = this.#memory
     const { length } = batch.entries
     try {
-      answers.push(job.plan(batch))
+      answers.push(write.plan(batch))
     } catch (error) {
       this.#memory.retract(mark)
       batch.retract(length)
-      job.refuse(error)
+      write.refuse(error)
     }
   }
 
@@ -288,15 +288,15 @@ class EmbeddedStore implements Store {
     })
   }
 
-  /** After a failed write: refuses all, opens the log anew until that works, and delivers what is there. */
-  async #recover (jobs: PendingWrite[], error: unknown): Promise<void> {
+  /** After a failed write: refuses everything, reopens the log until that works, and delivers what the disk holds. */
+  async #recover (writes: PendingWrite[], error: unknown): Promise<void> {
     const { clock, log } = this.#options
     this.#memory.undo()
     this.#broken = textOf(error)
     log.error({ err: error, store: this.name }, 'the store cannot be written to; publishing is refused until it can')
-    const refused = [...jobs, ...this.#waiting.splice(0)]
+    const refused = [...writes, ...this.#waiting.splice(0)]
     this.#waitingBytes = 0
-    for (const job of refused) job.refuse(unavailable(this.#broken))
+    for (const write of refused) write.refuse(unavailable(this.#broken))
     this.#follower?.available(false, this.#broken)
     for (let pause = MIN_PAUSE_MS; this.#closing === null; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       await this.#disk.close()
@@ -335,7 +335,7 @@ class EmbeddedStore implements Store {
     }
   }
 
-  /** Opens the disk, reads it, and makes what it holds the log in memory, on the disk first. */
+  /** Opens the disk, reads it, and makes its content the log in memory; on the disk first. */
   async #load (lineageFor: (found: StoredLog) => Lineage, since?: unknown): Promise<StoredLog> {
     const { dataDir, durability, clock, log } = this.#options
     const { head } = this.#memory
@@ -352,24 +352,24 @@ class EmbeddedStore implements Store {
     this.#memory = memory
     const { lost, leftOut } = found
     if (lost > 0) {
-      log.warn({ lost, leftOut }, `${lost} facts are missing from the store; history begins behind them, and clients that have not come so far are reset`)
+      log.warn({ lost, leftOut }, `${lost} facts are missing from the store; history begins after them, and clients that are not past them are reset`)
     }
     return found
   }
 
-  /** Ages go by the larger of wall clock and newest id: a clock set back must neither repeat ids nor make anything young again. */
+  /** The later of wall clock and newest id: a clock set back must neither repeat ids nor make anything younger. */
   #now (head: Id): number {
     return Math.max(Math.floor(this.#options.clock.wall()), millisOf(head))
   }
 }
 
-/** A new epoch behind those that were found. Its name goes into cursors. */
+/** The epochs on the disk and a new one. Its name goes into cursors. */
 function lineageWith ({ epochs, head }: StoredLog): Lineage {
   const epoch = Array.from(randomBytes(10), byte => LETTERS[byte % LETTERS.length]).join('')
   return { epoch, epochs: [...epochs, { epoch, seam: head }].slice(-MAX_EPOCHS) }
 }
 
-const bytesOf = (jobs: PendingWrite[]): number => jobs.reduce((sum, { bytes }) => sum + bytes, 0)
+const bytesOf = (writes: PendingWrite[]): number => writes.reduce((sum, { bytes }) => sum + bytes, 0)
 
 const unavailable = (why: string): Refusal =>
   new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)

@@ -1,5 +1,5 @@
-// The log as it is found on the disk. What is missing in it is noticed by the ordinals of facts and deletions: history
-// with a hole must not be passed off as whole, so it then begins behind the hole.
+// The log as the disk holds it. Gaps in the ordinals of facts and deletions show what is missing. History with a hole must
+// not pass for complete; it then begins after the hole.
 
 import { compareIds, isAfter, latest, ORIGIN } from '../../core/id.ts'
 import { DiskError } from './disk.ts'
@@ -18,26 +18,26 @@ export interface StoredLog extends LogBounds {
   readonly history: Entry[]
   /** In id order. */
   readonly values: Entry[]
-  /** Facts and deletions that should be there and are not. */
+  /** Facts and deletions that are missing. */
   readonly lost: number
-  /** Facts and deletions before the last hole: no longer history. */
+  /** Facts and deletions before the last hole, which history no longer includes. */
   readonly leftOut: number
-  /** The pages of history on the disk, those before the last hole too, each by its last id. */
+  /** The pages of history on the disk, including those before the last hole, each by its last id. */
   readonly pages: Id[]
 }
 
 export const EMPTY_LOG: StoredLog = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, leftOut: 0, pages: [] }
 
-/** Records read at once, where they are small. */
+/** Records read at once if they are small. */
 const STEP = 10_000
 
-/** @throws Error where a newer Signalbox wrote it */
+/** @throws Error if a newer Signalbox wrote it */
 export async function readLog (disk: Disk): Promise<StoredLog> {
-  const [format, standing, epochs] = await disk.get([FORMAT_KEY, HEAD_KEY, EPOCHS_KEY])
+  const [format, bounds, epochs] = await disk.get([FORMAT_KEY, HEAD_KEY, EPOCHS_KEY])
   if (Number(format ?? 0) > FORMAT) {
     throw new DiskError(`the store was written by a newer Signalbox (format ${format}; this one knows ${FORMAT}): start that version, or set DATA_DIR to another directory`)
   }
-  const known = standing === undefined ? null : parseBounds(standing)
+  const known = bounds === undefined ? null : parseBounds(bounds)
   const { history, lost, leftOut, pages, floor, ordinal } = await readHistory(disk, known)
   const values: Entry[] = []
   for await (const step of steps(disk, VALUES)) {
@@ -60,13 +60,13 @@ async function readHistory (disk: Disk, known: LogBounds | null): Promise<Pick<S
   let ordinal = known?.trimmed ?? 0
   const leap = (to: number, newFloor: Id): void => {
     leftOut += history.length
-    // Without the standing nobody knows how many there were before the first.
+    // Without the stored bounds it is unknown how many there were before the first.
     if (known !== null || history.length > 0) lost += to - ordinal
     history = []
     ordinal = to
     floor = newFloor
   }
-  // Reading begins at the floor: LevelDB would have to walk over all that was trimmed.
+  // Reading begins at the floor: before it LevelDB would have to skip everything that was trimmed.
   for await (const step of steps(disk, historyAfter(floor))) {
     for (const [key, text] of step) {
       const page = parsePage(text)
@@ -74,7 +74,7 @@ async function readHistory (disk: Disk, known: LogBounds | null): Promise<Pick<S
       if (page === null || last === undefined || historyKey(last) !== key) continue
       pages.push(last)
       for (const record of page) {
-        // The first page may have been trimmed in part.
+        // The first page may be trimmed in part.
         if (!isAfter(record.entry.id, floor)) continue
         if (record.ordinal !== ordinal + 1) leap(record.ordinal - 1, idBefore(record.entry.id))
         ordinal = record.ordinal
