@@ -9,26 +9,26 @@ export interface ConnectionOptions {
   readonly address: RedisAddress
   /** What the connection is for; Redis shows it in CLIENT LIST. */
   readonly name: string
-  /** A command not answered for so long has failed, ms. */
+  /** Commands fail if not answered within this, ms. */
   readonly commandTimeoutMs: number
-  /** Told of every failure, in words. */
+  /** Called with every failure of the connection, in words. */
   readonly onError: (reason: string) => void
 }
 
-/** What Redis says where the database of the URL does not exist. */
+/** Redis's error if the database in the URL does not exist. */
 const NO_DATABASE = /DB index|SELECT is not allowed/i
-/** A read waits so long for something to come; one that is not answered within the second has no server behind it. */
+/** How long a read blocks for new entries. One that is not answered within the second time has no server behind it. */
 export const BLOCK_MS = 1000
 export const BLOCK_TIMEOUT_MS = 2500
 const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
 
-/** A connection that opens when told to (`connect`), and again whenever it was lost, for as long as it is not ended. */
+/** A connection that opens on `connect`, and reopens whenever it is lost until it is ended. */
 export function connection ({ address, name, commandTimeoutMs, onError }: ConnectionOptions): RedisClient {
   const client = open(address, optionsOf(name, commandTimeoutMs))
   client.on('error', (error: Error) => {
     onError(reasonOf(error))
-    // ioredis would go on with database 0, which is somebody else's.
+    // ioredis would continue with database 0, which belongs to someone else.
     if (NO_DATABASE.test(error.message)) client.disconnect(true)
   })
   return client
@@ -40,7 +40,7 @@ function optionsOf (connectionName: string, commandTimeout: number) {
     connectionName,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout,
-    // What cannot be sent now is refused now; what was sent on a lost connection may have been done, and whoever asked decides.
+    // A command that cannot be sent now fails now. One that was sent on a lost connection may have been carried out: the caller decides.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -77,17 +77,17 @@ function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Re
   })
 }
 
-/** What went wrong, for operators: the words of the server, or of the system. */
+/** An error for operators, in the words of the server or of the system. */
 export function reasonOf (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, errors } = error as { code?: string, errors?: Error[] }
   const text = error.message === '' ? errors?.map(({ message }) => message).join(', ') ?? code ?? error.name : error.message
-  if (/^NOAUTH/.test(text)) return 'NOAUTH: Redis asks for a password, which belongs in REDIS_URL: redis://user:password@host'
-  // Sentinel's names the pause it makes, which is another one each time.
+  if (/^NOAUTH/.test(text)) return 'NOAUTH: Redis requires a password; set it in REDIS_URL: redis://user:password@host'
+  // Sentinel's message includes its retry delay, which differs each time.
   return text.replace(/ Retrying from scratch after .*$/, '').replace(/\.+$/, '')
 }
 
-/** A connection into nowhere looks like a server that hangs; another one costs nothing. */
+/** A dead connection looks like a server that hangs. A new connection costs nothing. */
 export function replaceIfSilent (client: RedisClient, error: unknown): void {
   if (reasonOf(error) === 'Command timed out') client.disconnect(true)
 }

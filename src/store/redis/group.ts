@@ -1,8 +1,8 @@
-// The workers of a deployment, over Redis. What a worker says of itself holds as long as its lease, which it renews: of
-// one that was killed nothing is left when the lease has run out, and one that comes back from a long sleep says it
-// all again. Members are told as counts, never as steps.
+// The workers of a deployment, over Redis. A worker's declarations are valid as long as its lease, which it renews. A killed
+// worker leaves nothing behind once its lease has expired; a worker that wakes from a long sleep declares everything
+// again. Members are declared as counts, never as steps.
 //
-// Orders to all and their answers travel through the log: every worker has each once, behind the events before it.
+// Orders to all workers and their answers travel through the log: every worker gets each once, after the events before it.
 
 import { randomBytes } from 'node:crypto'
 import { fullOf } from '../../core/group.ts'
@@ -22,14 +22,14 @@ export interface GroupOptions {
 
 const LEASE_MS = 12_000
 const BEAT_MS = 3000
-/** What is only a bound is not worth waiting for. */
+/** These figures are only limits: not worth a longer wait. */
 const PATIENCE_MS = 500
-/** All workers have so long to do what was asked. */
+/** Time for all workers to carry out an order and answer. */
 const ANSWER_MS = 2000
 
 const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
-/** Keys: workers members. Arguments: worker, lease ms. Returns 1 where it was known to be alive. */
+/** Keys: workers members. Arguments: worker, lease ms. Returns 1 if its lease had not expired. */
 const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], number>('sbBeat', `${NOW}
 local me, lease = ARGV[1], tonumber(ARGV[2])
 local score = redis.call('ZSCORE', KEYS[1], me)
@@ -46,7 +46,7 @@ end
 return (score and tonumber(score) >= now) and 1 or 0
 `)
 
-/** Keys: workers members. Arguments: worker, limit, then room and count by turns. Returns totals, and the rooms that are full. */
+/** Keys: workers members. Arguments: worker, limit, then room and count in turn. Returns totals, and the rooms that are full. */
 const enter = script<[workers: string, members: string], [worker: string, limit: number, ...counts: Array<string | number>], [totals: number[], full: string[]]>('sbEnter', `${NOW}
 local me, limit = ARGV[1], tonumber(ARGV[2])
 local alive = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
@@ -65,7 +65,7 @@ end
 return {totals, full}
 `)
 
-/** Key: members. Arguments: worker, then field and count by turns. They take the place of all that the worker has declared. */
+/** Key: members. Arguments: worker, then field and count in turn. They replace everything the worker has declared. */
 const replace = script<[members: string], [worker: string, ...counts: string[]], null>('sbReplace', `
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if string.match(field, '^%S+') == ARGV[1] then redis.call('HDEL', KEYS[1], field) end
@@ -73,12 +73,12 @@ end
 for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
 `)
 
-/** Key: workers. Returns those that are alive. */
+/** Key: workers. Returns the names of those that are alive. */
 const alive = script<[workers: string], [], string[]>('sbAlive', `${NOW}
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
 `)
 
-/** Key: the counter. Returns the count of this second, and the ms it has left. */
+/** Key: the counter. Returns the count in this second, and the ms left of it. */
 const hit = script<[counter: string], [], [count: number, leftMs: number]>('sbHit', `
 local t = redis.call('TIME')
 local count = 1
@@ -94,14 +94,14 @@ return {count, 1000 - math.floor(t[2] / 1000)}
 export class RedisGroup implements Group {
   readonly worker: string
   readonly #options: GroupOptions
-  /** Members of this worker by room, as they are: what the others should know. */
+  /** Members of this worker by room: what Redis should hold. */
   readonly #counts = new Map<string, number>()
-  /** The rooms of which they may not know it. */
+  /** The rooms whose count in Redis may be out of date. */
   readonly #dirty = new Set<string>()
-  #telling: Promise<void> | null = null
-  /** Questions for places that are not answered: what they declared is not among the counts yet. */
+  #declaring: Promise<void> | null = null
+  /** Calls of `enter` that are not answered yet: `#counts` does not include what they declare. */
   #entering = 0
-  /** What the others know of this worker may be anything: it is all said again. */
+  /** Redis may hold anything for this worker: all counts are sent again. */
   #isStale = true
   readonly #asked = new Map<string, (from: string, value: unknown) => void>()
   #run: OrderHandler = () => {}
@@ -114,8 +114,8 @@ export class RedisGroup implements Group {
     this.worker = worker
     store.listen({
       onNote: ({ field, text }) => {
-        if (field === 'ask') this.#asks(text)
-        if (field === 'answer') this.#answers(text)
+        if (field === 'ask') this.#carryOut(text)
+        if (field === 'answer') this.#takeAnswer(text)
       },
       onUsable: () => {
         this.#isStale = true
@@ -162,8 +162,8 @@ export class RedisGroup implements Group {
     const { workers, members } = store.keys
     this.#entering++
     const answer = await this.#bounded(async client => await enter(client, [workers, members], [this.worker, limit, ...[...counts].flat()]))
-    if (--this.#entering === 0) this.#options.clock.soon(() => this.#tell())
-    // Whether it was heard or not, and by when, is not known: so it is said again, as it is by then.
+    if (--this.#entering === 0) this.#options.clock.soon(() => this.#declareSoon())
+    // It is unknown whether Redis has taken the counts: they are sent again, with their values at that time.
     if (answer === null) {
       this.declare(counts)
       return { totals: counts, full: fullOf(counts, limit) }
@@ -180,7 +180,7 @@ export class RedisGroup implements Group {
       else this.#counts.delete(room)
       this.#dirty.add(room)
     }
-    this.#tell()
+    this.#declareSoon()
   }
 
   async elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -210,7 +210,7 @@ export class RedisGroup implements Group {
     return answer === null ? null : { count: answer[0], resetMs: answer[1] }
   }
 
-  /** Takes this worker out of the deployment at once. */
+  /** Removes this worker from the deployment at once. */
   async close (): Promise<void> {
     this.#closed = true
     this.#stop()
@@ -224,7 +224,7 @@ export class RedisGroup implements Group {
     return await store.ask(async client => await alive(client, [store.keys.workers], []))
   }
 
-  /** A sign of life; and what the others may not know. */
+  /** Renews the lease, and sends the counts that are out of date. */
   async #beat (): Promise<void> {
     const { store, clock } = this.#options
     const { workers, members } = store.keys
@@ -232,18 +232,18 @@ export class RedisGroup implements Group {
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
     const answer = await this.#bounded(async client => await beat(client, [workers, members], [this.worker, LEASE_MS]))
-    // The lease had run out, and others may have taken what was declared for that of a dead one.
+    // The lease had expired: others may have deleted the counts as those of a dead worker.
     if (answer !== 1) this.#isStale = true
-    this.#tell()
+    this.#declareSoon()
   }
 
-  /** Says how many members there are in the rooms that changed, until that was heard. */
-  #tell (): void {
+  /** Sends the counts of the rooms that changed, until Redis has taken them. */
+  #declareSoon (): void {
     if (this.#closed || (this.#dirty.size === 0 && !this.#isStale) || (this.#isStale && this.#entering > 0)) return
-    this.#telling ??= this.#say().finally(() => { this.#telling = null })
+    this.#declaring ??= this.#sendCounts().finally(() => { this.#declaring = null })
   }
 
-  async #say (): Promise<void> {
+  async #sendCounts (): Promise<void> {
     const { members } = this.#options.store.keys
     const isStale = this.#isStale
     const rooms = isStale ? new Set([...this.#counts.keys(), ...this.#dirty]) : new Set(this.#dirty)
@@ -256,34 +256,34 @@ export class RedisGroup implements Group {
     }
     this.#isStale = false
     for (const room of rooms) this.#dirty.delete(room)
-    // All of it is sent at once: an `enter` that comes later must not be overtaken.
-    const heard = await this.#bounded(async client => await (isStale
+    // Everything is sent in this turn: these counts must not overtake a later `enter`.
+    const answer = await this.#bounded(async client => await (isStale
       ? replace(client, [members], [this.worker, ...some]).then(() => [])
       : Promise.all([some.length > 0 ? client.hset(members, ...some) : 0, none.length > 0 ? client.hdel(members, ...none) : 0])))
-    if (heard === null) {
-      // The next beat says it again.
+    if (answer === null) {
+      // The next beat sends them again.
       this.#isStale ||= isStale
       for (const room of rooms) this.#dirty.add(room)
     } else if (this.#dirty.size > 0) {
-      this.#options.clock.soon(() => this.#tell())
+      this.#options.clock.soon(() => this.#declareSoon())
     }
   }
 
-  #asks (text: string): void {
+  #carryOut (text: string): void {
     const { id, name, args } = JSON.parse(text) as { id: string, name: string, args: unknown }
     const { store, log } = this.#options
     void (async () => {
       const value = await this.#run(name, args)
       await store.note('answer', JSON.stringify({ id, from: this.worker, value: value ?? null }))
-    })().catch((err: unknown) => log.warn({ err, name }, 'what all workers were asked to do was not done, or not answered, by this one'))
+    })().catch((err: unknown) => log.warn({ err, name }, 'this worker did not carry out an order to all workers, or could not answer it'))
   }
 
-  #answers (text: string): void {
+  #takeAnswer (text: string): void {
     const { id, from, value } = JSON.parse(text) as { id: string, from: string, value: unknown }
     this.#asked.get(id)?.(from, value)
   }
 
-  /** @returns null where Redis does not answer in time */
+  /** @returns null if Redis does not answer in time */
   async #bounded<T> (question: (client: RedisClient) => Promise<T>): Promise<T | null> {
     const { store, clock } = this.#options
     if (store.trouble !== null) return null

@@ -90,7 +90,7 @@ export class Health {
     if (reader.last !== null) this.#watch()
   }
 
-  /** Probes after a while, and again and again. */
+  /** Probes after `ms`, and then regularly. */
   #watch (ms = this.#trouble === null ? PROBE_MS : PROBE_IN_TROUBLE_MS): void {
     this.#stopWatching()
     if (this.#ended) return
@@ -110,7 +110,7 @@ export class Health {
         // A reader that makes progress is late, not broken.
         if (reader.last !== before && this.#trouble === null) return
         reader.reconnect()
-        throw new Error('what is written does not come back')
+        throw new Error('entries are written, but do not come back')
       }
     } catch (error) {
       const reason = reasonOf(error)
@@ -132,7 +132,7 @@ export class Health {
       const info = await client.info()
       const is = (field: string): string | undefined => new RegExp(`^${field}:(.*?)\\r?$`, 'm').exec(info)?.[1]
       const warnings = []
-      if (is('aof_enabled') === '0') warnings.push('Redis runs with appendonly no: what was acknowledged may be lost when Redis ends')
+      if (is('aof_enabled') === '0') warnings.push('Redis runs with appendonly no: acknowledged events may be lost when Redis ends')
       const policy = is('maxmemory_policy')
       if (policy !== undefined && policy !== 'noeviction' && is('maxmemory') !== '0') warnings.push(`Redis may evict keys (maxmemory-policy ${policy}): clients are reset when it evicts ours; set noeviction`)
       for (const warning of warnings) if (!this.warnings.includes(warning)) log.warn({ store: name }, warning)

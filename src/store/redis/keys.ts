@@ -1,29 +1,29 @@
-/** The names of our keys: the prefix, literally, and a word. With a hash tag in the prefix they share one slot of a cluster. */
+/** The names of our keys: the prefix, unchanged, and a word. A hash tag in the prefix keeps them in one slot of a cluster. */
 export interface Keys {
-  /** What is counted of the others, and where the log stands. */
+  /** How much the other keys hold, and where the log ends. */
   readonly meta: string
   /** Epochs and their seams, oldest first. */
   readonly epochs: string
-  /** Everything, for following. */
+  /** All entries, for following. */
   readonly log: string
-  /** What history holds. */
+  /** The facts and deletions in history. */
   readonly facts: string
-  /** The present values. */
+  /** The current values. */
   readonly state: string
-  /** Keys by room. */
+  /** The number of keys in each room. */
   readonly rooms: string
-  /** Idempotency keys, commands' records, and counters of requests, each under a name of its own. */
+  /** Idempotency keys, commands' records, and counters of requests: one Redis key each. */
   readonly once: (name: string) => string
   readonly command: (id: string) => string
   readonly rate: (limit: string, caller: string) => string
-  /** Who is alive until when, and members by worker and room. */
+  /** The workers and when their leases expire; members by worker and room. */
   readonly workers: string
   readonly members: string
-  /** Who takes in what comes through Redis; the stream that publishers write to; and what of it was refused. */
+  /** The lease of the intake; the stream that publishers write to; the refused events of both ways in. */
   readonly intake: string
   readonly ingest: string
   readonly refused: string
-  /** Commands that backends serve, the stream of each, and their answers. */
+  /** Declarations of backends' commands, the stream of each command, and the answers. */
   readonly handlers: string
   readonly commands: (name: string) => string
   readonly results: string

@@ -5,18 +5,18 @@ import type { RedisClient } from './connect.ts'
 
 type Arguments = ReadonlyArray<string | number>
 
-/** Runs the script in one atomic step. @throws what Redis refuses it with, and what becomes of the connection */
+/** Runs the script in one atomic step. @throws the error of Redis, or of the connection */
 export type Script<K extends readonly string[], A extends Arguments, R> = (client: RedisClient, keys: K, args: A) => Promise<R>
 
 /**
- * @param name of the method it becomes on a client, where it is registered with its first call
- * @param reply `bytes` for a reply whose strings are Buffers
+ * @param name of the method that it becomes on a client, with its first call there
+ * @param reply `bytes`: the strings of the reply are Buffers
  */
 export function script<K extends readonly string[], A extends Arguments, R> (name: string, lua: string, reply: 'text' | 'bytes' = 'text'): Script<K, A, R> {
   const method = reply === 'bytes' ? `${name}Buffer` : name
   return (client, keys, args) => {
     if (!(name in client)) client.defineCommand(name, { lua })
-    // Nested, because ioredis flattens them: spread they would be limited by the stack.
+    // ioredis flattens its arguments. Spread, a long list would overflow the stack.
     return (client as unknown as Record<string, (count: number, keys: K, args: A) => Promise<R>>)[method]!(keys.length, keys, args)
   }
 }

@@ -1,33 +1,33 @@
-// The one atomic step of the log on Redis: which server this is, the idempotency key, the room limits, the ids, the
-// events in both streams, the values, the trimming. Either all of it happens or nothing.
+// The one atomic step of the log on Redis: identity of the server, idempotency keys, room limits, ids, the events in both
+// streams, the values, trimming. Either all of it happens or nothing.
 //
-// `log` and `facts` are streams under the same ids: everything for following, short; and what history holds, trimmed
-// by HISTORY_*. An entry of `log` carries the id of the one before it, the epoch and the floor, so a follower knows from
-// the entry itself whether it has missed something, whether the log was opened anew, and what history still holds.
+// `log` and `facts` are streams with the same ids. `log` holds all entries, for following, and is short; `facts` holds
+// history, trimmed by HISTORY_*. An entry of `log` carries the id of the one before it, the epoch and the floor. A follower
+// sees from the entry itself whether it has missed one, whether the log was reopened, and what history still holds.
 //
-// `meta` counts what the others should hold. Where they do not (a key deleted or evicted from outside), the log cannot
-// be trusted to be whole: it begins anew, with no epoch that any client knows, and everybody is reset.
+// `meta` counts what the other keys should hold. If they do not (a key was deleted or evicted from outside), the log may be
+// incomplete: it begins again with an epoch that no client knows, and everyone is reset.
 
 import type { Id } from '../../../core/id.ts'
 import { script } from '../scripts.ts'
 
-/** Epoch, last entry of log, newest event, floor, whether more is to be trimmed, answers to the appends. */
+/** Epoch, last entry of log, newest event, floor, whether there is more to trim, answers to the appends. */
 export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
 
-/** Number of keys that are always there, in this order: meta epochs log facts state rooms lease ingest. */
+/** Number of keys that every call has, in this order: meta epochs log facts state rooms lease ingest. */
 const FIXED_KEYS = 8
 
 /**
- * One call takes many appends, one after the other, each for itself: what is refused of one leaves the others as they are.
+ * One call carries many appends, processed in order and independently: a refused one does not affect the others.
  *
- * Keys: the fixed ones, then that of each append that is remembered.
- * Arguments: 1 a name for a new epoch, 2 the newest id the caller has seen, 3 keys a room may have, 4-6 history: number,
- * bytes, ms, 7 bytes of `log`, 8 ms an append is remembered, 9 text of a note or probe ('' for none), 10 its field; then for
- * each append: its number of arguments besides these three, a digest of the request to remember ('' for none), what the key
- * `lease` must hold ('' for no matter); and for each of its events: the event, its kind, of a value and a deletion the room
- * and the field, of a deletion the id it ends ('' for whatever there is), and where a lease is asked for, where the event was
- * taken from. 0 is no limit.
- * Returns epoch, last entry of log, newest event, floor, whether more is to be trimmed, and of each append `OK <ids>`,
+ * Keys: the fixed ones, then one for each append with an idempotency key.
+ * Arguments: 1 a name for a new epoch, 2 the newest id the caller has seen, 3 maximum keys of a room, 4-6 maximum of history: number,
+ * bytes, ms, 7 maximum bytes of `log`, 8 ms an idempotency key is kept, 9 text of a note or probe ('': none), 10 its field; then for
+ * each append: its number of arguments after these three, the digest to store under its idempotency key ('': none), the value
+ * that the key `lease` must hold ('': any); and for each of its events: the event, its kind, for values and deletions the room
+ * and the field, for deletions the id of the value they end ('': any), and with a lease the source of the event. A limit of 0
+ * is none.
+ * Returns epoch, last entry of log, newest event, floor, whether there is more to trim, and for each append `OK <ids>`,
  * `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
 export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
@@ -43,10 +43,10 @@ local function isAfter (a, b)
   local bms, bn = parts(b)
   return ams > bms or (ams == bms and an > bn)
 end
--- As the follower counts: {"id":"<id>", takes eight bytes besides the id and one is the brace the event begins with.
+-- As the follower counts: {"id":"<id>", takes eight bytes besides the id; one of them is the brace that the event begins with.
 local function sizeOf (id, event) return #id + #event + 8 end
 
--- A key of the wrong type raises here, before anything is changed.
+-- A key of the wrong type raises an error here, before any change.
 local length, count, present = redis.call('XLEN', log), redis.call('XLEN', facts), redis.call('HLEN', state)
 local named, known = redis.call('HLEN', rooms), redis.call('LLEN', epochs)
 local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest')
@@ -56,7 +56,7 @@ local whole = m[2] and known > 0 and count == tonumber(m[5]) and present == tonu
 local last, newest = m[3] or '0-0', m[10] or '0-0'
 local floor, bytes, oldest, logBytes = m[4] or '0-0', tonumber(m[6] or 0), m[8] or '', tonumber(m[9] or 0)
 
--- Ids never go back: neither behind what this server gave out, nor behind what another one did before it was lost.
+-- Ids never go back: neither below those of this server, nor below those of a server that was lost.
 local time = redis.call('TIME')
 local ms, n = math.floor(time[1] * 1000 + time[2] / 1000), 0
 local highest = isAfter(ARGV[2], last) and ARGV[2] or last
@@ -64,12 +64,12 @@ local hms, hn = parts(highest)
 if hms >= ms then ms, n = hms, hn + 1 end
 local function idAt (at) return string.format('%.0f-%.0f', ms, n + at) end
 
--- Who may come in and what is passed over, before anything is written: ids of the values and numbers of keys as the
--- appends so far leave them, and what is to be remembered of those.
+-- Planning, before anything is written: the ids of values and the numbers of keys after the appends planned so far, and the
+-- idempotency records of those.
 local planned, values, counts, remembered, at = {}, {}, {}, {}, 0
 local overValues, overCounts = {__index = values}, {__index = counts}
 
--- Plans one append. Returns its ids, or the room that is full, and then nothing of it stays.
+-- Plans one append. Returns its ids, or the room that is full; then nothing of it is kept.
 local function plan (a, last, isTaken)
   local ids, events, mine, numbers, next = {}, {}, setmetatable({}, overValues), setmetatable({}, overCounts), at
   while a <= last do
@@ -82,7 +82,7 @@ local function plan (a, last, isTaken)
     if string.sub(source, 1, 1) == 'i' then
       local id = string.sub(source, 2)
       local pending = redis.pcall('XPENDING', ingest, 'gateway', id, id, 1)
-      -- Without the group nothing is; what else is wrong raises again.
+      -- Without the group nothing is pending. Any other error is raised again.
       if pending.err and not string.find(pending.err, 'NOGROUP', 1, true) then redis.call('XPENDING', ingest, 'gateway', id, id, 1) end
       passed = #pending == 0
     end
@@ -176,7 +176,7 @@ for _, event in ipairs(planned) do
   end
 end
 
--- History, from the old end. What one step does not manage is left to the next.
+-- Trims history from the old end. The next step continues where this one stops.
 local function over ()
   return count > 0 and ((maxFacts > 0 and count > maxFacts) or (maxBytes > 0 and bytes > maxBytes) or (maxAge > 0 and ms - parts(oldest) > maxAge))
 end
@@ -194,7 +194,7 @@ if over() then
   if count == 0 then redis.call('XTRIM', facts, 'MAXLEN', 0) else redis.call('XTRIM', facts, 'MINID', oldest) end
 end
 
--- One field, whose name says where the entry stands and what it is: every further string is read by every follower.
+-- One field, whose name holds position and kind of the entry: every further string would be read by every follower.
 local before, since = last, ' ' .. epoch .. ' ' .. floor .. ' '
 local function write (id, about, text)
   redis.call('XADD', log, id, before .. since .. about, text)
@@ -205,10 +205,10 @@ if #planned > 0 then newest = before end
 if ARGV[9] ~= '' or (#planned == 0 and (floor ~= (m[4] or '0-0') or epoch ~= m[2])) then
   write(idAt(at), ARGV[10], ARGV[9])
 end
--- Values that were kept without a trace of when they came are older than this.
+-- Values of unknown age are older than this.
 if not whole then newest = before end
 
--- A quarter too much, then down to the limit: not a question a step.
+-- At a quarter over the limit, trims down to the limit: not in every step.
 if maxLog > 0 and logBytes > maxLog * 1.25 then
   local from = '-'
   while logBytes > maxLog and length > 1 do

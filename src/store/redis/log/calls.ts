@@ -1,6 +1,6 @@
-// Appends on their way to Redis. While few are, one goes at once; what comes meanwhile gathers and goes together in the
-// next call, in the order it was asked for. So what a call costs here and there, which is most of what a small append
-// costs, is shared by as many as wait, and nobody waits for others to come.
+// Appends on their way to Redis. With few calls in flight an append is sent at once; appends that come meanwhile gather and
+// share the next call, in order. A call has a fixed cost here and at Redis, which is most of the cost of a small append.
+// Sharing divides it among all that wait, and no append waits for others to come.
 
 import { within } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -8,32 +8,32 @@ import type { Draft } from '../../../core/event.ts'
 import type { Once } from '../../../core/store.ts'
 import type { IntakeSource } from './entry.ts'
 
-/** What an append depends on; nothing, or one of these. */
+/** The condition of an append: none, or one of these. */
 export interface AppendCondition {
-  /** That its key did not come before. */
+  /** Its idempotency key was not used before. */
   readonly once?: Once | undefined
-  /** That the lease of the intake says `token`. */
+  /** The lease of the intake holds `token`. */
   readonly lease?: { readonly token: string, readonly sources: readonly IntakeSource[] }
 }
 
 export interface PendingAppend extends AppendCondition {
   readonly drafts: readonly Draft[]
-  /** Of its events, roughly. */
+  /** Approximate size of its events. */
   readonly bytes: number
 }
 
 export interface AppendAnswer {
-  /** As the script gives it; see append.ts. */
+  /** The script's answer; see append.ts. */
   readonly text: string
-  /** Settles when the follower was told what the call appended, or does not hear of it. */
+  /** Settles when the follower has the entries of the call, or did not get them in time. */
   readonly followed: Promise<unknown>
 }
 
 export interface CallsOptions {
   readonly clock: Clock
-  /** How long an append may take, waiting included, ms. */
+  /** How long an append may take, including the wait, ms. */
   readonly timeoutMs: number
-  /** Appends them all in one step. @returns their answers, in their order */
+  /** Appends all of them in one step. @returns their answers, in order */
   readonly send: (appends: readonly PendingAppend[]) => Promise<readonly AppendAnswer[]>
 }
 
@@ -43,9 +43,9 @@ interface Waiter extends PendingAppend {
   readonly reject: (error: unknown) => void
 }
 
-/** While Redis works on one call others are on their way: 64 publishers had 16,400 events/s with 2, 19,400 with 4, no more with 6. */
+/** Calls in flight, to keep Redis busy: 64 publishers reached 16,400 events/s with 2, 19,400 with 4, no more with 6. */
 const MAX_CALLS = 4
-/** A call holds up everybody at Redis: so many bytes, in small events, for some 3 ms. An append by itself may have more. */
+/** A call blocks Redis for everyone: this many bytes of small events for about 3 ms. A single append may have more. */
 const CALL_BYTES = 128 * 1024
 
 export class Calls {
@@ -58,7 +58,7 @@ export class Calls {
     this.#options = options
   }
 
-  /** @throws whatever the call fails with that it was part of */
+  /** @throws the error of the call that carried it */
   append (append: PendingAppend): Promise<AppendAnswer> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ ...append, since: this.#options.clock.now(), resolve, reject })
@@ -66,7 +66,7 @@ export class Calls {
     })
   }
 
-  /** Who asks in the same turn of the event loop comes into the same call. */
+  /** All appends of the same turn of the event loop share a call. */
   #callSoon (): void {
     if (this.#due || this.#underway === MAX_CALLS || this.#waiting.length === 0) return
     this.#due = true
@@ -83,7 +83,7 @@ export class Calls {
     const leftMs = (waiters[0] as Waiter).since + timeoutMs - clock.now()
     this.#underway++
     try {
-      // What would be refused anyway is not sent.
+      // An append that has timed out already is not sent.
       const answers = leftMs > 0 ? await within(clock, leftMs, send(waiters), null) : null
       if (answers === null) throw new Error('Command timed out')
       waiters.forEach(({ resolve }, at) => resolve(answers[at] as AppendAnswer))

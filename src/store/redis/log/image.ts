@@ -1,6 +1,5 @@
-// The log as a whole, for a worker that has nothing yet. It is read in pages while others go on writing: so what is
-// found may be newer than where reading began, and the image is complete only when the log has been followed from there
-// to the newest id found.
+// The whole log, for a worker that has nothing yet. It is read in pages while others write: the pages may hold entries newer
+// than the point where reading began. The image is complete once the log was followed from there to the newest id found.
 
 import { fieldOf } from '../../../core/event.ts'
 import type { Entry } from '../../../core/event.ts'
@@ -14,16 +13,16 @@ import type { Keys } from '../keys.ts'
 
 export interface LogTip {
   readonly epoch: string
-  /** The entry of `log` that was written last, and the newest event. */
+  /** The last entry of `log`, and the newest event. */
   readonly last: Id
   readonly newest: Id
   readonly floor: Id
 }
 
-/** Entries in one answer of Redis, which keeps everybody waiting while it makes it: they may have megabytes each. */
+/** Entries in one answer of Redis, which blocks everyone while it builds it: an entry may have megabytes. */
 const PAGE = 100
 
-/** @returns the image, and the entry of `log` to follow on from; null where the log was trimmed or opened anew meanwhile: to be tried again */
+/** @returns the image, and the entry of `log` to follow from; null if the log was trimmed or reopened meanwhile: try again */
 export async function readImage (client: RedisClient, keys: Keys, { epoch, last: start, newest, floor: first }: LogTip): Promise<{ image: Image, last: Id } | null> {
   const lineage = await readLineage(client, keys, epoch)
   if (lineage === null) return null
@@ -89,7 +88,7 @@ export async function readImage (client: RedisClient, keys: Keys, { epoch, last:
   return { image, last }
 }
 
-/** The epochs up to this one; null where it is not among them. */
+/** The epochs up to this one; null if it is not among them. */
 export async function readLineage (client: RedisClient, keys: Keys, epoch: string): Promise<Lineage | null> {
   const epochs = (await client.lrange(keys.epochs, 0, -1)).map(text => {
     const [name = '', seam = ''] = text.split(' ')

@@ -1,6 +1,6 @@
-// Follows the log from the last entry it has, over a connection of its own, and never skips: each entry names the one
-// before it, so what was trimmed, lost by a fail-over or deleted meanwhile shows in the first entry that comes. Then the
-// log is read as a whole again. What ends an epoch without loss costs nothing but the new epoch's name.
+// Follows the log from the last entry read, over its own connection, and never skips: each entry names the one before it.
+// If entries were trimmed, deleted, or lost in a fail-over meanwhile, the first entry that comes shows it, and the log is
+// read as a whole again. An epoch that ends without loss costs nothing but the new epoch's name.
 
 import { pause } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -17,19 +17,19 @@ import type { LogTip } from './image.ts'
 import type { Keys } from '../keys.ts'
 
 export interface LogReaderOptions {
-  /** Of its own. */
+  /** Used by nothing else: reads block it. */
   readonly client: RedisClient
   readonly keys: Keys
   readonly clock: Clock
-  /** Writes an entry to the log and tells where it stands. */
+  /** Writes an entry to the log. @returns where the log ends then */
   readonly tip: () => Promise<LogTip>
-  /** What workers tell each other through the log. */
+  /** A note of any worker was read. */
   readonly onNote: (note: WorkerNote) => void
   /** An event that came in through Redis is in the log. */
   readonly onTakenIn: (source: IntakeSource) => void
   /** The log was read as a whole. */
   readonly onLoad: () => void
-  /** Why nothing can be read just now. */
+  /** Nothing can be read now, and why. */
   readonly onTrouble: (reason: string) => void
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
 }
@@ -40,7 +40,7 @@ const PAUSE_MS = 200
 export class LogReader {
   readonly #options: LogReaderOptions
   readonly #client: RedisClient
-  /** The newest entry taken in; null: the log is to be read as a whole. */
+  /** The newest entry read; null: the log must be read as a whole. */
   #last: Id | null = null
   #epoch = ''
   #closed = false
@@ -60,12 +60,12 @@ export class LogReader {
     await loaded
   }
 
-  /** The newest entry taken in; null while the log has to be read as a whole. */
+  /** The newest entry read; null while the log must be read as a whole. */
   get last (): Id | null {
     return this.#last
   }
 
-  /** Waits until an entry has been taken in. @returns whether it was, within the time */
+  /** Waits until an entry was read. @returns whether it was, within `ms` */
   passed (id: Id, ms: number): Promise<boolean> {
     if (this.#hasPassed(id)) return Promise.resolve(true)
     return new Promise(resolve => {
@@ -84,7 +84,7 @@ export class LogReader {
     })
   }
 
-  /** Nothing comes any more: over with this connection, on with another. */
+  /** Replaces a connection on which nothing arrives any more. */
   reconnect (): void {
     this.#client.disconnect(true)
   }
@@ -133,7 +133,6 @@ export class LogReader {
     this.#last = last
     const facts = [...image.history].length
     const values = [...image.values].length
-    // What was taken in meanwhile has not been told one by one.
     onLoad()
     log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
     this.#release()
@@ -154,22 +153,22 @@ export class LogReader {
       const { id, after, epoch, floor: then, field, text, source } = logEntryOf(raw)
       if (after !== this.#last) {
         flush()
-        log.warn({ last: this.#last, next: id, after }, 'entries of the log are missing behind the last one taken in: reading it as a whole')
+        log.warn({ last: this.#last, next: id, after }, 'entries of the log are missing after the last one read: reading it as a whole')
         this.#last = null
         return
       }
       if (epoch !== this.#epoch) {
         flush()
         const lineage = await readLineage(this.#client, keys, epoch)
-        // Nobody knows the epoch this worker is in: what it has is not what the log is any more.
+        // The log no longer knows this worker's epoch: its copy of the log is not valid any more.
         if (lineage === null || !lineage.epochs.some(({ epoch }) => epoch === this.#epoch)) {
-          log.warn({ epoch }, 'the log was begun anew: reading it as a whole')
+          log.warn({ epoch }, 'the log was started again: reading it as a whole')
           this.#last = null
           return
         }
         follower.begin(lineage)
         this.#epoch = epoch
-        log.info({ epoch, seam: after }, 'another Redis server, or the same one started anew; nothing was lost')
+        log.info({ epoch, seam: after }, 'another Redis server, or the same one restarted; nothing was lost')
       }
       this.#last = id
       floor = then
@@ -179,7 +178,7 @@ export class LogReader {
         continue
       }
       const entry = entryOf(id, text)
-      if (entry === null) log.warn({ id }, 'an entry of the log is none of ours, and is passed over')
+      if (entry === null) log.warn({ id }, 'an entry of the log was not written by Signalbox, and is skipped')
       else entries.push(entry)
       if (source !== undefined) onTakenIn(source as IntakeSource)
     }

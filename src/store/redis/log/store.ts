@@ -1,5 +1,5 @@
-// The store on Redis: the log in two streams that many workers append to and follow (see append.ts). This class is the
-// way in: what is asked of Redis, and how long it may take. Whether Redis can be asked at all is health.ts's to say.
+// The store on Redis: the log in two streams that many workers append to and follow (see append.ts). This class makes all
+// requests to Redis and limits how long they may take. Whether Redis can be used at all is decided in health.ts.
 
 import { randomBytes } from 'node:crypto'
 import type { RedisAddress } from '../../../../config/redis-url.ts'
@@ -28,11 +28,11 @@ export type { IntakeSource } from './entry.ts'
 
 export interface RedisStoreOptions {
   readonly address: RedisAddress
-  /** Put literally before every key. */
+  /** Prepended to every key, unchanged. */
   readonly prefix: string
   /** This process's name in the deployment. */
   readonly worker: string
-  /** 0 for no limit. */
+  /** 0: no limit, here and in the next three. */
   readonly historySize: number
   readonly historyBytes: number
   readonly historyTtlMs: number
@@ -40,24 +40,24 @@ export interface RedisStoreOptions {
   readonly idempotencyTtlMs: number
   readonly clock: Clock
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
-  /** Bytes of appends that may be on their way; beyond, appends are refused with OVERLOADED. Default 64 MiB. */
+  /** Bytes of appends that may be in flight; more are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** Bytes of the stream that is only for following. Default 64 MiB. */
+  /** Bytes of the stream `log`, which serves only for following. Default 64 MiB. */
   readonly logBytes?: number
 }
 
-/** Publishers are answered within two seconds, whatever Redis does. */
+/** With this timeout publishers are answered within two seconds, whatever Redis does. */
 const TIMEOUT_MS = 1500
-/** What is durable is answered even where it does not come back, after this. */
+/** A durable append is answered after this even if its entries did not come back. */
 const FOLLOW_MS = 400
-/** Between two looks whether a lost connection is there again. */
+/** Interval of checking whether a lost connection is back. */
 const AGAIN_MS = 10
 const LOG_BYTES = 64 * 1024 * 1024
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
-/** What a draft takes besides its text, roughly, and an append besides its drafts. */
+/** Approximate size of a draft besides its text, and of an append besides its drafts. */
 const DRAFT_BYTES = 200
 
-/** Key: the command's record. Arguments: the record, ms it is kept. Returns the one that was there. */
+/** Key: the command's record. Arguments: the record, ms it is kept. Returns the record that was there. */
 const claim = script<[record: string], [record: string, ttlMs: number], string | null>('sbClaim', `
 local before = redis.call('GET', KEYS[1])
 if before then return before end
@@ -68,9 +68,9 @@ return false
 /** Another worker holds the lease of the intake: nothing was appended. */
 export class LeaseLost extends Error {}
 
-/** What a part of the deployment learns from the store besides events. */
+/** What parts of this process learn from the store besides events. */
 export interface StoreListener {
-  /** A note of any worker, this one included, behind the events before it. */
+  /** A note of any worker, this one included, after the events before it. */
   onNote? (note: WorkerNote): void
   /** An event that came in through Redis is in the log. Not called for events that a load brings. */
   onTakenIn? (source: IntakeSource): void
@@ -122,7 +122,7 @@ export class RedisStore implements Store {
       reader: this.#reader,
       write: async () => {
         let id = ORIGIN
-        // One step trims so much at most.
+        // One step trims a limited number.
         for (let more = 1; more > 0;) [, id, , , more] = await this.#append([], { field: 'probe', text: worker })
         return id
       },
@@ -149,8 +149,8 @@ export class RedisStore implements Store {
   }
 
   /**
-   * A connection of its own for a part of the store.
-   * @param onError what to do about its trouble; by default it is the store's
+   * A separate connection for one part of this process.
+   * @param onError called with its failures; by default they count as the store's
    */
   connect (part: string, commandTimeoutMs: number, onError = (reason: string): void => this.#health.fail(reason)): RedisClient {
     const { address, worker } = this.#options
@@ -168,7 +168,7 @@ export class RedisStore implements Store {
 
   async sync (): Promise<void> {
     const [head] = await this.ask(async client => await client.hmget(this.keys.meta, 'head'))
-    if (head != null && !await this.#reader.passed(head, TIMEOUT_MS)) throw this.#unavailable('it does not tell what it holds')
+    if (head != null && !await this.#reader.passed(head, TIMEOUT_MS)) throw this.#unavailable('its entries do not arrive')
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
@@ -177,7 +177,7 @@ export class RedisStore implements Store {
 
   /**
    * Appends what came in through Redis, and acknowledges it in the same step, if this worker still holds the lease.
-   * @param token what the lease says while this worker holds it
+   * @param token the content of the lease while this worker holds it
    * @param sources where each event came from, in the order of the drafts
    * @returns the events' ids; null for an entry of `ingest` that was appended before
    * @throws LeaseLost, and what `append` throws
@@ -192,7 +192,7 @@ export class RedisStore implements Store {
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'more is being published than Redis takes; try again later')
+      throw new Refusal('OVERLOADED', 'events are published faster than Redis takes them; try again later')
     }
     this.#waitingBytes += bytes
     try {
@@ -202,7 +202,7 @@ export class RedisStore implements Store {
     }
   }
 
-  /** Tells all workers something, this one too, through the log. @throws Refusal STORE_UNAVAILABLE */
+  /** Sends a message to all workers, this one too, through the log. @throws Refusal STORE_UNAVAILABLE */
   async note (field: WorkerNote['field'], text: string): Promise<void> {
     await this.#guarded(async () => await this.#append([], { field, text }))
   }
@@ -225,7 +225,7 @@ export class RedisStore implements Store {
     return text === null ? null : JSON.parse(text) as LedgerRecord
   }
 
-  /** Asks Redis something. @throws Refusal STORE_UNAVAILABLE */
+  /** Runs a request to Redis. @throws Refusal STORE_UNAVAILABLE */
   async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     return await this.#guarded(async () => await question(this.#client))
   }
@@ -250,15 +250,15 @@ export class RedisStore implements Store {
       case 'OK': return idsOf(rest)
       case 'ONCE': {
         const [digest, ...ids] = rest
-        if (digest !== digestOf(append.once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came before with another body; use a new key for a new request')
+        if (digest !== digestOf(append.once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key was used before with another body; use a new key for a new request')
         return idsOf(ids)
       }
       case 'FENCED': throw new LeaseLost()
-      default: throw new Refusal('KEYS_FULL', `room ${rest[0]} holds as many keys as it may (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+      default: throw new Refusal('KEYS_FULL', `room ${rest[0]} has reached its limit of keys (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
     }
   }
 
-  /** What may be repeated without harm is, where the connection was lost under it, within the time of one try. */
+  /** Repeats an append that the connection was lost under, if it is safe to repeat or was never sent, within the time of one try. */
   async #persist (append: PendingAppend, repeatable: boolean): Promise<AppendAnswer> {
     const { clock } = this.#options
     const until = clock.now() + TIMEOUT_MS
@@ -307,14 +307,14 @@ export class RedisStore implements Store {
       try {
         return await act()
       } catch (error) {
-        // What is wrong with one key of one part is that part's affair.
+        // An error with one key concerns the part that uses it, not the store as a whole.
         if (error instanceof Error && !isLost(error) && !isGeneral(error)) throw this.#unavailable(reasonOf(error))
         throw this.#failed(error)
       }
     })())
   }
 
-  /** What has begun is waited for when the store is closed. */
+  /** Requests in flight are completed before the store closes. */
   async #ended<T> (promise: Promise<T>): Promise<T> {
     this.#asked.add(promise)
     try {
