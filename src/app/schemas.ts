@@ -1,5 +1,8 @@
 // JSON Schemas that several routes show in /docs. They describe; the checking is done by the core's one parser.
 
+// Teaches Fastify's types the fields of /docs, `tags` and `hide`.
+import type {} from '@fastify/swagger'
+
 export const eventSchema = {
   type: 'object',
   example: { type: 'cpu', room: 'plant-1', key: 'host-7', data: { percent: 42 } },
