@@ -322,7 +322,7 @@ t.test('a command that ends one backend after the other is given up', async t =>
   await scene.declare('turn', { retry: true, timeout: 0.2 })
   const asked = worker.run('turn')
   for (let attempt = 1; attempt <= 5; attempt++) t.equal((await scene.take('turn')).job.attempt, String(attempt))
-  t.match(await asked, { status: 'failed', error: { message: '5 backends took turn, one after the other, and none answered within 0.2 s' } })
+  t.match(await asked, { status: 'failed', error: { message: '5 backends took turn in turn, and none answered within 0.2 s' } })
   t.same(await scene.left('turn'), [0, 0])
 })
 
@@ -408,7 +408,7 @@ t.test('nobody serves it: the caller is told so within the timeout, and nobody r
   const scene = new Scene(t)
   const [worker, other] = await scene.workers(2) as [Worker, Worker]
   await scene.client.hset(`${scene.prefix}handlers`, 'turn', '{"timeout": 1, "retry": true}')
-  const failed = { status: 'failed', error: { code: 'COMMAND_FAILED', message: 'no backend took turn within 1 s: it was not started, and will not be' } }
+  const failed = { status: 'failed', error: { code: 'COMMAND_FAILED', message: 'no backend took turn within 1 s: it was not started and is withdrawn' } }
   const begun = Date.now()
   t.match(await worker.run('turn', {}, 'nobody'), failed)
   t.ok(Date.now() - begun < 4500, `${Date.now() - begun} ms`)
@@ -492,9 +492,9 @@ t.test('what is built in, or of COMMANDS_MODULE, cannot be taken by a backend', 
   await scene.declare('ping', {})
   await scene.declare('no good', {})
   t.match(await worker.run('ping'), { result: 'ours' })
-  await until('the operator is told', () => worker.logged.length >= 2 && worker.logged.some(line => /declares the command ping, in vain/.test(line)))
+  await until('the operator is told', () => worker.logged.length >= 2 && worker.logged.some(line => /command ping that a backend declares is ignored/.test(line)))
   await delay(1500)
-  t.equal(worker.logged.filter(line => /in vain/.test(line)).length, 2)
+  t.equal(worker.logged.filter(line => /is ignored/.test(line)).length, 2)
 })
 
 t.test('an answer that cannot be used is a failure with a sentence', async t => {

@@ -813,7 +813,7 @@ t.test('a user that may no more than the operations guide says is enough; one th
   await until('both arrive', has(heard.workers[0] as Worker, 2))
   await until('it arrives', has(deaf.workers[0] as Worker, 1))
   t.same(heard.workers[0]?.warnings, [])
-  t.match(deaf.workers[0]?.warnings, [/^channel events\d+ cannot be heard just now: NOPERM/])
+  t.match(deaf.workers[0]?.warnings, [/^channel events\d+ cannot be subscribed to now: NOPERM/])
 })
 
 t.test('UnconfirmedMessages: each of several messages alike is struck once, whichever is quicker, the log or the subscription', async t => {

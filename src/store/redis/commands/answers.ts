@@ -1,7 +1,7 @@
-// What backends answer, from the stream `results` into the records of the commands. Of all workers one takes each answer;
-// one that was taken by a worker that is gone is taken by another. The first answer to a command counts. An answer to
-// another entry of it means that it was carried out twice, which is counted and told, never passed over; an answer to
-// the same entry is the same answer again, of a backend that did not know whether it had arrived.
+// Answers of backends, from the stream `results` into the records of their commands. One worker takes each answer; the
+// answers of a worker that is gone are taken over by another. The first answer to a command counts. An answer to another
+// entry of the command means that it was carried out twice: that is counted and reported. An answer to the same entry is
+// the same answer sent again, by a backend that did not know whether it had arrived.
 
 import { pause } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -20,19 +20,19 @@ export interface AnswersOptions {
   readonly store: RedisStore
   readonly clock: Clock
   readonly idempotencyTtlMs: number
-  /** Something became of these commands. */
+  /** These commands have an outcome now. */
   readonly onSettled: (ids: readonly string[]) => void
   /** A command was carried out more than once. */
   readonly onDuplicate: (id: string, command: string) => void
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
 }
 
-/** Without fields where somebody has deleted it. */
+/** An entry of `results`; without fields if it was deleted. */
 type ResultEntry = readonly [entry: Id, fields: readonly string[] | null]
 
 const PAGE = 64
 const PAUSE_MS = 200
-/** A worker that has taken an answer and not settled it within this is gone, or could not. */
+/** An answer that a worker took and did not settle within this is taken over. */
 const RECLAIM_MS = 5000
 const STRAY_LOG_MS = 10_000
 /** Largest result of a command, bytes. */
@@ -41,9 +41,9 @@ const MAX_ERROR = 2000
 const ENTRY = /^\d{1,20}-\d{1,20}$/
 
 /**
- * Keys: results, the command's record, its stream. Arguments: the answer's entry, the record as it was read ('' for none),
- * the record from now on ('' for as it is), ms it is kept, the entry of the job that is done with ('' for none).
- * Returns CHANGED where the record is another one by now, GONE where another worker has done it.
+ * Keys: results, the command's record, its stream. Arguments: the answer's entry, the record as it was read ('': none),
+ * the new record ('': unchanged), ms it is kept, the entry of the command that is finished ('': none).
+ * Returns CHANGED if the record has changed since, GONE if another worker has settled the answer.
  */
 const settle = script<[results: string, record: string, stream: string], [answer: Id, before: string, after: string, ttlMs: number, entry: string], 'CHANGED' | 'GONE' | 'OK'>('sbAnswer', `
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 'CHANGED' end
@@ -64,7 +64,7 @@ export class Answers {
   #running: Promise<void> = Promise.resolve()
   #reclaimedAt = 0
   #strays = 0
-  #strayToldAt = -Infinity
+  #strayReportedAt = -Infinity
 
   constructor (options: AnswersOptions) {
     this.#options = options
@@ -77,10 +77,10 @@ export class Answers {
     this.#running = this.#run()
   }
 
-  /** What was taken is settled first. */
+  /** Answers that were taken are settled first. */
   async close (): Promise<void> {
     this.#closed = true
-    // A read that blocks would hold up whoever waits for this; an answer it brings all the same is taken by another worker.
+    // A blocking read would delay this. An answer that it still brings is taken over by another worker.
     this.#client.disconnect()
     await this.#running
   }
@@ -88,7 +88,7 @@ export class Answers {
   async #run (): Promise<void> {
     const { store, worker, clock } = this.#options
     const { results } = store.keys
-    // Whether this worker may have been given answers that it has not settled.
+    // Whether this worker may hold answers that it has not settled.
     let inHand = false
     while (!this.#closed) {
       try {
@@ -108,7 +108,7 @@ export class Answers {
         inHand = true
         const reason = reasonOf(error)
         if (reason.startsWith('NOGROUP')) {
-          // Another worker may have made it at the same moment.
+          // Another worker may create it at the same moment.
           await this.#client.xgroup('CREATE', results, WORKERS, '0', 'MKSTREAM').catch(() => {})
           continue
         }
@@ -118,7 +118,7 @@ export class Answers {
     }
   }
 
-  /** Takes what other workers have taken and not settled. */
+  /** Takes over answers that other workers have not settled. */
   async #reclaim (): Promise<void> {
     const { store, worker, clock } = this.#options
     const now = clock.now()
@@ -128,7 +128,7 @@ export class Answers {
     await this.#take(left.filter(entry => entry !== null))
   }
 
-  /** @returns whether all could be settled */
+  /** @returns whether all were settled */
   async #take (entries: readonly ResultEntry[]): Promise<boolean> {
     const settled = await Promise.allSettled(entries.map(async entry => await this.#settle(entry)))
     const ids = settled.map(one => one.status === 'fulfilled' ? one.value : null).filter(id => id !== null)
@@ -136,7 +136,7 @@ export class Answers {
     return settled.every(({ status }) => status === 'fulfilled')
   }
 
-  /** @returns the command's id where something became of it by this answer */
+  /** @returns the command's id if this answer is its outcome */
   async #settle ([answer, fields]: ResultEntry): Promise<string | null> {
     const { store, idempotencyTtlMs, log, onDuplicate } = this.#options
     const { keys } = store
@@ -146,7 +146,7 @@ export class Answers {
     for (;;) {
       const before = await store.ask(async client => await client.get(recordKey))
       const record = recordOf(before)
-      // An outcome that was given up for lost is known after all.
+      // An outcome that was believed lost has arrived after all.
       const settles = record !== null && (isOpen(record) || record.status === 'unknown')
       const after = settles ? settledRecord(record, { ...outcomeOf(said), ...(ENTRY.test(entry) ? { entry } : {}) }) : ''
       const reply = await store.ask(async client => await settle(
@@ -155,7 +155,7 @@ export class Answers {
       if (reply === 'GONE') return null
       if (record === null) this.#stray(id)
       else if (!settles && entry !== record.entry) onDuplicate(id, record.command)
-      else if (settles && !isOpen(record)) log.info({ id, command: record.command }, `command ${record.command} (${id}) was answered after its time; it was unknown until now`)
+      else if (settles && !isOpen(record)) log.info({ id, command: record.command }, `command ${record.command} (${id}) was answered late; its status was unknown until now`)
       return settles ? id : null
     }
   }
@@ -164,9 +164,9 @@ export class Answers {
     const { clock, log } = this.#options
     this.#strays++
     const now = clock.now()
-    if (now - this.#strayToldAt < STRAY_LOG_MS) return
-    this.#strayToldAt = now
-    log.warn({ id: id.slice(0, 100), strays: this.#strays }, 'a backend answered a command that is not known, or no longer: the answer is dropped')
+    if (now - this.#strayReportedAt < STRAY_LOG_MS) return
+    this.#strayReportedAt = now
+    log.warn({ id: id.slice(0, 100), strays: this.#strays }, 'a backend answered a command that is not known, or not any more: the answer is dropped')
   }
 }
 

@@ -1,16 +1,16 @@
-// What a backend says of a command it serves: a field of `<prefix>handlers`, as JSON.
+// A backend's declaration of a command: a field of `<prefix>handlers`, as JSON.
 
 import { readJson } from '../../../core/json.ts'
 
 export interface Declaration {
-  /** Whether another backend may run it again where the first one is gone. */
+  /** Whether another backend may run it again if the first one is gone. */
   readonly retry: boolean
   /** How long one execution may take, ms. */
   readonly timeoutMs: number
-  /** What it says of itself: one sentence, and the JSON Schema of its arguments. */
+  /** One sentence about it, and the JSON Schema of its arguments. */
   readonly description?: string | undefined
   readonly schema?: object
-  /** @returns what is wrong with the arguments, in words; null where nothing is */
+  /** @returns what is wrong with the arguments, in words; null if nothing is */
   readonly check: Check
 }
 
@@ -24,7 +24,7 @@ const FIELDS = ['retry', 'timeout', 'schema', 'description']
 export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000, check: () => null }
 
 /**
- * @param compile makes a JSON Schema a check; throws where it is none
+ * @param compile turns a JSON Schema into a check; throws if it is not one
  * @throws Error what is wrong with it, as the rest of a sentence
  */
 export function parseDeclaration (text: string, compile: (schema: object) => Check): Declaration {
@@ -38,7 +38,7 @@ export function parseDeclaration (text: string, compile: (schema: object) => Che
   if (description !== undefined && (typeof description !== 'string' || description.length > MAX_DESCRIPTION)) throw new Error(`description must be a string of at most ${MAX_DESCRIPTION} characters`)
   if (schema === undefined) return { ...DEFAULT, retry, timeoutMs: timeout * 1000, description }
   if (!isObject(schema)) throw new Error('schema must be a JSON Schema, as an object')
-  // Its own name would stand in the way of the next one of that name.
+  // Ajv would refuse the next schema with the same $id.
   const { $id, ...rest } = schema
   try {
     return { retry, timeoutMs: timeout * 1000, description, schema, check: compile(rest) }

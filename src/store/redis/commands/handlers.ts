@@ -1,7 +1,7 @@
-// Commands that backends carry out, whatever they are written in. A backend declares a command in the hash `handlers`
-// and reads `commands:<name>` with a consumer group, so exactly one of several gets each. This class hands commands
-// over (one step with the ledger's record, so that a repeat hands over nothing), answers.ts takes what came of them,
-// overdue.ts what did not come.
+// Commands that backends carry out, in any language. A backend declares a command in the hash `handlers` and reads
+// `commands:<name>` with a consumer group: exactly one of several backends gets each command. This class hands commands
+// over, in one step with the ledger's record: a repeat hands over nothing. answers.ts takes the answers, overdue.ts deals
+// with commands that are not answered.
 
 import type { CommandInfo, Job, RemoteCommand } from '../../../core/command.ts'
 import { pause } from '../../../core/clock.ts'
@@ -23,31 +23,31 @@ export interface HandlersOptions {
   readonly store: RedisStore
   readonly clock: Clock
   readonly idempotencyTtlMs: number
-  /** Makes a JSON Schema a check of arguments. @throws Error where it is none */
+  /** Turns a JSON Schema into a check of arguments. @throws Error if it is not one */
   readonly compile: (schema: object) => Check
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
 }
 
 interface DeclarationEntry {
   readonly text: string
-  /** Null where it is not valid. */
+  /** Null if it is not valid. */
   readonly declaration: Declaration | null
   readonly problem: string
 }
 
-/** Most commands of one name that may wait or be carried out. */
+/** Commands of one name that may wait or be carried out at a time. */
 export const MAX_WAITING = 10_000
 const SWEEP_MS = 1000
 const SWEEPS_PER_TIDY = 60
-/** Backends that Redis was away for have so long to answer, before they are taken for dead. */
+/** After Redis was away, backends have this long to answer before they count as gone. */
 const GRACE_MS = 2000
-/** A command is answered, or refused, within two seconds whatever Redis does. */
+/** With this timeout a command is answered or refused within two seconds, whatever Redis does. */
 const PERSIST_MS = 1500
 const PAUSE_MS = 25
 
 /**
- * Keys: the command's record, its stream. Arguments: the record, ms it is kept, most entries, then id, args, caller.
- * Whatever else the record says: where nobody has it (`by` is empty), the command was handed over before.
+ * Keys: the command's record, its stream. Arguments: the record, ms it is kept, maximum entries, then id, args, caller.
+ * If no process runs the command by its record (`by` is empty), it was handed over before.
  */
 const dispatch = script<[record: string, stream: string], [record: string, ttlMs: number, limit: number, id: string, args: string, caller: string], 'BEFORE' | 'FULL' | 'OK'>('sbDispatch', `${WITH_ENTRY}
 local before = redis.call('GET', KEYS[1])
@@ -63,11 +63,11 @@ export class Handlers {
   readonly #options: HandlersOptions
   readonly #answers: Answers
   readonly #overdue: Overdue
-  /** What was read of each name last. */
+  /** The declaration last read for each name. */
   readonly #read = new Map<string, DeclarationEntry>()
-  /** Declarations to sweep by: also of those taken back or spoilt while commands are on their way. */
+  /** The declarations that sweeping goes by. Includes those withdrawn or made invalid while commands are pending. */
   readonly #served = new Map<string, Declaration>()
-  readonly #taken = new Set<string>()
+  readonly #ignored = new Set<string>()
   #gateway: Pick<Gateway, 'commands' | 'counters'> | null = null
   #sweepAfter = 0
   #sweeps = 0
@@ -88,7 +88,7 @@ export class Handlers {
     })
     this.#overdue = new Overdue(options)
     store.listen({
-      onNote: ({ field, text }) => { if (field === 'settled') this.#news(text.split(' ')) },
+      onNote: ({ field, text }) => { if (field === 'settled') this.#recheck(text.split(' ')) },
       onUsable: () => { this.#sweepAfter = clock.now() + GRACE_MS }
     })
   }
@@ -101,7 +101,7 @@ export class Handlers {
     this.#sweepSoon()
   }
 
-  /** Gives up reading answers; those that are in hand are settled first. */
+  /** Stops reading answers; those that were taken are settled first. */
   async close (): Promise<void> {
     this.#closed = true
     this.#stop()
@@ -122,7 +122,7 @@ export class Handlers {
     return { check: declaration.check, dispatch: async (job, record) => await this.#dispatch(job, record, declaration.timeoutMs) }
   }
 
-  /** Those declared when they were last looked at, which is each second. */
+  /** The commands declared at the last sweep, which is each second. */
   #list (): Array<CommandInfo & { name: string }> {
     return [...this.#read].flatMap(([name, { declaration }]) => declaration === null ? [] : [{ name, description: declaration.description, schema: declaration.schema ?? {} }])
   }
@@ -151,7 +151,7 @@ export class Handlers {
     if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`)
   }
 
-  /** What was done and what was not looks the same where the connection was lost; doing it again does no harm. */
+  /** Repeats a request whose connection was lost: it may or may not have taken effect, and repeating it is safe. */
   async #persist<T> (act: () => Promise<T>): Promise<T> {
     const { clock } = this.#options
     const until = clock.now() + PERSIST_MS
@@ -169,8 +169,8 @@ export class Handlers {
     const { clock, log } = this.#options
     this.#stop = clock.after(SWEEP_MS, () => {
       this.#sweeping = this.#sweep()
-        // Where Redis is away the store has said so.
-        .catch((err: unknown) => { if (!(err instanceof Refusal)) log.warn({ err }, 'commands of backends could not be looked after') })
+        // The store has already reported that Redis is away.
+        .catch((err: unknown) => { if (!(err instanceof Refusal)) log.warn({ err }, 'commands of backends could not be checked') })
         .then(() => { if (!this.#closed) this.#sweepSoon() })
     })
   }
@@ -189,25 +189,25 @@ export class Handlers {
     if (++this.#sweeps % SWEEPS_PER_TIDY === 0) await this.#overdue.tidy(this.#served.keys())
   }
 
-  /** Whether a declared name is a backend's to serve. */
+  /** Whether backends may serve a command of this name. */
   #isOurs (name: string): boolean {
     const isTaken = this.#gateway?.commands.names.includes(name) === true
     if (!isTaken && NAME.test(name)) return true
-    if (!this.#taken.has(name)) {
-      this.#taken.add(name)
-      const why = isTaken ? 'the gateway has a command of this name itself' : 'it cannot be a command\'s name'
-      this.#options.log.warn({ command: name.slice(0, 200) }, `a backend declares the command ${name.slice(0, 200)}, in vain: ${why}`)
+    if (!this.#ignored.has(name)) {
+      this.#ignored.add(name)
+      const why = isTaken ? 'the gateway has its own command of this name' : 'it cannot be a command\'s name'
+      this.#options.log.warn({ command: name.slice(0, 200) }, `the command ${name.slice(0, 200)} that a backend declares is ignored: ${why}`)
     }
     return false
   }
 
   #settled (ids: readonly string[]): void {
-    this.#news(ids)
-    // Who is not told looks for itself, within a second.
+    this.#recheck(ids)
+    // A worker that misses the note looks for itself, within a second.
     this.#options.store.note('settled', ids.join(' ')).catch(() => {})
   }
 
-  #news (ids: readonly string[]): void {
+  #recheck (ids: readonly string[]): void {
     for (const id of ids) this.#gateway?.commands.news(id)
   }
 }

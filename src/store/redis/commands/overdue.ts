@@ -1,5 +1,5 @@
-// Commands that no backend has taken, or whose backend has not answered, within the time their declaration gives: taken
-// back, and given to another backend or settled. Every worker looks; what one of them does is done for all, in one step.
+// Commands that no backend has taken, or whose backend has not answered, within the timeout of their declaration. They are
+// taken back and given to another backend, or settled. Every worker checks; each change is one atomic step for all.
 
 import type { Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
@@ -7,14 +7,14 @@ import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS 
 import type { DispatchedCommand } from './command-record.ts'
 import { script } from '../scripts.ts'
 
-/** So many backends may be lost over one command that may be repeated: it may be the command that ends them. */
+/** Backends that may be lost over one repeatable command: the command itself may crash them. */
 const MAX_ATTEMPTS = 5
 const FORGET_MS = 3_600_000
 
 /**
- * Keys: the command's stream, results. First argument: the timeout, ms. `kindOf` tells whether an entry is overdue,
- * and why. An answer that nobody has looked at yet may be to any of them: as old as the oldest of those is, so much
- * longer everybody is waited for.
+ * Keys: the command's stream, results. First argument: the timeout, ms. `kindOf` returns whether an entry is overdue,
+ * and why. Answers that no worker has read yet may be to any of them: the timeout is extended by the age of the oldest
+ * of these.
  */
 const KIND_OF = `
 local t = redis.call('TIME')
@@ -36,7 +36,7 @@ local function kindOf (entry)
   if now - ms < patience then return nil end
   if not lastMs or ms > lastMs or (ms == lastMs and n > lastN) then return 'waiting', '' end
   local taken = redis.call('XPENDING', KEYS[1], '${BACKENDS}', entry, entry, 1)[1]
-  -- A backend that has acknowledged it and not answered owes an answer all the same.
+  -- A backend that has acknowledged the entry must still answer.
   if not taken then return 'taken', '' end
   if taken[3] >= patience then return 'taken', taken[2] end
   return nil
@@ -45,7 +45,7 @@ end
 
 const MAX_FOUND = 100
 
-/** Returns how many entries the stream holds, and of those that are overdue the entry, why, who has it, command, attempt. */
+/** Returns the number of entries in the stream, and for each overdue one the entry, the reason, its backend, the command's id, the attempt. */
 const look = script<[stream: string, results: string], [timeoutMs: number], [length: number, found: OverdueEntry[]]>('sbLook', `${KIND_OF}
 local found, from = {}, '-'
 while #found < ${MAX_FOUND} do
@@ -65,9 +65,9 @@ return {redis.call('XLEN', KEYS[1]), found}
 `)
 
 /**
- * Third key: the command's record. More arguments: 2 the entry, 3 why it is overdue, 4 the record as it was read ('' for
- * none), 5 the record from now on ('' for as it is), 6 ms it is kept, 7 the next attempt, where there is to be one.
- * Returns 0 where it is not so any more.
+ * Third key: the command's record. More arguments: 2 the entry, 3 why it is overdue, 4 the record as it was read ('':
+ * none), 5 the new record ('': unchanged), 6 ms it is kept, 7 the number of the next attempt ('': none).
+ * Returns 0 if any of this has changed since.
  */
 const end = script<[stream: string, results: string, record: string], [timeoutMs: number, entry: string, kind: string, before: string, after: string, ttlMs: number, attempt: number | ''], number>('sbEnd', `${KIND_OF}${WITH_ENTRY}
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
@@ -84,7 +84,7 @@ if record ~= '' then redis.call('SET', KEYS[3], record, 'PX', ARGV[6]) end
 return 1
 `)
 
-/** Every start of a process is another reader. Key: a stream. Arguments: group, ms. */
+/** Deletes idle consumers: every start of a process adds one. Key: a stream. Arguments: group, ms. */
 const tidy = script<[stream: string], [group: string, forgetMs: number], null>('sbTidy', `
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -111,7 +111,7 @@ export class Overdue {
     this.#options = options
   }
 
-  /** @returns the ids of commands that something became of, and whether the stream still holds any */
+  /** @returns the ids of commands that have an outcome now, and whether the stream still holds any */
   async look (command: string, declaration: Declaration): Promise<{ settled: string[], holds: boolean }> {
     const { store } = this.#options
     const [length, found] = await store.ask(async client => await look(client, [store.keys.commands(command), store.keys.results], [declaration.timeoutMs]))
@@ -119,7 +119,7 @@ export class Overdue {
     return { settled: settled.filter(id => id !== null), holds: length > 0 }
   }
 
-  /** Forgets readers that have nothing in hand and were not seen for so long. */
+  /** Deletes consumers that have nothing pending and were idle for `forgetMs`. */
   async tidy (commands: Iterable<string>, forgetMs = FORGET_MS): Promise<void> {
     const { store } = this.#options
     const { keys } = store
@@ -139,27 +139,27 @@ export class Overdue {
     const attempt = Number(text)
     const again = open !== null && kind === 'taken' && retry && attempt < MAX_ATTEMPTS
     const outcome = kind === 'waiting'
-      ? failed(`no backend took ${command} within ${timeoutMs / 1000} s: it was not started, and will not be`)
+      ? failed(`no backend took ${command} within ${timeoutMs / 1000} s: it was not started and is withdrawn`)
       : retry
-        ? failed(`${attempt} backends took ${command}, one after the other, and none answered within ${timeoutMs / 1000} s`)
+        ? failed(`${attempt} backends took ${command} in turn, and none answered within ${timeoutMs / 1000} s`)
         : { status: 'unknown' } as const
     const after = open === null ? '' : again ? runningRecord(open) : settledRecord(open, outcome)
     const ttlMs = again ? keptMs(idempotencyTtlMs, timeoutMs) : idempotencyTtlMs
     const ended = await store.ask(async client => await end(
       client, [keys.commands(command), keys.results, recordKey], [timeoutMs, entry, kind, before ?? '', after, ttlMs, again ? attempt + 1 : '']))
     if (ended === 0 || open === null) return null
-    log.warn({ id, command, attempt, ...(backend === '' ? {} : { backend }) }, `command ${command} (${id}) ${whatOf(kind, timeoutMs, again, outcome.status)}`)
+    log.warn({ id, command, attempt, ...(backend === '' ? {} : { backend }) }, `command ${command} (${id}) ${describe(kind, timeoutMs, again, outcome.status)}`)
     return again ? null : id
   }
 }
 
-function whatOf (kind: OverdueEntry[1], timeoutMs: number, again: boolean, status: DispatchedCommand['status']): string {
+function describe (kind: OverdueEntry[1], timeoutMs: number, again: boolean, status: DispatchedCommand['status']): string {
   const within = `within ${timeoutMs / 1000} s`
-  if (kind === 'waiting') return `was taken by no backend ${within}, and is withdrawn`
-  return `was taken by a backend that did not answer ${within}; ${again ? 'it is handed on' : `it is ${status} now`}`
+  if (kind === 'waiting') return `was not taken by any backend ${within} and is withdrawn`
+  return `was taken by a backend that did not answer ${within}; ${again ? 'it is given to another' : `it is ${status} now`}`
 }
 
 const runningRecord = ({ command, status, fingerprint, by }: DispatchedCommand): string => JSON.stringify({ command, status, fingerprint, by })
 
-/** An open record is not forgotten before somebody has settled it, ms. */
+/** How long an open record is kept, ms: it must not expire before it is settled. */
 export const keptMs = (ttlMs: number, timeoutMs: number): number => Math.ceil(Math.max(ttlMs, 2 * MAX_ATTEMPTS * timeoutMs))

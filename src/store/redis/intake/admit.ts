@@ -1,4 +1,5 @@
-// From what came as text to the log: read by the reader of every door, published in order, and each event's fate told.
+// From a text to the log: parsed by the same parser as every other event, published in order, and the outcome of each event
+// reported.
 
 import { pause } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -27,15 +28,15 @@ export interface Admission<A extends Arrival> {
   readonly store: RedisStore
   readonly clock: Clock
   readonly term: Term
-  /** Whether it has to wait. Asked behind what became of those before it. */
+  /** Whether it must wait. Called once the outcome of the events before it is known. */
   readonly holdBack: (arrival: A) => boolean
-  /** They are in the log; null for one that was there before. */
+  /** They are in the log; null for one that was in it before. */
   readonly onTaken: (arrivals: readonly A[], ids: ReadonlyArray<string | null>) => void
-  /** It is not in the log, and will not be as it is now. */
+  /** It is not in the log, and cannot be as things are. */
   readonly onRefused: (arrival: A, refusal: Refusal) => void
 }
 
-/** Of no event in particular: nothing behind it would fare better. */
+/** Refusals that concern no event in particular: those after it would fail alike. */
 const PASSING: ReadonlySet<Code> = new Set(['STORE_UNAVAILABLE', 'DRAINING'])
 const AGAIN_MS = 100
 
@@ -50,8 +51,8 @@ export function readEvent (text: string): { event: unknown, room: string } {
 }
 
 /**
- * Publishes events in order: all at once, and where one of them is refused each half by itself, until it is alone.
- * @throws LeaseLost; Refusal where nothing can be published just now
+ * Publishes events in order: all at once, and if one is refused each half separately, down to that event alone.
+ * @throws LeaseLost; Refusal if nothing can be published now
  */
 export async function admit<A extends Arrival> (arrivals: readonly A[], admission: Admission<A>): Promise<void> {
   const { gateway, store, clock, term, holdBack, onTaken, onRefused } = admission

@@ -1,6 +1,6 @@
-// What is published on the channel, as publishers of the earlier system do. Redis hands each message to every subscriber
-// once, and keeps none: so all workers listen, the one that holds the lease takes in, and the others know from the log
-// what it has taken in (see unconfirmed.ts). Whoever holds the lease next goes on with what is left.
+// Messages published on the channel, as publishers of the earlier system send them. Redis gives each message to every
+// subscriber once and keeps none. All workers therefore listen. The holder of the lease takes messages in; the others
+// learn from the log which ones it has taken in (see unconfirmed.ts). The next holder continues with the rest.
 
 import { isUtf8 } from 'node:buffer'
 import { hash } from 'node:crypto'
@@ -21,7 +21,7 @@ import type { DeadLetters, DeadLetter } from './dead-letters.ts'
 
 export interface ChannelOptions {
   readonly store: RedisStore
-  /** A base64url name. */
+  /** This process's name in the deployment, in base64url. */
   readonly worker: string
   readonly channel: string
   readonly gateway: Gateway
@@ -38,11 +38,11 @@ export interface ChannelCounters {
   dropped: number
 }
 
-/** Events in one publish: some milliseconds of this process's time. */
+/** Events in one publish: a few milliseconds of this process's time. */
 const BATCH = 250
 const BATCH_CHARACTERS = 1024 * 1024
 const TIMEOUT_MS = 2500
-/** Between two looks whether the connection still answers. */
+/** Interval of checking whether the connection still answers. */
 const LOOK_MS = 1000
 const DIGEST_LENGTH = 22
 
@@ -52,13 +52,13 @@ export class Channel {
   readonly #counters: ChannelCounters
   readonly #client: RedisClient
   readonly #unconfirmed: UnconfirmedMessages
-  /** Messages under the number they were sent to the log with. */
+  /** Messages by the number they were sent to the log with. */
   readonly #sent = new Map<number, ChannelMessage>()
   #count = 0
   #subscribed = false
-  /** When the subscription ended, or listening began. */
+  /** When the subscription ended, or when listening began. */
   #deafSince: number
-  #isTold = false
+  #isReported = false
   #asking = false
   #closed = false
 
@@ -69,32 +69,32 @@ export class Channel {
     this.wakeup = new Wakeup(clock)
     this.#unconfirmed = new UnconfirmedMessages(clock)
     this.#deafSince = clock.now()
-    this.#client = store.connect('channel', TIMEOUT_MS, reason => this.#tell(reason))
+    this.#client = store.connect('channel', TIMEOUT_MS, reason => this.#report(reason))
   }
 
   start (): void {
     const client = this.#client
-    // Ours knows when it has begun; that of the package nobody could wait for, nor hear fail.
+    // Our subscription is awaited and its failure seen; ioredis's own could not be.
     if (client instanceof Redis) client.options.autoResubscribe = false
     client.on('ready', () => { void this.#subscribe() })
     client.on('close', () => this.#lost())
-    client.on('messageBuffer', (_channel: unknown, message: Buffer) => this.#hear(message))
+    client.on('messageBuffer', (_channel: unknown, message: Buffer) => this.#receive(message))
     client.connect().catch(() => {})
     this.#look()
   }
 
-  /** 0 while it hears what is published, else the ms since it does not. */
+  /** 0 while subscribed, else the ms since the subscription ended. */
   get deafMs (): number {
     return this.#subscribed ? 0 : Math.max(1, this.#options.clock.now() - this.#deafSince)
   }
 
-  /** Age in ms of the oldest message that is not known to be done with; 0 where there is none. */
+  /** Age in ms of the oldest message whose outcome is unknown; 0 if there is none. */
   get waitingMs (): number {
     const { since } = this.#unconfirmed
     return since === undefined ? 0 : this.#options.clock.now() - since
   }
 
-  /** The log says that a message was taken in, or whoever had to that it never will be. */
+  /** A message was taken in, as the log says, or refused for good, as the holder of the lease says. */
   done (source: string): void {
     const [worker, number] = source.slice(1 + DIGEST_LENGTH).split('.')
     if (worker === this.#options.worker) {
@@ -102,19 +102,19 @@ export class Channel {
       if (message !== undefined) this.#taken(message)
     } else {
       const message = this.#unconfirmed.strikeAlike(source.slice(1, 1 + DIGEST_LENGTH))
-      // Sent from here in vain.
+      // This worker has sent it without effect.
       if (message !== undefined) this.#sent.delete(message.number)
-      else this.#askWhetherItComes()
+      else this.#checkExpected()
     }
   }
 
-  /** What of all this was taken in is not known any more. @returns how many messages are forgotten */
+  /** Forgets all messages: which ones were taken in is no longer known. @returns how many there were */
   forget (): number {
     this.#sent.clear()
     return this.#unconfirmed.clear()
   }
 
-  /** Takes in until the term is over. @throws LeaseLost, Refusal, and what becomes of a connection */
+  /** Takes in until the term is over. @throws LeaseLost, Refusal, and errors of the connection */
   async run (term: Term): Promise<void> {
     while (!term.over) {
       const messages = this.#unconfirmed.first(BATCH, BATCH_CHARACTERS)
@@ -131,9 +131,9 @@ export class Channel {
   async #take (messages: readonly ChannelMessage[], term: Term): Promise<void> {
     const { gateway, store, clock, deadLetters } = this.#options
     const arrivals: Array<Arrival & { readonly message: ChannelMessage }> = []
-    const turnedDown: Array<DeadLetter & { readonly message: ChannelMessage }> = []
+    const refusedEvents: Array<DeadLetter & { readonly message: ChannelMessage }> = []
     const dropped: ChannelMessage[] = []
-    const refuse = (message: ChannelMessage, why: Error): void => { turnedDown.push({ from: 'channel', text: message.text ?? '', why, message }) }
+    const refuse = (message: ChannelMessage, why: Error): void => { refusedEvents.push({ from: 'channel', text: message.text ?? '', why, message }) }
     for (const message of messages) {
       if (message.text === null) {
         dropped.push(message)
@@ -156,14 +156,14 @@ export class Channel {
       onTaken: given => { for (const { message } of given) this.#taken(message) },
       onRefused: ({ message }, why) => refuse(message, why)
     })
-    if (turnedDown.length === 0 && dropped.length === 0) return
-    await deadLetters.setAside(turnedDown, term.token)
-    this.#counters.refused += turnedDown.length
+    if (refusedEvents.length === 0 && dropped.length === 0) return
+    await deadLetters.setAside(refusedEvents, term.token)
+    this.#counters.refused += refusedEvents.length
     this.#counters.dropped += dropped.length
-    const done = [...dropped, ...turnedDown.map(({ message }) => message)]
+    const done = [...dropped, ...refusedEvents.map(({ message }) => message)]
     const sources = done.map(message => this.#sourceOf(message))
     for (const message of done) this.#strike(message)
-    // A worker that is not told finds out when it tries.
+    // A worker that misses the note finds out when it tries.
     await store.note('refused', sources.join(' ')).catch(() => {})
   }
 
@@ -175,7 +175,7 @@ export class Channel {
     return `c${message.digest}${this.#options.worker}.${message.number}`
   }
 
-  /** This worker's append is in the log: it was answered, or came back, or both. */
+  /** This worker's append is in the log: the append was answered, or the entry came back, or both. */
   #taken (message: ChannelMessage): void {
     if (this.#strike(message)) this.#counters.taken++
   }
@@ -185,31 +185,31 @@ export class Channel {
     return this.#sent.delete(message.number)
   }
 
-  #hear (bytes: Buffer): void {
+  #receive (bytes: Buffer): void {
     const { gateway } = this.#options
     const digest = hash('sha256', bytes, 'base64url').slice(0, DIGEST_LENGTH)
     const most = gateway.limits.bundleBytes
     const flaw = bytes.length > most
       ? new Refusal('TOO_LARGE', `an event may hold ${most} bytes (MAX_HTTP_BUFFER_SIZE); this one has ${bytes.length}`)
       : isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')
-    // Text, because a slice of what the socket read would keep all of that.
+    // As text: a slice of the socket's buffer would keep the whole buffer in memory.
     const text = (flaw === null ? bytes : bytes.subarray(0, KEPT_CHARACTERS)).toString('utf8')
     if (!this.#unconfirmed.add(digest, text, flaw)) this.#counters.dropped++
     this.wakeup.wake()
   }
 
   /**
-   * What was published before a PING is here before its answer: what is in the log then and was not heard will not be.
-   * In a cluster the nodes pass messages on, so nothing is said by an answer of one of them.
+   * Messages published before a PING arrive before its answer. A message that the log has by then, and that has not arrived,
+   * will not arrive. In a cluster the nodes forward messages to each other, and the answer of one proves nothing.
    */
-  #askWhetherItComes (): void {
+  #checkExpected (): void {
     const { expected } = this.#unconfirmed
     if (expected === null || this.#asking || !this.#subscribed || !(this.#client instanceof Redis)) return
     this.#asking = true
     this.#client.ping().then(() => {
       this.#unconfirmed.expectNot(expected)
       this.#asking = false
-      this.#askWhetherItComes()
+      this.#checkExpected()
     }, () => { this.#asking = false })
   }
 
@@ -218,13 +218,13 @@ export class Channel {
     try {
       await this.#client.subscribe(channel)
     } catch (error) {
-      return this.#tell(reasonOf(error))
+      return this.#report(reasonOf(error))
     }
-    // Between the answer and here the connection may have gone.
+    // The connection may have been lost since the answer.
     if (this.#closed || this.#subscribed || this.#client.status !== 'ready') return
     this.#subscribed = true
-    this.#isTold = false
-    this.#askWhetherItComes()
+    this.#isReported = false
+    this.#checkExpected()
     onChange()
   }
 
@@ -235,7 +235,7 @@ export class Channel {
     this.#options.onChange()
   }
 
-  /** A connection into nowhere is as quiet as one on which nothing is published. */
+  /** A dead connection is as quiet as a channel on which nothing is published. */
   #look (): void {
     this.#options.clock.after(LOOK_MS, () => {
       if (this.#closed) return
@@ -248,10 +248,10 @@ export class Channel {
     })
   }
 
-  #tell (reason: string): void {
+  #report (reason: string): void {
     const { channel, log } = this.#options
-    if (this.#closed || this.#isTold) return
-    this.#isTold = true
-    log.warn({ channel, reason }, `channel ${channel} cannot be heard just now: ${reason}`)
+    if (this.#closed || this.#isReported) return
+    this.#isReported = true
+    log.warn({ channel, reason }, `channel ${channel} cannot be subscribed to now: ${reason}`)
   }
 }

@@ -1,5 +1,5 @@
-// What came through Redis and was refused: set aside in `<prefix>ingest:refused`, where somebody can look at it and send
-// it again; told in the log, a few lines a minute however much of it there is.
+// Events that came in through Redis and were refused. They are set aside in `<prefix>ingest:refused`, where an operator can
+// look at them and send them again, and reported in the log, at most a few lines a minute.
 
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
@@ -9,7 +9,7 @@ import { LeaseLost } from '../log/store.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 
-/** Characters of a refused event that are kept. */
+/** Characters kept of a refused event. */
 export const KEPT_CHARACTERS = 64 * 1024
 const MAX_KEPT = 1000
 const LINES = 10
@@ -17,8 +17,8 @@ const WINDOW_MS = 60_000
 const SHOWN = 120
 
 /**
- * Keys: intake ingest refused. Arguments: token, how many are kept, then four for each: id of the entry of `ingest` ('' for a message on the
- * channel), where it came from, reason, text. Returns 1, or 0 where somebody else holds the lease.
+ * Keys: intake ingest refused. Arguments: token, number of events kept, then four for each event: id of the entry of `ingest` ('' for a message on
+ * the channel), its origin, the reason, the text. Returns 1, or 0 if another worker holds the lease.
  */
 const setAside = script<[intake: string, ingest: string, refused: string], [token: string, kept: number, ...events: string[]], number>('sbSetAside', `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -43,7 +43,7 @@ export interface DeadLetter {
 }
 
 export interface DeadLettersOptions {
-  /** Of the intake. */
+  /** The connection of the intake. */
   readonly client: RedisClient
   readonly keys: Keys
   readonly clock: Clock
@@ -54,7 +54,7 @@ export class DeadLetters {
   readonly #options: DeadLettersOptions
   #windowAt = -Infinity
   #lines = 0
-  #untold = 0
+  #unreported = 0
 
   constructor (options: DeadLettersOptions) {
     this.#options = options
@@ -73,18 +73,18 @@ export class DeadLetters {
       throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
     })
     if (done === 0) throw new LeaseLost()
-    for (const event of events) this.#tell(event)
+    for (const event of events) this.#report(event)
   }
 
-  #tell ({ from, text, why }: DeadLetter): void {
+  #report ({ from, text, why }: DeadLetter): void {
     const { clock, keys, log } = this.#options
     if (clock.now() - this.#windowAt > WINDOW_MS) {
-      if (this.#untold > 0) log.warn({ refused: this.#untold }, `${this.#untold} more of what came through Redis was refused since`)
+      if (this.#unreported > 0) log.warn({ refused: this.#unreported }, `${this.#unreported} more events that came in through Redis were refused since`)
       this.#windowAt = clock.now()
-      this.#lines = this.#untold = 0
+      this.#lines = this.#unreported = 0
     }
     if (this.#lines === LINES) {
-      this.#untold++
+      this.#unreported++
       return
     }
     this.#lines++

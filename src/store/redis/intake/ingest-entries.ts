@@ -1,5 +1,5 @@
-// Reading the stream `ingest`: under the lease, in pages that fit into memory whatever somebody has written to it. What
-// cannot be an event is told as that, cut short, before it is sent here.
+// Reads the stream `ingest` under the lease, in pages that fit into memory whatever was written to it. Entries that cannot be
+// an event are marked as such and cut short at Redis.
 
 import { isUtf8 } from 'node:buffer'
 import { Refusal } from '../../../core/errors.ts'
@@ -11,10 +11,10 @@ import { script } from '../scripts.ts'
 import { KEPT_CHARACTERS } from './dead-letters.ts'
 
 /**
- * Keys: intake ingest. Arguments: token, what to read, entries, bytes to stop at, largest event, characters kept of one that is larger; then ids.
- * What to read: `>` for new entries, `=` for the ids, else what is pending for anybody from this id on.
- * Returns {'OK', next, then by turns id, kind (event, large, fields), text} or {'FENCED'}. `next`: of pending ones the id to read on from;
- * where nothing is new, the entry that was delivered last.
+ * Keys: intake ingest. Arguments: token, what to read, maximum entries, bytes to stop at, largest event, characters kept of a larger one; then ids.
+ * What to read: `>` for new entries, `=` for the ids, else pending entries of any worker, from this id on.
+ * Returns {'OK', next, then in turn id, kind (event, large, fields), text} or {'FENCED'}. `next`: for pending entries the id to continue from;
+ * without new entries, the entry that was delivered last.
  */
 const readPage = script<[intake: string, ingest: string], [token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]], Buffer[]>('sbRead', `
 local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -22,7 +22,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
 local answer, count, bytes, chunk = {'OK', ''}, 0, 0, 20
 
 local function put (entry)
-  -- Before 7.0 an entry that was deleted is told as nothing.
+  -- Before Redis 7.0 a deleted entry is returned as nothing.
   if not entry or not entry[2] then return end
   local fields = entry[2]
   local kind, text = 'event', fields[2]
@@ -83,23 +83,23 @@ export interface IngestEntry {
 
 export interface PageRequest {
   readonly token: string
-  /** `>` for new entries, `=` for those with the ids, else what is pending for anybody from this id on. */
+  /** `>` for new entries, `=` for those with `ids`, else pending entries of any worker, from this id on. */
   readonly from: string
   readonly ids: readonly Id[]
-  /** Entries, and bytes from which on no more are read. */
+  /** Maximum number of entries, and bytes after which no more are read. */
   readonly most: number
   readonly mostBytes: number
-  /** Bytes of an event. */
+  /** Largest event, bytes. */
   readonly largest: number
 }
 
 export interface IngestPage {
   readonly entries: IngestEntry[]
-  /** Of pending entries the id to read on from, `0-0` behind the last; where nothing is new, the entry delivered last. */
+  /** For pending entries the id to continue from, `0-0` after the last; without new entries, the entry delivered last. */
   readonly next: string
 }
 
-/** @throws LeaseLost, and what becomes of the connection */
+/** @throws LeaseLost, and errors of the connection */
 export async function readEntries (client: RedisClient, keys: Keys, { token, from, ids, most, mostBytes, largest }: PageRequest): Promise<IngestPage> {
   const [ok, next, ...rest] = await readPage(client, [keys.intake, keys.ingest], [token, from, most, mostBytes, largest, KEPT_CHARACTERS, ...ids])
   if (String(ok) !== 'OK') throw new LeaseLost()

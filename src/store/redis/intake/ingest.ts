@@ -1,9 +1,9 @@
-// The stream that publishers write to when nothing may be lost: `XADD <prefix>ingest * event '<json>'`. An entry is theirs
-// until it is pending in the group, and ours until the step that appends its event takes it out of the stream.
+// The stream for publishers that must not lose anything: `XADD <prefix>ingest * event '<json>'`. An entry is the publisher's
+// until it is pending in the group. From then on it is ours, until the step that appends its event deletes it.
 //
-// Entries are read under the lease, by a script that checks it: so none becomes pending for a worker that is not there
-// any more, and whoever holds the lease next finds all that is unfinished where it begins, with what is pending. There
-// is one consumer for all workers: their names are new with every start, and would pile up.
+// Entries are read under the lease, by a script that checks it. No entry becomes pending for a worker that is gone, and the
+// next holder of the lease begins with what is pending and finds all unfinished entries there. All workers share one
+// consumer: their names change with every start and would pile up.
 
 import { pause, Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -23,7 +23,7 @@ import type { DeadLetters, DeadLetter } from './dead-letters.ts'
 
 export interface IngestOptions {
   readonly store: RedisStore
-  /** Of the intake. */
+  /** The connection of the intake. */
   readonly client: RedisClient
   readonly gateway: Gateway
   readonly deadLetters: DeadLetters
@@ -37,12 +37,12 @@ export interface IngestCounters {
 }
 
 const GROUP = 'gateway'
-/** Entries in one publish, and bytes from which on no more are read for it. */
+/** Entries in one publish, and bytes after which no more are read for it. */
 const BATCH = 200
 const BATCH_BYTES = 1024 * 1024
-/** Entries that may wait for their room; then nothing more is read. */
+/** Entries that may wait for their rooms; with more, reading stops. */
 const MAX_WAITING = 10_000
-/** Between two looks whether rooms that wait may go on. */
+/** Interval of checking whether rooms with waiting entries may continue. */
 const LOOK_MS = 250
 const FULL_MS = 1000
 const AGAIN_MS = 500
@@ -51,24 +51,24 @@ export class Ingest {
   readonly wakeup: Wakeup
   readonly #options: IngestOptions
   readonly #counters: IngestCounters
-  /** Blocks until an entry comes, so that nobody else has to. */
-  readonly #doorbell: RedisClient
+  /** The connection that blocks until an entry comes: the others must not block. */
+  readonly #blocking: RedisClient
   #listening = false
-  /** By room, the entries that wait for it, in order. */
+  /** Entries that wait for their room, by room, in order. */
   readonly #waiting = new Map<string, Id[]>()
   #waitingCount = 0
-  /** Rooms that do not exist are not tried before. */
+  /** Until then no entry for a room that does not exist is tried. */
   #fullUntil = -Infinity
-  #isTold = false
+  #isReported = false
 
   constructor (options: IngestOptions, counters: IngestCounters) {
     this.#options = options
     this.#counters = counters
     this.wakeup = new Wakeup(options.clock)
-    this.#doorbell = options.store.connect('ingest', BLOCK_TIMEOUT_MS, () => {})
+    this.#blocking = options.store.connect('ingest', BLOCK_TIMEOUT_MS, () => {})
   }
 
-  /** Entries that wait for their room. */
+  /** Number of entries that wait for their room. */
   get waiting (): number {
     return this.#waitingCount
   }
@@ -76,14 +76,14 @@ export class Ingest {
   /** Takes in until the term is over. @throws LeaseLost, Refusal */
   async run (term: Term): Promise<void> {
     const { client } = this.#options
-    if (this.#doorbell.status === 'wait') this.#doorbell.connect().catch(() => {})
+    if (this.#blocking.status === 'wait') this.#blocking.connect().catch(() => {})
     try {
       while (!term.over) {
         try {
           await this.#follow(term)
         } catch (error) {
           if (error instanceof LeaseLost || error instanceof Refusal) throw error
-          this.#tell(reasonOf(error))
+          this.#report(reasonOf(error))
           replaceIfSilent(client, error)
           await this.wakeup.wait(AGAIN_MS)
         }
@@ -94,7 +94,7 @@ export class Ingest {
   }
 
   close (): void {
-    this.#doorbell.disconnect()
+    this.#blocking.disconnect()
   }
 
   async #follow (term: Term): Promise<void> {
@@ -103,37 +103,37 @@ export class Ingest {
     await client.xgroup('CREATE', store.keys.ingest, GROUP, '0', 'MKSTREAM').catch((error: Error) => {
       if (!error.message.startsWith('BUSYGROUP')) throw error
     })
-    // First what is pending, from the oldest on; then what is new.
+    // First the pending entries, oldest first; then new ones.
     let from: string = ORIGIN
     let full = false
     while (!term.over) {
       await this.#resume(term)
       if (this.#waitingCount >= MAX_WAITING) {
-        if (!full) log.warn({ waiting: this.#waitingCount }, `${this.#waitingCount} entries of ${store.keys.ingest} wait for rooms that are paused: nothing more is read before one is resumed`)
+        if (!full) log.warn({ waiting: this.#waitingCount }, `${this.#waitingCount} entries of ${store.keys.ingest} wait for rooms that are paused: no more are read until one is resumed`)
         full = true
         await pause(clock, LOOK_MS)
         continue
       }
       full = false
       const { entries, next } = await this.#read(term, from)
-      this.#isTold = false
+      this.#isReported = false
       await this.#take(entries, term)
       if (from !== '>') from = next === ORIGIN ? '>' : next
-      else if (entries.length === 0) await this.#quiet(next)
+      else if (entries.length === 0) await this.#waitForEntry(next)
     }
   }
 
-  /** Until an entry comes behind this one, or rooms that wait are to be looked at. */
-  async #quiet (last: Id): Promise<void> {
+  /** Waits until an entry comes after this one, or waiting rooms are due for a check. */
+  async #waitForEntry (last: Id): Promise<void> {
     const { store, clock } = this.#options
     if (!this.#listening) {
       this.#listening = true
-      this.#doorbell.xread('COUNT', 1, 'BLOCK', BLOCK_MS, 'STREAMS', store.keys.ingest, last).then(found => {
+      this.#blocking.xread('COUNT', 1, 'BLOCK', BLOCK_MS, 'STREAMS', store.keys.ingest, last).then(found => {
         this.#listening = false
         if (found !== null) this.wakeup.wake()
       }, error => {
         this.#listening = false
-        replaceIfSilent(this.#doorbell, error)
+        replaceIfSilent(this.#blocking, error)
         clock.after(LOOK_MS, () => this.wakeup.wake())
       })
     }
@@ -144,14 +144,14 @@ export class Ingest {
     if (entries.length === 0) return
     const { gateway, store, clock, deadLetters } = this.#options
     const arrivals: Array<Arrival & { readonly id: Id, readonly text: string }> = []
-    const turnedDown: DeadLetter[] = []
+    const refusedEvents: DeadLetter[] = []
     for (const { id, text, flaw } of entries) {
       try {
         if (flaw !== null) throw flaw
         arrivals.push({ source: `i${id}`, ...readEvent(text), id, text })
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
-        turnedDown.push({ from: { entry: id }, text, why: error })
+        refusedEvents.push({ from: { entry: id }, text, why: error })
       }
     }
     await admit(arrivals, {
@@ -168,14 +168,14 @@ export class Ingest {
       onRefused: ({ id, room, text }, why) => {
         if (why.code === 'ROOMS_FULL') this.#fullUntil = clock.now() + FULL_MS
         if (why.code === 'ROOMS_FULL' || why.code === 'ROOM_PAUSED') this.#wait(room, id)
-        else turnedDown.push({ from: { entry: id }, text, why })
+        else refusedEvents.push({ from: { entry: id }, text, why })
       }
     })
-    await deadLetters.setAside(turnedDown, term.token)
-    this.#counters.refused += turnedDown.length
+    await deadLetters.setAside(refusedEvents, term.token)
+    this.#counters.refused += refusedEvents.length
   }
 
-  /** Rooms whose entries wait go on where they may, before anything newer. */
+  /** Takes in waiting entries of rooms that may continue, before anything newer. */
   async #resume (term: Term): Promise<void> {
     const { gateway, clock } = this.#options
     for (const room of [...this.#waiting.keys()]) {
@@ -184,7 +184,7 @@ export class Ingest {
       const ids = this.#waiting.get(room) as Id[]
       this.#waiting.delete(room)
       this.#waitingCount -= ids.length
-      // One alone shows whether more would be for nothing.
+      // A single entry shows whether the others would be refused.
       for (let at = 0, count = 1; at < ids.length; at += count, count = at === 1 ? BATCH : count) {
         const { entries } = await this.#read(term, '=', ids.slice(at, at + count))
         await this.#take(entries, term)
@@ -212,10 +212,10 @@ export class Ingest {
     return await readEntries(client, keys, { token, from, ids, most: BATCH, mostBytes: BATCH_BYTES, largest: gateway.limits.bundleBytes })
   }
 
-  #tell (reason: string): void {
-    if (this.#isTold) return
-    this.#isTold = true
+  #report (reason: string): void {
+    if (this.#isReported) return
+    this.#isReported = true
     const { log, store } = this.#options
-    log.warn({ reason }, `${store.keys.ingest} cannot be read just now: ${reason}`)
+    log.warn({ reason }, `${store.keys.ingest} cannot be read now: ${reason}`)
   }
 }

@@ -1,7 +1,7 @@
-// What comes in through Redis itself: messages on the channel, entries of the stream `ingest`. One worker takes in at
-// a time (see lease.ts), in terms. A term ends with the first doubt: the lease went to somebody else, an append was not
-// answered, the channel cannot be heard. The next one, here or elsewhere, begins under a new token, so what the last
-// one sent is in the log by then or never will be; hears all the log holds; and goes on with what is left.
+// What comes in through Redis itself: messages on the channel, and entries of the stream `ingest`. One worker takes them in at
+// a time (see lease.ts), in terms. A term ends with the first doubt: another worker got the lease, an append was not
+// answered, the channel cannot be heard. The next term, here or elsewhere, begins under a new token: by then everything
+// the last holder sent is in the log or never will be. It reads everything the log holds, and continues with the rest.
 
 import { Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
@@ -28,33 +28,33 @@ export interface IntakeOptions {
   readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
 }
 
-/** Why a term is over. */
+/** Why a term has ended. */
 type TermEnd = 'lost' | 'unsure' | 'deaf' | 'asked' | 'draining' | 'closed' | 'failed'
 
 const WHYS: Record<TermEnd, string> = {
-  lost: 'another one holds the lease',
+  lost: 'another worker holds the lease',
   unsure: 'Redis did not answer',
-  deaf: 'it does not hear the channel',
-  asked: 'another one has messages this one has not heard',
+  deaf: 'it is not subscribed to the channel',
+  asked: 'another worker has messages that this one did not get',
   draining: 'it is shutting down',
   closed: 'it is shutting down',
   failed: 'something went wrong'
 }
 
-/** The lease is renewed, and looked at, this often. */
+/** Interval of renewing the lease, or of trying to take it. */
 const BEAT_MS = 250
 const TIMEOUT_MS = 1500
-/** A worker that hears nothing leaves the lease to others for so long. */
+/** How long a worker without a subscription leaves the lease to others. */
 const DEAF_MS = 5000
-/** A message that nobody has taken in by now was not heard by the one that should. */
+/** At this age a message that is not taken in did not reach the holder of the lease. */
 const ORPHAN_MS = 5000
-/** Whoever was asked to give way does not come back before. */
+/** How long a worker that gave way does not try to take the lease. */
 const WAY_MS = 1500
 const FIRST_PAUSE_MS = 50
 const LAST_PAUSE_MS = 1000
 
 export class Intake {
-  /** Of this worker: events in the log, refused, dropped for want of room. */
+  /** Of this worker: events in the log, refused, dropped for lack of memory. */
   readonly counters: { readonly channel: ChannelCounters, readonly ingest: IngestCounters & { readonly waiting: number } }
   readonly #options: IntakeOptions
   readonly #client: RedisClient
@@ -63,16 +63,16 @@ export class Intake {
   readonly #wakeup: Wakeup
   #channel: Channel | null = null
   #ingest: Ingest | null = null
-  /** Ends the term, where there is one. */
+  /** Ends the current term; null if there is none. */
   #end: ((why: TermEnd) => void) | null = null
   #closed = false
   #running: Promise<void> | null = null
   #closing: Promise<void> | null = null
-  /** Who asked for the lease. */
+  /** The worker that asked for the lease. */
   #asker = ''
   #giveWayUntil = -Infinity
   #askedAt = -Infinity
-  /** The last term was this worker's, and was given up without the end of it known. */
+  /** The last term was this worker's, and ended with an append whose outcome is unknown. */
   #unsure = false
 
   constructor (options: IntakeOptions) {
@@ -89,7 +89,7 @@ export class Intake {
     }
   }
 
-  /** Begins to listen, and to take in when it is this worker's turn. For a gateway that has started. */
+  /** Begins to listen, and takes in while this worker holds the lease. For a gateway that has started. */
   start (gateway: Gateway): void {
     if (this.#closed || this.#running !== null) return
     const { store } = this.#options
@@ -100,7 +100,7 @@ export class Intake {
     store.listen({
       onNote: ({ field, text }) => {
         if (field === 'refused') for (const source of text.split(' ')) channel.done(source)
-        if (field === 'intake') this.#hear(text)
+        if (field === 'intake') this.#onIntakeNote(text)
       },
       onTakenIn: source => { if (source.startsWith('c')) channel.done(source) },
       onLoad: () => this.#forget(channel),
@@ -112,7 +112,7 @@ export class Intake {
     this.#running = this.#run(gateway, channel, this.#ingest)
   }
 
-  /** Takes in nothing more and gives the lease to whoever is next. Idempotent. */
+  /** Stops taking in and gives back the lease. Idempotent. */
   close (): Promise<void> {
     this.#closing ??= (async () => {
       this.#closed = true
@@ -141,7 +141,7 @@ export class Intake {
           const begun = clock.now()
           const why = await this.#hold(gateway, channel, ingest)
           if (why === 'draining') void this.close()
-          // What goes wrong again and again is not tried as fast as it goes.
+          // Repeated failures are retried at growing intervals.
           pauseMs = clock.now() - begun > LAST_PAUSE_MS ? FIRST_PAUSE_MS : Math.min(2 * pauseMs, LAST_PAUSE_MS)
           if (why === 'asked') this.#giveWayUntil = clock.now() + WAY_MS
           this.#unsure = why === 'unsure'
@@ -157,7 +157,7 @@ export class Intake {
     return store.trouble === null && (deafMs === 0 || deafMs > DEAF_MS) && clock.now() >= this.#giveWayUntil
   }
 
-  /** One term. @returns why it is over */
+  /** One term. @returns why it has ended */
   async #hold (gateway: Gateway, channel: Channel, ingest: Ingest): Promise<TermEnd> {
     const { store, log } = this.#options
     const { token } = this.#lease
@@ -174,19 +174,19 @@ export class Intake {
         await work()
       } catch (error) {
         const why = endFor(error)
-        if (why === 'failed') log.error({ err: error }, 'taking in what comes through Redis failed and is begun again')
+        if (why === 'failed') log.error({ err: error }, 'taking in events through Redis failed and is started again')
         end(why)
       }
     }
     const stopBeat = this.#beat(gateway, end)
-    log.info({ token }, 'this worker takes in what comes through Redis')
+    log.info({ token }, 'this worker takes in events through Redis')
     await until(async () => await store.sync())
     if (!term.over) await Promise.all([until(async () => await channel.run(term)), until(async () => await ingest.run(term))])
     stopBeat()
     this.#end = null
     const why = ended as TermEnd | null ?? 'closed'
-    log.info({ token, why }, `this worker takes in nothing any more: ${WHYS[why]}`)
-    // Of an append that was not answered nobody else knows more; the next term is probably here.
+    log.info({ token, why }, `this worker stopped taking in events through Redis: ${WHYS[why]}`)
+    // No other worker knows more about an append that was not answered; the next term should be here.
     if (why !== 'lost' && why !== 'unsure') await this.#release(why)
     return why
   }
@@ -197,7 +197,7 @@ export class Intake {
       await this.#lease.release()
       await store.note('intake', `free ${why === 'asked' ? this.#asker : '*'}`)
     } catch {
-      // Then it runs out.
+      // The lease then expires.
     }
   }
 
@@ -208,7 +208,7 @@ export class Intake {
       cancel = clock.after(BEAT_MS, () => {
         if (gateway.notReady?.code === 'DRAINING') return end('draining')
         if (store.trouble !== null) return end('unsure')
-        // A lease that cannot be renewed runs out, and then appends are refused.
+        // A lease that cannot be renewed expires, and then appends are refused.
         this.#lease.renew().then(held => { if (!held) end('lost') }, error => this.#failed(error))
         next()
       })
@@ -222,20 +222,20 @@ export class Intake {
     return null
   }
 
-  /** The channel is heard, or not. */
+  /** The subscription began or ended. */
   #changed (): void {
     if (this.#channel?.deafMs !== 0) this.#end?.('deaf')
     this.#wakeup.wake()
   }
 
-  /** The log was read as a whole. Who holds the lease knows by itself what it has taken in; of others the holder knows. */
+  /** The log was read as a whole. A holder of the lease knows what it has taken in; the other workers leave that to the holder. */
   #forget (channel: Channel): void {
     if (this.#end !== null) return
     const count = channel.forget()
     if (this.#unsure) this.counters.channel.dropped += count
   }
 
-  /** Another worker holds the lease. What it has not heard, only who has heard it can take in. */
+  /** Another worker holds the lease. A message that it did not get can only be taken in by a worker that has it. */
   #askForTurn ({ waitingMs }: Channel): void {
     const { store, worker, clock } = this.#options
     if (waitingMs < ORPHAN_MS || clock.now() - this.#askedAt < ORPHAN_MS) return
@@ -243,7 +243,7 @@ export class Intake {
     store.note('intake', `turn ${worker}`).catch(() => {})
   }
 
-  #hear (text: string): void {
+  #onIntakeNote (text: string): void {
     const { worker } = this.#options
     const [what, who = ''] = text.split(' ')
     if (what === 'turn' && who !== worker) {

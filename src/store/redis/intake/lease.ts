@@ -1,14 +1,14 @@
-// Who of the workers takes in what comes through Redis: one at a time, so that what is sent in order stays in order.
-// It holds a lease, under a token that is another one with each holding. What is done in its name checks the token in
-// the same atomic step (see append.ts), so what a former holder sent, however late it arrives, does nothing.
+// Which worker takes in events through Redis: one at a time, to keep the order they were sent in. It holds a lease, under a
+// token that changes with each holding. Everything done in its name checks the token in the same atomic step (see
+// append.ts): what a former holder sent has no effect, however late it arrives.
 
 import type { RedisClient } from '../connect.ts'
 import { script } from '../scripts.ts'
 
-/** A holder that is gone is followed by another after this, ms. */
+/** A holder that is gone is replaced after this, ms. */
 export const LEASE_MS = 1000
 
-/** Key: intake. Arguments: token, what all tokens of this worker begin with, ms. Returns 0, or the ms until it is free. */
+/** Key: intake. Arguments: token, prefix of all tokens of this worker, ms. Returns 0, or the ms until the lease is free. */
 const take = script<[intake: string], [token: string, prefix: string, ms: number], number>('sbTake', `
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then
@@ -35,7 +35,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 export class Lease {
   readonly #client: RedisClient
   readonly #key: string
-  /** What all tokens of this worker begin with: its own are no obstacle to it. */
+  /** Prefix of all tokens of this worker: a lease with one of them is free to take. */
   readonly #prefix: string
   #holdings = 0
 
@@ -45,12 +45,12 @@ export class Lease {
     this.#prefix = `${worker}.`
   }
 
-  /** What the lease says while this worker holds it; another one after each `take`. */
+  /** The content of the lease while this worker holds it; changes with each `take`. */
   get token (): string {
     return `${this.#prefix}${this.#holdings}`
   }
 
-  /** @returns 0 where it is taken, else the ms after which it will be free unless it is renewed */
+  /** @returns 0 if this worker holds it now, else the ms after which it is free unless renewed */
   async take (): Promise<number> {
     this.#holdings++
     return await take(this.#client, [this.#key], [this.token, this.#prefix, LEASE_MS])

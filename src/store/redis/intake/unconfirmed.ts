@@ -1,21 +1,21 @@
-// What a worker has heard on the channel and does not know to be in the log yet. All workers hear each message, one of
-// them takes it in, and the others strike it when the log says so: by its digest, the oldest of those alike. Each of two
-// messages alike counts, so this is a multiset and not a set.
+// Messages that a worker got on the channel and does not know to be in the log yet. All workers get each message, one takes
+// it in, and the others remove it when the log says so: by its digest, the oldest of equal messages. Equal messages are
+// different events: this is a multiset, not a set.
 //
-// The log may be quicker than the subscription: then the digest is kept until its message comes. It must not be kept
-// when the message will not come, because this worker was not listening: it would strike another one like it.
+// The log may be faster than the subscription: the digest is then kept until its message comes. It must not be kept if the
+// message will not come because this worker was not listening: it would remove another message like it.
 
 import type { Clock } from '../../../core/clock.ts'
 
 export interface ChannelMessage {
   readonly digest: string
-  /** null where there was no room for it any more: then it only counts. */
+  /** null if there was no memory left for it: it then only counts. */
   readonly text: string | null
   /** What is wrong with it before its text is read; null for nothing. */
   readonly flaw: Error | null
-  /** When it came. */
+  /** When it arrived, by the monotonic clock. */
   readonly at: number
-  /** For whoever sends it on; 0 at first. */
+  /** The number it was sent to the log with; 0 before. */
   number: number
 }
 
@@ -29,10 +29,10 @@ const MAX_TEXTS = 50_000
 const MAX_CHARACTERS = 16 * 1024 * 1024
 const MAX_MESSAGES = 100_000
 const MAX_EARLY = 100_000
-/** Where nobody can say that a message will not come any more, it will not after this. */
+/** After this a message is not expected any more, in case nothing else can tell. */
 const EARLY_MS = 30_000
 
-/** Things in the order they came, and the oldest of those alike. */
+/** A queue that finds the oldest of the items with a digest. */
 class Queue<T extends { readonly digest: string }> {
   readonly #all = new Set<T>()
   readonly #alike = new Map<string, T[]>()
@@ -90,12 +90,12 @@ export class UnconfirmedMessages {
     this.#clock = clock
   }
 
-  /** When the oldest message came; undefined where there is none. */
+  /** When the oldest message arrived; undefined if there is none. */
   get since (): number | undefined {
     return this.#messages.oldest?.at
   }
 
-  /** @returns false where there was no room for any trace of it */
+  /** @returns false if there was no memory left even to count it */
   add (digest: string, text: string, flaw: Error | null): boolean {
     const early = this.#early.oldestAlike(digest)
     if (early !== undefined) {
@@ -112,7 +112,7 @@ export class UnconfirmedMessages {
     return true
   }
 
-  /** The oldest one with this digest is done with. @returns it, where it has come yet */
+  /** Removes the oldest message with this digest. @returns it, if it has arrived */
   strikeAlike (digest: string): ChannelMessage | undefined {
     const message = this.#messages.oldestAlike(digest)
     if (message !== undefined) {
@@ -124,7 +124,7 @@ export class UnconfirmedMessages {
     return undefined
   }
 
-  /** This one is done with. */
+  /** Removes a message. */
   strike (message: ChannelMessage): void {
     if (!this.#messages.has(message)) return
     this.#messages.delete(message)
@@ -133,7 +133,7 @@ export class UnconfirmedMessages {
     this.#characters -= message.text.length
   }
 
-  /** The oldest ones, which stay until they are struck. */
+  /** The oldest messages, which stay until they are removed. */
   first (count: number, characters: number): ChannelMessage[] {
     const messages: ChannelMessage[] = []
     let sum = 0
@@ -154,12 +154,12 @@ export class UnconfirmedMessages {
     return size
   }
 
-  /** The newest digest whose message has not come yet; null where there is none. */
+  /** Serial of the newest digest whose message has not arrived; null if there is none. */
   get expected (): number | null {
     return this.#early.size === 0 ? null : this.#serial
   }
 
-  /** The messages of the digests up to this one will not come any more. */
+  /** The messages of the digests up to this serial will not arrive. */
   expectNot (upTo: number): void {
     for (let mark = this.#early.oldest; mark !== undefined && mark.serial <= upTo; mark = this.#early.oldest) this.#early.delete(mark)
   }
