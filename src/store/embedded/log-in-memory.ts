@@ -2,8 +2,8 @@
 // `settle` commits that once the disk has the batch, `undo` rolls it back.
 
 import { fieldOf } from '../../core/event.ts'
-import { Refusal } from '../../core/errors.ts'
 import { isAfter, latest } from '../../core/id.ts'
+import { keysFull } from '../refusals.ts'
 import { HistoryQueue } from './history.ts'
 import { RoomKeys } from './room-keys.ts'
 import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, pagesOf, boundsText } from './record.ts'
@@ -99,7 +99,7 @@ export class LogInMemory {
       const present = this.#keys.get(room, field)
       if (ends !== undefined && present !== ends) return null
       if (!deletion && present === undefined && this.#keys.full(room)) {
-        throw new Refusal('KEYS_FULL', `room ${room} has reached its limit of keys (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+        throw keysFull(room)
       }
       this.#keys.set(room, field, deletion ? undefined : batch.next)
     }

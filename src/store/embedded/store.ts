@@ -9,16 +9,18 @@
 // A failed write may be in LevelDB's log whole, in part or not at all. Anything written after a torn record would be
 // dropped with it when the log is read again. The database is therefore closed, opened and read again before anything
 // else is written: events that turn out to be there are delivered, and only then publishing continues.
+//
+// The file is longer than most because queue, batch and recovery share one state and one gate.
 
-import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
 import { interruptible } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
+import { conflict, unavailable } from '../refusals.ts'
 import { Batch } from './batch.ts'
 import { openDisk, textOf } from './disk.ts'
 import { GroupCommit } from './group-commit.ts'
-import { EMPTY_LOG, readLog } from './stored-log.ts'
+import { EMPTY_LOG, lineageWith, readLog } from './stored-log.ts'
 import { memoryDisk } from './memory.ts'
 import { LogInMemory } from './log-in-memory.ts'
 import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
@@ -52,8 +54,6 @@ export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Stor
 }
 
 const MEMORY = ':memory:'
-const MAX_EPOCHS = 1000
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch blocks the event loop while it is planned and delivered: this many bytes of small events for about 5 ms. */
 const BATCH_BYTES = 256 * 1024
@@ -146,7 +146,7 @@ class EmbeddedStore implements Store {
       const before = record === null ? null : batch.answerOf(record)
       if (before !== null) {
         if (before.fingerprint === once?.fingerprint) return [...before.ids]
-        throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key was used before with another body; use a new key for a new request')
+        throw conflict()
       }
       const ids = drafts.map(draft => this.#memory.place(draft, batch))
       if (record !== null) batch.keep(record, { fingerprint: once?.fingerprint ?? '', ids }, this.#options.idempotencyTtlMs)
@@ -363,13 +363,4 @@ class EmbeddedStore implements Store {
   }
 }
 
-/** The epochs on the disk and a new one. Its name goes into cursors. */
-function lineageWith ({ epochs, head }: StoredLog): Lineage {
-  const epoch = Array.from(randomBytes(10), byte => LETTERS[byte % LETTERS.length]).join('')
-  return { epoch, epochs: [...epochs, { epoch, seam: head }].slice(-MAX_EPOCHS) }
-}
-
 const bytesOf = (writes: PendingWrite[]): number => writes.reduce((sum, { bytes }) => sum + bytes, 0)
-
-const unavailable = (why: string): Refusal =>
-  new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)

@@ -1,6 +1,7 @@
 // The log as the disk holds it. Gaps in the ordinals of facts and deletions show what is missing. History with a hole must
 // not pass for complete; it then begins after the hole.
 
+import { randomBytes } from 'node:crypto'
 import { compareIds, isAfter, latest, ORIGIN } from '../../core/id.ts'
 import { DiskError } from './disk.ts'
 import {
@@ -28,6 +29,8 @@ export interface StoredLog extends LogBounds {
 
 export const EMPTY_LOG: StoredLog = { head: ORIGIN, floor: ORIGIN, ordinal: 0, trimmed: 0, epochs: [], history: [], values: [], lost: 0, leftOut: 0, pages: [] }
 
+const MAX_EPOCHS = 1000
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 /** Records read at once if they are small. */
 const STEP = 10_000
 
@@ -103,4 +106,10 @@ function parseEpochs (text: string | undefined): Lineage['epochs'] {
   } catch {
     return []
   }
+}
+
+/** The epochs on the disk and a new one. Its name goes into cursors. */
+export function lineageWith ({ epochs, head }: StoredLog): Lineage {
+  const epoch = Array.from(randomBytes(10), byte => LETTERS[byte % LETTERS.length]).join('')
+  return { epoch, epochs: [...epochs, { epoch, seam: head }].slice(-MAX_EPOCHS) }
 }

@@ -22,6 +22,7 @@ import type { AppendAnswer, AppendCondition, PendingAppend } from './calls.ts'
 import { Health, isGeneral, isLost, isUnsent, wordsOf } from '../health.ts'
 import { keysOf } from '../keys.ts'
 import type { Keys } from '../keys.ts'
+import { conflict, keysFull, unavailable } from '../../refusals.ts'
 import { script } from '../scripts.ts'
 
 export type { IntakeSource } from './entry.ts'
@@ -168,7 +169,7 @@ export class RedisStore implements Store {
 
   async sync (): Promise<void> {
     const [head] = await this.ask(async client => await client.hmget(this.keys.meta, 'head'))
-    if (head != null && !await this.#reader.passed(head, TIMEOUT_MS)) throw this.#unavailable('its entries do not arrive')
+    if (head != null && !await this.#reader.passed(head, TIMEOUT_MS)) throw unavailable('its entries do not arrive')
   }
 
   async append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>> {
@@ -250,11 +251,11 @@ export class RedisStore implements Store {
       case 'OK': return idsOf(rest)
       case 'ONCE': {
         const [digest, ...ids] = rest
-        if (digest !== digestOf(append.once as Once)) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key was used before with another body; use a new key for a new request')
+        if (digest !== digestOf(append.once as Once)) throw conflict()
         return idsOf(ids)
       }
       case 'FENCED': throw new LeaseLost()
-      default: throw new Refusal('KEYS_FULL', `room ${rest[0]} has reached its limit of keys (MAX_KEYS_PER_ROOM): delete some, or publish without a key`)
+      default: throw keysFull(rest[0] ?? '')
     }
   }
 
@@ -308,7 +309,7 @@ export class RedisStore implements Store {
         return await act()
       } catch (error) {
         // An error with one key concerns the part that uses it, not the store as a whole.
-        if (error instanceof Error && !isLost(error) && !isGeneral(error)) throw this.#unavailable(reasonOf(error))
+        if (error instanceof Error && !isLost(error) && !isGeneral(error)) throw unavailable(wordsOf(reasonOf(error)))
         throw this.#failed(error)
       }
     })())
@@ -325,20 +326,15 @@ export class RedisStore implements Store {
   }
 
   #checkOpen (): void {
-    if (this.#closing !== null) throw this.#unavailable('the store is closed')
-    if (this.trouble !== null) throw this.#unavailable(this.trouble)
+    if (this.#closing !== null) throw unavailable('the store is closed')
+    if (this.trouble !== null) throw unavailable(this.trouble)
   }
 
   #failed (error: unknown): unknown {
     if (error instanceof Refusal || error instanceof LeaseLost) return error
     const reason = reasonOf(error)
     this.#health.fail(reason)
-    return this.#unavailable(reason)
-  }
-
-  #unavailable (cause: string): Refusal {
-    const why = wordsOf(cause)
-    return new Refusal('STORE_UNAVAILABLE', `the store cannot be written to (${why}); whether this request took effect may be unknown: try again later, with the same Idempotency-Key`)
+    return unavailable(wordsOf(reason))
   }
 }
 
