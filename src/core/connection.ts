@@ -1,7 +1,7 @@
 // What a session needs of its transport. Both profiles implement it; nothing else of them is known here.
 
-import type { ResetReason } from './cursor.ts'
 import type { Entry } from './event.ts'
+import type { ResetReason } from './standing.ts'
 
 /** Events in id order and the position behind them. */
 export interface Bundle {

@@ -14,13 +14,14 @@ import type { Id } from './id.ts'
 import type { Log } from './log.ts'
 import type { Room, Value } from './room.ts'
 
+/** How far a reader has come; see above. */
 export interface Position {
   readonly facts: Id
   readonly state: Id
 }
 
 /** One room as one reader hears it, from where it stands. */
-export interface Source extends Position {
+export interface RoomSource extends Position {
   readonly room: Pick<Room<unknown>, 'facts' | 'deletions' | 'valueAfter'>
   readonly filter: Filter
 }
@@ -45,7 +46,7 @@ export interface Reading {
   readonly turn: Turn
 }
 
-export function read (sources: readonly Source[], limits: BundleLimits, turn: Turn = 'values'): Reading {
+export function read (sources: readonly RoomSource[], limits: BundleLimits, turn: Turn = 'values'): Reading {
   const facts = new Side(sources.flatMap(source => [
     logStream(source.room.facts, source.facts, source.filter),
     logStream(source.room.deletions, latest(source.facts, source.state), source.filter)

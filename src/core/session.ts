@@ -1,36 +1,32 @@
-// A session is a subscription, a position and a pace. It holds no events: whenever it may be sent something
-// it reads its rooms from where it stands. What it stands on is a list of tracks: the first covers what it
-// has heard from the start, each further one a later join that is still catching up.
+// A session is a subscription, a standing (its tracks, see standing.ts) and a pace. It holds no events: whenever it
+// may be sent something it reads its rooms from where it stands.
 //
 // It is always in one of these states:
-//   idle     owed nothing; every room it hears will wake it. It stands at the head, whatever its tracks say
+//   idle     nothing is pending; every room it hears will wake it. It stands at the head, whatever its tracks say
 //   due      somewhere in the ticker, which will call `serve`
 //   stalled  its connection holds bytes the system has not taken; nothing is handed over until it has
 //   ended
 
 import type { Clock } from './clock.ts'
 import type { Connection, EndReason } from './connection.ts'
-import { digestOfSignature, formatLater, formatStanding, judge, MAX_LATER, parseCursor } from './cursor.ts'
-import type { ResetReason } from './cursor.ts'
+import { MAX_LATER } from './cursor.ts'
 import type { Counters } from './figures/counters.ts'
 import { Refusal } from './errors.ts'
 import type { Entry } from './event.ts'
-import { isAll, matches } from './filter.ts'
-import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
+import { isAfter, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import type { Latency } from './figures/latency.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
-import type { Source, Turn } from './read.ts'
-import type { Room } from './room.ts'
+import type { Turn } from './read.ts'
 import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
+import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
+import type { Track } from './standing.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
 import type { Join, Parts } from './subscription.ts'
 import type { Ticker } from './ticker.ts'
-import { advance, merge, narrow, newcomer, reset, tracksOf } from './track.ts'
-import type { Track } from './track.ts'
 
 /** What a session shares with all others. */
 export interface Hub {
@@ -136,7 +132,7 @@ export class Session {
     for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
     this.#changeAudience(before.parts, after.parts)
     this.#listensFrom = this.#hub.rooms.head
-    const tracks = first ? this.#begin(fresh, cursor) : [newcomer(fresh, this.#hub.rooms.head)]
+    const tracks = first ? begin(fresh, cursor, after.signature, this.#hub.rooms) : [newcomer(fresh, this.#hub.rooms.head)]
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
@@ -164,19 +160,14 @@ export class Session {
     return left
   }
 
-  /** Whether a cursor may tell of what this process has not been told yet. */
+  /** Whether a cursor may name a position that this process has not read yet. */
   isBeyond (cursor: string): boolean {
-    const { rooms } = this.#hub
-    if (isId(cursor)) return isAfter(cursor, rooms.head)
-    const parsed = parseCursor(cursor)
-    return parsed !== null && judge(parsed.epoch, [parsed.main, ...parsed.later], rooms.lineage, rooms.head) !== 'known'
+    return isBeyond(cursor, this.#hub.rooms)
   }
 
-  /** Where the client stands once it has what was sent so far. */
+  /** The position a client has once it has received what was sent so far. */
   get cursor (): string {
-    const [main = { parts: new Map(), facts: this.#hub.rooms.head, state: this.#hub.rooms.head, snapshot: false, reset: null }, ...later] = this.#tracks
-    const first = `${this.#hub.rooms.lineage.epoch}~${digestOfSignature(this.subscription.signature)}~${formatStanding(main)}`
-    return [first, ...later.map(track => formatLater(track, track.parts))].join('!')
+    return cursorOf(this.#tracks, this.subscription.signature, this.#hub.rooms)
   }
 
   wake (before: Id): void {
@@ -194,13 +185,8 @@ export class Session {
    */
   relocate (epoch: string): void {
     if (this.#tracks.length === 0) return
-    const { rooms } = this.#hub
-    const verdict = judge(epoch, this.#tracks, rooms.lineage, rooms.head)
     this.#passed = null
-    if (verdict !== 'known') {
-      reset(this.#tracks, verdict, null)
-      for (const track of this.#tracks) track.facts = rooms.head
-    }
+    relocate(this.#tracks, epoch, this.#hub.rooms)
     this.#awake()
   }
 
@@ -251,11 +237,11 @@ export class Session {
     this.#send()
     if (this.#state !== 'due') return
     const stalled = this.connection.pending > 0
-    if (!stalled && this.#inStep) {
+    if (!stalled && isInStep(this.#tracks, this.#hub.rooms.head)) {
       this.#rest()
       return
     }
-    this.#passed = this.#countPassed()
+    this.#passed = countPassed(this.#tracks, this.#hub.rooms)
     if (stalled) this.#stall()
     else if (this.#catchingUp) ticker.soon(this)
     else ticker.due(this)
@@ -298,20 +284,9 @@ export class Session {
     this.#hub.forget(this)
   }
 
-  /** The id of the oldest event owed; null where nothing is. */
-  get oldestOwed (): Id | null {
-    if (this.#state !== 'due' && this.#state !== 'stalled') return null
-    let oldest: Id | null = null
-    const consider = (entry: Entry): boolean => {
-      if (oldest === null || compareIds(entry.id, oldest) < 0) oldest = entry.id
-      return true
-    }
-    for (const { room, filter, facts, state } of this.#sources()) {
-      const isHeard = (entry: Entry): boolean => matches(filter, entry.type) && consider(entry)
-      for (let index = room.facts.after(facts), entry = room.facts.at(index); entry !== undefined && !isHeard(entry); entry = room.facts.at(++index));
-      for (let value = room.valueAfter(state); value !== null && !isHeard(value.entry); value = value.newer);
-    }
-    return oldest
+  /** The id of the oldest pending event; null where none is pending. */
+  get oldestPendingId (): Id | null {
+    return this.#state === 'due' || this.#state === 'stalled' ? oldestPendingId(this.#tracks, this.#hub.rooms) : null
   }
 
   /** Checks a wider subscription against the limits before anything is changed. */
@@ -330,77 +305,22 @@ export class Session {
     for (const [room, filter] of after) rooms.get(room)?.audience.add(filter)
   }
 
-  /** The tracks of a first join: from where the cursor says, or as a newcomer. */
-  #begin (parts: Parts, text: string | null): Track[] {
-    const { rooms } = this.#hub
-    if (text === null) return [newcomer(parts, rooms.head)]
-    if (isId(text)) return [this.#fromId(parts, text)]
-    const cursor = parseCursor(text)
-    const verdict = cursor === null ? 'unknown' : judge(cursor.epoch, [cursor.main, ...cursor.later], rooms.lineage, rooms.head)
-    if (cursor === null || verdict !== 'known') {
-      return [{ ...newcomer(parts, rooms.head), reset: { reason: cursor === null ? 'unknown' : verdict as ResetReason, missed: null } }]
-    }
-    const tracks = tracksOf(cursor, parts)
-    if (cursor.subscription !== digestOfSignature(this.subscription.signature)) {
-      reset(tracks, 'subscription', 0)
-    }
-    this.#checkFloor(tracks)
-    return tracks
-  }
-
-  /** The bare id of a fact is a position among the facts. */
-  #fromId (parts: Parts, id: Id): Track {
-    const { rooms } = this.#hub
-    const track = newcomer(parts, id)
-    const held = rooms.history.find(id)
-    if (held !== undefined && !held.deletion) return track
-    const trimmed = rooms.floor !== ORIGIN && compareIds(id, rooms.floor) <= 0
-    track.facts = trimmed ? rooms.floor : rooms.head
-    track.reset = { reason: trimmed ? 'trimmed' : 'unknown', missed: null }
-    return track
-  }
-
-  /** Where history no longer reaches back to a track, everything begins anew behind the floor. */
-  #checkFloor (tracks: Track[]): void {
-    const { rooms } = this.#hub
-    const lost = tracks.filter(track => {
-      for (const room of track.parts.keys()) if (compareIds(track.facts, rooms.open(room).floor) < 0) return true
-      return false
-    })
-    if (lost.length === 0) return
-    const missed = this.#passed === null ? null : this.#count(room => room.trimmed) - this.#passed
-    for (const track of lost) track.facts = latest(track.facts, rooms.floor)
-    reset(tracks, 'trimmed', missed)
-  }
-
-  #countPassed (): number | null {
-    const [main, ...later] = this.#tracks
-    if (main === undefined || later.length > 0 || ![...main.parts.values()].every(isAll)) return null
-    return this.#count(room => room.trimmed + room.facts.after(main.facts))
-  }
-
-  #count (of: (room: Room<Session>) => number): number {
-    let sum = 0
-    for (const room of this.subscription.parts.keys()) sum += of(this.#hub.rooms.open(room))
-    return sum
-  }
-
   #send (): void {
     const { clock, counters, limits, rooms, shared, ticker } = this.#hub
-    this.#checkFloor(this.#tracks)
+    checkFloor(this.#tracks, rooms, this.#passed)
     this.#tellResets()
     const [track] = this.#tracks
-    const place = track === undefined || this.#tracks.length > 1
+    const key = track === undefined || this.#tracks.length > 1
       ? null
       : { signature: this.subscription.signature, facts: track.facts, state: track.state, snapshot: track.snapshot, turn: this.#turn }
-    let found = place === null ? undefined : shared.get(place)
+    let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick still leads onwards; that there was nothing yet says nothing of now.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read([...this.#sources()], { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
+      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
-      if (place !== null) shared.set(place, found)
+      if (key !== null) shared.set(key, found)
     } else {
       advance(this.#tracks, found.facts, found.state, found.head)
     }
@@ -433,33 +353,19 @@ export class Session {
   }
 
   #tellResets (): void {
-    const owed = this.#tracks.filter(track => track.reset !== null)
-    if (owed.length === 0) return
-    // One message for all: its cursor must not say of any of them that its reset was told when it was not.
-    const { reason, missed } = (owed[0] as Track).reset as NonNullable<Track['reset']>
-    for (const track of owed) track.reset = null
+    const resets = takeResets(this.#tracks)
+    if (resets === null) return
     this.#listensFrom = this.#hub.rooms.head
-    this.#hub.counters.resets[reason]++
-    this.connection.tell({ kind: 'reset', reason, missed, rooms: owed.flatMap(track => [...track.parts.keys()]), cursor: this.cursor })
+    this.#hub.counters.resets[resets.reason]++
+    this.connection.tell({ kind: 'reset', ...resets, cursor: this.cursor })
   }
 
   #tellReady (): void {
     for (const track of this.#tracks) {
       if (!track.snapshot) continue
       track.snapshot = false
-      let keys = 0
-      for (const [name, filter] of track.parts) {
-        const room = this.#hub.rooms.open(name)
-        if (isAll(filter)) keys += room.keys
-        else for (let value = room.oldestValue; value !== null; value = value.newer) keys += matches(filter, value.entry.type) ? 1 : 0
-      }
-      this.connection.tell({ kind: 'ready', keys, rooms: [...track.parts.keys()], cursor: this.cursor })
+      this.connection.tell({ kind: 'ready', keys: countKeys(track.parts, this.#hub.rooms), rooms: [...track.parts.keys()], cursor: this.cursor })
     }
-  }
-
-  get #inStep (): boolean {
-    const { head } = this.#hub.rooms
-    return this.#tracks.every(({ facts, state }) => facts === head && state === head)
   }
 
   /** Nothing is owed: wait to be woken. */
@@ -483,13 +389,5 @@ export class Session {
   #stall (): void {
     this.#state = 'stalled'
     this.#hub.stall(this)
-  }
-
-  * #sources (): Generator<Source> {
-    for (const track of this.#tracks) {
-      for (const [name, filter] of track.parts) {
-        yield { room: this.#hub.rooms.open(name), filter, facts: track.facts, state: track.state }
-      }
-    }
   }
 }

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { frame as sseFrame, named, unchunked } from '../../profiles/sse/frame.ts'
 import { frame as wsFrame } from '../../profiles/websocket/frame.ts'
-import { formatLater, formatStanding, parseCursor } from '../../src/core/cursor.ts'
+import { formatLaterTrack, formatTrack, parseCursor } from '../../src/core/cursor.ts'
 import { draftOf, entryOf, parseEvent } from '../../src/core/event.ts'
 import type { Entry } from '../../src/core/event.ts'
 import { allBut, intersect, isNone, matches, only, unite, without } from '../../src/core/filter.ts'
@@ -39,15 +39,15 @@ t.test('filters are sets of types, whichever way they are kept', async () => {
 })
 
 t.test('a cursor says what it was made from, and any other text is refused without harm', async () => {
-  const standing = fc.record({ facts: id, state: id, snapshot: fc.boolean() })
-  const later = fc.record({ standing, rooms: fc.uniqueArray(name, { minLength: 1, maxLength: 3 }), types: filter })
-  fc.assert(fc.property(standing, fc.array(later, { maxLength: 3 }), (main, laters) => {
-    const text = [`epoch~digest~${formatStanding(main)}`, ...laters.map(({ standing, rooms, types }) =>
-      formatLater(standing, new Map(rooms.filter(() => !isNone(types)).map(room => [room, types]))))].join('!')
+  const track = fc.record({ facts: id, state: id, snapshot: fc.boolean() })
+  const later = fc.record({ track, rooms: fc.uniqueArray(name, { minLength: 1, maxLength: 3 }), types: filter })
+  fc.assert(fc.property(track, fc.array(later, { maxLength: 3 }), (main, laters) => {
+    const text = [`epoch~digest~${formatTrack(main)}`, ...laters.map(({ track, rooms, types }) =>
+      formatLaterTrack(track, new Map(rooms.filter(() => !isNone(types)).map(room => [room, types]))))].join('!')
     const cursor = parseCursor(text)
     if (cursor === null) return text.length > 24_000
     return JSON.stringify(cursor.main) === JSON.stringify(main) &&
-      cursor.later.every((track, index) => track.facts === laters[index]?.standing.facts && track.state === laters[index]?.standing.state && track.snapshot === laters[index]?.standing.snapshot)
+      cursor.later.every(({ facts, state, snapshot }, index) => facts === laters[index]?.track.facts && state === laters[index]?.track.state && snapshot === laters[index]?.track.snapshot)
   }))
   fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 200 }), text => { parseCursor(text); return true }), { numRuns: 2000 })
 })

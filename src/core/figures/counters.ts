@@ -1,4 +1,4 @@
-import type { ResetReason } from '../cursor.ts'
+import type { ResetReason } from '../standing.ts'
 
 /**
  * What has happened since the process started: plain numbers, read by /metrics and the command `stats`. What the

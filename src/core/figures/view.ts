@@ -110,8 +110,8 @@ export class View {
     const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
       b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
     for (const session of this.#options.sessions) {
-      const owed = session.oldestOwed
-      top.add({ session, behindMs: owed === null ? 0 : Math.max(0, wall - millisOf(owed)) })
+      const oldest = session.oldestPendingId
+      top.add({ session, behindMs: oldest === null ? 0 : Math.max(0, wall - millisOf(oldest)) })
     }
     return {
       total: this.#options.sessions.size,
@@ -155,8 +155,8 @@ export class View {
   get backlogMs (): number {
     let oldest: Id | null = null
     for (const session of this.#options.sessions) {
-      const owed = session.oldestOwed
-      if (owed !== null && (oldest === null || compareIds(owed, oldest) < 0)) oldest = owed
+      const id = session.oldestPendingId
+      if (id !== null && (oldest === null || compareIds(id, oldest) < 0)) oldest = id
     }
     return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
   }

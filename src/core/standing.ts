@@ -1,0 +1,280 @@
+// Where a session stands in the log. Four words, one for each thing:
+//   position  a pair of ids (read.ts): every fact up to `facts` and every value up to `state` was sent
+//   track     a position that moves, with the part of the subscription it covers and the messages pending for it
+//   standing  all tracks of a session. The first covers what the session has heard from the start; each further
+//             one is a later join, apart until it has caught up
+//   cursor    a standing as text (cursor.ts), which the client keeps and brings back
+//
+// Nothing here knows of sessions, connections or time: tracks and the rooms go in, tracks come out. Where history no
+// longer reaches back to a track, the track begins again with a snapshot and a `reset` is pending for it. A gap is
+// always reported, never passed over.
+
+import { digestOfRoom, digestOfSignature, formatLaterTrack, formatTrack, parseCursor } from './cursor.ts'
+import type { Cursor } from './cursor.ts'
+import type { Entry } from './event.ts'
+import { intersect, isAll, isNone, matches, NONE, unite, without } from './filter.ts'
+import type { Filter } from './filter.ts'
+import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
+import type { Id } from './id.ts'
+import type { Position, RoomSource } from './read.ts'
+import type { Room } from './room.ts'
+import type { Listener, Rooms } from './rooms.ts'
+import type { Lineage } from './store.ts'
+import type { Parts } from './subscription.ts'
+
+/** Why a client could not resume from its cursor. */
+export type ResetReason = 'trimmed' | 'unknown' | 'ahead' | 'subscription'
+
+/** A `reset` message that is still to be sent. */
+export interface PendingReset {
+  readonly reason: ResetReason
+  /** Facts that were missed; null where that is not known. */
+  readonly missed: number | null
+}
+
+/** A position that moves with what is sent. */
+export interface Track {
+  /** What it covers: room -> types. */
+  parts: Parts
+  /** Every fact up to here was sent. */
+  facts: Id
+  /** Every value up to here was sent. */
+  state: Id
+  /** A snapshot is under way: a `ready` message is pending. */
+  snapshot: boolean
+  reset: PendingReset | null
+}
+
+/** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
+export function newcomer (parts: Parts, facts: Id): Track {
+  return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
+}
+
+/**
+ * The tracks of a connection's first join.
+ * @param text the cursor or event id as the client brought it; null for a newcomer
+ * @param signature of the subscription joined
+ */
+export function begin (parts: Parts, text: string | null, signature: string, rooms: Rooms<Listener>): Track[] {
+  if (text === null) return [newcomer(parts, rooms.head)]
+  if (isId(text)) return [fromFact(parts, text, rooms)]
+  const cursor = parseCursor(text)
+  const verdict = cursor === null ? 'unknown' : judgeCursor(cursor, rooms)
+  const tracks = cursor === null || verdict !== 'known' ? [newcomer(parts, rooms.head)] : tracksOf(cursor, parts)
+  if (verdict !== 'known') {
+    reset(tracks, verdict, null)
+    return tracks
+  }
+  if (cursor?.subscription !== digestOfSignature(signature)) reset(tracks, 'subscription', 0)
+  checkFloor(tracks, rooms, null)
+  return tracks
+}
+
+/** The bare id of a fact is a position among the facts; it says nothing of values. */
+function fromFact (parts: Parts, id: Id, rooms: Rooms<Listener>): Track {
+  const track = newcomer(parts, id)
+  const held = rooms.history.find(id)
+  if (held !== undefined && !held.deletion) return track
+  const trimmed = rooms.floor !== ORIGIN && compareIds(id, rooms.floor) <= 0
+  track.facts = trimmed ? rooms.floor : rooms.head
+  track.reset = { reason: trimmed ? 'trimmed' : 'unknown', missed: null }
+  return track
+}
+
+/** The tracks a cursor names, as far as they are still heard; what it does not name apart belongs to the first. */
+function tracksOf (cursor: Cursor, parts: Parts): Track[] {
+  const rest = new Map(parts)
+  const digests = new Map(cursor.later.length === 0 ? [] : [...parts.keys()].map(room => [room, digestOfRoom(room)]))
+  const later = cursor.later.flatMap(({ facts, state, snapshot, parts: named }): Track[] => {
+    const covered = new Map<string, Filter>()
+    for (const [room, filter] of rest) {
+      const theirs = intersect(named.get(digests.get(room) as string) ?? NONE, filter)
+      if (isNone(theirs)) continue
+      covered.set(room, theirs)
+      const left = without(filter, theirs)
+      if (isNone(left)) rest.delete(room)
+      else rest.set(room, left)
+    }
+    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
+  })
+  const { facts, state, snapshot } = cursor.main
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later])
+}
+
+/**
+ * Whether the log still holds what was sent in an epoch up to some positions: the epoch is the current one, or the
+ * positions lie before every seam since. Whether history reaches back to them is another question (`checkFloor`).
+ */
+export function judge (from: string, positions: readonly Position[], lineage: Lineage, head: Id): 'known' | 'unknown' | 'ahead' {
+  const index = lineage.epochs.findIndex(({ epoch }) => epoch === from)
+  if (index === -1) return 'unknown'
+  let reach = head
+  for (const { seam } of lineage.epochs.slice(index + 1)) {
+    if (compareIds(seam, reach) < 0) reach = seam
+  }
+  const furthest = positions.reduce((id, { facts, state }) => latest(id, latest(facts, state)), ORIGIN)
+  return isAfter(furthest, reach) ? 'ahead' : 'known'
+}
+
+const judgeCursor = ({ epoch, main, later }: Cursor, { lineage, head }: Rooms<Listener>): ReturnType<typeof judge> =>
+  judge(epoch, [main, ...later], lineage, head)
+
+/** Whether a cursor may name a position that this process has not read yet: another process may be ahead. */
+export function isBeyond (text: string, rooms: Rooms<Listener>): boolean {
+  if (isId(text)) return isAfter(text, rooms.head)
+  const cursor = parseCursor(text)
+  return cursor !== null && judgeCursor(cursor, rooms) !== 'known'
+}
+
+/** The position a client has once it has received what was sent so far, as a cursor. */
+export function cursorOf (tracks: readonly Track[], signature: string, { head, lineage }: Rooms<Listener>): string {
+  const [main = { facts: head, state: head, snapshot: false }, ...later] = tracks
+  const first = `${lineage.epoch}~${digestOfSignature(signature)}~${formatTrack(main)}`
+  return [first, ...later.map(track => formatLaterTrack(track, track.parts))].join('!')
+}
+
+/** Discards what was sent of the values; a `reset` and a new snapshot are pending then. */
+export function reset (tracks: readonly Track[], reason: ResetReason, missed: number | null): void {
+  for (const track of tracks) {
+    track.state = ORIGIN
+    track.snapshot = true
+    track.reset = { reason, missed }
+  }
+}
+
+/**
+ * The log was loaded again because it had lost entries: tracks go on where the log still holds what was sent in
+ * `epoch`, and begin again at the head where it does not.
+ */
+export function relocate (tracks: readonly Track[], epoch: string, { head, lineage }: Rooms<Listener>): void {
+  const verdict = judge(epoch, tracks, lineage, head)
+  if (verdict === 'known') return
+  reset(tracks, verdict, null)
+  for (const track of tracks) track.facts = head
+}
+
+/**
+ * Where history no longer reaches back to a track, every track begins again behind the floor.
+ * @param passed what `countPassed` said of these tracks, for counting what was missed; null where it is not known
+ */
+export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, passed: number | null): void {
+  let isTrimmed = false
+  for (const track of tracks) {
+    if (!isBelowFloor(track, rooms)) continue
+    isTrimmed = true
+    track.facts = latest(track.facts, rooms.floor)
+  }
+  if (!isTrimmed) return
+  const missed = passed === null ? null : count(tracks, rooms, room => room.trimmed) - passed
+  reset(tracks, 'trimmed', missed)
+}
+
+function isBelowFloor ({ parts, facts }: Track, rooms: Rooms<Listener>): boolean {
+  for (const room of parts.keys()) if (compareIds(facts, rooms.open(room).floor) < 0) return true
+  return false
+}
+
+/**
+ * The facts of these rooms up to where the session stands, counted from the start of the process. Known only where
+ * there is one track and it hears whole rooms; null otherwise.
+ */
+export function countPassed (tracks: readonly Track[], rooms: Rooms<Listener>): number | null {
+  const [main] = tracks
+  if (main === undefined || tracks.length > 1) return null
+  for (const filter of main.parts.values()) if (!isAll(filter)) return null
+  return count(tracks, rooms, room => room.trimmed + room.facts.after(main.facts))
+}
+
+function count (tracks: readonly Track[], rooms: Rooms<Listener>, of: (room: Room<Listener>) => number): number {
+  let sum = 0
+  for (const track of tracks) for (const room of track.parts.keys()) sum += of(rooms.open(room))
+  return sum
+}
+
+/** Takes the pending resets; one message reports them all. @returns null where none is pending */
+export function takeResets (tracks: readonly Track[]): (PendingReset & { readonly rooms: readonly string[] }) | null {
+  let first: PendingReset | null = null
+  let rooms: string[] = []
+  for (const track of tracks) {
+    if (track.reset === null) continue
+    first ??= track.reset
+    rooms = [...rooms, ...track.parts.keys()]
+    // All at once: the message's cursor must not say of any track that its reset was reported when it was not.
+    track.reset = null
+  }
+  return first === null ? null : { ...first, rooms }
+}
+
+/** Present values that are heard in these rooms: what `ready` says of a snapshot. */
+export function countKeys (parts: Parts, rooms: Rooms<Listener>): number {
+  let keys = 0
+  for (const [name, filter] of parts) {
+    const room = rooms.open(name)
+    if (isAll(filter)) keys += room.keys
+    else for (let value = room.oldestValue; value !== null; value = value.newer) keys += matches(filter, value.entry.type) ? 1 : 0
+  }
+  return keys
+}
+
+/** Whether everything the log holds was sent. */
+export function isInStep (tracks: readonly Track[], head: Id): boolean {
+  for (const { facts, state } of tracks) if (facts !== head || state !== head) return false
+  return true
+}
+
+/** The id of the oldest pending event; null where none is pending. */
+export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>): Id | null {
+  let oldest: Id | null = null
+  const consider = (entry: Entry): boolean => {
+    if (oldest === null || compareIds(entry.id, oldest) < 0) oldest = entry.id
+    return true
+  }
+  for (const { parts, facts, state } of tracks) {
+    for (const [name, filter] of parts) {
+      const room = rooms.open(name)
+      const isHeard = (entry: Entry): boolean => matches(filter, entry.type) && consider(entry)
+      for (let index = room.facts.after(facts), entry = room.facts.at(index); entry !== undefined && !isHeard(entry); entry = room.facts.at(++index));
+      for (let value = room.valueAfter(state); value !== null && !isHeard(value.entry); value = value.newer);
+    }
+  }
+  return oldest
+}
+
+/** What `read` is asked: each room from where its track stands. */
+export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>): RoomSource[] {
+  const sources: RoomSource[] = []
+  for (const { parts, facts, state } of tracks) {
+    for (const [name, filter] of parts) sources.push({ room: rooms.open(name), filter, facts, state })
+  }
+  return sources
+}
+
+/** Moves every track as far as a reading went; null means all the way to the head. */
+export function advance (tracks: readonly Track[], facts: Id | null, state: Id | null, head: Id): void {
+  for (const track of tracks) {
+    track.facts = facts === null ? head : latest(track.facts, facts)
+    track.state = state === null ? head : latest(track.state, state)
+  }
+}
+
+/** Tracks with the same position and the same pending messages become one, the first of them. */
+export function merge (tracks: Track[]): Track[] {
+  if (tracks.length < 2) return tracks
+  const merged = new Map<string, Track>()
+  for (const track of tracks) {
+    const name = `${track.facts}~${track.state}~${track.snapshot}~${track.reset?.reason}`
+    const first = merged.get(name)
+    if (first === undefined) merged.set(name, track)
+    else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
+  }
+  return [...merged.values()]
+}
+
+/** The tracks without what is no longer heard. */
+export function narrow (tracks: readonly Track[], heard: Parts): Track[] {
+  return tracks.filter(track => {
+    const rest = [...track.parts].map(([room, filter]) => [room, intersect(filter, heard.get(room) ?? NONE)] as const)
+    track.parts = new Map(rest.filter(([, filter]) => !isNone(filter)))
+    return track.parts.size > 0
+  })
+}
