@@ -66,7 +66,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     try {
       const joins = parseJoins(joinsOf(request))
       session = gateway.open(connection, callerOf(request))
-      joined = await gateway.join(session, joins, cursorOf(request))
+      joined = await session.join(joins, cursorOf(request))
     } catch (error) {
       end()
       socket.off('close', end)

@@ -44,7 +44,7 @@ export function actionOf (value: unknown): { moves: boolean, run: (gateway: Gate
   return { moves: action.moves === true, run: (gateway, session) => action.run(gateway, session, message) }
 }
 
-async function join (gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Promise<Answer> {
+async function join (_gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Promise<Answer> {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be the cursor as it came, a string')
   const named = roomsOf(room, rooms)
   const wishes = named.length === 0 ? [PUBLIC] : named
@@ -54,7 +54,7 @@ async function join (gateway: Gateway, session: Session, { room, rooms, types, l
     if (Object.keys(rest).length > 0) throw bad('an entry of rooms is a name or { "room", "types" }')
     return { room, ...(own === undefined ? {} : { types: own }) }
   }))
-  const { members, ...joined } = await gateway.join(session, joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
+  const { members, ...joined } = await session.join(joins, lastEventId === undefined || lastEventId === null || lastEventId === '' ? null : lastEventId as string)
   return { event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }
 }
 

@@ -6,7 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
-import { MAX_BATCH } from '../core/gateway.ts'
+import { MAX_BATCH } from '../core/event.ts'
 import { readJson } from '../core/json.ts'
 
 declare module 'fastify' {

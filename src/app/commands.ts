@@ -63,7 +63,7 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     ['resume', false, 'Takes up again what is published to a room that was paused.']
   ] as const) {
     define<{ room: string }>(name, description, { type: 'object', additionalProperties: false, required: ['room'], properties: { room: ROOM } }, async ({ room }) => {
-      await gateway.pause(room, paused)
+      await gateway.operator.pause(room, paused)
       return { room, paused }
     })
   }
@@ -81,13 +81,13 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     additionalProperties: false,
     properties: { session: { type: 'string' }, room: ROOM },
     oneOf: [{ required: ['session'] }, { required: ['room'] }]
-  }, async target => ({ ended: await gateway.disconnect(target) }))
+  }, async target => ({ ended: await gateway.operator.disconnect(target) }))
   define<{ room: string, type?: string, key?: string }>('clear', 'Deletes the present values of a room, or those of one type or key; never facts.', {
     type: 'object',
     additionalProperties: false,
     required: ['room'],
     properties: { room: ROOM, type: { type: 'string' }, key: { type: 'string' } }
-  }, async ({ room, type, key }) => ({ removed: await gateway.clear(room, type, key) }))
+  }, async ({ room, type, key }) => ({ removed: await gateway.operator.clear(room, type, key) }))
   define('shutdown', 'Drains and ends all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }

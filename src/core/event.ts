@@ -58,6 +58,8 @@ export interface ParseRules {
   readonly stateTypes: ReadonlySet<string>
 }
 
+/** Most events in one publish. */
+export const MAX_BATCH = 1000
 /** What types and rooms are made of. */
 export const NAME = /^[A-Za-z0-9_.:/-]{1,128}$/
 const NAME_RULE = '1 to 128 characters of A-Z a-z 0-9 _ . : / -'
@@ -70,6 +72,22 @@ const MAX_LISTED = 5
 const MAX_TIMESTAMP = 8.64e15
 /** Bytes of the `{"id":"<16 digits>-<20 digits>",` an event gets in front: what an id can add to the size. */
 const ID_BYTES = 45
+
+/**
+ * Reads the events of one publish; all are good, or none is taken.
+ * @throws Refusal BAD_EVENT, or TOO_LARGE; of several events it names the one it is about
+ */
+export function parseEvents (values: readonly unknown[], rules: ParseRules): Draft[] {
+  if (!Array.isArray(values)) throw new TypeError('publish takes an array of events')
+  if (values.length === 0 || values.length > MAX_BATCH) throw bad(`a publish holds 1 to ${MAX_BATCH} events; this one has ${values.length}`)
+  return values.map((value, index) => {
+    try {
+      return parseEvent(value, rules)
+    } catch (error) {
+      throw error instanceof Refusal && values.length > 1 ? new Refusal(error.code, `event ${index + 1} of ${values.length}: ${error.message}`) : error
+    }
+  })
+}
 
 /**
  * Reads one published event.

@@ -1,38 +1,35 @@
-// The gateway joins the parts of the core and is all that the floors above see of it. Five verbs:
-// `publish`, `open`, `join`, `control`, `drain`; `start` begins its life. The rest is what the built-in commands are
-// made of (`tune`, `pause`, `clear`, `disconnect`, `report`), here because it touches what only this class
-// holds together, and a read-only view. `orderAll` is how a command reaches all processes of the deployment.
+// The gateway joins the parts of the core and is all that the layers above see of it. Its verbs are `publish` (and
+// `take`, for events whose append is the caller's), `open`, `control` and `drain`; `start` begins its life. Sessions
+// join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
 
 import { randomBytes } from 'node:crypto'
 import { pause, secondOf } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
-import { newCounters } from './figures/counters.ts'
-import type { Counters } from './figures/counters.ts'
 import { Refusal } from './errors.ts'
-import { draftOf, parseEvent, PUBLIC, SYSTEM } from './event.ts'
+import { parseEvents, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
-import type { Group } from './group.ts'
-import { millisOf } from './id.ts'
-import type { Id } from './id.ts'
+import { newCounters } from './figures/counters.ts'
+import type { Counters } from './figures/counters.ts'
 import { Latency } from './figures/latency.ts'
-import type { Limits } from './limits.ts'
-import { Pulse } from './pulse.ts'
-import { Places } from './reservations.ts'
-import { Rate } from './rate.ts'
-import { PAUSED, Rooms } from './rooms.ts'
-import type { Room } from './room.ts'
-import { Session } from './session.ts'
-import type { Hub, Joined } from './session.ts'
-import { SharedBundles } from './shared-bundles.ts'
-import { Stalls } from './stalls.ts'
-import type { Join } from './subscription.ts'
-import type { Follower, Image, Lineage, Once, Store } from './store.ts'
-import { Ticker } from './ticker.ts'
 import { Troubles } from './figures/troubles.ts'
 import { View } from './figures/view.ts'
+import type { Group } from './group.ts'
+import type { Id } from './id.ts'
+import type { Limits } from './limits.ts'
+import { Operator } from './operator.ts'
+import { Pulse } from './pulse.ts'
+import { Rate } from './rate.ts'
+import { Reservations } from './reservations.ts'
+import { Rooms } from './rooms.ts'
+import { Session } from './session.ts'
+import type { SessionContext } from './session.ts'
+import { SharedBundles } from './shared-bundles.ts'
+import { Stalls } from './stalls.ts'
+import type { Follower, Image, Lineage, Once, Store } from './store.ts'
+import { Ticker } from './ticker.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -51,33 +48,18 @@ export interface GatewayOptions {
   readonly log: { error (details: object, message: string): void, warn (details: object, message: string): void }
 }
 
-/** Most events in one publish. */
-export const MAX_BATCH = 1000
 const RETURN_AFTER_MS = 1000
 /** Between two looks whether what was being published has arrived. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
 
-/** Puts accepted events into the log; see `Gateway.take`. */
-export type Append = (drafts: readonly Draft[]) => Promise<Array<Id | null>>
-
-/** Whom to disconnect: a session by its id, or all that joined a room. */
-export interface Target {
-  readonly session?: string
-  readonly room?: string
-}
-
-/** A value of the room `@system`. */
-export interface Report {
-  readonly type: string
-  readonly key: string
-  /** Null takes it away. */
-  readonly data: unknown
-}
+/** Puts accepted events into the log, all or none. @returns their ids, null for one that was there before */
+export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null>>
 
 export class Gateway {
   readonly commands: Commands
+  readonly operator: Operator
   readonly rates: { readonly control: Rate, readonly publish: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
@@ -91,12 +73,9 @@ export class Gateway {
   readonly #ticker: Ticker<Session>
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
-  readonly #hub: Hub
+  readonly #context: SessionContext
   readonly #expiry: Expiry
-  readonly #places: Places
-  readonly #orders = new Map<string, (args: never) => unknown>()
-  /** Rooms that a publish on its way is about to make. */
-  readonly #arriving = new Map<string, number>()
+  readonly #reservations: Reservations
   #limits: Limits
   #state: 'starting' | 'open' | 'draining' = 'starting'
   #storeTrouble: string | null = null
@@ -112,15 +91,17 @@ export class Gateway {
     this.troubles = new Troubles(clock)
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
-    this.#stalls = new Stalls({ clock, limitMs: () => this.#limits.slowMs, onSlow: session => this.#endSlow(session) })
+    this.#stalls = new Stalls({
+      clock,
+      limitMs: () => this.#limits.slowMs,
+      onSlow: session => {
+        this.counters.slow++
+        session.close('SLOW', this.returnAfterMs())
+      }
+    })
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
     this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
-    this.#places = new Places({
-      clock,
-      group,
-      members: room => this.#rooms.get(room)?.members.size ?? 0,
-      limit: () => this.#limits.roomSize
-    })
+    this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
       group,
@@ -137,20 +118,33 @@ export class Gateway {
       clock,
       ageMs: options.stateTtlMs,
       rooms: this.#rooms,
-      end: async values => await this.#delete(values),
+      end: async values => await this.operator.deleteValues(values),
       onError: err => options.log.warn({ err }, 'values that ran out could not be deleted yet')
     })
-    this.#hub = {
+    this.operator = new Operator({
+      clock,
+      group,
+      rooms: this.#rooms,
+      sessions: this.#sessions,
+      reservations: this.#reservations,
+      append: async drafts => await this.#counted(async () => await store.append(drafts)),
+      onTune: limits => {
+        this.#limits = limits
+        this.#ticker.retune()
+      },
+      returnAfterMs: () => this.returnAfterMs()
+    })
+    this.#context = {
       clock,
       rooms: this.#rooms,
+      reservations: this.#reservations,
       ticker: this.#ticker,
+      stalls: this.#stalls,
       shared: new SharedBundles(this.#ticker),
       counters: this.counters,
       latency: this.latency,
       get limits () { return limits() },
-      stall: session => this.#stalls.add(session),
-      unstall: session => this.#stalls.delete(session),
-      moved: rooms => this.#places.changed(rooms),
+      sync: async () => await store.sync(),
       fail: (session, err) => {
         options.log.error({ err, session: session.id }, 'a session failed and is ended')
         this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
@@ -158,9 +152,6 @@ export class Gateway {
       },
       forget: session => this.#forget(session)
     }
-    this.onOrder('arrive', () => {})
-    this.onOrder('disconnect', (target: Target) => this.#disconnect(target))
-    group.onOrder((name, args) => this.#orders.get(name)?.(args as never))
   }
 
   /** Takes the log in and follows it. Until then everything is refused. */
@@ -191,27 +182,16 @@ export class Gateway {
    * @param append puts them there, all or none. @returns their ids, null for one that was there before
    * @throws Refusal, and what `append` throws
    */
-  async take (events: readonly unknown[], append: Append): Promise<Array<Id | null>> {
-    if (!Array.isArray(events)) throw new TypeError('publish takes an array of events')
-    if (events.length === 0 || events.length > MAX_BATCH) {
-      throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${events.length}`)
-    }
-    const rules = { now: this.#options.clock.wall(), maxBytes: this.#limits.bundleBytes, stateTypes: this.#options.stateTypes }
-    const drafts = events.map((event, index) => {
-      try {
-        return parseEvent(event, rules)
-      } catch (error) {
-        throw error instanceof Refusal && events.length > 1 ? new Refusal(error.code, `event ${index + 1} of ${events.length}: ${error.message}`) : error
-      }
-    })
+  async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
+    const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.bundleBytes, stateTypes: this.#options.stateTypes })
     this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
     this.#checkPaused(named)
-    const arriving = this.#arrive(named)
+    const opening = this.#reservations.open(named)
     try {
       return await this.#counted(async () => await append(drafts))
     } finally {
-      this.#leaveArriving(arriving)
+      this.#reservations.opened(opening)
     }
   }
 
@@ -229,31 +209,12 @@ export class Gateway {
     if (clientsPerAddress > 0 && mine >= clientsPerAddress) {
       throw new Refusal('RATE_LIMITED', `an address may hold ${clientsPerAddress} connections (MAX_CLIENTS_PER_IP)`)
     }
-    const session = new Session(this.#hub, randomBytes(9).toString('base64url'), caller, connection)
+    const session = new Session(this.#context, randomBytes(9).toString('base64url'), caller, connection)
     this.#sessions.add(session)
     this.#perCaller.set(caller, mine + 1)
     this.#pulse.add(session)
     this.counters.opened++
     return session
-  }
-
-  /**
-   * Adds to what a session hears, once it is known what its cursor means and that the rooms have a place.
-   * @param cursor where to go on from, as the client brought it; counts in the first join only
-   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL, ROOMS_FULL, STORE_UNAVAILABLE; nothing was joined then
-   */
-  async join (session: Session, joins: readonly Join[], cursor: string | null = null): Promise<Joined & { readonly members: Record<string, number> }> {
-    const entering = session.entering(joins)
-    // Another process may have told the client more than this one has heard of yet.
-    if (cursor !== null && session.isBeyond(cursor)) await this.#options.store.sync()
-    const { totals, settle } = await this.#places.take(entering)
-    try {
-      const joined = session.join(joins, cursor)
-      const members = joins.map(({ room }) => [room, totals.get(room) ?? this.#rooms.get(room)?.members.size ?? 0])
-      return { ...joined, members: Object.fromEntries(members) }
-    } finally {
-      settle()
-    }
   }
 
   /** Runs a command; see `Commands.run`. The callers of both doors end here. */
@@ -281,71 +242,11 @@ export class Gateway {
     for (const [index, session] of sessions.entries()) {
       session.flush()
       session.close('DRAINING', this.returnAfterMs())
-      if (index % DRAIN_SLICE === DRAIN_SLICE - 1) await this.#turn()
+      if (index % DRAIN_SLICE === DRAIN_SLICE - 1) await new Promise<void>(resolve => this.#options.clock.soon(resolve))
     }
     this.#ticker.stop()
     this.#stalls.stop()
     this.#pulse.stop()
-  }
-
-  tune (limits: Limits): void {
-    this.#limits = limits
-    this.#ticker.retune()
-  }
-
-  /** Pauses or resumes publishing to a room: an event of the gateway's own, so that it outlives a restart. */
-  async pause (room: string, paused: boolean): Promise<void> {
-    if (paused) this.#leaveArriving(this.#arrive(new Set([room])))
-    await this.report([{ type: PAUSED, key: room, data: paused ? { since: this.#options.clock.wall() } : null }])
-    // Whoever is answered finds it so on every process.
-    await this.orderAll('arrive')
-  }
-
-  /** Says how this process does what all are asked to do; see `orderAll`. */
-  onOrder<Args> (name: string, run: (args: Args) => unknown): void {
-    this.#orders.set(name, run)
-  }
-
-  /**
-   * Asks all processes of the deployment, this one too, to do something.
-   * @returns what they answered; those that are gone are missing
-   * @throws Refusal STORE_UNAVAILABLE
-   */
-  async orderAll (name: string, args: unknown = null): Promise<unknown[]> {
-    return await this.#options.group.orderAll(name, args)
-  }
-
-  /** Publishes what the gateway says of itself, in one step. */
-  async report (reports: readonly Report[]): Promise<void> {
-    const timestamp = this.#options.clock.wall()
-    await this.#append(reports.map(({ type, key, data }) => draftOf({ type, room: SYSTEM, key, data, timestamp })))
-  }
-
-  /** When `report` last said something under one of these types: by key; wall-clock ms. */
-  reported (types: readonly string[]): Map<string, number> {
-    const room = this.#rooms.get(SYSTEM)
-    // In id order: the newest of each key counts.
-    const entries = room === undefined ? [] : [...valuesOf(room)].filter(({ type }) => types.includes(type))
-    return new Map(entries.map(({ key, id }) => [key as string, millisOf(id)]))
-  }
-
-  /** Whether a process of the deployment, named as its group names it, still runs. */
-  async isAlive (worker: string): Promise<boolean> {
-    return await this.#options.group.isAlive(worker)
-  }
-
-  /** Deletes the present values of a room, or those of one type or key. @returns how many */
-  async clear (name: string, type?: string, key?: string): Promise<number> {
-    const room = this.#rooms.get(name)
-    if (room === undefined) return 0
-    return await this.#delete([...valuesOf(room)].filter(entry =>
-      (type === undefined || entry.type === type) && (key === undefined || entry.key === key) && !isSwitch(entry)))
-  }
-
-  /** Ends one session, or all that joined a room, on whichever process. @returns how many */
-  async disconnect (target: Target): Promise<number> {
-    const counts = await this.orderAll('disconnect', target)
-    return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
   /** Milliseconds after which this client, rather than all at once, should come back. */
@@ -425,30 +326,6 @@ export class Gateway {
     }
   }
 
-  /** Makes sure that the rooms of a publish may exist, and holds their places while it is on its way. */
-  #arrive (rooms: ReadonlySet<string>): string[] {
-    const fresh = [...rooms].filter(room => room !== PUBLIC && this.#rooms.get(room) === undefined)
-    const opening = fresh.filter(room => !this.#arriving.has(room)).length
-    const limit = this.#limits.rooms
-    if (limit > 0 && opening > 0 && this.#rooms.named + this.#arriving.size + opening > limit) {
-      throw new Refusal('ROOMS_FULL', `${limit} rooms may exist (MAX_ROOMS), and this would open ${opening} more; use an existing room or try again later`)
-    }
-    for (const room of fresh) this.#arriving.set(room, (this.#arriving.get(room) ?? 0) + 1)
-    return fresh
-  }
-
-  #leaveArriving (rooms: readonly string[]): void {
-    for (const room of rooms) {
-      const left = (this.#arriving.get(room) ?? 1) - 1
-      if (left === 0) this.#arriving.delete(room)
-      else this.#arriving.set(room, left)
-    }
-  }
-
-  async #append (drafts: readonly Draft[]): Promise<Array<Id | null>> {
-    return await this.#counted(async () => await this.#options.store.append(drafts))
-  }
-
   /** A drain waits for it. */
   async #counted<T> (publishing: () => Promise<T>): Promise<T> {
     this.#publishing++
@@ -459,30 +336,6 @@ export class Gateway {
     }
   }
 
-  /** Publishes the deletions of these values. Each names the id it ends, so a newer value is left alone. */
-  async #delete (entries: readonly Entry[]): Promise<number> {
-    let removed = 0
-    const timestamp = this.#options.clock.wall()
-    for (let start = 0; start < entries.length; start += MAX_BATCH) {
-      const ids = await this.#append(entries.slice(start, start + MAX_BATCH).map(({ type, room, key, id }) =>
-        draftOf({ type, room, key: key as string, data: null, timestamp, ends: id })))
-      removed += ids.filter(id => id !== null).length
-    }
-    return removed
-  }
-
-  #disconnect (target: Target): number {
-    const ended = [...this.#sessions].filter(session =>
-      (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
-    for (const session of ended) session.close('DISCONNECTED', this.returnAfterMs())
-    return ended.length
-  }
-
-  #endSlow (session: Session): void {
-    this.counters.slow++
-    session.close('SLOW', this.returnAfterMs())
-  }
-
   #forget (session: Session): void {
     if (!this.#sessions.delete(session)) return
     this.#pulse.delete(session)
@@ -491,14 +344,4 @@ export class Gateway {
     if (left === 0) this.#perCaller.delete(session.caller)
     else this.#perCaller.set(session.caller, left)
   }
-
-  #turn (): Promise<void> {
-    return new Promise(resolve => this.#options.clock.soon(resolve))
-  }
 }
-
-function * valuesOf (room: Room<Session>): Generator<Entry> {
-  for (let value = room.oldestValue; value !== null; value = value.newer) yield value.entry
-}
-
-const isSwitch = (entry: Entry): boolean => entry.room === SYSTEM && entry.type === PAUSED

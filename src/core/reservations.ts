@@ -1,80 +1,120 @@
-// The places in rooms: MAX_ROOM_SIZE counts members over the whole deployment. A place is asked for before a session
-// joins and given back when it has left. What the group is told are counts as they are, never steps up or down, so
-// a message that was lost is mended by the next one.
+// Places in rooms, and room for new rooms. MAX_ROOM_SIZE counts members over the whole deployment: a place is reserved
+// before a session joins, and given back when the session has left. MAX_ROOMS counts the rooms of this process, those
+// that a publish on its way is about to open among them.
+//
+// The group is sent counts as they are, never steps up or down: the next message makes good one that was lost.
 
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
+import { PUBLIC } from './event.ts'
 import { fullOf } from './group.ts'
 import type { Group } from './group.ts'
+import type { Limits } from './limits.ts'
+import type { Listener, Rooms } from './rooms.ts'
 
-export interface PlacesOptions {
+export interface ReservationsOptions {
   readonly clock: Pick<Clock, 'soon'>
   readonly group: Pick<Group, 'enter' | 'declare'>
-  /** Members of a room in this process. */
-  readonly members: (room: string) => number
-  /** Members a named room may have; 0 = any number. */
-  readonly limit: () => number
+  readonly rooms: Pick<Rooms<Listener>, 'get' | 'named'>
+  readonly limits: () => Pick<Limits, 'rooms' | 'roomSize'>
 }
 
-export interface Taken {
+/** A place in each of some rooms. */
+export interface Reservation {
   /** Members of each room over all processes. */
   readonly totals: ReadonlyMap<string, number>
-  /** To be called once the newcomer is in, or is known not to come. */
+  /** To be called once the session is in the rooms, or is known not to come. */
   readonly settle: () => void
 }
 
-export class Places {
-  readonly #options: PlacesOptions
+export class Reservations {
+  readonly #options: ReservationsOptions
   /** Newcomers that are not in yet: those whose place is being asked for, and those that have one. */
   readonly #asking = new Map<string, number>()
   readonly #coming = new Map<string, number>()
+  /** Rooms that publishes on their way are about to open. */
+  readonly #opening = new Map<string, number>()
   #changed = new Set<string>()
 
-  constructor (options: PlacesOptions) {
+  constructor (options: ReservationsOptions) {
     this.#options = options
   }
 
   /**
-   * Takes a place in each room, or in none.
+   * Reserves a place in each room, or in none.
    * @throws Refusal ROOM_FULL
    */
-  async take (rooms: readonly string[]): Promise<Taken> {
-    const { group, limit } = this.#options
+  async reserve (rooms: readonly string[]): Promise<Reservation> {
+    const { group, limits } = this.#options
+    const limit = limits().roomSize
     step(this.#asking, rooms, 1)
     try {
       const counts = new Map(rooms.map(room => [room, this.#count(room) + (this.#asking.get(room) ?? 0)]))
-      // What is full with ours alone needs no question.
-      const full = fullOf(counts, limit())
-      const entered = full.length > 0 ? { totals: counts, full } : await group.enter(counts, limit())
-      if (entered.full.length > 0) throw roomFull(entered.full, limit())
+      // Full with our own members: no need to ask the group.
+      const full = fullOf(counts, limit)
+      const entered = full.length > 0 ? { totals: counts, full } : await group.enter(counts, limit)
+      if (entered.full.length > 0) throw roomFull(entered.full, limit)
       step(this.#coming, rooms, 1)
       const settle = (): void => {
         step(this.#coming, rooms, -1)
-        this.changed(rooms)
+        this.membershipChanged(rooms)
       }
       return { totals: entered.totals, settle }
     } finally {
       step(this.#asking, rooms, -1)
-      this.changed(rooms)
+      this.membershipChanged(rooms)
     }
   }
 
-  /** Somebody has come or gone: the group is told how many there are now. */
-  changed (rooms: Iterable<string>): void {
-    if (this.#changed.size === 0) this.#options.clock.soon(() => this.#tell())
+  /** Sessions have joined or left these rooms: the group learns how many members there are now. */
+  membershipChanged (rooms: Iterable<string>): void {
+    if (this.#changed.size === 0) this.#options.clock.soon(() => this.#declare())
     for (const room of rooms) this.#changed.add(room)
   }
 
-  #tell (): void {
-    // While a place is being asked for nobody knows whether it counts already; it is told when that is known.
+  /**
+   * Checks that a join may open those of its rooms that do not exist.
+   * @throws Refusal ROOMS_FULL
+   */
+  checkJoin (rooms: Iterable<string>): void {
+    const fresh = [...rooms].filter(room => !room.startsWith('@') && this.#options.rooms.get(room) === undefined)
+    this.#checkFree(fresh.length, 0)
+  }
+
+  /**
+   * Checks that a publish may open those of its rooms that do not exist, and counts them as open while it is on its way.
+   * @returns those rooms, for `opened`
+   * @throws Refusal ROOMS_FULL
+   */
+  open (rooms: ReadonlySet<string>): string[] {
+    const fresh = [...rooms].filter(room => room !== PUBLIC && this.#options.rooms.get(room) === undefined)
+    this.#checkFree(fresh.filter(room => !this.#opening.has(room)).length, this.#opening.size)
+    step(this.#opening, fresh, 1)
+    return fresh
+  }
+
+  /** The publish has arrived or failed. */
+  opened (rooms: readonly string[]): void {
+    step(this.#opening, rooms, -1)
+  }
+
+  #checkFree (fresh: number, opening: number): void {
+    const limit = this.#options.limits().rooms
+    if (limit > 0 && fresh > 0 && this.#options.rooms.named + opening + fresh > limit) {
+      throw new Refusal('ROOMS_FULL', `${limit} rooms may exist (MAX_ROOMS), and this would open ${fresh} more; use an existing room or try again later`)
+    }
+  }
+
+  #declare (): void {
+    // While a place is being asked for it is not known whether the group counts it already; the count follows then.
     const settled = [...this.#changed].filter(room => !this.#asking.has(room))
     this.#changed = new Set()
     if (settled.length > 0) this.#options.group.declare(new Map(settled.map(room => [room, this.#count(room)])))
   }
 
-  /** Members, and those who have a place. */
+  /** Members, and newcomers that have a place. */
   #count (room: string): number {
-    return this.#options.members(room) + (this.#coming.get(room) ?? 0)
+    return (this.#options.rooms.get(room)?.members.size ?? 0) + (this.#coming.get(room) ?? 0)
   }
 }
 
@@ -87,4 +127,4 @@ function step (counts: Map<string, number>, rooms: readonly string[], by: number
 }
 
 const roomFull = (rooms: readonly string[], limit: number): Refusal => new Refusal('ROOM_FULL',
-  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when somebody has left`)
+  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when a member has left`)

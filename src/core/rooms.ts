@@ -8,6 +8,7 @@ import type { Id } from './id.ts'
 import { Log } from './log.ts'
 import { Room } from './room.ts'
 import type { Image, Lineage } from './store.ts'
+import type { Parts } from './subscription.ts'
 
 /** Whoever hears rooms. */
 export interface Listener {
@@ -93,7 +94,18 @@ export class Rooms<Member extends Listener> {
     return room
   }
 
-  leave (name: string, member: Member): void {
+  /** From now on a member hears `after` instead of `before`. */
+  move (member: Member, before: Parts, after: Parts): void {
+    for (const [name, filter] of before) this.#rooms.get(name)?.audience.delete(filter)
+    for (const [name, filter] of after) {
+      const room = this.open(name)
+      room.members.add(member)
+      room.audience.add(filter)
+    }
+    for (const name of before.keys()) if (!after.has(name)) this.#leave(name, member)
+  }
+
+  #leave (name: string, member: Member): void {
     const room = this.#rooms.get(name)
     if (room === undefined) return
     room.members.delete(member)

@@ -6,49 +6,51 @@
 //   due      somewhere in the ticker, which will call `serve`
 //   stalled  its connection holds bytes the system has not taken; nothing is handed over until it has
 //   ended
+//
+// It is longer than most files here: these states are one machine, and nearly every method moves it.
 
 import type { Clock } from './clock.ts'
 import type { Connection, EndReason } from './connection.ts'
 import { MAX_LATER } from './cursor.ts'
-import type { Counters } from './figures/counters.ts'
 import { Refusal } from './errors.ts'
-import type { Entry } from './event.ts'
-import { isAfter, ORIGIN } from './id.ts'
-import type { Id } from './id.ts'
+import type { Counters } from './figures/counters.ts'
 import type { Latency } from './figures/latency.ts'
+import { ORIGIN } from './id.ts'
+import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
 import type { Turn } from './read.ts'
+import type { Reservations } from './reservations.ts'
 import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
 import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
 import type { Track } from './standing.ts'
+import type { Stalls } from './stalls.ts'
 import { added, checkRooms, Subscription } from './subscription.ts'
-import type { Join, Parts } from './subscription.ts'
+import type { Join } from './subscription.ts'
 import type { Ticker } from './ticker.ts'
 
 /** What a session shares with all others. */
-export interface Hub {
+export interface SessionContext {
   readonly clock: Clock
   readonly rooms: Rooms<Session>
+  readonly reservations: Reservations
   readonly ticker: Ticker<Session>
+  readonly stalls: Pick<Stalls<Session>, 'add' | 'delete'>
   readonly shared: SharedBundles
   readonly counters: Counters
   readonly latency: Latency
   readonly limits: Limits
-  /** The session's connection holds bytes back; it has let go of them. */
-  stall (session: Session): void
-  unstall (session: Session): void
-  /** The session came into these rooms, or left them. */
-  moved (rooms: Iterable<string>): void
-  /** The session's connection threw: it is to be ended. */
+  /** Catches up with the log as other processes have written it. @throws Refusal STORE_UNAVAILABLE */
+  sync (): Promise<void>
+  /** The session's connection threw: the session must be ended. */
   fail (session: Session, error: unknown): void
   forget (session: Session): void
 }
 
 /** How a join begins. */
-export interface Joined {
+export interface JoinResult {
   readonly position: 'new' | 'resumed' | 'reset'
   /** Null where `position` is `reset`: the `reset` message brings the cursor, so that it cannot be lost. */
   readonly cursor: string | null
@@ -67,7 +69,7 @@ export class Session {
   servedIn = -1
   subscription = Subscription.none
 
-  readonly #hub: Hub
+  readonly #context: SessionContext
   #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
   /** The first join was made: a cursor counts in no other. */
   #joined = false
@@ -83,12 +85,12 @@ export class Session {
   /** Facts of its rooms up to where it stands, counted from the process's start; known of a laggard that hears whole rooms. */
   #passed: number | null = null
 
-  constructor (hub: Hub, id: string, caller: string, connection: Connection) {
-    this.#hub = hub
+  constructor (context: SessionContext, id: string, caller: string, connection: Connection) {
+    this.#context = context
     this.id = id
     this.caller = caller
     this.connection = connection
-    this.openedAt = hub.clock.now()
+    this.openedAt = context.clock.now()
   }
 
   get state (): string {
@@ -96,17 +98,33 @@ export class Session {
   }
 
   /**
-   * Which rooms a join would enter.
-   * @throws Refusal BAD_SUBSCRIPTION, ROOMS_FULL, OVERLOADED or DRAINING where it is not allowed
+   * Adds to what is heard; bundles follow by themselves.
+   * @param cursor where to go on from, as the client brought it; counts in the first join only
+   * @returns how it begins, and the members of each room over all processes
+   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL, ROOMS_FULL, OVERLOADED, DRAINING, STORE_UNAVAILABLE; nothing was joined then
    */
-  entering (joins: readonly Join[]): string[] {
-    return [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
+  async join (joins: readonly Join[], cursor: string | null = null): Promise<JoinResult & { readonly members: Record<string, number> }> {
+    const entering = [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
+    const { rooms, reservations } = this.#context
+    // Another process may have sent the client more than this one has read yet.
+    if (cursor !== null && isBeyond(cursor, rooms)) await this.#context.sync()
+    const { totals, settle } = await reservations.reserve(entering)
+    try {
+      const joined = this.enter(joins, cursor)
+      const members = joins.map(({ room }) => [room, totals.get(room) ?? rooms.get(room)?.members.size ?? 0])
+      return { ...joined, members: Object.fromEntries(members) }
+    } finally {
+      settle()
+    }
   }
 
+  /** The subscription after a join, checked before anything is changed. */
   #allowed (joins: readonly Join[]): Subscription {
+    const { limits, reservations } = this.#context
     const after = this.subscription.with(joins)
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
-    this.#checkLimits(after)
+    checkRooms(after.rooms.size, limits.roomsPerClient)
+    reservations.checkJoin(after.rooms)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
     }
@@ -114,11 +132,10 @@ export class Session {
   }
 
   /**
-   * Adds to what is heard; bundles follow by themselves. Whether the rooms have a place is for the gateway to see to.
-   * @param cursor where to go on from, as the client brought it; counts in the first join only
-   * @throws Refusal as `entering`; nothing was joined then
+   * The part of a join that waits for nothing; MAX_ROOM_SIZE is not checked here.
+   * @throws Refusal BAD_SUBSCRIPTION, ROOMS_FULL, OVERLOADED, DRAINING; nothing was joined then
    */
-  join (joins: readonly Join[], cursor: string | null = null): Joined {
+  enter (joins: readonly Join[], cursor: string | null = null): JoinResult {
     const before = this.subscription
     const after = this.#allowed(joins)
     const fresh = added(before.parts, after.parts)
@@ -129,10 +146,10 @@ export class Session {
     this.#passed = null
     // Nothing new to hear: it goes on where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
-    for (const room of fresh.keys()) this.#hub.rooms.open(room).members.add(this)
-    this.#changeAudience(before.parts, after.parts)
-    this.#listensFrom = this.#hub.rooms.head
-    const tracks = first ? begin(fresh, cursor, after.signature, this.#hub.rooms) : [newcomer(fresh, this.#hub.rooms.head)]
+    const { rooms } = this.#context
+    rooms.move(this, before.parts, after.parts)
+    this.#listensFrom = rooms.head
+    const tracks = first ? begin(fresh, cursor, after.signature, rooms) : [newcomer(fresh, rooms.head)]
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
@@ -149,25 +166,16 @@ export class Session {
     const before = this.subscription.parts
     this.subscription = this.subscription.without(left)
     this.#passed = null
-    const { parts } = this.subscription
-    this.#changeAudience(before, parts)
-    for (const room of before.keys()) {
-      if (!parts.has(room)) this.#hub.rooms.leave(room, this)
-    }
-    this.#hub.moved(left)
-    this.#tracks = narrow(this.#tracks, parts)
+    this.#context.rooms.move(this, before, this.subscription.parts)
+    this.#context.reservations.membershipChanged(left)
+    this.#tracks = narrow(this.#tracks, this.subscription.parts)
     if (this.#tracks.length > 0) this.#awake()
     return left
   }
 
-  /** Whether a cursor may name a position that this process has not read yet. */
-  isBeyond (cursor: string): boolean {
-    return isBeyond(cursor, this.#hub.rooms)
-  }
-
   /** The position a client has once it has received what was sent so far. */
   get cursor (): string {
-    return cursorOf(this.#tracks, this.subscription.signature, this.#hub.rooms)
+    return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
   }
 
   wake (before: Id): void {
@@ -176,7 +184,7 @@ export class Session {
     const main = this.#tracks[0] as Track
     main.facts = main.state = before
     this.#state = 'due'
-    this.#hub.ticker.due(this)
+    this.#context.ticker.due(this)
   }
 
   /**
@@ -186,46 +194,40 @@ export class Session {
   relocate (epoch: string): void {
     if (this.#tracks.length === 0) return
     this.#passed = null
-    relocate(this.#tracks, epoch, this.#hub.rooms)
+    relocate(this.#tracks, epoch, this.#context.rooms)
     this.#awake()
   }
 
   /** The connection has taken everything: go on. */
   drained (): void {
-    this.#hub.unstall(this)
+    this.#context.stalls.delete(this)
     if (this.#state !== 'stalled') return
     this.#state = 'due'
-    if (this.#catchingUp) this.#hub.ticker.soon(this)
-    else this.#hub.ticker.due(this)
+    if (this.#catchingUp) this.#context.ticker.soon(this)
+    else this.#context.ticker.due(this)
   }
 
   /** Called by the ticker. */
-  serve (): void {
-    this.#guarded(this.#serve)
-  }
+  serve (): void { this.#guarded(this.#serve) }
 
   /** A last bundle, whatever tick and pace say, if the connection takes it. */
-  flush (): void {
-    this.#guarded(this.#flush)
-  }
+  flush (): void { this.#guarded(this.#flush) }
 
   /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
-  beat (): void {
-    this.#guarded(this.#beat)
-  }
+  beat (): void { this.#guarded(this.#beat) }
 
   /** One connection's failure must not cost the others their turn, nor the log its follower. */
   #guarded (act: () => void): void {
     try {
       act.call(this)
     } catch (error) {
-      this.#hub.fail(this, error)
+      this.#context.fail(this, error)
     }
   }
 
   #serve (): void {
     if (this.#state !== 'due') return
-    const { clock, limits, ticker } = this.#hub
+    const { clock, limits, ticker } = this.#context
     if (this.connection.pending > 0) {
       this.#stall()
       return
@@ -237,11 +239,11 @@ export class Session {
     this.#send()
     if (this.#state !== 'due') return
     const stalled = this.connection.pending > 0
-    if (!stalled && isInStep(this.#tracks, this.#hub.rooms.head)) {
+    if (!stalled && isInStep(this.#tracks, this.#context.rooms.head)) {
       this.#rest()
       return
     }
-    this.#passed = countPassed(this.#tracks, this.#hub.rooms)
+    this.#passed = countPassed(this.#tracks, this.#context.rooms)
     if (stalled) this.#stall()
     else if (this.#catchingUp) ticker.soon(this)
     else ticker.due(this)
@@ -254,11 +256,11 @@ export class Session {
   #beat (): void {
     if (this.connection.pending > 0) {
       // Whatever it is that is not taken, an answer for example: there is a limit to waiting for it.
-      this.#hub.stall(this)
+      this.#context.stalls.add(this)
       return
     }
     this.connection.ping()
-    const { head } = this.#hub.rooms
+    const { head } = this.#context.rooms
     if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#told === head) return
     this.settle()
     this.#told = head
@@ -277,36 +279,19 @@ export class Session {
   end (): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
-    this.#changeAudience(this.subscription.parts, new Map())
-    for (const room of this.subscription.parts.keys()) this.#hub.rooms.leave(room, this)
-    this.#hub.moved(this.subscription.rooms)
+    this.#context.rooms.move(this, this.subscription.parts, new Map())
+    this.#context.reservations.membershipChanged(this.subscription.rooms)
     this.#tracks = []
-    this.#hub.forget(this)
+    this.#context.forget(this)
   }
 
   /** The id of the oldest pending event; null where none is pending. */
   get oldestPendingId (): Id | null {
-    return this.#state === 'due' || this.#state === 'stalled' ? oldestPendingId(this.#tracks, this.#hub.rooms) : null
-  }
-
-  /** Checks a wider subscription against the limits before anything is changed. */
-  #checkLimits (after: Subscription): void {
-    const { limits, rooms } = this.#hub
-    checkRooms(after.rooms.size, limits.roomsPerClient)
-    const opening = [...after.rooms].filter(room => !room.startsWith('@') && rooms.get(room) === undefined).length
-    if (limits.rooms > 0 && opening > 0 && rooms.named + opening > limits.rooms) {
-      throw new Refusal('ROOMS_FULL', `there are ${rooms.named} rooms, and ${limits.rooms} may exist (MAX_ROOMS); join an existing one or try again later`)
-    }
-  }
-
-  #changeAudience (before: Parts, after: Parts): void {
-    const { rooms } = this.#hub
-    for (const [room, filter] of before) rooms.get(room)?.audience.delete(filter)
-    for (const [room, filter] of after) rooms.get(room)?.audience.add(filter)
+    return this.#state === 'due' || this.#state === 'stalled' ? oldestPendingId(this.#tracks, this.#context.rooms) : null
   }
 
   #send (): void {
-    const { clock, counters, limits, rooms, shared, ticker } = this.#hub
+    const { clock, counters, latency, limits, rooms, shared, ticker } = this.#context
     checkFloor(this.#tracks, rooms, this.#passed)
     this.#tellResets()
     const [track] = this.#tracks
@@ -334,7 +319,7 @@ export class Session {
         counters.bytes += bytes
         counters.bundles++
         counters.delivered += found.events
-        this.#time(found.bundle.entries, now)
+        latency.handed(found.bundle.entries, now, this.#listensFrom)
       }
       this.#told = found.head
       this.servedIn = ticker.tick
@@ -345,18 +330,11 @@ export class Session {
     this.#tracks = merge(this.#tracks)
   }
 
-  /** Of what was just handed over, what had come while it listened tells how long events wait. */
-  #time (entries: readonly Entry[], now: number): void {
-    const { latency } = this.#hub
-    if (isAfter((entries[0] as Entry).id, this.#listensFrom)) latency.handed(entries, now)
-    else if (isAfter((entries.at(-1) as Entry).id, this.#listensFrom)) latency.handed(entries.filter(({ id }) => isAfter(id, this.#listensFrom)), now)
-  }
-
   #tellResets (): void {
     const resets = takeResets(this.#tracks)
     if (resets === null) return
-    this.#listensFrom = this.#hub.rooms.head
-    this.#hub.counters.resets[resets.reason]++
+    this.#listensFrom = this.#context.rooms.head
+    this.#context.counters.resets[resets.reason]++
     this.connection.tell({ kind: 'reset', ...resets, cursor: this.cursor })
   }
 
@@ -364,30 +342,30 @@ export class Session {
     for (const track of this.#tracks) {
       if (!track.snapshot) continue
       track.snapshot = false
-      this.connection.tell({ kind: 'ready', keys: countKeys(track.parts, this.#hub.rooms), rooms: [...track.parts.keys()], cursor: this.cursor })
+      this.connection.tell({ kind: 'ready', keys: countKeys(track.parts, this.#context.rooms), rooms: [...track.parts.keys()], cursor: this.cursor })
     }
   }
 
   /** Nothing is owed: wait to be woken. */
   #rest (): void {
     this.#state = 'idle'
-    for (const room of this.subscription.parts.keys()) this.#hub.rooms.open(room).idle.add(this)
+    for (const room of this.subscription.parts.keys()) this.#context.rooms.open(room).idle.add(this)
   }
 
   /** Makes the tracks say where an idle session stands. */
   settle (): void {
     const main = this.#tracks[0]
-    if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#hub.rooms.head
+    if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#context.rooms.head
   }
 
   #awake (): void {
     if (this.#state !== 'idle') return
     this.#state = 'due'
-    this.#hub.ticker.soon(this)
+    this.#context.ticker.soon(this)
   }
 
   #stall (): void {
     this.#state = 'stalled'
-    this.#hub.stall(this)
+    this.#context.stalls.add(this)
   }
 }

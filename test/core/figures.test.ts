@@ -137,7 +137,7 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   const { clock, gateway, publish, connect } = await open(t)
   const client = connect([{ room: '@system' }])
   await clock.settle()
-  await gateway.report([{ type: 'gateway', key: '1', data: 1 }, { type: 'rooms', key: '1', data: 2 }])
+  await gateway.operator.report([{ type: 'gateway', key: '1', data: 1 }, { type: 'rooms', key: '1', data: 2 }])
   await clock.settle()
   t.equal(client.events.length, 2)
   t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
@@ -146,7 +146,7 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   client.join([{ room: 'a' }])
   await clock.settle()
   clock.advance(100)
-  await gateway.report([{ type: 'gateway', key: '1', data: 3 }])
+  await gateway.operator.report([{ type: 'gateway', key: '1', data: 3 }])
   await publish(FACT)
   await clock.settle()
   clock.advance(100)
@@ -167,7 +167,7 @@ t.test('what would be owed without bundling is counted by who hears it: by room 
       const { session } = clients[client] as Client
       if (what === 'reload') reload().follower.load(reload().image)
       else if (what === 'end' || session.state === 'ended') session.end()
-      else if (what === 'join') session.join([types === undefined ? { room } : { room, types }])
+      else if (what === 'join') session.enter([types === undefined ? { room } : { room, types }])
       else session.leave([room])
     }
     for (const room of ROOMS) {

@@ -9,7 +9,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { alone, newWorker } from '../../src/core/group.ts'
 import type { GatewayOptions } from '../../src/core/gateway.ts'
 import type { Limits } from '../../src/core/limits.ts'
-import type { Joined, Session } from '../../src/core/session.ts'
+import type { JoinResult, Session } from '../../src/core/session.ts'
 import type { Follower, Image, Store } from '../../src/core/store.ts'
 import type { Join } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
@@ -141,8 +141,8 @@ export class Client implements Connection {
     this.session = gateway.open(this, caller)
   }
 
-  join (joins: Join[], cursor: string | null = null): Joined {
-    const joined = this.session.join(joins, cursor)
+  join (joins: Join[], cursor: string | null = null): JoinResult {
+    const joined = this.session.enter(joins, cursor)
     this.received.push({ kind: 'joined', rooms: joins.map(({ room }) => room), ...joined })
     return joined
   }

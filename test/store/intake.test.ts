@@ -623,7 +623,7 @@ t.test('entries of a paused room wait, others flow, and after it is resumed they
   const arrived = (worker: Worker, room: string): unknown[] => worker.client.events.filter(event => event.room === room).map(({ data }) => data)
   await write('calm', 0)
   await until('it flows', has(one, 1))
-  await one.gateway.pause('calm', true)
+  await one.gateway.operator.pause('calm', true)
   for (let n = 1; n <= 300; n++) await write(n % 2 === 0 ? 'busy' : 'calm', n)
   for (const worker of d.workers) await until('the others flow', () => arrived(worker, 'busy').length === 150)
   const holder = await d.holder()
@@ -632,7 +632,7 @@ t.test('entries of a paused room wait, others flow, and after it is resumed they
   // Another worker finds them waiting too.
   await d.publisher.set(d.key('intake'), 'nobody', 'PX', 50)
   await until('they wait again', () => d.workers.some(({ intake }) => intake.counters.ingest.waiting === 150))
-  const resuming = one.gateway.pause('calm', false)
+  const resuming = one.gateway.operator.pause('calm', false)
   await write('calm', ...numbers(50, 301))
   await resuming
   for (const worker of d.workers) await until('they go on', () => arrived(worker, 'calm').length >= 201)
@@ -646,7 +646,7 @@ t.test('entries of a paused room wait, others flow, and after it is resumed they
 t.test('when too many entries wait no more are read, and none is lost', { skip }, async t => {
   const d = await deploy(t, 1, { rooms: ['calm'] })
   const [worker] = d.workers as [Worker]
-  await worker.gateway.pause('calm', true)
+  await worker.gateway.operator.pause('calm', true)
   const total = 10_500
   const pipeline = d.publisher.pipeline()
   for (const n of numbers(total)) pipeline.xadd(d.key('ingest'), '*', 'event', json(n, 'calm'))
@@ -656,7 +656,7 @@ t.test('when too many entries wait no more are read, and none is lost', { skip }
   await settle()
   t.ok(worker.intake.counters.ingest.waiting < 10_300)
   t.same(worker.data(), [])
-  await worker.gateway.pause('calm', false)
+  await worker.gateway.operator.pause('calm', false)
   await until('all arrive', has(worker, total + 1))
   t.same(worker.data(), [...numbers(total), 'behind them'])
   t.equal(await d.publisher.xlen(d.key('ingest')), 0)
@@ -665,7 +665,7 @@ t.test('when too many entries wait no more are read, and none is lost', { skip }
 t.test('messages for a paused room are set aside', { skip }, async t => {
   const d = await deploy(t, 1, { rooms: ['calm'] })
   const [worker] = d.workers as [Worker]
-  await worker.gateway.pause('calm', true)
+  await worker.gateway.operator.pause('calm', true)
   await d.publisher.publish(d.channel, json(1, 'calm'))
   await d.publish(2)
   await until('the other one arrives', has(worker, 1))
@@ -681,7 +681,7 @@ t.test('entries for rooms beyond MAX_ROOMS wait until there is a place', { skip 
   await d.ingest('flows')
   await until('the others flow', () => worker.data().includes('flows'))
   t.equal(worker.intake.counters.ingest.waiting, 5)
-  worker.gateway.tune({ ...worker.gateway.limits, rooms: 2 })
+  worker.gateway.operator.tune({ ...worker.gateway.limits, rooms: 2 })
   await until('they go on', () => worker.intake.counters.ingest.taken === 7)
   const late = new Client(worker.gateway)
   late.join([{ room: 'b' }])
@@ -700,7 +700,7 @@ t.test('a room that opens while entries for it are turned away keeps their order
     try {
       return await take(events, append)
     } catch (error) {
-      if (events.length === 1) gateway.tune({ ...gateway.limits, rooms: 2 })
+      if (events.length === 1) gateway.operator.tune({ ...gateway.limits, rooms: 2 })
       throw error
     }
   }

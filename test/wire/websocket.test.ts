@@ -178,7 +178,7 @@ t.test('a client that reads its answers late is listened to again', async t => {
 t.test('what an ended connection still says has no effect', async t => {
   const s = await server(t)
   const client = await open(t, s)
-  t.equal(await s.gateway.disconnect({ room: 'home' }), 1)
+  t.equal(await s.gateway.operator.disconnect({ room: 'home' }), 1)
   client.say({ action: 'join', room: 'ghosts' })
   await client.until(() => client.closed, 5000)
   t.same(s.gateway.view.rooms, [])

@@ -11,7 +11,8 @@
 import type { Clock } from '../clock.ts'
 import { SYSTEM } from '../event.ts'
 import type { Entry } from '../event.ts'
-import { millisOf } from '../id.ts'
+import { isAfter, millisOf, ORIGIN } from '../id.ts'
+import type { Id } from '../id.ts'
 
 /** Steps of a tenth: what is told is at most 5 % off. */
 const STEP = 1.1
@@ -49,8 +50,16 @@ export class Latency {
     this.#clock = clock
   }
 
-  /** These events were handed to a session, all of them accepted while it listened. @param now the clock's */
-  handed (entries: readonly Entry[], now: number): void {
+  /**
+   * These events were handed to a session; those accepted while it listened count.
+   * @param now the clock's
+   * @param since the log's head when the session last joined something or was reset
+   */
+  handed (entries: readonly Entry[], now: number, since: Id = ORIGIN): void {
+    if (!isAfter((entries[0] as Entry).id, since)) {
+      if (!isAfter((entries.at(-1) as Entry).id, since)) return
+      entries = entries.filter(({ id }) => isAfter(id, since))
+    }
     if (entries === this.#entries && now < this.#runEnds) {
       this.#sessions++
       return
