@@ -41,11 +41,11 @@ export interface Store {
    * STORE_UNAVAILABLE the record may have been kept all the same.
    * @returns the one that was there, or null
    */
-  claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null>
+  claim (id: string, record: CommandRecord): Promise<CommandRecord | null>
   /** Replaces a command's record; null forgets it. */
-  settle (id: string, record: LedgerRecord | null): Promise<void>
+  settle (id: string, record: CommandRecord | null): Promise<void>
   /** The record of a command; null where none was ever kept, or its time (IDEMPOTENCY_TTL) has passed. */
-  recall (id: string): Promise<LedgerRecord | null>
+  recall (id: string): Promise<CommandRecord | null>
 
   /** Ends the store: waiting appends are finished first. Idempotent. */
   close (): Promise<void>
@@ -59,8 +59,19 @@ export interface Once {
   readonly fingerprint: string
 }
 
-/** Any JSON object; its meaning is the ledger's (see command.ts). */
-export type LedgerRecord = Readonly<Record<string, unknown>>
+/** The record of a command, as JSON. Its meaning is the ledger's (see ledger.ts); a store keeps it as it is. */
+export interface CommandRecord {
+  /** The command's name. */
+  readonly command: string
+  /** `unknown`: it was started, and its outcome was lost. */
+  readonly status: 'running' | 'done' | 'failed' | 'unknown'
+  readonly result?: unknown
+  readonly error?: { readonly code: string, readonly message: string }
+  /** A digest of name and arguments: a key that comes with another one is refused. */
+  readonly fingerprint: string
+  /** The process that runs the command; empty where it was handed over to a backend. */
+  readonly by: string
+}
 
 /** Who is told what the log holds. All calls are synchronous and in order. */
 export interface Follower {

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { isAfter, isId } from '../../src/core/id.ts'
 import type { Draft } from '../../src/core/event.ts'
 import type { Id } from '../../src/core/id.ts'
-import { dataOf, deletion, fact, value } from './harness.ts'
+import { dataOf, deletion, fact, record, value } from './harness.ts'
 import type { Harness } from './harness.ts'
 
 const HOUR = 3_600_000
@@ -287,38 +287,38 @@ export function storeContract (t: Tap, name: string, harness: Harness): void {
 
     t.test('a command is claimed by one of those who ask at the same time', async t => {
       const { store, close } = await harness.open()
-      const claims = await Promise.all(Array.from({ length: 10 }, (_, n) => store.claim('c1', { by: n })))
+      const claims = await Promise.all(Array.from({ length: 10 }, (_, n) => store.claim('c1', record(n))))
       t.equal(claims.filter(before => before === null).length, 1)
       const winner = claims.indexOf(null)
-      for (const before of claims) if (before !== null) t.same(before, { by: winner })
-      t.same(await store.recall('c1'), { by: winner })
+      for (const before of claims) if (before !== null) t.same(before, record(winner))
+      t.same(await store.recall('c1'), record(winner))
       await close()
     })
 
     t.test('a command\'s record is replaced, recalled and forgotten', async t => {
       const { store, follower, close } = await harness.open()
       t.equal(await store.recall('c1'), null)
-      await store.claim('c1', { status: 'running' })
-      await store.settle('c1', { status: 'done', result: [1, 'ü'] })
-      t.same(await store.recall('c1'), { status: 'done', result: [1, 'ü'] })
-      t.same(await store.claim('c1', { status: 'running' }), { status: 'done', result: [1, 'ü'] })
+      await store.claim('c1', record())
+      await store.settle('c1', record([1, 'ü']))
+      t.same(await store.recall('c1'), record([1, 'ü']))
+      t.same(await store.claim('c1', record()), record([1, 'ü']))
       await store.settle('c1', null)
       t.equal(await store.recall('c1'), null)
-      t.equal(await store.claim('c1', { status: 'running' }), null)
+      t.equal(await store.claim('c1', record()), null)
       t.equal(follower.applied.length, 0, 'commands are no events')
       await close()
     })
 
     t.test('a command\'s record is forgotten after its time', async t => {
       const { store, pass, close } = await harness.open({ idempotencyTtlMs: 2000 })
-      await store.claim('c1', { n: 1 })
+      await store.claim('c1', record(1))
       await pass(1200)
-      t.same(await store.recall('c1'), { n: 1 })
+      t.same(await store.recall('c1'), record(1))
       await pass(1200)
       t.equal(await store.recall('c1'), null)
-      t.equal(await store.claim('c1', { n: 2 }), null)
+      t.equal(await store.claim('c1', record(2)), null)
       await pass(1200)
-      t.same(await store.recall('c1'), { n: 2 })
+      t.same(await store.recall('c1'), record(2))
       await close()
     })
 
@@ -441,12 +441,12 @@ function opensAgain (t: Tap, harness: Harness): void {
 
   t.test('a command\'s record outlives the store', async t => {
     let opened = await harness.open()
-    await opened.store.claim('c1', { status: 'running' })
-    await opened.store.claim('c2', { status: 'running' })
-    await opened.store.settle('c2', { status: 'done' })
+    await opened.store.claim('c1', record())
+    await opened.store.claim('c2', record())
+    await opened.store.settle('c2', record('done'))
     opened = await opened.reopen()
-    t.same(await opened.store.claim('c1', { status: 'again' }), { status: 'running' })
-    t.same(await opened.store.recall('c2'), { status: 'done' })
+    t.same(await opened.store.claim('c1', record('again')), record())
+    t.same(await opened.store.recall('c2'), record('done'))
     await opened.close()
   })
 }

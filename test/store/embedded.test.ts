@@ -175,12 +175,12 @@ t.test('records that have run out leave the disk', async t => {
   const { store, clock } = { ...await openAt(place, { idempotencyTtlMs: 2000 }), clock: place.clock }
   for (let n = 0; n < 50; n++) {
     await store.append([value('a', n)], { key: `k${n}`, fingerprint: 'x' })
-    await store.claim(`c${n}`, { n })
+    await store.claim(`c${n}`, record(n))
   }
   clock.advance(1500)
-  await store.settle('c1', { kept: 'anew' })
+  await store.settle('c1', record('anew'))
   clock.advance(1000)
-  t.same(await store.recall('c1'), { kept: 'anew' })
+  t.same(await store.recall('c1'), record('anew'))
   await store.close()
   const keys = await keysIn(place.dataDir)
   t.same(keys.filter(key => /^[oc]/.test(key)), ['cc1'])

@@ -9,9 +9,10 @@ import t from 'tap'
 import { redisAddress } from '../../config/redis-url.ts'
 import { compile } from '../../src/app/commands.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import type { Outcome, RemoteCommand } from '../../src/core/command.ts'
+import type { RemoteCommand } from '../../src/core/command.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { newWorker } from '../../src/core/group.ts'
+import type { Outcome } from '../../src/core/ledger.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
 import { Handlers, MAX_WAITING } from '../../src/store/redis/commands/handlers.ts'
 import { Overdue } from '../../src/store/redis/commands/overdue.ts'
@@ -560,7 +561,7 @@ t.test('what is handed over twice, as where the first answer of Redis was lost, 
   await scene.declare('turn', {})
   const remote = await worker.find('turn') as RemoteCommand
   const job = { id: 'same', command: 'turn', args: {}, caller: 'test' }
-  const record = { command: 'turn', status: 'running', fingerprint: 'print', by: '' }
+  const record = { command: 'turn', status: 'running', fingerprint: 'print', by: '' } as const
   for (let n = 0; n < 3; n++) await remote.dispatch(job, record)
   t.same(await scene.left('turn'), [1, 0])
   const { entry } = await scene.take('turn')

@@ -7,7 +7,7 @@ import { draftOf, fieldOf } from '../../src/core/event.ts'
 import { isAfter, ORIGIN } from '../../src/core/id.ts'
 import type { Draft, Entry } from '../../src/core/event.ts'
 import type { Id } from '../../src/core/id.ts'
-import type { Follower, Image, Lineage, Store } from '../../src/core/store.ts'
+import type { CommandRecord, Follower, Image, Lineage, Store } from '../../src/core/store.ts'
 
 /** The limits the contract speaks of; 0 for none. */
 export interface ContractLimits {
@@ -132,6 +132,10 @@ export class Recorder implements Follower {
 }
 
 const nameOf = (entry: Entry): string => `${entry.room} ${fieldOf(entry)}`
+
+/** The record of a command: of one that runs, or of one with this result. */
+export const record = (result?: unknown): CommandRecord =>
+  ({ command: 'move', fingerprint: 'x', by: 'w', ...(result === undefined ? { status: 'running' } : { status: 'done', result }) })
 
 /** A directory that goes with the test. */
 export async function tempDir (t: { teardown (clean: () => Promise<void>): void }): Promise<string> {

@@ -6,7 +6,7 @@ import { millisOf } from '../../core/id.ts'
 import { expiryKey, historyKey, keyOfExpiry, pageText, recordOf, valueKey } from './record.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
-import type { LedgerRecord } from '../../core/store.ts'
+import type { CommandRecord } from '../../core/store.ts'
 import type { Change } from './disk.ts'
 
 /** The answer that was given to an idempotency key. */
@@ -59,9 +59,9 @@ export class Batch {
   }
 
   answerOf (key: string): AppendRecord | null { return this.#recall<AppendRecord>(key) }
-  commandOf (key: string): LedgerRecord | null { return this.#recall<LedgerRecord>(key) }
+  commandOf (key: string): CommandRecord | null { return this.#recall<CommandRecord>(key) }
 
-  keep (key: string, value: AppendRecord | LedgerRecord, ttlMs: number): void {
+  keep (key: string, value: AppendRecord | CommandRecord, ttlMs: number): void {
     const until = this.now + ttlMs
     const text = JSON.stringify({ until, value } satisfies ExpiringRecord<unknown>)
     this.#texts.set(key, text)

@@ -27,7 +27,7 @@ import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
-import type { Follower, Image, LedgerRecord, Lineage, Once, Store } from '../../core/store.ts'
+import type { Follower, Image, CommandRecord, Lineage, Once, Store } from '../../core/store.ts'
 import type { Disk, StoreLogger } from './disk.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { StoreLimits } from './log-in-memory.ts'
@@ -154,7 +154,7 @@ class EmbeddedStore implements Store {
     })
   }
 
-  claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
+  claim (id: string, record: CommandRecord): Promise<CommandRecord | null> {
     const key = commandKey(id)
     return this.#ask(JSON.stringify(record).length, key, batch => {
       const before = batch.commandOf(key)
@@ -163,7 +163,7 @@ class EmbeddedStore implements Store {
     })
   }
 
-  settle (id: string, record: LedgerRecord | null): Promise<void> {
+  settle (id: string, record: CommandRecord | null): Promise<void> {
     const key = commandKey(id)
     return this.#ask(JSON.stringify(record).length, null, batch => {
       if (record === null) batch.forget(key)
@@ -171,7 +171,7 @@ class EmbeddedStore implements Store {
     })
   }
 
-  recall (id: string): Promise<LedgerRecord | null> {
+  recall (id: string): Promise<CommandRecord | null> {
     const key = commandKey(id)
     return this.#ask(0, key, batch => batch.commandOf(key))
   }

@@ -1,7 +1,7 @@
 // The ledger's record of a command that was handed over to backends: the record that the core wrote (see command.ts), and the
 // entry of its stream. Redis compares the text as a whole and never parses it: numbers would lose digits there.
 
-import type { Outcome } from '../../../core/command.ts'
+import type { Outcome } from '../../../core/ledger.ts'
 
 export interface DispatchedCommand extends Omit<Outcome, 'id'> {
   readonly fingerprint: string

@@ -3,13 +3,13 @@
 // over, in one step with the ledger's record: a repeat hands over nothing. answers.ts takes the answers, overdue.ts deals
 // with commands that are not answered.
 
-import type { CommandInfo, Job, RemoteCommand } from '../../../core/command.ts'
+import type { CommandInfo, CommandJob, RemoteCommand } from '../../../core/command.ts'
 import { pause } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import { NAME } from '../../../core/event.ts'
 import type { Gateway } from '../../../core/gateway.ts'
-import type { LedgerRecord } from '../../../core/store.ts'
+import type { CommandRecord } from '../../../core/store.ts'
 import { Answers } from './answers.ts'
 import { DEFAULT, parseDeclaration } from './declaration.ts'
 import type { Check, Declaration } from './declaration.ts'
@@ -143,7 +143,7 @@ export class Handlers {
     return read
   }
 
-  async #dispatch ({ id, command, args, caller }: Job, record: LedgerRecord, timeoutMs: number): Promise<void> {
+  async #dispatch ({ id, command, args, caller }: CommandJob, record: CommandRecord, timeoutMs: number): Promise<void> {
     const { store, idempotencyTtlMs } = this.#options
     const { keys } = store
     const reply = await this.#persist(async () => await store.ask(async client => await dispatch(
@@ -208,6 +208,6 @@ export class Handlers {
   }
 
   #recheck (ids: readonly string[]): void {
-    for (const id of ids) this.#gateway?.commands.news(id)
+    for (const id of ids) this.#gateway?.commands.recheck(id)
   }
 }

@@ -9,7 +9,7 @@ import { Refusal } from '../../../core/errors.ts'
 import type { Draft } from '../../../core/event.ts'
 import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
-import type { Follower, LedgerRecord, Once, Store } from '../../../core/store.ts'
+import type { Follower, CommandRecord, Once, Store } from '../../../core/store.ts'
 import { append } from './append.ts'
 import type { CallReply } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
@@ -208,12 +208,12 @@ export class RedisStore implements Store {
     await this.#guarded(async () => await this.#append([], { field, text }))
   }
 
-  async claim (id: string, record: LedgerRecord): Promise<LedgerRecord | null> {
+  async claim (id: string, record: CommandRecord): Promise<CommandRecord | null> {
     const before = await this.ask(async client => await claim(client, [this.keys.command(id)], [JSON.stringify(record), this.#options.idempotencyTtlMs]))
-    return before === null ? null : JSON.parse(before) as LedgerRecord
+    return before === null ? null : JSON.parse(before) as CommandRecord
   }
 
-  async settle (id: string, record: LedgerRecord | null): Promise<void> {
+  async settle (id: string, record: CommandRecord | null): Promise<void> {
     const key = this.keys.command(id)
     await this.ask(async client => {
       if (record === null) await client.del(key)
@@ -221,9 +221,9 @@ export class RedisStore implements Store {
     })
   }
 
-  async recall (id: string): Promise<LedgerRecord | null> {
+  async recall (id: string): Promise<CommandRecord | null> {
     const text = await this.ask(async client => await client.get(this.keys.command(id)))
-    return text === null ? null : JSON.parse(text) as LedgerRecord
+    return text === null ? null : JSON.parse(text) as CommandRecord
   }
 
   /** Runs a request to Redis. @throws Refusal STORE_UNAVAILABLE */

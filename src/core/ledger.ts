@@ -1,0 +1,133 @@
+// The ledger of commands: what became of each. Of an Idempotency-Key at most one execution is ever started within the
+// ledger's time (IDEMPOTENCY_TTL): whoever claims the record first runs the command, in whichever process. Where the
+// outcome was lost with the process that ran it, the outcome is `unknown`.
+
+import { pause, within } from './clock.ts'
+import type { Clock } from './clock.ts'
+import type { Group } from './group.ts'
+import type { CommandRecord, Store } from './store.ts'
+
+/** What became of a command. */
+export interface Outcome extends Pick<CommandRecord, 'command' | 'status' | 'result' | 'error'> {
+  readonly id: string
+}
+
+export interface LedgerOptions {
+  readonly store: Pick<Store, 'claim' | 'settle' | 'recall'>
+  readonly group: Pick<Group, 'worker' | 'isAlive'>
+  readonly clock: Pick<Clock, 'after'>
+  /** Whether this process runs the command just now. */
+  readonly isRunning: (id: string) => boolean
+  /** Called where an outcome could not be recorded. */
+  readonly onError: (error: unknown, what: string) => void
+}
+
+/** Outcomes kept in memory while the store does not take them; beyond that the oldest go. */
+const MAX_UNSTORED = 10_000
+/** Between two looks what became of a command that runs elsewhere, ms; growing from the first to the second. */
+const FIRST_LOOK_MS = 50
+const LAST_LOOK_MS = 1000
+/** Looks after a claim that failed, one every LAST_LOOK_MS. */
+const WITHDRAW_LOOKS = 60
+
+export class CommandLedger {
+  readonly #options: LedgerOptions
+  /** Outcomes that the store did not take, newest last: no command runs again because its record is missing. */
+  readonly #unstored = new Map<string, CommandRecord>()
+  /** Ends the pause of those that follow a command running elsewhere. */
+  readonly #followers = new Map<string, () => void>()
+
+  constructor (options: LedgerOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Claims a command for this process.
+   * @returns null where it is ours to run; otherwise the record of the one that was claimed before
+   * @throws Refusal STORE_UNAVAILABLE; the claim is taken back as soon as the store can be read
+   */
+  async claim (id: string, record: CommandRecord): Promise<CommandRecord | null> {
+    const { store, group } = this.#options
+    try {
+      const earlier = this.#unstored.get(id) ?? await store.claim(id, record)
+      // Our own record of a command that does not run comes from a claim that failed and was kept nevertheless: it never started.
+      return earlier?.status === 'running' && earlier.by === group.worker ? null : earlier
+    } catch (error) {
+      // The claim may have been kept all the same, or be kept later: no process must take it for a command that runs.
+      void this.#withdraw(id)
+      throw error
+    }
+  }
+
+  /** Records a command that nobody can repeat, only for `outcome` to answer. Never fails. */
+  async note (id: string, record: CommandRecord): Promise<void> {
+    const { store, onError } = this.#options
+    await store.claim(id, record).catch(error => onError(error, `command ${record.command} (${id}) could not be recorded`))
+  }
+
+  /** Records an outcome; null forgets the command. Where the store does not take an outcome, it is kept in memory. */
+  async settle (id: string, record: CommandRecord | null): Promise<void> {
+    try {
+      await this.#options.store.settle(id, record)
+    } catch (error) {
+      this.#options.onError(error, `the outcome of command ${id} could not be recorded`)
+      if (record === null) return
+      this.#unstored.set(id, record)
+      if (this.#unstored.size > MAX_UNSTORED) this.#unstored.delete(this.#unstored.keys().next().value as string)
+    }
+  }
+
+  /** What became of a command; null for an id never seen. @throws Refusal STORE_UNAVAILABLE */
+  async outcome (id: string): Promise<Outcome | null> {
+    const record = this.#unstored.get(id) ?? await this.#options.store.recall(id)
+    return record === null ? null : await this.outcomeOf(id, record)
+  }
+
+  /** Waits for the outcome of a command that runs elsewhere. @returns null where its record is gone */
+  async follow (id: string, record: CommandRecord): Promise<Outcome | null> {
+    const { store, clock } = this.#options
+    for (let ms = FIRST_LOOK_MS; ; ms = Math.min(2 * ms, LAST_LOOK_MS)) {
+      const outcome = await this.outcomeOf(id, record).catch(() => null)
+      if (outcome !== null && outcome.status !== 'running') return outcome
+      const settled = new Promise<void>(resolve => { this.#followers.set(id, resolve) })
+      await within(clock, ms, settled, undefined)
+      this.#followers.delete(id)
+      // Where the ledger cannot be read just now, its last record still holds.
+      const now: CommandRecord | null = await store.recall(id).catch(() => record)
+      if (now === null) return null
+      record = now
+    }
+  }
+
+  /** A command that runs elsewhere was settled: those that follow it look at once. */
+  recheck (id: string): void {
+    this.#followers.get(id)?.()
+  }
+
+  async outcomeOf (id: string, { command, status, result, error, by }: CommandRecord): Promise<Outcome> {
+    const { group } = this.#options
+    // Where the process that ran it is gone, the outcome is not known.
+    const isLost = status === 'running' && by !== '' && by !== group.worker && !await group.isAlive(by)
+    return {
+      id,
+      command,
+      status: isLost ? 'unknown' : status,
+      ...(result === undefined ? {} : { result }),
+      ...(error === undefined ? {} : { error })
+    }
+  }
+
+  /** Takes back the claim of a command that was never started. */
+  async #withdraw (id: string): Promise<void> {
+    const { store, group, clock, isRunning } = this.#options
+    for (let look = 0; look < WITHDRAW_LOOKS; look++) {
+      await pause(clock, LAST_LOOK_MS)
+      if (isRunning(id)) return
+      const record = await store.recall(id).catch(() => undefined)
+      // The store is still away, or the record is not there yet: what was sent before may arrive after the store is back.
+      if (record === undefined || record === null) continue
+      if (record.status === 'running' && record.by === group.worker && !isRunning(id)) await this.settle(id, null)
+      return
+    }
+  }
+}
