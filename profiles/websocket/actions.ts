@@ -68,7 +68,7 @@ function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): 
 }
 
 async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: Message): Promise<Answer> {
-  const max = gateway.limits.controlPerSecond
+  const max = gateway.limits.controlRateLimit
   const { count, resetMs } = await gateway.rates.control.hit(session.caller, max)
   if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)
   if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')

@@ -72,7 +72,7 @@ export class Conversation {
   }
 
   #checkRate (): void {
-    const limit = this.#options.gateway.limits.messagesPerSecond
+    const limit = this.#options.gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
     if (now - this.#windowStart >= 1000) {
       this.#windowStart = now

@@ -31,7 +31,7 @@ const commandSchema = {
 }
 
 export default async function control (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
-  await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlPerSecond)
+  await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlRateLimit)
 
   app.post('/api/control', {
     schema: {

@@ -9,7 +9,7 @@ import { limitRoutes } from './limit.ts'
 import { errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
 
 export default async function publish (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
-  await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishPerSecond)
+  await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishRateLimit)
 
   app.post('/api/events', {
     schema: {

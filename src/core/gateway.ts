@@ -93,7 +93,7 @@ export class Gateway {
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({
       clock,
-      limitMs: () => this.#limits.slowMs,
+      limitMs: () => this.#limits.slowClientTimeoutMs,
       onSlow: session => {
         this.counters.slow++
         session.close('SLOW', this.returnAfterMs())
@@ -183,7 +183,7 @@ export class Gateway {
    * @throws Refusal, and what `append` throws
    */
   async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
-    const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.bundleBytes, stateTypes: this.#options.stateTypes })
+    const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
     this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
     this.#checkPaused(named)
@@ -201,13 +201,13 @@ export class Gateway {
    */
   open (connection: Connection, caller: string): Session {
     this.#checkOpen()
-    const { clients, clientsPerAddress } = this.#limits
+    const { maxClients, maxClientsPerIp } = this.#limits
     const mine = this.#perCaller.get(caller) ?? 0
-    if (clients > 0 && this.#sessions.size >= clients) {
-      throw new Refusal('OVERLOADED', `all ${clients} connections are taken (MAX_CLIENTS); try again later`)
+    if (maxClients > 0 && this.#sessions.size >= maxClients) {
+      throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`)
     }
-    if (clientsPerAddress > 0 && mine >= clientsPerAddress) {
-      throw new Refusal('RATE_LIMITED', `an address may hold ${clientsPerAddress} connections (MAX_CLIENTS_PER_IP)`)
+    if (maxClientsPerIp > 0 && mine >= maxClientsPerIp) {
+      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`)
     }
     const session = new Session(this.#context, randomBytes(9).toString('base64url'), caller, connection)
     this.#sessions.add(session)

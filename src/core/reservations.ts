@@ -16,7 +16,7 @@ export interface ReservationsOptions {
   readonly clock: Pick<Clock, 'soon'>
   readonly group: Pick<Group, 'enter' | 'declare'>
   readonly rooms: Pick<Rooms<Listener>, 'get' | 'named'>
-  readonly limits: () => Pick<Limits, 'rooms' | 'roomSize'>
+  readonly limits: () => Pick<Limits, 'maxRooms' | 'maxRoomSize'>
 }
 
 /** A place in each of some rooms. */
@@ -46,7 +46,7 @@ export class Reservations {
    */
   async reserve (rooms: readonly string[]): Promise<Reservation> {
     const { group, limits } = this.#options
-    const limit = limits().roomSize
+    const limit = limits().maxRoomSize
     step(this.#asking, rooms, 1)
     try {
       const counts = new Map(rooms.map(room => [room, this.#count(room) + (this.#asking.get(room) ?? 0)]))
@@ -99,7 +99,7 @@ export class Reservations {
   }
 
   #checkFree (fresh: number, opening: number): void {
-    const limit = this.#options.limits().rooms
+    const limit = this.#options.limits().maxRooms
     if (limit > 0 && fresh > 0 && this.#options.rooms.named + opening + fresh > limit) {
       throw new Refusal('ROOMS_FULL', `${limit} rooms may exist (MAX_ROOMS), and this would open ${fresh} more; use an existing room or try again later`)
     }

@@ -123,7 +123,7 @@ export class Session {
     const { limits, reservations } = this.#context
     const after = this.subscription.with(joins)
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
-    checkRooms(after.rooms.size, limits.roomsPerClient)
+    checkRooms(after.rooms.size, limits.maxRoomsPerClient)
     reservations.checkJoin(after.rooms)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
@@ -232,7 +232,7 @@ export class Session {
       this.#stall()
       return
     }
-    if (limits.tickMs > 0 && limits.messagesPerSecond > 0 && clock.now() < this.#nextAt) {
+    if (limits.tickMs > 0 && limits.maxEventsPerSecondPerClient > 0 && clock.now() < this.#nextAt) {
       ticker.later(this, this.#nextAt)
       return
     }
@@ -301,7 +301,7 @@ export class Session {
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick still leads onwards; that there was nothing yet says nothing of now.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.bundleFacts, bytes: limits.bundleBytes }, this.#turn)
+      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
@@ -323,7 +323,7 @@ export class Session {
       }
       this.#told = found.head
       this.servedIn = ticker.tick
-      const stepMs = limits.messagesPerSecond === 0 ? 0 : 1000 / limits.messagesPerSecond
+      const stepMs = limits.maxEventsPerSecondPerClient === 0 ? 0 : 1000 / limits.maxEventsPerSecondPerClient
       this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
     }
     if (found.state === null) this.#tellReady()

@@ -71,11 +71,11 @@ class Visitor extends Page {
 
 const typesOf = (choice: number): { types?: string[] } => choice === 0 ? {} : { types: choice === 3 ? TYPES : [TYPES[choice - 1] as string] }
 
-async function play (steps: Step[], options: { historySize: number, tickMs: number, bundleBytes: number, redis?: string }): Promise<{ resets: number }> {
+async function play (steps: Step[], options: { historySize: number, tickMs: number, maxBundleBytes: number, redis?: string }): Promise<{ resets: number }> {
   const rigged = await rig({
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     historySize: options.historySize,
-    limits: { tickMs: options.tickMs, tickFloorMs: options.tickMs, bundleFacts: 5, bundleBytes: options.bundleBytes }
+    limits: { tickMs: options.tickMs, tickFloorMs: options.tickMs, maxQueuePerClient: 5, maxBundleBytes: options.maxBundleBytes }
   })
   const { clock, gateway } = rigged
   const facts = new Map<string, string[]>()
@@ -174,16 +174,16 @@ for (const { name, skip, runs, start } of STORES) {
 
     t.test('whatever happens, every fact arrives once in order and the values end present', async t => {
       let resets = 0
-      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
-        resets += (await play(steps, { ...store, historySize: 100_000, tickMs, bundleBytes })).resets
+      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, maxBundleBytes) => {
+        resets += (await play(steps, { ...store, historySize: 100_000, tickMs, maxBundleBytes })).resets
       }), { numRuns: runs })
       t.ok(resets >= 0)
     })
 
     t.test('the same while history is trimmed to a few events: what is missed is told', async t => {
       let resets = 0
-      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, bundleBytes) => {
-        resets += (await play(steps, { ...store, historySize: 6, tickMs, bundleBytes })).resets
+      await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, maxBundleBytes) => {
+        resets += (await play(steps, { ...store, historySize: 6, tickMs, maxBundleBytes })).resets
       }), { numRuns: runs })
       t.ok(resets > 0, 'some were really told')
     })

@@ -22,17 +22,18 @@ export const silent = { info () {}, warn () {}, error () {} }
 export const LIMITS: Limits = {
   tickMs: 100,
   tickFloorMs: 100,
-  messagesPerSecond: 0,
-  bundleFacts: 100,
-  bundleBytes: 2_097_152,
-  slowMs: 30_000,
-  roomSize: 0,
-  rooms: 0,
-  roomsPerClient: 100,
-  clients: 0,
-  clientsPerAddress: 0,
-  controlPerSecond: 0,
-  publishPerSecond: 0
+  maxEventsPerSecondPerClient: 0,
+  maxQueuePerClient: 100,
+  maxHttpBufferSize: 2_097_152,
+  maxBundleBytes: 2_097_152,
+  slowClientTimeoutMs: 30_000,
+  maxRoomSize: 0,
+  maxRooms: 0,
+  maxRoomsPerClient: 100,
+  maxClients: 0,
+  maxClientsPerIp: 0,
+  controlRateLimit: 0,
+  publishRateLimit: 0
 }
 
 export interface RigOptions {

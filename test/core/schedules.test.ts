@@ -56,7 +56,7 @@ t.test('one key updated 1,000 times in a second: at most one bundle a tick, and 
 })
 
 t.test('1,000 facts arrive once each, in order, a bundle holding at most MAX_QUEUE_PER_CLIENT', async t => {
-  const r = await rig({ limits: { bundleFacts: 100 } })
+  const r = await rig({ limits: { maxQueuePerClient: 100 } })
   const client = r.connect([{ room: 'a' }])
   await r.publish(...facts(1000))
   await pass(r, SECOND)
@@ -65,7 +65,7 @@ t.test('1,000 facts arrive once each, in order, a bundle holding at most MAX_QUE
 })
 
 t.test('a client is sent at most MAX_EVENTS_PER_SECOND_PER_CLIENT messages a second, and nothing is lost by it', async t => {
-  const r = await rig({ limits: { tickMs: 10, tickFloorMs: 10, messagesPerSecond: 5, bundleFacts: 10 } })
+  const r = await rig({ limits: { tickMs: 10, tickFloorMs: 10, maxEventsPerSecondPerClient: 5, maxQueuePerClient: 10 } })
   const client = r.connect([{ room: 'a' }])
   await r.publish(...facts(100))
   await pass(r, SECOND)
@@ -75,7 +75,7 @@ t.test('a client is sent at most MAX_EVENTS_PER_SECOND_PER_CLIENT messages a sec
 })
 
 t.test('a tick of 0 sends every event, each value of a key too, in a message of its own', async t => {
-  const r = await rig({ limits: { tickMs: 0, tickFloorMs: 0, messagesPerSecond: 5 } })
+  const r = await rig({ limits: { tickMs: 0, tickFloorMs: 0, maxEventsPerSecondPerClient: 5 } })
   const [one, two] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
   await r.clock.settle()
   for (let n = 0; n < 30; n++) await r.publish(gauge(n), { type: 'log', room: 'a', data: n })
@@ -104,7 +104,7 @@ t.test('the tick floats: at the floor while the loop is at leisure, at the ceili
 })
 
 t.test('who waits by an old tick or pace goes on at once when they are tuned', async t => {
-  const slow = { tickMs: 60_000, tickFloorMs: 60_000, messagesPerSecond: 1, bundleFacts: 1 }
+  const slow = { tickMs: 60_000, tickFloorMs: 60_000, maxEventsPerSecondPerClient: 1, maxQueuePerClient: 1 }
   for (const tickMs of [0, 50]) {
     const r = await rig({ limits: slow })
     const client = r.connect([{ room: 'a' }])
@@ -113,7 +113,7 @@ t.test('who waits by an old tick or pace goes on at once when they are tuned', a
       await pass(r, 200)
     }
     const before = client.events.length
-    r.gateway.operator.tune({ ...r.gateway.limits, tickMs, tickFloorMs: tickMs, messagesPerSecond: 0 })
+    r.gateway.operator.tune({ ...r.gateway.limits, tickMs, tickFloorMs: tickMs, maxEventsPerSecondPerClient: 0 })
     await pass(r, 200)
     t.ok(client.events.length > before)
     t.equal(pageOf(client).facts.length, 6)
@@ -122,7 +122,7 @@ t.test('who waits by an old tick or pace goes on at once when they are tuned', a
 })
 
 t.test('a cursor of a connection that joined room by room stays short enough to come back with', async t => {
-  const r = await rig({ limits: { bundleFacts: 1, messagesPerSecond: 1 } })
+  const r = await rig({ limits: { maxQueuePerClient: 1, maxEventsPerSecondPerClient: 1 } })
   const client = r.connect([{ room: 'busy' }])
   await r.publish(...facts(500, 1, 'busy'))
   const joins = []
@@ -140,7 +140,7 @@ t.test('a cursor of a connection that joined room by room stays short enough to 
 })
 
 t.test('a snapshot larger than a bundle, of values older than history, cut between its parts, is completed on return', async t => {
-  const r = await rig({ historyTtlMs: 300 * SECOND, limits: { bundleBytes: 10_000 } })
+  const r = await rig({ historyTtlMs: 300 * SECOND, limits: { maxBundleBytes: 10_000 } })
   await r.publish({ type: 'gauge', room: 'a', key: 'oldest', data: 'an hour old' })
   await pass(r, HOUR, 60 * SECOND)
   await r.publish({ type: 'log', room: 'b', data: 'trimmed soon' })
@@ -166,7 +166,7 @@ t.test('a snapshot larger than a bundle, of values older than history, cut betwe
 })
 
 t.test('a laggard owed 50,000 facts keeps its gauge fresh', async t => {
-  const r = await rig({ limits: { messagesPerSecond: 20, bundleFacts: 100 } })
+  const r = await rig({ limits: { maxEventsPerSecondPerClient: 20, maxQueuePerClient: 100 } })
   const client = r.connect([{ room: 'a' }])
   await r.clock.settle()
   for (let n = 0; n < 50; n++) await r.publish(...facts(1000))
@@ -186,7 +186,7 @@ t.test('a laggard owed 50,000 facts keeps its gauge fresh', async t => {
 })
 
 t.test('a key deleted and written again while a client lags or is away ends present', async t => {
-  const r = await rig({ limits: { bundleFacts: 2, messagesPerSecond: 1 } })
+  const r = await rig({ limits: { maxQueuePerClient: 2, maxEventsPerSecondPerClient: 1 } })
   await r.publish(gauge(1))
   const lagging = r.connect([{ room: 'a' }])
   const away = r.connect([{ room: 'a' }])
@@ -223,7 +223,7 @@ t.test('cut between the answer and the reset, a client is reset again', async t 
 })
 
 t.test('a second join in the middle, cut anywhere, loses and repeats nothing', async t => {
-  const r = await rig({ limits: { bundleBytes: 3000, bundleFacts: 5 } })
+  const r = await rig({ limits: { maxBundleBytes: 3000, maxQueuePerClient: 5 } })
   for (let n = 0; n < 20; n++) await r.publish({ type: 'gauge', room: 'b', key: `k${n}`, data: 'x'.repeat(300) })
   const run = async (cut: number | null): Promise<{ page: Page, messages: number }> => {
     const page = new Page()
@@ -258,7 +258,7 @@ t.test('a second join in the middle, cut anywhere, loses and repeats nothing', a
 })
 
 t.test('facts of 1 MB do not hold up gauges, nor gauges them', async t => {
-  const r = await rig({ limits: { bundleBytes: 1_200_000, messagesPerSecond: 20 } })
+  const r = await rig({ limits: { maxBundleBytes: 1_200_000, maxEventsPerSecondPerClient: 20 } })
   const client = r.connect([{ room: 'a' }])
   await r.clock.settle()
   await r.publish(...facts(8, 1_000_000), gauge(0))
@@ -422,7 +422,7 @@ t.test('a public event reaches the feed, and rooms only where its type is named'
 })
 
 t.test('a room takes MAX_ROOM_SIZE members, a refused join changes nothing, and a place becomes free', async t => {
-  const r = await rig({ limits: { roomSize: 2 } })
+  const r = await rig({ limits: { maxRoomSize: 2 } })
   const [one] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
   const third = new Client(r.gateway)
   const join = async (...rooms: string[]): Promise<unknown> => await third.session.join(rooms.map(room => ({ room })))
@@ -480,7 +480,7 @@ t.test('clear deletes values, by room, type or key, and leaves facts alone', asy
 })
 
 t.test('MAX_ROOMS bounds the rooms that publishes and joins may open', async t => {
-  const r = await rig({ limits: { rooms: 2 } })
+  const r = await rig({ limits: { maxRooms: 2 } })
   await t.rejects(r.publish(gauge(1, 'a'), gauge(1, 'b'), gauge(1, 'c')), { code: 'ROOMS_FULL' })
   const answers = await Promise.allSettled(['a', 'b', 'c', 'd'].map(async room => await r.publish(gauge(1, room))))
   t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 2, 'also of those on their way at the same time')
@@ -489,7 +489,7 @@ t.test('MAX_ROOMS bounds the rooms that publishes and joins may open', async t =
 })
 
 t.test('a connection that does not drain within SLOW_CLIENT_TIMEOUT is ended; one that does goes on', async t => {
-  const r = await rig({ limits: { slowMs: 3000 } })
+  const r = await rig({ limits: { slowClientTimeoutMs: 3000 } })
   const [stuck, slow] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
   await pass(r, SECOND)
   stuck.clogged = slow.clogged = true

@@ -154,7 +154,7 @@ async function deploy (t: Test, workers: number, options: { own?: boolean, redis
         store,
         group,
         clock: systemClock,
-        limits: { ...LIMITS, tickMs: 10, tickFloorMs: 10, bundleFacts: 10_000, ...options.limits, ...limits },
+        limits: { ...LIMITS, tickMs: 10, tickFloorMs: 10, maxQueuePerClient: 10_000, ...options.limits, ...limits },
         load: () => 0,
         pingIntervalMs: 10_000,
         reconnectJitterMs: 0,
@@ -485,7 +485,7 @@ t.test('a channel that has gone silent is given up, and nothing that others have
 })
 
 t.test('a malformed message is set aside and counted, and stops nothing', { skip }, async t => {
-  const d = await deploy(t, 2, { limits: { bundleBytes: 1000 } })
+  const d = await deploy(t, 2, { limits: { maxHttpBufferSize: 1000 } })
   const bad: Array<[string | Buffer, RegExp]> = [
     ['{"type":"note"', /^BAD_EVENT: not valid JSON/],
     ['', /^BAD_EVENT/],
@@ -586,7 +586,7 @@ t.test('messages arrive once while the lease changes hands and connections are k
 })
 
 t.test('an entry that cannot become an event is set aside with the reason, and stops nothing', { skip }, async t => {
-  const d = await deploy(t, 1, { limits: { bundleBytes: 1000 }, rooms: ['full'] })
+  const d = await deploy(t, 1, { limits: { maxHttpBufferSize: 1000 }, rooms: ['full'] })
   const [worker] = d.workers as [Worker]
   const pipeline = d.publisher.pipeline()
   const bad: Array<[Array<string | Buffer>, RegExp]> = [
@@ -674,14 +674,14 @@ t.test('messages for a paused room are set aside', { skip }, async t => {
 })
 
 t.test('entries for rooms beyond MAX_ROOMS wait until there is a place', { skip }, async t => {
-  const d = await deploy(t, 1, { limits: { rooms: 1 } })
+  const d = await deploy(t, 1, { limits: { maxRooms: 1 } })
   const [worker] = d.workers as [Worker]
   await d.publisher.xadd(d.key('ingest'), '*', 'event', json(1, 'other', 'k'))
   for (const n of numbers(5)) await d.publisher.xadd(d.key('ingest'), '*', 'event', json(n, 'b', `k${n}`))
   await d.ingest('flows')
   await until('the others flow', () => worker.data().includes('flows'))
   t.equal(worker.intake.counters.ingest.waiting, 5)
-  worker.gateway.operator.tune({ ...worker.gateway.limits, rooms: 2 })
+  worker.gateway.operator.tune({ ...worker.gateway.limits, maxRooms: 2 })
   await until('they go on', () => worker.intake.counters.ingest.taken === 7)
   const late = new Client(worker.gateway)
   late.join([{ room: 'b' }])
@@ -691,7 +691,7 @@ t.test('entries for rooms beyond MAX_ROOMS wait until there is a place', { skip 
 })
 
 t.test('a room that opens while entries for it are turned away keeps their order', { skip }, async t => {
-  const d = await deploy(t, 1, { limits: { rooms: 1 } })
+  const d = await deploy(t, 1, { limits: { maxRooms: 1 } })
   const [{ gateway, intake }] = d.workers as [Worker]
   await d.publisher.xadd(d.key('ingest'), '*', 'event', json(0, 'other', 'k'))
   await until('the only place is taken', () => intake.counters.ingest.taken === 1)
@@ -700,7 +700,7 @@ t.test('a room that opens while entries for it are turned away keeps their order
     try {
       return await take(events, append)
     } catch (error) {
-      if (events.length === 1) gateway.operator.tune({ ...gateway.limits, rooms: 2 })
+      if (events.length === 1) gateway.operator.tune({ ...gateway.limits, maxRooms: 2 })
       throw error
     }
   }

@@ -39,13 +39,13 @@ export interface Server {
 /** Settings of a gateway in a test: nothing is kept, nothing waits, nothing is limited. Seconds may be fractions here. */
 function configOf ({ profile, limits, redis, commands, port, ...settings }: ServerOptions): Config {
   const { dataDir } = settings
-  const { tickMs, tickFloorMs, messagesPerSecond, bundleFacts, bundleBytes, slowMs, roomSize, rooms, roomsPerClient, clients, clientsPerAddress, controlPerSecond, publishPerSecond } = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
+  const { tickMs, tickFloorMs, maxEventsPerSecondPerClient, bundleFacts, bundleBytes, slowMs, roomSize, rooms, roomsPerClient, clients, clientsPerAddress, controlRateLimit, publishPerSecond } = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
   return {
     ...configFrom({ appProfile: profile }),
     monitorTickMs: tickMs,
     flushIntervalMs: tickMs,
     tickFloorMs,
-    maxEventsPerSecondPerClient: messagesPerSecond,
+    maxEventsPerSecondPerClient: maxEventsPerSecondPerClient,
     maxQueuePerClient: bundleFacts,
     maxHttpBufferSize: bundleBytes,
     slowClientTimeout: slowMs / 1000,
@@ -55,7 +55,7 @@ function configOf ({ profile, limits, redis, commands, port, ...settings }: Serv
     maxRoomsPerClient: roomsPerClient,
     maxClients: clients,
     maxClientsPerIp: clientsPerAddress,
-    controlRateLimit: controlPerSecond,
+    controlRateLimit: controlRateLimit,
     publishRateLimit: publishPerSecond,
     reconnectJitter: 0,
     stateTtl: 0,

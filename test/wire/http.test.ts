@@ -41,7 +41,7 @@ t.test('POST /api/events takes an event, an array and NDJSON, and answers with i
 })
 
 t.test('a bad event is refused with what is wrong, and nothing of its batch is published', async t => {
-  const { url, gateway } = await server(t, { limits: { bundleBytes: 4000 } })
+  const { url, gateway } = await server(t, { limits: { maxHttpBufferSize: 4000 } })
   const deep = '{"type":"x","data":' + '['.repeat(100_000) + ']'.repeat(100_000) + '}'
   const cases: Array<[unknown, number, string, RegExp, Record<string, string>?]> = [
     ['', 400, 'BAD_REQUEST', /empty/],
@@ -152,7 +152,7 @@ t.test('commands: schema, results, unknown ones, and one execution for a key', a
 t.test('GET /api/control lists the commands by name, with the schemas of their arguments, and costs nothing', async t => {
   const schema = { type: 'object', required: ['by'], properties: { by: { type: 'integer' } } }
   const { url } = await server(t, {
-    limits: { controlPerSecond: 1 },
+    limits: { controlRateLimit: 1 },
     commands: { count: { schema, description: 'Counts on.', handler: () => 1 }, bare: { handler: () => 1 } }
   })
   const answers = await Promise.all(Array.from({ length: 10 }, async () => await fetch(`${url}/api/control`)))
@@ -230,7 +230,7 @@ t.test('the built-in commands publish, pause, clear and list', async t => {
 })
 
 t.test('CONTROL_RATE_LIMIT counts both doors before anything is looked at, whatever is forwarded', async t => {
-  const { url } = await server(t, { limits: { controlPerSecond: 3 } })
+  const { url } = await server(t, { limits: { controlRateLimit: 3 } })
   const answers: Answer[] = []
   for (let n = 0; n < 12; n++) answers.push(await send(url, '/api/control', n % 2 === 0 ? { command: 'ping' } : 'nonsense', { 'x-forwarded-for': `10.0.0.${n}`, 'x-real-ip': `10.0.0.${n}` }))
   const refused = answers.filter(({ status }) => status === 429)
@@ -242,7 +242,7 @@ t.test('CONTROL_RATE_LIMIT counts both doors before anything is looked at, whate
 })
 
 t.test('a stream: headers, query, and refusals by status for a first request', async t => {
-  const { url, gateway } = await server(t, { limits: { roomSize: 1 } })
+  const { url, gateway } = await server(t, { limits: { maxRoomSize: 1 } })
   const get = async (query: string, headers: Record<string, string> = {}): Promise<{ status: number, code: string, headers: Headers, text: () => Promise<string> }> => {
     const controller = new AbortController()
     const answer = await fetch(`${url}/api/events/stream${query}`, { headers, signal: controller.signal })
@@ -341,10 +341,10 @@ t.test('pages of other sites may call only where CORS_ORIGINS lists them', async
 })
 
 t.test('MAX_CLIENTS and MAX_CLIENTS_PER_IP bound the connections', async t => {
-  const { port, url } = await server(t, { limits: { clients: 2 } })
+  const { port, url } = await server(t, { limits: { maxClients: 2 } })
   await Promise.all([WireClient.open('SSE', port), WireClient.open('SSE', port)].map(async opening => await (await opening).untilKind('ready')))
   t.match(await (await fetch(`${url}/api/events/stream`)).json(), { statusCode: 503, code: 'OVERLOADED', message: /MAX_CLIENTS/ })
-  const narrow = await server(t, { limits: { clientsPerAddress: 1 } })
+  const narrow = await server(t, { limits: { maxClientsPerIp: 1 } })
   const only = await WireClient.open('SSE', narrow.port)
   await only.untilKind('ready')
   t.match(await (await fetch(`${narrow.url}/api/events/stream`)).json(), { statusCode: 429, code: 'RATE_LIMITED', message: /MAX_CLIENTS_PER_IP/ })

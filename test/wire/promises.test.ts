@@ -64,7 +64,7 @@ for (const { name, skip, start } of STORES) {
       })
 
       t.test(`${profile}: cut at every byte of what it is sent, a client comes back to everything, once`, async t => {
-        const { port, publish } = await server(t, { profile, limits: { bundleFacts: 4 } })
+        const { port, publish } = await server(t, { profile, limits: { maxQueuePerClient: 4 } })
         await publish({ type: 'gauge', room: 'a', key: 'k0', data: 'first' })
         const client = await WireClient.open(profile, port, { rooms: ['a'] })
         await client.untilKind('ready')

@@ -31,7 +31,7 @@ async function ask (client: WireClient, message: object): Promise<Arrived & { da
 }
 
 t.test('join, leave, ping and control are answered with their ref', async t => {
-  const s = await server(t, { limits: { roomSize: 2 } })
+  const s = await server(t, { limits: { maxRoomSize: 2 } })
   const client = await open(t, s)
   t.match(client.messages[0], { kind: 'hello', data: { profile: 'WEBSOCKET', session: String, tickMs: 20 } })
   t.match(await ask(client, { action: 'join', rooms: ['a', { room: 'b', types: ['x'] }] }), { kind: 'joined', data: { rooms: ['a', 'b'], members: { a: 1, b: 1 }, position: 'new', cursor: String } })
@@ -49,7 +49,7 @@ t.test('join, leave, ping and control are answered with their ref', async t => {
 })
 
 t.test('a full room refuses the whole join, names it, and the connection lives on', async t => {
-  const s = await server(t, { limits: { roomSize: 2 } })
+  const s = await server(t, { limits: { maxRoomSize: 2 } })
   const [one, two, three] = [await open(t, s), await open(t, s), await WireClient.open('WEBSOCKET', s.port, { rooms: ['elsewhere'] })]
   await three.untilKind('ready')
   t.match(await ask(three, { action: 'join', rooms: ['free', 'home'] }), { kind: 'error', data: { code: 'ROOM_FULL', message: /home/ } })
@@ -75,7 +75,7 @@ t.test('a cursor counts in the first join; a later one with a cursor is reset, f
 })
 
 t.test('a message that cannot be understood gets an error and the connection lives on', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0 } })
+  const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0 } })
   const client = await open(t, s)
   const bad = ['', 'not json', '{}', '[]', 'null', '"x"', '{"action":[]}', '{"action":"toString"}', '{"action":"events"}', '{"action":"join","room":1}', '{"action":"join","room":"a b"}', '{"action":"join","room":"a","rooms":["b"]}',
     '{"action":"join","rooms":"a"}', '{"action":"join","rooms":[{"room":"a","typs":[]}]}', '{"action":"join","room":"a","types":[]}', '{"action":"join","lastEventId":5}', '{"action":"leave","room":1}', '{"action":"ping","x":1}', '{"__proto__":1}']
@@ -88,7 +88,7 @@ t.test('a message that cannot be understood gets an error and the connection liv
 })
 
 t.test('messages over the limit of a second are refused with a time to wait', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 5 } })
+  const s = await server(t, { limits: { maxEventsPerSecondPerClient: 5 } })
   const client = await open(t, s)
   for (let n = 0; n < 12; n++) client.say({ action: 'ping', ref: n })
   t.match(await client.untilKind('error'), { data: { code: 'RATE_LIMITED', retryMs: Number } })
@@ -97,7 +97,7 @@ t.test('messages over the limit of a second are refused with a time to wait', as
 })
 
 t.test('commands over the socket count in the same window as those over HTTP', async t => {
-  const s = await server(t, { limits: { controlPerSecond: 3, messagesPerSecond: 0 } })
+  const s = await server(t, { limits: { controlRateLimit: 3, maxEventsPerSecondPerClient: 0 } })
   const client = await open(t, s)
   const answers: Array<Promise<string>> = []
   for (let n = 0; n < 5; n++) {
@@ -119,7 +119,7 @@ t.test('one idempotency key runs a command once, over either door', async t => {
 })
 
 t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no pong', async t => {
-  const s = await server(t, { limits: { bundleBytes: 5000, messagesPerSecond: 0 } })
+  const s = await server(t, { limits: { maxHttpBufferSize: 5000, maxEventsPerSecondPerClient: 0 } })
   const code = async (act: (client: WireClient) => void): Promise<number | null> => {
     const client = await open(t, s)
     act(client)
@@ -140,7 +140,7 @@ t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no 
 })
 
 t.test('a client that does not read its answers is not listened to, and ended in time', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0, slowMs: 500 }, pingInterval: 0.2, pingTimeout: 0.2 })
+  const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0, controlRateLimit: 0, slowClientTimeoutMs: 500 }, pingInterval: 0.2, pingTimeout: 0.2 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
   await client.untilKind('hello')
@@ -158,7 +158,7 @@ t.test('a client that does not read its answers is not listened to, and ended in
 })
 
 t.test('a client that reads its answers late is listened to again', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0, controlPerSecond: 0 }, pingInterval: 0.1, pingTimeout: 0.1 })
+  const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0, controlRateLimit: 0 }, pingInterval: 0.1, pingTimeout: 0.1 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
   await client.untilKind('hello')
@@ -185,7 +185,7 @@ t.test('what an ended connection still says has no effect', async t => {
 })
 
 t.test('subscriptions are bounded in what they name', async t => {
-  const s = await server(t, { limits: { messagesPerSecond: 0 } })
+  const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0 } })
   const client = await open(t, s)
   const many = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ room: 'a', types: [`type-number-${n}`] }))
   t.match(await ask(client, { action: 'join', rooms: many(5000) }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /1000 rooms/ } })

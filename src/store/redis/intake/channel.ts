@@ -188,7 +188,7 @@ export class Channel {
   #receive (bytes: Buffer): void {
     const { gateway } = this.#options
     const digest = hash('sha256', bytes, 'base64url').slice(0, DIGEST_LENGTH)
-    const most = gateway.limits.bundleBytes
+    const most = gateway.limits.maxHttpBufferSize
     const flaw = bytes.length > most
       ? new Refusal('TOO_LARGE', `an event may hold ${most} bytes (MAX_HTTP_BUFFER_SIZE); this one has ${bytes.length}`)
       : isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')

@@ -209,7 +209,7 @@ export class Ingest {
 
   async #read ({ token }: Term, from: string, ids: readonly Id[] = []): Promise<IngestPage> {
     const { client, store: { keys }, gateway } = this.#options
-    return await readEntries(client, keys, { token, from, ids, most: BATCH, mostBytes: BATCH_BYTES, largest: gateway.limits.bundleBytes })
+    return await readEntries(client, keys, { token, from, ids, most: BATCH, mostBytes: BATCH_BYTES, largest: gateway.limits.maxHttpBufferSize })
   }
 
   #report (reason: string): void {
