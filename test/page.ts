@@ -1,7 +1,7 @@
 // A page, as tests model it: it applies what it gets message by message, keeps its place for the next
 // connection, and complains about whatever no page should ever get.
 
-import type { Message } from '../src/core/connection.ts'
+import type { Notice } from '../src/core/connection.ts'
 import type { Event } from '../src/core/event.ts'
 import { compareIds } from '../src/core/id.ts'
 
@@ -9,7 +9,7 @@ import { compareIds } from '../src/core/id.ts'
 export type Received =
   | { readonly kind: 'joined', readonly rooms: readonly string[], readonly position: 'new' | 'resumed' | 'reset', readonly cursor: string | null }
   | { readonly kind: 'bundle', readonly events: readonly Event[], readonly cursor: string }
-  | Message
+  | Notice
 
 export class Page {
   cursor: string | null = null

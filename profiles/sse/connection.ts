@@ -5,7 +5,7 @@
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, HEARTBEAT, LAST_CHUNK, named, unchunked } from './frame.ts'
@@ -31,7 +31,7 @@ export class SseConnection implements Connection {
     return this.#write(bundle.frame)
   }
 
-  tell (message: Message): void {
+  tell (message: Notice): void {
     const { kind, cursor, ...data } = message
     this.say(kind, data, cursor)
   }

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, message, position } from './frame.ts'
 
@@ -41,7 +41,7 @@ export class WsConnection implements Connection {
     return bundle.frame.length
   }
 
-  tell (told: Message): void {
+  tell (told: Notice): void {
     if (told.kind === 'position') {
       this.#socket.send(position(told.cursor))
       return

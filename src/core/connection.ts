@@ -12,7 +12,7 @@ export interface Bundle {
 }
 
 /** What a session says besides bundles. `cursor` is the position a client has with it. */
-export type Message =
+export type Notice =
   | { readonly kind: 'reset', readonly reason: ResetReason, readonly missed: number | null, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'position', readonly cursor: string }
@@ -25,7 +25,7 @@ export interface Connection {
   readonly pending: number
   /** @returns the bytes handed over */
   send (bundle: Bundle): number
-  tell (message: Message): void
+  tell (notice: Notice): void
   /** A sign of life, so that proxies and the other side know the connection stands. */
   ping (): void
   /** Says why and when to return, as far as the other side still listens, and ends the connection. */

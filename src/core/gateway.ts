@@ -305,7 +305,7 @@ export class Gateway {
         this.counters.events++
         this.counters.owed += room.audience.of(entry.type)
       }
-      if (this.#limits.tickMs === 0) this.#ticker.next()
+      if (this.#limits.tickMs === 0) this.#ticker.newTick()
       this.#rooms.apply(entry)
     }
     this.#rooms.trim(floor)

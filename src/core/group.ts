@@ -30,13 +30,13 @@ export interface Group {
    * @param counts by room, the newcomer included
    * @returns how many each room has over all processes now; null where nothing was declared because those are full
    */
-  enter (counts: ReadonlyMap<string, number>, limit: number): Promise<Entered>
+  enter (counts: ReadonlyMap<string, number>, limit: number): Promise<EnterResult>
 
   /** Declares how many members this process has in rooms now. Not waited for. */
   declare (counts: ReadonlyMap<string, number>): void
 
   /** Members in the other processes, by room: of these rooms, or of all that have any. Nothing where they cannot be asked. */
-  elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>>
+  membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>>
 
   /**
    * Counts a request over all processes.
@@ -47,7 +47,7 @@ export interface Group {
 
 export type OrderHandler = (name: string, args: unknown) => unknown
 
-export interface Entered {
+export interface EnterResult {
   /** Members of each room over all processes, by room; of all but this one where `full` names any. */
   readonly totals: ReadonlyMap<string, number>
   readonly full: readonly string[]
@@ -74,7 +74,7 @@ export function alone (): Group {
     isAlive: async name => name === worker,
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},
-    elsewhere: async () => new Map(),
+    membersElsewhere: async () => new Map(),
     hit: async () => null
   }
 }

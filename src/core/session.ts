@@ -66,7 +66,7 @@ export class Session {
   readonly connection: Connection
   /** Monotonic ms. */
   readonly openedAt: number
-  servedIn = -1
+  servedInTick = -1
   subscription = Subscription.none
 
   readonly #context: SessionContext
@@ -76,7 +76,7 @@ export class Session {
   #tracks: Track[] = []
   #turn: Turn = 'values'
   /** The last position the client was told. */
-  #told: Id = ORIGIN
+  #lastReportedId: Id = ORIGIN
   /** Monotonic ms before which no bundle may go out. */
   #nextAt = -Infinity
   #catchingUp = false
@@ -153,7 +153,7 @@ export class Session {
     // A cursor tells of the whole connection, so it can say nothing of what is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
-    if (first) this.#told = (tracks[0] as Track).facts
+    if (first) this.#lastReportedId = (tracks[0] as Track).facts
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
     return { position: first && cursor !== null ? 'resumed' : 'new', cursor: this.cursor }
@@ -184,7 +184,7 @@ export class Session {
     const main = this.#tracks[0] as Track
     main.facts = main.state = before
     this.#state = 'due'
-    this.#context.ticker.due(this)
+    this.#context.ticker.nextTick(this)
   }
 
   /**
@@ -203,8 +203,8 @@ export class Session {
     this.#context.stalls.delete(this)
     if (this.#state !== 'stalled') return
     this.#state = 'due'
-    if (this.#catchingUp) this.#context.ticker.soon(this)
-    else this.#context.ticker.due(this)
+    if (this.#catchingUp) this.#context.ticker.now(this)
+    else this.#context.ticker.nextTick(this)
   }
 
   /** Called by the ticker. */
@@ -233,7 +233,7 @@ export class Session {
       return
     }
     if (limits.tickMs > 0 && limits.maxEventsPerSecondPerClient > 0 && clock.now() < this.#nextAt) {
-      ticker.later(this, this.#nextAt)
+      ticker.at(this, this.#nextAt)
       return
     }
     this.#send()
@@ -245,8 +245,8 @@ export class Session {
     }
     this.#passed = countPassed(this.#tracks, this.#context.rooms)
     if (stalled) this.#stall()
-    else if (this.#catchingUp) ticker.soon(this)
-    else ticker.due(this)
+    else if (this.#catchingUp) ticker.now(this)
+    else ticker.nextTick(this)
   }
 
   #flush (): void {
@@ -261,9 +261,9 @@ export class Session {
     }
     this.connection.ping()
     const { head } = this.#context.rooms
-    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#told === head) return
+    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#lastReportedId === head) return
     this.settle()
-    this.#told = head
+    this.#lastReportedId = head
     this.connection.tell({ kind: 'position', cursor: this.cursor })
     this.#rest()
   }
@@ -321,8 +321,8 @@ export class Session {
         counters.delivered += found.events
         latency.handed(found.bundle.entries, now, this.#listensFrom)
       }
-      this.#told = found.head
-      this.servedIn = ticker.tick
+      this.#lastReportedId = found.head
+      this.servedInTick = ticker.tick
       const stepMs = limits.maxEventsPerSecondPerClient === 0 ? 0 : 1000 / limits.maxEventsPerSecondPerClient
       this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
     }
@@ -361,7 +361,7 @@ export class Session {
   #awake (): void {
     if (this.#state !== 'idle') return
     this.#state = 'due'
-    this.#context.ticker.soon(this)
+    this.#context.ticker.now(this)
   }
 
   #stall (): void {

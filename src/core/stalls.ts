@@ -3,7 +3,7 @@
 
 import type { Clock } from './clock.ts'
 
-export interface Stalled {
+export interface Holder {
   readonly connection: { readonly pending: number }
   /** Goes on; whoever does so, or ends, is deleted here. */
   drained (): void
@@ -11,7 +11,7 @@ export interface Stalled {
 
 const SWEEP_MS = 100
 
-export class Stalls<Member extends Stalled> {
+export class Stalls<Member extends Holder> {
   readonly #clock: Clock
   readonly #limitMs: () => number
   readonly #onSlow: (member: Member) => void

@@ -8,9 +8,9 @@
 
 import type { Clock } from './clock.ts'
 
-export interface Served {
+export interface Recipient {
   /** The tick it was last sent something in; kept by itself, as it knows whether there was anything to send. */
-  readonly servedIn: number
+  readonly servedInTick: number
   serve (): void
 }
 
@@ -32,7 +32,7 @@ const SLICE_CHECK = 16
 const AT_LEISURE = 0.7
 const BUSY = 0.95
 
-export class Ticker<Member extends Served> {
+export class Ticker<Member extends Recipient> {
   /** Number of the current tick. */
   tick = 0
   /** Length of the current tick, ms. */
@@ -63,14 +63,14 @@ export class Ticker<Member extends Served> {
   }
 
   /** Something is owed to a session that was owed nothing, or what came meanwhile is owed to one just served. */
-  due (session: Member): void {
+  nextTick (session: Member): void {
     if (this.#limits().tickMs === 0) {
       session.serve()
       return
     }
     if (this.#clock.now() >= this.#startedAt + this.lengthMs && this.#stopBeat === null) this.#begin()
-    if (session.servedIn !== this.tick) {
-      this.soon(session)
+    if (session.servedInTick !== this.tick) {
+      this.now(session)
       return
     }
     this.#waiting.push(session)
@@ -78,19 +78,19 @@ export class Ticker<Member extends Served> {
   }
 
   /** Serves a session outside of ticks: it is new, or owed more than its last bundle held. */
-  soon (session: Member): void {
+  now (session: Member): void {
     this.#ready.push(session)
     this.#slice()
   }
 
   /** Serves a session when its pace allows. Paces are equal, so those who ask later are also due later. */
-  later (session: Member, at: number): void {
-    this.#paced.push({ session, at })
-    this.#stopPace ??= this.#clock.after(Math.max(0, at - this.#clock.now()), this.#release)
+  at (session: Member, ms: number): void {
+    this.#paced.push({ session, at: ms })
+    this.#stopPace ??= this.#clock.after(Math.max(0, ms - this.#clock.now()), this.#release)
   }
 
   /** Without ticks every entry is a tick of its own. */
-  next (): void {
+  newTick (): void {
     this.tick++
   }
 

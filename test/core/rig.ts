@@ -2,7 +2,7 @@
 // they were sent: as a page would, by message, so that a test can cut them off behind any.
 
 import { redisAddress } from '../../config/redis-url.ts'
-import type { Bundle, Connection, EndReason, Message } from '../../src/core/connection.ts'
+import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { systemClock } from '../../src/core/clock.ts'
@@ -155,8 +155,8 @@ export class Client implements Connection {
     return text.length
   }
 
-  tell (message: Message): void {
-    this.received.push(message)
+  tell (notice: Notice): void {
+    this.received.push(notice)
   }
 
   ping (): void {

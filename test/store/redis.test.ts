@@ -449,7 +449,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const second = new RedisGroup({ store: other.store, worker: newWorker(), clock: systemClock, log: silent })
     t.teardown(async () => { await Promise.all([group.close(), second.close()]) })
     await group.enter(new Map([['left', 2], ['stays', 1]]), 5)
-    const seen = async (): Promise<object> => Object.fromEntries(await second.elsewhere())
+    const seen = async (): Promise<object> => Object.fromEntries(await second.membersElsewhere())
     while (Object.keys(await seen()).length < 2) await delay(50)
     redis.freeze()
     group.declare(new Map([['left', 0]]))

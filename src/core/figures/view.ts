@@ -129,7 +129,7 @@ export class View {
 
   /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
   async presence (): Promise<RoomView[]> {
-    const elsewhere = new Map(await this.#options.group.elsewhere())
+    const elsewhere = new Map(await this.#options.group.membersElsewhere())
     const here = this.rooms.map(view => {
       const members = view.members + (elsewhere.get(view.room) ?? 0)
       elsewhere.delete(view.room)
@@ -141,7 +141,7 @@ export class View {
 
   /** Members of a room over all processes. */
   async membersOf (room: string): Promise<number> {
-    const elsewhere = await this.#options.group.elsewhere([room])
+    const elsewhere = await this.#options.group.membersElsewhere([room])
     return (this.#options.rooms.get(room)?.members.size ?? 0) + (elsewhere.get(room) ?? 0)
   }
 

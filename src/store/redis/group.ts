@@ -6,7 +6,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { fullOf } from '../../core/group.ts'
-import type { OrderHandler, Entered, Group, Hit } from '../../core/group.ts'
+import type { EnterResult, Group, Hit, OrderHandler } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { RedisClient } from './connect.ts'
@@ -157,7 +157,7 @@ export class RedisGroup implements Group {
     return worker === this.worker || (await this.#living()).includes(worker)
   }
 
-  async enter (counts: ReadonlyMap<string, number>, limit: number): Promise<Entered> {
+  async enter (counts: ReadonlyMap<string, number>, limit: number): Promise<EnterResult> {
     const { store } = this.#options
     const { workers, members } = store.keys
     this.#entering++
@@ -183,7 +183,7 @@ export class RedisGroup implements Group {
     this.#declareSoon()
   }
 
-  async elsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  async membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { members } = this.#options.store.keys
     const others = (await this.#living().catch(() => [])).filter(worker => worker !== this.worker)
     const totals = new Map<string, number>()
