@@ -1,5 +1,5 @@
-// Time comes in from outside, so that tests own it. `now` is monotonic: ticks, pings and windows must not
-// jump with the wall clock, which serves only for timestamps.
+// The clock is injected: tests control it. `now` is monotonic: ticks, pings and windows must not jump with the wall
+// clock, which serves only for timestamps.
 
 export interface Clock {
   /** Monotonic milliseconds. */

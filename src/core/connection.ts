@@ -1,4 +1,4 @@
-// What a session needs of its transport. Both profiles implement it; nothing else of them is known here.
+// The contract of a transport, as a session needs it. Both profiles implement it; the core knows nothing else of them.
 
 import type { Entry } from './event.ts'
 import type { ResetReason } from './standing.ts'
@@ -7,17 +7,17 @@ import type { ResetReason } from './standing.ts'
 export interface Bundle {
   readonly entries: readonly Entry[]
   readonly cursor: string
-  /** The bytes on the wire, made by the profile on first use and shared by everybody the bundle goes to. */
+  /** The bytes on the wire, made by the profile on first use and shared by all connections the bundle goes to. */
   frame?: Buffer
 }
 
-/** What a session says besides bundles. `cursor` is the position a client has with it. */
+/** A message of a session other than a bundle. `cursor` is the position a client has with it. */
 export type Notice =
   | { readonly kind: 'reset', readonly reason: ResetReason, readonly missed: number | null, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'position', readonly cursor: string }
 
-/** Why the gateway ends a connection. A client may come back after each with its cursor. */
+/** Why the gateway ends a connection. After each a client may return with its cursor. */
 export type EndReason = 'DRAINING' | 'SLOW' | 'DISCONNECTED'
 
 export interface Connection {
@@ -26,8 +26,8 @@ export interface Connection {
   /** @returns the bytes handed over */
   send (bundle: Bundle): number
   tell (notice: Notice): void
-  /** A sign of life, so that proxies and the other side know the connection stands. */
+  /** A sign of life: it shows proxies and the client that the connection stands. */
   ping (): void
-  /** Says why and when to return, as far as the other side still listens, and ends the connection. */
+  /** Sends the reason and when to return, as far as the client still listens, and ends the connection. */
   close (reason: EndReason, retryMs: number): void
 }

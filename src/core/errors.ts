@@ -1,11 +1,11 @@
-// One table of everything the gateway refuses: code, HTTP status, title, and whether trying again helps.
-// A refusal is a value that travels through both doors (HTTP and socket) unchanged; the sentence that
-// names what was wrong and what to do comes from where it was noticed.
+// One table of all refusals: code, HTTP status, title, and whether trying again helps. A refusal reaches a client
+// unchanged over HTTP and over a socket; its sentence, which names what was wrong and what to do, is written where the
+// problem is found.
 
 interface Kind {
   readonly status: number
   readonly title: string
-  /** Milliseconds after which the same request may succeed; absent where it never will as it is. */
+  /** Milliseconds after which the same request may succeed; absent where it must be changed first. */
   readonly retryMs?: number
 }
 
@@ -37,7 +37,7 @@ const KINDS = {
 
 export type Code = keyof typeof KINDS
 
-/** What a client is told: the same object in an HTTP body and in a WebSocket `error`. */
+/** A refusal as clients receive it: the same object in an HTTP body and in a WebSocket `error`. */
 export interface ErrorBody {
   readonly statusCode: number
   readonly code: Code
@@ -45,11 +45,11 @@ export interface ErrorBody {
   readonly message: string
 }
 
-/** A request that was understood and turned down. It has changed nothing. */
+/** A request that was turned down. It has changed nothing. */
 export class Refusal extends Error {
   readonly code: Code
   readonly statusCode: number
-  /** Milliseconds to wait before trying again; undefined where trying again is no use. */
+  /** Milliseconds to wait before trying again; undefined where trying again is useless. */
   readonly retryMs: number | undefined
 
   constructor (code: Code, message: string, retryMs?: number) {

@@ -1,5 +1,5 @@
-// The event: parsed or refused here, whichever door it came through, and stringified once, here. From
-// then on the gateway moves its JSON text about; a bundle is a join of such texts.
+// The event: parsed or refused here, for HTTP, sockets and Redis alike, and stringified once. From then on the gateway
+// passes on its JSON text; a bundle is a join of such texts.
 
 import { Refusal } from './errors.ts'
 import type { Id } from './id.ts'
@@ -32,7 +32,7 @@ export interface Draft {
   readonly deletion: boolean
   /** The event's JSON text behind its id: `"type":…}`. */
   readonly tail: string
-  /** For a deletion by expiry or `clear`: the id of the value it ends. Where another one is present by then, nothing happens. */
+  /** For a deletion by expiry or `clear`: the id of the value it ends. It does nothing where another value is present by then. */
   readonly ends?: Id
 }
 
@@ -60,17 +60,17 @@ export interface ParseRules {
 
 /** Most events in one publish. */
 export const MAX_BATCH = 1000
-/** What types and rooms are made of. */
+/** The form of types and names of rooms. */
 export const NAME = /^[A-Za-z0-9_.:/-]{1,128}$/
 const NAME_RULE = '1 to 128 characters of A-Z a-z 0-9 _ . : / -'
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
-/** Below this a timestamp can only be meant in seconds: it would be before March 1973 in milliseconds. */
+/** A timestamp below this is in seconds: in milliseconds it would be before March 1973. */
 const SECONDS_BELOW = 1e11
 const MAX_LISTED = 5
 const MAX_TIMESTAMP = 8.64e15
-/** Bytes of the `{"id":"<16 digits>-<20 digits>",` an event gets in front: what an id can add to the size. */
+/** Bytes of `{"id":"<16 digits>-<20 digits>",`: the most that an id adds to an event. */
 const ID_BYTES = 45
 
 /**
@@ -132,7 +132,7 @@ export function draftOf (
   try {
     tail = JSON.stringify({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
   } catch {
-    // JSON.parse takes any depth, JSON.stringify recurses: some thousand levels are no data.
+    // JSON.parse takes any depth; JSON.stringify recurses and fails at some thousand levels.
     throw bad('data is nested too deeply')
   }
   if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
@@ -167,6 +167,6 @@ function parseTimestamp (value: unknown, now: number): number {
 
 const bad = (message: string): Refusal => new Refusal('BAD_EVENT', message)
 
-/** Names for a message, cut short: they come from outside. */
+/** Names for a message, cut short because they come from clients. */
 const list = (names: string[]): string =>
   names.slice(0, MAX_LISTED).map(name => JSON.stringify(name.slice(0, 40))).join(', ') + (names.length > MAX_LISTED ? ', …' : '')

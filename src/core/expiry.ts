@@ -1,4 +1,4 @@
-// Ends the values that were not updated for a time (STATE_TTL), by deletions like anybody's.
+// Ends values that were not updated for a time (STATE_TTL), by publishing deletions.
 
 import type { Clock } from './clock.ts'
 import { SYSTEM } from './event.ts'
@@ -12,12 +12,12 @@ export interface ExpiryOptions {
   /** Age at which a value ends, ms; 0 = never. */
   readonly ageMs: number
   readonly rooms: Iterable<Room<unknown>> & { readonly head: Id }
-  /** Publishes the deletions; each is to name the id it ends, so that a newer value is left alone. */
+  /** Publishes the deletions. Each must name the id it ends: a newer value is left alone then. */
   readonly end: (values: readonly Entry[]) => Promise<unknown>
   readonly onError: (error: unknown) => void
 }
 
-/** A value ends at most so much late, as a share of its age; and the rooms are looked through so often. */
+/** How late a value may end, as a share of its age; the rooms are looked through as often. */
 const GRAIN = 0.1
 const LONGEST_PAUSE_MS = 60_000
 const SHORTEST_PAUSE_MS = 250
@@ -31,7 +31,7 @@ export class Expiry {
     this.#options = options
   }
 
-  /** Resolves when what ran out while nobody looked is ended. */
+  /** Resolves when the values that ran out while no process ran are ended. */
   async start (): Promise<void> {
     if (this.#options.ageMs > 0) await this.#look()
   }
@@ -43,7 +43,7 @@ export class Expiry {
 
   async #look (): Promise<void> {
     const { clock, ageMs, rooms, end, onError } = this.#options
-    // Ages go by ids, against whichever is later of clock and log: a clock that was set back keeps nothing alive.
+    // An age is that of the id, against the later one of clock and log: a clock that was set back keeps no value alive.
     const before = Math.max(clock.wall(), millisOf(rooms.head)) - ageMs
     const expired: Entry[] = []
     for (const room of rooms) {

@@ -1,5 +1,5 @@
-// Which types of a room's events are meant: those of a list, or all but those. Kept as a set and its sign,
-// so that adding and taking away subscriptions is plain set algebra.
+// A filter names types of events: those of a list, or all but those. It is kept as a set and its sign, which makes
+// adding and removing subscriptions plain set algebra.
 
 export interface Filter {
   readonly types: ReadonlySet<string>

@@ -39,7 +39,7 @@ export interface GatewayOptions {
   /** Share of the event loop in use since the last call, 0 to 1. */
   readonly load: () => number
   readonly pingIntervalMs: number
-  /** A returning client comes back after a second and its share of this. */
+  /** Clients are told to return after a second plus a random share of this. */
   readonly reconnectJitterMs: number
   readonly commandTimeoutMs: number
   /** Age at which a value ends, ms; 0 = never. */
@@ -49,7 +49,7 @@ export interface GatewayOptions {
 }
 
 const RETURN_AFTER_MS = 1000
-/** Between two looks whether what was being published has arrived. */
+/** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
@@ -119,7 +119,7 @@ export class Gateway {
       ageMs: options.stateTtlMs,
       rooms: this.#rooms,
       end: async values => await this.operator.deleteValues(values),
-      onError: err => options.log.warn({ err }, 'values that ran out could not be deleted yet')
+      onError: err => options.log.warn({ err }, 'expired values could not be deleted; they will be tried again')
     })
     this.operator = new Operator({
       clock,
@@ -146,7 +146,7 @@ export class Gateway {
       get limits () { return limits() },
       sync: async () => await store.sync(),
       fail: (session, err) => {
-        options.log.error({ err, session: session.id }, 'a session failed and is ended')
+        options.log.error({ err, session: session.id }, 'a session failed and was ended')
         this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
@@ -179,7 +179,8 @@ export class Gateway {
 
   /**
    * Publishes events that come with a way of their own into the log; see `publish`.
-   * @param append puts them there, all or none. @returns their ids, null for one that was there before
+   * @param append puts them there
+   * @returns their ids, null for one that was there before
    * @throws Refusal, and what `append` throws
    */
   async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
@@ -223,9 +224,9 @@ export class Gateway {
   }
 
   /**
-   * Refuses what is new, lets what is on its way arrive, sends everybody what is owed and the word that
-   * ends it. Resolves when all sessions are ended. Idempotent.
-   * @param patienceMs how long running commands are waited for; what becomes of one that takes longer will be `unknown`
+   * Refuses new requests, completes those under way, sends each client its pending events and the reason, and ends all
+   * sessions. Resolves when all are ended. Idempotent.
+   * @param patienceMs how long running commands are waited for; the outcome of one that takes longer will be `unknown`
    */
   drain (patienceMs = 0): Promise<void> {
     this.#drained ??= this.#drain(patienceMs)
@@ -237,7 +238,7 @@ export class Gateway {
     this.#expiry.stop()
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     const left = await this.commands.idle(patienceMs)
-    if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands still run and are not waited for any longer')
+    if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
       session.flush()
@@ -249,7 +250,7 @@ export class Gateway {
     this.#pulse.stop()
   }
 
-  /** Milliseconds after which this client, rather than all at once, should come back. */
+  /** Milliseconds after which a client should return. Random: clients must not all return at once. */
   returnAfterMs (): number {
     return Math.round(RETURN_AFTER_MS + Math.random() * this.#options.reconnectJitterMs)
   }
@@ -258,14 +259,14 @@ export class Gateway {
     return this.#limits
   }
 
-  /** Why nothing new is taken in just now; null while all is well. */
+  /** Why new work is refused; null while it is accepted. */
   get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
     if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
     if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }
 
-  /** What the operator should know though all is well. */
+  /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
     return this.#options.store.warnings
   }
@@ -274,7 +275,7 @@ export class Gateway {
     return this.#ticker.lengthMs
   }
 
-  /** At the start; and later where the log has lost what it had given out: sessions that had got it begin again. */
+  /** At the start, and again where the log has lost entries it had given out: sessions that were sent those begin again. */
   #load (image: Image): void {
     const { epoch } = this.#rooms.lineage
     for (const session of this.#sessions) session.settle()
@@ -283,19 +284,19 @@ export class Gateway {
   }
 
   #begin (lineage: Lineage): void {
-    // Where an idle session stands is at the head, which lies in the epoch that ends here.
+    // An idle session stands at the head, which belongs to the epoch that ends here.
     for (const session of this.#sessions) session.settle()
     this.#rooms.lineage = lineage
   }
 
   #setTrouble (reason: string | null): void {
-    // That it is still so is no news, nor that all is well at the start.
+    // Only changes are noted.
     if (reason !== null && reason !== this.#storeTrouble) this.troubles.note('STORE_UNAVAILABLE', reason)
     if (reason === null && this.#storeTrouble !== null) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
     this.#storeTrouble = reason
   }
 
-  // From here to `connection.send` nothing waits, so order needs no lock.
+  // Nothing waits from here to `connection.send`: order needs no lock.
   #apply (entries: readonly Entry[], floor: Id): void {
     const second = secondOf(this.#options.clock)
     for (const entry of entries) {

@@ -1,46 +1,45 @@
-// What the processes of a deployment share besides the log: who is alive, how many sit in which room, how often
-// somebody has asked, and what all are to do. One process without others is a deployment too, and shares with
-// nobody; so there is one way through the gateway, not two.
+// What the processes of a deployment share besides the log: which processes are alive, members by room, request counts,
+// and orders to all. A single process is a deployment too (`alone`): the gateway has one code path for both.
 //
-// What is shared here bounds things, it is no promise to clients: where the others cannot be reached, each process
-// goes by what it knows itself.
+// What is shared here serves limits and is no promise to clients: while the group cannot be reached, each process goes
+// by its own counts.
 
 import { randomBytes } from 'node:crypto'
 
 export interface Group {
-  /** This process's name, another one with every start. */
+  /** This process's name, a new one with every start. */
   readonly worker: string
 
-  /** Who carries out what is asked of all. Called once, before anything is asked. */
+  /** Sets what carries out orders to all in this process. Called once, before the first order. */
   onOrder (run: OrderHandler): void
 
   /**
-   * Asks all processes, this one too, to do something, behind everything the log held when it was asked.
-   * @returns their answers; who is gone or too slow is missing
-   * @throws Refusal STORE_UNAVAILABLE where the others cannot be told; nobody does it then
+   * Has all processes, this one too, carry out an order, each after it has read everything the log held at the call.
+   * @returns their answers; processes that are gone or too slow are missing
+   * @throws Refusal STORE_UNAVAILABLE where the order cannot be sent; no process carries it out then
    */
   orderAll (name: string, args: unknown): Promise<unknown[]>
 
-  /** Whether a process still runs; one that froze counts as gone after a while. */
+  /** Whether a process still runs; a frozen one counts as gone after a while. */
   isAlive (worker: string): Promise<boolean>
 
   /**
-   * Declares how many members this process has in rooms, one newcomer among them, unless a room would then have more
-   * than its limit over all processes.
+   * Declares how many members this process has in rooms, one newcomer included. Declares nothing where a room would
+   * then have more than its limit over all processes.
    * @param counts by room, the newcomer included
-   * @returns how many each room has over all processes now; null where nothing was declared because those are full
+   * @returns the members over all processes, and the rooms that are full
    */
   enter (counts: ReadonlyMap<string, number>, limit: number): Promise<EnterResult>
 
   /** Declares how many members this process has in rooms now. Not waited for. */
   declare (counts: ReadonlyMap<string, number>): void
 
-  /** Members in the other processes, by room: of these rooms, or of all that have any. Nothing where they cannot be asked. */
+  /** Members in the other processes, by room: of these rooms, or of all that have any. Empty while the group cannot be asked. */
   membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>>
 
   /**
    * Counts a request over all processes.
-   * @returns which one of its second it is; null where that cannot be known just now
+   * @returns null while the group cannot be asked
    */
   hit (limit: string, caller: string): Promise<Hit | null>
 }
@@ -48,7 +47,7 @@ export interface Group {
 export type OrderHandler = (name: string, args: unknown) => unknown
 
 export interface EnterResult {
-  /** Members of each room over all processes, by room; of all but this one where `full` names any. */
+  /** Members by room over all processes; over the other processes where `full` names any. */
   readonly totals: ReadonlyMap<string, number>
   readonly full: readonly string[]
 }
@@ -60,10 +59,10 @@ export interface Hit {
   readonly resetMs: number
 }
 
-/** Names from a start of a process: no two are alike. */
+/** A name for a process; no two starts have the same. */
 export const newWorker = (): string => randomBytes(9).toString('base64url')
 
-/** A process without others. */
+/** A deployment of one process. */
 export function alone (): Group {
   const worker = newWorker()
   let run: OrderHandler = () => {}
@@ -79,7 +78,7 @@ export function alone (): Group {
   }
 }
 
-/** The rooms with more members than they may have. The gateway's own have no limit. */
+/** The rooms with more members than the limit. The gateway's own rooms (`@`) have none. */
 export function fullOf (totals: ReadonlyMap<string, number>, limit: number): string[] {
   return limit === 0 ? [] : [...totals].filter(([room, count]) => !room.startsWith('@') && count > limit).map(([room]) => room)
 }

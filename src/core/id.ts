@@ -1,6 +1,6 @@
-// Event ids have the form of a Redis Stream entry id, `<ms>-<n>`: two decimal numbers without leading
-// zeros, ordered first by ms, then by n. They stay text everywhere, so that what a log, a cursor and a
-// client hold is the same thing, and are compared without being parsed.
+// Event ids have the form of a Redis Stream entry id, `<ms>-<n>`: two decimal numbers without leading zeros, ordered
+// first by ms, then by n. They stay text everywhere, the same in log, cursor and client, and are compared without being
+// parsed.
 
 /** The id of an event: `<milliseconds>-<counter>`. */
 export type Id = string
@@ -30,5 +30,5 @@ export const isAfter = (a: Id, b: Id): boolean => compareIds(a, b) > 0
 
 export const latest = (a: Id, b: Id): Id => compareIds(a, b) >= 0 ? a : b
 
-/** The milliseconds since 1970 that an id was given at. */
+/** When an id was given, ms since 1970. */
 export const millisOf = (id: Id): number => Number(id.slice(0, id.indexOf('-')))

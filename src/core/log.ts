@@ -4,7 +4,7 @@ import type { Entry } from './event.ts'
 import { compareIds } from './id.ts'
 import type { Id } from './id.ts'
 
-/** Forgotten entries stay in the array until they are half of it: one copy now and then instead of one per entry. */
+/** Forgotten entries stay in the array until they are half of it: one copy now and then instead of one an entry. */
 const COMPACT_FROM = 64
 
 export class Log {
@@ -44,7 +44,7 @@ export class Log {
   after (id: Id): number {
     let low = this.#start
     let high = this.#entries.length
-    // Who is in step reads from the end.
+    // Readers in step read from the end.
     if (high === low || compareIds((this.#entries[high - 1] as Entry).id, id) <= 0) return high - low
     while (low < high) {
       const middle = (low + high) >>> 1

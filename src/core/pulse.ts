@@ -1,5 +1,5 @@
-// Heartbeats: one timer for all connections, each of which beats once an interval. They are dealt out over
-// the interval, so that ten thousand of them are ten small turns of the event loop instead of a large one.
+// Heartbeats: one timer for all connections, each of which beats once an interval. They are spread over the interval:
+// ten thousand of them take ten small turns of the event loop instead of a large one.
 
 import type { Clock } from './clock.ts'
 

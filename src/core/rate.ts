@@ -1,5 +1,5 @@
-// Rate limits: fixed windows of one second, one counter per caller, behind whichever doors share it, over all
-// processes. Where those cannot be asked, this process's own window goes on limiting.
+// Rate limits: fixed windows of one second, one counter per caller and limit, over all processes. While the group
+// cannot be asked, each process limits by its own window.
 
 import type { Clock } from './clock.ts'
 import type { Group, Hit } from './group.ts'
@@ -11,7 +11,7 @@ export class Rate {
   readonly #clock: Clock
   readonly #group: Pick<Group, 'hit'>
   #startedAt = -Infinity
-  // A window needs no timer: when the second has passed, all counts are forgotten at once.
+  // A window needs no timer: all counts are dropped when the second has passed.
   readonly #counts = new Map<string, number>()
 
   constructor (name: string, clock: Clock, group: Pick<Group, 'hit'>) {
@@ -23,7 +23,7 @@ export class Rate {
   /** @param max requests a window; 0 = no limit, which needs no counting */
   async hit (caller: string, max: number): Promise<Hit> {
     const here = this.#hitHere(caller)
-    // A flood is not worth a question. Two windows of the group may fall into one of ours.
+    // Under a flood, limit locally without asking the group. Two windows of the group may overlap one of ours.
     if (max === 0 || here.count > 2 * max) return here
     return await this.#group.hit(this.#name, caller) ?? here
   }

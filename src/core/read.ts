@@ -20,7 +20,7 @@ export interface Position {
   readonly state: Id
 }
 
-/** One room as one reader hears it, from where it stands. */
+/** A room to read, from a position and for some types. */
 export interface RoomSource extends Position {
   readonly room: Pick<Room<unknown>, 'facts' | 'deletions' | 'valueAfter'>
   readonly filter: Filter
@@ -34,13 +34,13 @@ export interface BundleLimits {
   readonly bytes: number
 }
 
-/** Whose turn it is where both sides want a bundle of their own. */
+/** Which side goes first where both need a bundle apart. */
 export type Turn = 'facts' | 'values'
 
 export interface Reading {
   /** In id order. */
   readonly entries: readonly Entry[]
-  /** How far each side has come, ORIGIN where it has not moved; null: to the end. */
+  /** How far each side has come, ORIGIN where it has not moved; null means to the end. */
   readonly facts: Id | null
   readonly state: Id | null
   readonly turn: Turn
@@ -60,7 +60,7 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
   const outsize = (side: Side): boolean => side.next !== null && cost(side.next) > half
 
   if ((outsize(facts) || outsize(values)) && facts.next !== null && values.next !== null) {
-    // Too large to share a bundle: the sides take turns, so neither waits for more than one of the other's.
+    // Too large to share a bundle: the sides take turns, and neither waits for more than one bundle of the other.
     const side = turn === 'facts' ? facts : values
     if (outsize(side)) side.takeOne(sent)
     else side.take(sent, limits.bytes, side === facts ? limits.facts : Infinity, half)
@@ -70,7 +70,7 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
   } else if (outsize(values)) {
     values.takeOne(sent)
   } else {
-    // Each may claim half of the bytes and takes what the other leaves.
+    // Each side may claim half of the bytes, and takes what the other leaves.
     values.take(sent, half, Infinity, half)
     facts.take(sent, limits.bytes - values.bytes, limits.facts, half)
     values.take(sent, limits.bytes - facts.bytes, Infinity, half)
@@ -94,7 +94,7 @@ const cost = (entry: Entry): number => entry.size + 1
 class Side {
   readonly entries: Entry[] = []
   bytes = 0
-  /** The last id gone by. */
+  /** The id of the last entry passed. */
   passed = ORIGIN
   #count = 0
   readonly #heap: Stream[] = []

@@ -1,9 +1,8 @@
 // The room remembers; a client is only a subscription and a cursor.
 //
-// A room keeps three lists in id order: its present values (newest of each key), its facts, and the
-// deletions of keys. The last two are what history holds; values outlive it. Everything a client is ever
-// sent is read from these lists by position, so there is no queue per client and no last value that could
-// be thrown away.
+// A room keeps three lists in id order: its present values (the newest of each key), its facts, and the deletions of
+// keys. History holds the last two; values outlive it. Everything a client is sent is read from these lists by position:
+// there is no queue per client, and no last value that could be dropped.
 
 import { Audience } from './figures/audience.ts'
 import { fieldOf } from './event.ts'
@@ -21,21 +20,21 @@ export interface Value {
 
 export class Room<Member> {
   readonly name: string
-  /** Who hears this room. */
+  /** The sessions that hear this room. */
   readonly members = new Set<Member>()
   /** How many of them hear which types. */
   audience = new Audience()
-  /** Those members that are owed nothing: the next event wakes them. */
+  /** Members with nothing pending: the next event wakes them. */
   idle = new Set<Member>()
   /** Publishing to the room is refused. */
   paused = false
   readonly facts = new Log()
   readonly deletions = new Log()
-  /** Whoever has not got behind this id may have lost something of this room. */
+  /** A reader whose position is below this id may have lost entries of this room. */
   floor: Id
-  /** The newest entry the room has seen, also when it is gone. */
+  /** The newest entry the room has had, also where history no longer holds it. */
   lastId: Id | null = null
-  /** Facts that are gone from history. */
+  /** Facts that were trimmed from history. */
   trimmed = 0
   #second = -1
   #count = 0
@@ -54,7 +53,7 @@ export class Room<Member> {
     return this.#values.size
   }
 
-  /** Nothing and nobody is left: the room may be forgotten. */
+  /** No entries and no members are left: the room may be forgotten. */
   get vacant (): boolean {
     return this.members.size === 0 && this.#values.size === 0 && this.facts.size === 0 && this.deletions.size === 0 && !this.paused
   }
@@ -120,7 +119,7 @@ export class Room<Member> {
 
   /** The oldest of the present values behind `id`. */
   valueAfter (id: Id): Value | null {
-    // Readers stand near one of the ends: in step with the newest values, or at the start of a snapshot.
+    // Readers stand near one end: in step with the newest values, or at the start of a snapshot.
     if (this.#oldest === null || isAfter(this.#oldest.entry.id, id)) return this.#oldest
     let first: Value | null = null
     for (let value = this.#newest; value !== null && isAfter(value.entry.id, id); value = value.older) first = value

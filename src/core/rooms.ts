@@ -1,5 +1,5 @@
-// All rooms of this process, fed from the log: who is woken by an entry, what history still holds, and
-// where the log stands.
+// All rooms of this process, fed from the log: the members that an entry wakes, what history still holds, and the
+// log's head.
 
 import { PUBLIC, SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
@@ -10,9 +10,9 @@ import { Room } from './room.ts'
 import type { Image, Lineage } from './store.ts'
 import type { Parts } from './subscription.ts'
 
-/** Whoever hears rooms. */
+/** A member of rooms. */
 export interface Listener {
-  /** The first entry since it went idle: it now stands at `before`. */
+  /** The first entry since it went idle was taken in: it stands at `before`. */
   wake (before: Id): void
 }
 
@@ -54,7 +54,7 @@ export class Rooms<Member extends Listener> {
     }
   }
 
-  /** Takes in one entry behind the head and wakes those it is owed to. */
+  /** Takes in one entry behind the head and wakes the idle members of its room. */
   apply (entry: Entry): void {
     const room = this.open(entry.room)
     room.apply(entry)

@@ -56,33 +56,34 @@ export interface JoinResult {
   readonly cursor: string | null
 }
 
-/** A pace is kept over a longer time: who was up to half a step late may be early by as much. */
+/** A pace holds on average: a bundle that went out up to half a step late lets the next one be early by as much. */
 const PACE_SLACK = 0.5
 
 export class Session {
   readonly id: string
-  /** Who it counts for: rate limits, connections per address. */
+  /** Whom the session counts for: rate limits, connections per address. */
   readonly caller: string
   readonly connection: Connection
   /** Monotonic ms. */
   readonly openedAt: number
+  /** The tick in which it was last sent a bundle. */
   servedInTick = -1
   subscription = Subscription.none
 
   readonly #context: SessionContext
   #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
-  /** The first join was made: a cursor counts in no other. */
+  /** The first join was made; a cursor counts in that one only. */
   #joined = false
   #tracks: Track[] = []
   #turn: Turn = 'values'
-  /** The last position the client was told. */
+  /** The last position the client received. */
   #lastReportedId: Id = ORIGIN
   /** Monotonic ms before which no bundle may go out. */
   #nextAt = -Infinity
   #catchingUp = false
-  /** Where the log stood when it last joined something or was reset: what came before was there before it listened. */
+  /** The log's head at the last join or reset: earlier events count for no latency. */
   #listensFrom: Id = ORIGIN
-  /** Facts of its rooms up to where it stands, counted from the process's start; known of a laggard that hears whole rooms. */
+  /** See `countPassed`; null also while the session is in step. */
   #passed: number | null = null
 
   constructor (context: SessionContext, id: string, caller: string, connection: Connection) {
@@ -144,13 +145,13 @@ export class Session {
     this.settle()
     this.subscription = after
     this.#passed = null
-    // Nothing new to hear: it goes on where it stands.
+    // Nothing new is heard: the session stays where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
     const { rooms } = this.#context
     rooms.move(this, before.parts, after.parts)
     this.#listensFrom = rooms.head
     const tracks = first ? begin(fresh, cursor, after.signature, rooms) : [newcomer(fresh, rooms.head)]
-    // A cursor tells of the whole connection, so it can say nothing of what is added later.
+    // A cursor covers a whole connection; it says nothing of a join that is added later.
     if (!first && cursor !== null) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
     if (first) this.#lastReportedId = (tracks[0] as Track).facts
@@ -159,7 +160,7 @@ export class Session {
     return { position: first && cursor !== null ? 'resumed' : 'new', cursor: this.cursor }
   }
 
-  /** Stops hearing rooms. @returns those it was in */
+  /** Stops hearing rooms. @returns the rooms it had joined */
   leave (rooms: readonly string[]): string[] {
     const left = rooms.filter(room => this.subscription.rooms.has(room))
     this.settle()
@@ -178,8 +179,9 @@ export class Session {
     return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
   }
 
+  /** The first entry since it went idle was taken in; `before` was the log's head. */
   wake (before: Id): void {
-    // What it hears may still name it as idle in rooms it has not been woken by.
+    // Only one room wakes it; the others may still list it as idle.
     if (this.#state !== 'idle') return
     const main = this.#tracks[0] as Track
     main.facts = main.state = before
@@ -188,8 +190,8 @@ export class Session {
   }
 
   /**
-   * The log was loaded anew, because it had lost something: goes on where it still holds what was sent in
-   * `epoch`, and begins again where it does not.
+   * The log was loaded again because it had lost entries: the session goes on where the log still holds what was sent
+   * in `epoch`, and begins again where it does not.
    */
   relocate (epoch: string): void {
     if (this.#tracks.length === 0) return
@@ -198,7 +200,7 @@ export class Session {
     this.#awake()
   }
 
-  /** The connection has taken everything: go on. */
+  /** The system has taken all the connection's bytes: go on. */
   drained (): void {
     this.#context.stalls.delete(this)
     if (this.#state !== 'stalled') return
@@ -210,13 +212,13 @@ export class Session {
   /** Called by the ticker. */
   serve (): void { this.#guarded(this.#serve) }
 
-  /** A last bundle, whatever tick and pace say, if the connection takes it. */
+  /** Sends a last bundle without regard to tick and pace, if the connection takes it. */
   flush (): void { this.#guarded(this.#flush) }
 
-  /** The heartbeat: a sign of life, and the position where the log has moved on without this client. */
+  /** The heartbeat: a ping, and the client's position where the log has moved on with nothing for it. */
   beat (): void { this.#guarded(this.#beat) }
 
-  /** One connection's failure must not cost the others their turn, nor the log its follower. */
+  /** The failure of one connection must not stop the ticker, nor the follower of the log. */
   #guarded (act: () => void): void {
     try {
       act.call(this)
@@ -255,7 +257,7 @@ export class Session {
 
   #beat (): void {
     if (this.connection.pending > 0) {
-      // Whatever it is that is not taken, an answer for example: there is a limit to waiting for it.
+      // The bytes may be something other than a bundle, an answer for example; the time limit applies to them too.
       this.#context.stalls.add(this)
       return
     }
@@ -299,7 +301,7 @@ export class Session {
       ? null
       : { signature: this.subscription.signature, facts: track.facts, state: track.state, snapshot: track.snapshot, turn: this.#turn }
     let found = key === null ? undefined : shared.get(key)
-    // A bundle made earlier in this tick still leads onwards; that there was nothing yet says nothing of now.
+    // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
       const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes }, this.#turn)
       const { facts, state, turn } = reading
@@ -346,13 +348,13 @@ export class Session {
     }
   }
 
-  /** Nothing is owed: wait to be woken. */
+  /** Nothing is pending: wait to be woken. */
   #rest (): void {
     this.#state = 'idle'
     for (const room of this.subscription.parts.keys()) this.#context.rooms.open(room).idle.add(this)
   }
 
-  /** Makes the tracks say where an idle session stands. */
+  /** Writes to the tracks where an idle session stands: at the head. */
   settle (): void {
     const main = this.#tracks[0]
     if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#context.rooms.head

@@ -1,11 +1,12 @@
-// Connections that hold bytes the system has not taken. Most are let go by their own `drain`; a sweep finds
-// those that emptied without telling, and ends those that have not emptied in time.
+// Connections that hold bytes the system has not taken. Most go on with the `drain` event of their socket; a sweep finds
+// those that emptied without one, and ends those that have not emptied in time.
 
 import type { Clock } from './clock.ts'
 
+/** A session whose connection holds bytes back. */
 export interface Holder {
   readonly connection: { readonly pending: number }
-  /** Goes on; whoever does so, or ends, is deleted here. */
+  /** The connection is empty: the session goes on. It calls `delete`, as does one that ends. */
   drained (): void
 }
 

@@ -1,7 +1,7 @@
-// The contract of the log. The gateway appends to it and follows it; nothing else decides order, ids or
-// what is kept. Two implementations, one contract suite (test/store/contract.ts).
+// The contract of the log. The gateway appends to it and follows it; the store alone decides order, ids and what is
+// kept. Two implementations, one contract suite (test/store/contract.ts).
 //
-// What every store promises:
+// Every store promises:
 // - `append` is all or nothing, resolves only when the events are as durable as the store can make them,
 //   and gives ids that rise strictly over the whole life of the log, whatever the clock does.
 // - A follower is given an image of the log, then every later entry once, in id order, and only once it is
@@ -12,24 +12,27 @@ import type { Draft, Entry } from './event.ts'
 import type { Id } from './id.ts'
 
 export interface Store {
-  /** Words for a log line and for /readyz: what and where. */
+  /** For a log line and for /readyz: the kind of store, and where it is. */
   readonly name: string
-  /** What the operator should know of it though it works, as sentences. */
+  /** Warnings for the operator though the store works, as sentences. */
   readonly warnings: readonly string[]
 
-  /** Gives the follower the log as it stands, then all that comes. Called once; resolves when the image has been handed over (what came since the log was opened may follow it at once). */
+  /**
+   * Gives the follower an image of the log, then all later entries. Called once; resolves when the image has been handed
+   * over. Entries that came since the log was opened may follow at once.
+   */
   follow (follower: Follower): Promise<void>
 
   /**
-   * Resolves when the follower has been told all that the log holds just now. Where other processes append too, that
-   * may be more than it was told so far.
+   * Resolves when the follower has all that the log holds at the call. Where other processes append too, that may be
+   * more than it has received so far.
    * @throws Refusal STORE_UNAVAILABLE
    */
   sync (): Promise<void>
 
   /**
    * Appends events in order, all or none, in one atomic step with the memory of the idempotency key.
-   * A deletion with `ends` is passed over where that value is no longer the present one; its id is then null.
+   * A deletion with `ends` does nothing where that value is no longer the present one; its id is then null.
    * @returns the events' ids; for a repeated key the ids of the first time
    * @throws Refusal STORE_UNAVAILABLE (the outcome may be unknown: the same key makes a retry safe), OVERLOADED
    *   (too much is waiting), KEYS_FULL, IDEMPOTENCY_CONFLICT (the key came with another fingerprint)
@@ -44,14 +47,14 @@ export interface Store {
   claim (id: string, record: CommandRecord): Promise<CommandRecord | null>
   /** Replaces a command's record; null forgets it. */
   settle (id: string, record: CommandRecord | null): Promise<void>
-  /** The record of a command; null where none was ever kept, or its time (IDEMPOTENCY_TTL) has passed. */
+  /** The record of a command; null where none was kept, or its time (IDEMPOTENCY_TTL) has passed. */
   recall (id: string): Promise<CommandRecord | null>
 
   /** Ends the store: waiting appends are finished first. Idempotent. */
   close (): Promise<void>
 }
 
-/** What makes a repeated append recognisable. */
+/** Makes a repeated append recognisable. */
 export interface Once {
   /** Names the caller, the route and the Idempotency-Key. */
   readonly key: string
@@ -73,15 +76,15 @@ export interface CommandRecord {
   readonly by: string
 }
 
-/** Who is told what the log holds. All calls are synchronous and in order. */
+/** Receives the log. All calls are synchronous and in order. */
 export interface Follower {
-  /** Forget everything: this is the present. Comes first, and again where the log lost what it had given out, with a new lineage. */
+  /** Replaces everything by an image. Comes first, and again, with a new lineage, where the log lost entries it had given out. */
   load (image: Image): void
   /** Entries behind all earlier ones, in id order (often none), and the floor as it is after them. */
   apply (entries: readonly Entry[], floor: Id): void
-  /** A new epoch begins behind what was told so far, of which nothing was lost. */
+  /** A new epoch begins behind the entries given so far, none of which was lost. */
   begin (lineage: Lineage): void
-  /** Whether the store can be written to just now, which it can until told otherwise; `reason` is for the operator. */
+  /** Whether the store can be written to, which holds until this says otherwise; `reason` is for the operator. */
   available (yes: boolean, reason?: string): void
 }
 
@@ -98,7 +101,7 @@ export interface Image {
 
 /**
  * The epochs of the log. Each opening of it (a start, a fail-over) begins a new epoch and records its seam,
- * the last id the log held then: what an older epoch gave out beyond the seam was lost.
+ * the last id the log held then: entries that an older epoch gave out beyond the seam were lost.
  */
 export interface Lineage {
   readonly epoch: string

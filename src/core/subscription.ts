@@ -1,6 +1,6 @@
-// What a session has asked for, and what follows from it: for every room it hears, which types.
-// A join that names types hears those of the public feed too (contract, section 3), so the feed is one
-// more room here and nothing behind this file knows of the difference.
+// A subscription: what a session has asked for, and from that the types it hears in every room. A join that names types
+// hears those types of the public feed too (contract, section 3). The feed is one more room here; no other file knows
+// the difference.
 
 import { createHash } from 'node:crypto'
 import { Refusal } from './errors.ts'
@@ -8,7 +8,7 @@ import { NAME, PUBLIC, SYSTEM } from './event.ts'
 import { ALL, isNone, NONE, only, without } from './filter.ts'
 import type { Filter } from './filter.ts'
 
-/** One wish: a room (or the feed, `@public`) and, optionally, types. */
+/** One request: a room (or the feed, `@public`) and, optionally, types. */
 export interface Join {
   readonly room: string
   /** Absent: every type. */
@@ -22,21 +22,21 @@ export type Parts = ReadonlyMap<string, Filter>
 const MAX_TYPES = 100
 /** Bounds one message. */
 const MAX_JOINS = 1000
-/** Bounds the subscriptions kept for the next to ask for the same. */
+/** Bounds the subscriptions kept for sharing. */
 const MAX_RECENT = 1000
-/** Bounds what a cursor may have to spell out of a subscription's lists of types, in characters: it has to fit into a header. */
+/** Bounds the lists of types a cursor may have to spell out, in characters: a cursor must fit into a header. */
 const MAX_SPELLING = 4000
 
 export class Subscription {
   static readonly none = new Subscription([])
-  /** Thousands of clients ask for the same: they share one object, which is 1 KB a client. Kept are the last ones asked for. */
+  /** Thousands of clients ask for the same subscription and share one object, which saves 1 KB a client. The most recent ones are kept. */
   static readonly #recent = new Map<string, Subscription>()
 
-  /** The wishes, one a room and list of types. */
+  /** The joins, one for each room and list of types. */
   readonly joins: readonly Join[]
-  /** What is heard, the public events that named types imply among it. */
+  /** The types heard in each room, those of the public feed that a join with types implies among them. */
   readonly parts: Parts
-  /** Equal for subscriptions that hear the same, in both profiles and on every worker. */
+  /** Equal for subscriptions that hear the same, in both profiles and in every process. */
   readonly signature: string
   /** The rooms joined by name. */
   readonly rooms: ReadonlySet<string>
@@ -90,9 +90,9 @@ export class Subscription {
   }
 }
 
-/** What `after` hears that `before` did not. */
+/** The types and rooms that `after` hears and `before` did not. */
 export function added (before: Parts, after: Parts): Parts {
-  // A first join, as most are: they all share what they hear.
+  // A first join, as most are: sessions share the object.
   if (before.size === 0) return after
   const fresh = new Map<string, Filter>()
   for (const [room, filter] of after) {
@@ -109,8 +109,8 @@ export function added (before: Parts, after: Parts): Parts {
  */
 export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>): Join[] {
   if (joins.length > MAX_JOINS) throw bad(`a join may name ${MAX_JOINS} rooms; this one names ${joins.length}`)
-  const wishes = joins.length === 0 ? [{ room: PUBLIC }] : joins
-  return wishes.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
+  const requested = joins.length === 0 ? [{ room: PUBLIC }] : joins
+  return requested.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
     if (typeof room !== 'string' || !(NAME.test(room) || room === PUBLIC || room === SYSTEM)) {
       throw bad(`room ${show(room)} is not a room's name: 1 to 128 characters of A-Z a-z 0-9 _ . : / -, or ${PUBLIC} for the public feed, or ${SYSTEM}`)
     }

@@ -1,15 +1,16 @@
-// One clock for all sessions. Time is cut into ticks; each session is sent at most one bundle a tick. Who
-// has had none in this tick is served at once (the leading edge), who has waits for the next. A session owed
-// more than one bundle holds does not wait for ticks: it is served again as fast as its socket and its pace
-// allow. Serving thousands is done in slices, so that no turn of the event loop becomes long.
+// One ticker for all sessions. Time is cut into ticks; each session is sent at most one bundle a tick. A session that
+// had none in this tick is served at once (the leading edge); one that had waits for the next tick. A session with more
+// pending than one bundle holds does not wait for ticks: it is served again as fast as its socket and its pace allow.
+// Serving thousands is done in slices, which keeps the turns of the event loop short.
 //
-// The tick floats: at the floor while the loop is at leisure, towards the ceiling as it fills up. At 0 there
-// are no ticks: whoever is woken is served then and there, entry by entry.
+// The length of a tick floats: at the floor while the event loop is idle, towards the ceiling as the loop fills up. At 0
+// there are no ticks: a session is served as soon as it is woken, entry by entry.
 
 import type { Clock } from './clock.ts'
 
+/** A session, as the ticker sees it. */
 export interface Recipient {
-  /** The tick it was last sent something in; kept by itself, as it knows whether there was anything to send. */
+  /** The tick in which it was last sent a bundle. It sets this itself: it knows whether there was anything to send. */
   readonly servedInTick: number
   serve (): void
 }
@@ -21,15 +22,15 @@ export interface TickLimits {
   readonly tickFloorMs: number
 }
 
-/** A turn of fan-out: at some 10 us a write it serves about 500 sessions and leaves the loop well below 30 ms of lag. */
+/** One turn of fan-out: at some 10 us a write it serves about 500 sessions, and event-loop lag stays well below 30 ms. */
 const SLICE_MS = 5
-/** Reading the clock costs as much as a fraction of a write: so many sessions are served between two looks. */
+/** Sessions served between two readings of the clock, each of which costs a fraction of a write. */
 const SLICE_CHECK = 16
 /**
- * Share of the event loop in use up to which ticks stay at the floor, and from which they are at the ceiling. The
- * 95th percentile of latency is about a tick: so it stays below 150 ms with the default ticks up to four fifths.
+ * Share of the event loop in use up to which ticks stay at the floor, and from which they are at the ceiling. The 95th
+ * percentile of latency is about a tick: with the default ticks it stays below 150 ms up to a share of four fifths.
  */
-const AT_LEISURE = 0.7
+const IDLE = 0.7
 const BUSY = 0.95
 
 export class Ticker<Member extends Recipient> {
@@ -52,7 +53,7 @@ export class Ticker<Member extends Recipient> {
 
   /**
    * @param options.load share of the event loop in use since the last call, 0 to 1
-   * @param options.onServed told how long each slice took, ms
+   * @param options.onServed called with the duration of each slice, ms
    */
   constructor (options: { clock: Clock, limits: () => TickLimits, load: () => number, onServed?: (ms: number) => void }) {
     this.#clock = options.clock
@@ -62,7 +63,7 @@ export class Ticker<Member extends Recipient> {
     this.lengthMs = options.limits().tickFloorMs
   }
 
-  /** Something is owed to a session that was owed nothing, or what came meanwhile is owed to one just served. */
+  /** Serves a session once this tick: at once where it had no bundle in this tick, otherwise with the next one. */
   nextTick (session: Member): void {
     if (this.#limits().tickMs === 0) {
       session.serve()
@@ -77,24 +78,24 @@ export class Ticker<Member extends Recipient> {
     this.#stopBeat ??= this.#clock.after(this.#startedAt + this.lengthMs - this.#clock.now(), this.#beat)
   }
 
-  /** Serves a session outside of ticks: it is new, or owed more than its last bundle held. */
+  /** Serves a session outside of ticks: it is new, or more is pending than its last bundle held. */
   now (session: Member): void {
     this.#ready.push(session)
     this.#slice()
   }
 
-  /** Serves a session when its pace allows. Paces are equal, so those who ask later are also due later. */
+  /** Serves a session when its pace allows. All paces are equal: sessions come due in the order of the calls. @param ms monotonic */
   at (session: Member, ms: number): void {
     this.#paced.push({ session, at: ms })
     this.#stopPace ??= this.#clock.after(Math.max(0, ms - this.#clock.now()), this.#release)
   }
 
-  /** Without ticks every entry is a tick of its own. */
+  /** Without ticks, every entry begins a new one. */
   newTick (): void {
     this.tick++
   }
 
-  /** Limits have changed: nobody goes on waiting by the old ones. */
+  /** Limits have changed: no session waits by the old ones any longer. */
   retune (): void {
     this.#stopBeat?.()
     this.#stopBeat = null
@@ -118,7 +119,7 @@ export class Ticker<Member extends Recipient> {
 
   #begin (): void {
     const { tickMs, tickFloorMs } = this.#limits()
-    const strain = Math.min(1, Math.max(0, (this.#load() - AT_LEISURE) / (BUSY - AT_LEISURE)))
+    const strain = Math.min(1, Math.max(0, (this.#load() - IDLE) / (BUSY - IDLE)))
     this.tick++
     this.#startedAt = this.#clock.now()
     this.lengthMs = tickFloorMs + (tickMs - tickFloorMs) * strain
@@ -154,7 +155,7 @@ export class Ticker<Member extends Recipient> {
   }
 
   readonly #run = (): void => {
-    // Who becomes ready meanwhile is served in a later slice: sockets and timers get their turn in between.
+    // Sessions that become ready meanwhile are served in a later slice: sockets and timers get their turn in between.
     const ready = this.#ready
     this.#ready = []
     const began = this.#clock.now()

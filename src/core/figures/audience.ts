@@ -1,10 +1,10 @@
-// How many hear a type of a room's events: each event asks, so it is counted and not looked for.
+// How many members of a room hear a type. Every event asks for it, which is why it is counted and not looked up.
 
 import type { Filter } from '../filter.ts'
 
 export class Audience {
   #everything = 0
-  /** Those who hear the type by name, less those who hear everything but it. */
+  /** Members that hear the type by name, less those that hear everything but it. */
   readonly #byType = new Map<string, number>()
 
   add (filter: Filter): void {

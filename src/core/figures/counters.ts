@@ -1,26 +1,26 @@
 import type { ResetReason } from '../standing.ts'
 
 /**
- * What has happened since the process started: plain numbers, read by /metrics and the command `stats`. What the
- * gateway tells of itself in `@system` is not counted: watching must not change what is seen.
+ * Counts since the process started: plain numbers, read by /metrics and the command `stats`. `@system` traffic is not
+ * counted: watching must not change the figures.
  */
 export interface Counters {
   /** Events taken in from the log. */
   events: number
-  /** Deliveries there would have been without bundling: an event to each connection that hears it. */
+  /** Messages there would have been without bundling: one for each event and connection that hears it. */
   owed: number
-  /** Events handed to connections, in so many bundles and bytes. */
+  /** Events handed to connections; and the bundles and bytes they took. */
   delivered: number
   bundles: number
   bytes: number
-  /** Bundles handed over for any reason, the gateway's own figures among them; and ms spent on that: reading, encoding, writing. */
+  /** All bundles handed over, those of `@system` included; and ms spent on reading, encoding and writing them. */
   served: number
   servingMs: number
-  /** Sessions ever opened, and ended for not draining. */
+  /** Sessions opened; and sessions ended because their connection did not drain. */
   opened: number
   slow: number
   readonly resets: Record<ResetReason, number>
-  /** Commands found to have been carried out more than once. */
+  /** Commands of backends that were found to have run more than once. */
   duplicates: number
 }
 

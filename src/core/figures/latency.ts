@@ -1,10 +1,9 @@
 // How long events wait here: from acceptance, the milliseconds of the event's id, to handing their bundle to a
-// connection. An event counts for a session if it was accepted after the session last joined something or was
-// reset; so what a newcomer's snapshot or a returning client's arrears hold is not late, and what a connected
-// laggard is owed is.
+// connection. An event counts for a session if it was accepted after the session's last join or reset: a newcomer's
+// snapshot and a returning client's catch-up do not count, the backlog of a slow connected client does.
 //
-// In a fan-out the same bundle goes to thousands. Its events are looked at once for all who got it within RUN_MS, so
-// that a session costs a comparison and a step of a counter. Measured with 1,000 sessions, against the same fan-out
+// In a fan-out the same bundle goes to thousands of sessions. Its events are looked at once for all sessions that got it
+// within RUN_MS; a further session costs a comparison and a step of a counter. Measured with 1,000 sessions, against the same fan-out
 // without it and in turns with it, both without sockets: 0.03 to 0.08 us a session more where they share their bundle. By
 // itself this costs 0.02 us there and 0.11 us where each gets a bundle of its own; a write to a socket takes some 10 us.
 
@@ -14,16 +13,16 @@ import type { Entry } from '../event.ts'
 import { isAfter, millisOf, ORIGIN } from '../id.ts'
 import type { Id } from '../id.ts'
 
-/** Steps of a tenth: what is told is at most 5 % off. */
+/** Buckets grow by a tenth: figures are at most 5 % off. */
 const STEP = 1.1
 /** From 1 ms to some ten hours. */
 const STEPS = 184
 const SLOTS = 10
 const SLOT_MS = 1000
-/** How much earlier than it is counted a bundle may have been handed over. */
+/** How much earlier than counted a bundle may have been handed over. */
 const RUN_MS = 2
 
-/** Upper bounds of what is counted since the process started, ms. */
+/** Upper bounds of the buckets of `total`, ms. */
 export const BOUNDS_MS = [5, 10, 25, 50, 100, 150, 250, 500, 1000, 2500, 5000, 10_000] as const
 
 export interface Percentiles {
@@ -34,10 +33,10 @@ export interface Percentiles {
 
 export class Latency {
   readonly #clock: Clock
-  /** By second, round and round: how many waited so many steps. */
+  /** A ring of seconds: events by the steps they waited. */
   readonly #slots = Array.from({ length: SLOTS }, () => new Uint32Array(STEPS))
   #second = 0
-  /** By bound, and beyond the last. */
+  /** Events by bound, the last ones beyond all bounds. */
   readonly #totals: number[] = Array(BOUNDS_MS.length + 1).fill(0) as number[]
   #sumMs = 0
 
@@ -53,7 +52,7 @@ export class Latency {
   /**
    * These events were handed to a session; those accepted while it listened count.
    * @param now the clock's
-   * @param since the log's head when the session last joined something or was reset
+   * @param since the log's head at the session's last join or reset
    */
   handed (entries: readonly Entry[], now: number, since: Id = ORIGIN): void {
     if (!isAfter((entries[0] as Entry).id, since)) {
@@ -72,7 +71,7 @@ export class Latency {
     this.#turn(now)
   }
 
-  /** Of the last ten seconds, in ms; null where nothing was handed over. */
+  /** Percentiles of the last ten seconds, ms; null where nothing was handed over. */
   get recent (): Percentiles | null {
     this.#settle()
     this.#turn(this.#clock.now())
@@ -87,7 +86,7 @@ export class Latency {
     return count === 0 ? null : { p50: percentile(counts, 0.5 * count), p95: percentile(counts, 0.95 * count), p99: percentile(counts, 0.99 * count) }
   }
 
-  /** Since the process started: how many events waited up to each bound and longer than the last, and for how long together. */
+  /** Since the process started: events by bound and beyond the last one, and the sum of their waits, ms. */
   get total (): { readonly counts: readonly number[], readonly sumMs: number } {
     this.#settle()
     return { counts: this.#totals, sumMs: this.#sumMs }
@@ -97,9 +96,9 @@ export class Latency {
     if (this.#sessions === 0) return
     const slot = this.#slots[this.#second % SLOTS] as Uint32Array
     for (const { id, room } of this.#entries) {
-      // What the gateway tells of itself is no traffic.
+      // The gateway's own figures are no traffic.
       if (room === SYSTEM) continue
-      // Clocks of several machines differ a little, and one that was set back gives out ids ahead of it.
+      // Clocks of several machines differ a little, and ids run ahead of a clock that was set back.
       const ms = Math.max(0, this.#wall - millisOf(id))
       const step = stepOf(ms)
       slot[step] = (slot[step] as number) + this.#sessions
@@ -120,7 +119,7 @@ export class Latency {
   }
 }
 
-/** Steps of what is usual: a logarithm for each event would be most of the cost. */
+/** The steps of usual waits: a logarithm for each event would be most of the cost. */
 const USUAL = Uint8Array.from({ length: 1024 }, (_, ms) => reckonStep(ms))
 
 const stepOf = (ms: number): number => USUAL[ms] ?? reckonStep(ms)

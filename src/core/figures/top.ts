@@ -6,7 +6,7 @@ export class Top<Item> {
   readonly #count: number
   readonly #compare: (a: Item, b: Item) => number
 
-  /** @param compare negative where `a` comes first; of equals the one added first does */
+  /** @param compare negative where `a` comes first; of equal items the one added first does */
   constructor (count: number, compare: (a: Item, b: Item) => number) {
     this.#count = count
     this.#compare = compare

@@ -1,5 +1,5 @@
-// What was refused and what went wrong lately, for whoever watches: a short list, in which what repeats itself is
-// counted, and counts by code since the process started.
+// Recent refusals and failures, for the dashboard: a short list in which repetitions are counted, and counts by code
+// since the process started.
 
 import type { Clock } from '../clock.ts'
 import type { Code, Refusal } from '../errors.ts'
@@ -14,8 +14,8 @@ export interface Trouble {
 
 const MAX_KEPT = 20
 const MAX_MESSAGE = 200
-/** A path that is not there, or a command's outcome nobody knows: strays, of which there are always some. */
-const UNTOLD: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND'])
+/** Counted but not listed: requests for paths and commands that do not exist, of which there are always some. */
+const UNLISTED: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND'])
 
 export class Troubles {
   /** Refusals by code. */
@@ -29,15 +29,15 @@ export class Troubles {
     this.#clock = clock
   }
 
-  /** Somebody was turned away. */
+  /** Counts a refusal, and lists it. */
   refused ({ code, message }: Refusal): void {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
-    if (!UNTOLD.has(code)) this.note(code, message)
+    if (!UNLISTED.has(code)) this.note(code, message)
   }
 
   note (code: string, text: string): void {
     const message = tidy(text)
-    // How long to wait differs from one to the next; it is the same trouble.
+    // The time to wait differs from one refusal to the next; the trouble is the same.
     const key = `${code} ${message.replace(/\b\d+ ms\b/g, 'ms')}`
     const count = (this.#recent.get(key)?.count ?? 0) + 1
     this.#recent.delete(key)

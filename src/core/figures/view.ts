@@ -1,5 +1,4 @@
-// What there is to see of the gateway from above: figures and lists for /api/rooms, /metrics, `@system` and the built-in
-// commands. It reads and changes nothing.
+// A read-only view of the gateway: figures and lists for /api/rooms, /metrics, `@system` and the built-in commands.
 
 import { secondOf } from '../clock.ts'
 import type { Clock } from '../clock.ts'
@@ -20,7 +19,7 @@ export interface RoomView {
   readonly paused: boolean
 }
 
-/** What passes through a room, as this process knows it. */
+/** The traffic of a room, as this process knows it. */
 export interface RoomTraffic {
   readonly room: string
   readonly members: number
@@ -32,17 +31,17 @@ export interface RoomTraffic {
 
 export interface SessionView {
   readonly session: string
-  /** The first of them; and how many there are. */
+  /** The first of its rooms; and how many there are. */
   readonly rooms: readonly string[]
   readonly roomCount: number
-  /** Age of the oldest event it is owed. */
+  /** Age of its oldest pending event. */
   readonly behindMs: number
   readonly stalled: boolean
   readonly pendingBytes: number
   readonly ageSeconds: number
 }
 
-/** The first of a list, and how long that is. */
+/** The first items of a list, and its length. */
 export interface Excerpt<Item> {
   readonly total: number
   readonly first: readonly Item[]
@@ -72,7 +71,7 @@ export class View {
     return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
   }
 
-  /** How many rooms and present values there are: counted, since the rooms' views would be as many objects each time. */
+  /** How many rooms and present values there are. Counted: `rooms` would make as many objects each time. */
   get totals (): { readonly rooms: number, readonly keys: number } {
     const totals = { rooms: 0, keys: 0 }
     for (const { keys } of this.#options.rooms) {
@@ -87,7 +86,7 @@ export class View {
     return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
   }
 
-  /** The rooms most passes through, then those with most members; without the gateway's own figures. */
+  /** The rooms with most events, then those with most members; without the gateway's own figures. */
   busiest (count: number): Excerpt<RoomTraffic> {
     const second = secondOf(this.#options.clock)
     const top = new Top<{ room: Room<Session>, rate: number }>(count, (a, b) => b.rate - a.rate || b.room.members.size - a.room.members.size)
@@ -103,7 +102,7 @@ export class View {
     }
   }
 
-  /** The sessions that are furthest behind, then those whose connection holds most back. */
+  /** The sessions that are furthest behind, then those whose connection holds most bytes back. */
   furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
     const { clock } = this.#options
     const [now, wall] = [clock.now(), clock.wall()]
@@ -127,7 +126,7 @@ export class View {
     }
   }
 
-  /** The rooms with their members over all processes; where the others cannot be asked, with those of this one. */
+  /** The rooms with their members over all processes; with those of this process while the group cannot be asked. */
   async presence (): Promise<RoomView[]> {
     const elsewhere = new Map(await this.#options.group.membersElsewhere())
     const here = this.rooms.map(view => {
@@ -135,7 +134,7 @@ export class View {
       elsewhere.delete(view.room)
       return { ...view, members }
     })
-    // The log knows nothing of a room that nobody has published to.
+    // Rooms that have members elsewhere and no events.
     return [...here, ...Array.from(elsewhere, ([room, members]) => ({ room, members, keys: 0, lastId: null, paused: false }))]
   }
 
@@ -145,13 +144,13 @@ export class View {
     return (this.#options.rooms.get(room)?.members.size ?? 0) + (elsewhere.get(room) ?? 0)
   }
 
-  /** The room as it stands; undefined where there is none. */
+  /** A room; undefined where there is none. */
   room (name: string): { readonly members: number, readonly paused: boolean } | undefined {
     const room = this.#options.rooms.get(name)
     return room === undefined ? undefined : { members: room.members.size, paused: room.paused }
   }
 
-  /** Age in ms of the oldest event owed to a connected client; 0 where nothing is. */
+  /** Age in ms of the oldest event pending for a connected client; 0 where none is. */
   get backlogMs (): number {
     let oldest: Id | null = null
     for (const session of this.#options.sessions) {
