@@ -351,6 +351,7 @@ export class Session {
   /** Nothing is pending: wait to be woken. */
   #rest (): void {
     this.#state = 'idle'
+    this.#passed = null
     for (const room of this.subscription.parts.keys()) this.#context.rooms.open(room).idle.add(this)
   }
 

@@ -342,6 +342,25 @@ t.test('a laggard that history overtakes while connected is told so', async t =>
   t.same(client.events.slice(-10).map(({ data }) => data), [30, 31, 32, 33, 34, 35, 36, 37, 38, 39])
 })
 
+t.test('how many facts were missed is not counted from where a laggard stood before it caught up', async t => {
+  const r = await rig({ historySize: 50, limits: { maxQueuePerClient: 10 } })
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  client.clogged = true
+  await r.publish(...facts(3))
+  await pass(r, SECOND)
+  await r.publish(...facts(25))
+  client.clogged = false
+  client.drain()
+  await pass(r, SECOND)
+  t.equal(client.events.length, 28, 'it lagged, and has caught up in several bundles')
+  await r.publish(...facts(1))
+  await r.clock.settle()
+  await r.publish(...facts(100))
+  await pass(r, SECOND)
+  t.match(client.received.find(({ kind }) => kind === 'reset'), { reason: 'trimmed', missed: null }, 'unknown rather than wrong: it missed 50')
+})
+
 t.test('the id of a fact is a cursor while history holds it; any other id is reset, trimmed or unknown', async t => {
   const r = await rig({ historySize: 5 })
   const ids = await r.publish(...facts(8), gauge(1))
