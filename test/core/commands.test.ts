@@ -75,7 +75,7 @@ class Scene {
     return process
   }
 
-  /** Lets time pass in steps, so that what awaits a promise in between gets its turn. */
+  /** Lets `ms` pass in steps; promises get their turn in between. */
   async pass (ms: number): Promise<void> {
     for (let passed = 0; passed < ms; passed += 500) {
       await this.clock.settle()

@@ -1,6 +1,6 @@
-// Delivery as a whole, against a model that knows nothing of cursors: whatever the schedule of publishing,
-// ticks, stalls, cuts, returns, joins and trimming, a client ends up with every fact once, in order, and with
-// the present values; and where history no longer reached it, it was told.
+// Delivery as a whole, against a model without cursors: whatever the schedule of publishing,
+// ticks, stalls, cuts, returns, joins and trimming, a client ends up with every fact once, in order, and with the
+// present values; and where history no longer reached it, it received a reset.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -40,21 +40,21 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** A page and its connection, which may be cut behind any message. */
 class Visitor extends Page {
-  wishes: Join[]
+  joins: Join[]
   client: Client | null = null
   #applied = 0
 
   constructor (room: string) {
     super()
-    this.wishes = [{ room }]
+    this.joins = [{ room }]
   }
 
   connect (rigged: Rig): void {
     this.#applied = 0
-    this.client = rigged.connect(this.wishes, this.cursor)
+    this.client = rigged.connect(this.joins, this.cursor)
   }
 
-  /** Applies what has arrived but for the last `lose` messages. */
+  /** Applies the messages that arrived, without the last `lose`. */
   take (lose = 0): void {
     const { received } = this.client as Client
     const until = Math.max(this.#applied, received.length - lose)
@@ -104,15 +104,15 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
       case 'resume': if (page?.client === null) page.connect(rigged); break
       case 'join':
         if (page?.client != null) {
-          const wish = { room, ...typesOf(s.types) }
-          page.wishes.push(wish)
-          page.client.join([wish])
+          const join = { room, ...typesOf(s.types) }
+          page.joins.push(join)
+          page.client.join([join])
         }
         break
       case 'leave':
-        if (page?.client != null && page.wishes.some(wish => wish.room !== room)) {
+        if (page?.client != null && page.joins.some(join => join.room !== room)) {
           page.take()
-          page.wishes = page.wishes.filter(wish => wish.room !== room)
+          page.joins = page.joins.filter(join => join.room !== room)
           page.client.session.leave([room])
           page.cursor = page.client.session.cursor
           page.forget(room)
@@ -122,7 +122,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     await clock.settle()
   }
 
-  // Everybody returns, everything drains, and what the model holds is what they must have.
+  // All clients return, all connections drain, and each client must have what the model holds.
   for (const page of pages) {
     if (page.client === null) page.connect(rigged)
   }
@@ -133,7 +133,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
   }
   for (const page of pages) {
     page.take()
-    const heard = (room: string, type: string): boolean => page.wishes.some(wish => wish.room === room && (wish.types === undefined || wish.types.includes(type)))
+    const heard = (room: string, type: string): boolean => page.joins.some(join => join.room === room && (join.types === undefined || join.types.includes(type)))
     const expected = [...values].filter(([field]) => heard(...field.split(' ') as [string, string])).sort()
     const present = [...page.values].map(([field, event]) => [field, event.id]).sort()
     if (JSON.stringify(present) !== JSON.stringify(expected)) throw new Error(`values ${JSON.stringify(present)} instead of ${JSON.stringify(expected)}`)
@@ -180,12 +180,12 @@ for (const { name, skip, runs, start } of STORES) {
       t.ok(resets >= 0)
     })
 
-    t.test('the same while history is trimmed to a few events: what is missed is told', async t => {
+    t.test('the same while history is trimmed to a few events: what is missed is reported', async t => {
       let resets = 0
       await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, tickMs, maxBundleBytes) => {
         resets += (await play(steps, { ...store, historySize: 6, tickMs, maxBundleBytes })).resets
       }), { numRuns: runs })
-      t.ok(resets > 0, 'some were really told')
+      t.ok(resets > 0, 'some resets were sent')
     })
   })
 }

@@ -1,4 +1,4 @@
-// What the gateway says of itself: how long events wait, what passes through rooms, who is behind, what went wrong.
+// The gateway's own figures: latency, traffic of rooms, sessions that are behind, and what went wrong.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -42,8 +42,8 @@ t.test('percentiles are within a tenth of the exact ones, however many sessions 
       const { recent } = latency
       for (const [name, share] of [['p50', 0.5], ['p95', 0.95], ['p99', 0.99]] as const) {
         const right = exact[Math.max(0, Math.ceil(share * exact.length) - 1)] as number
-        const told = recent?.[name] ?? NaN
-        if (Math.abs(told - right) > Math.max(1, right * 0.1)) throw new Error(`${name} is ${told}, exactly ${right}`)
+        const estimate = recent?.[name] ?? NaN
+        if (Math.abs(estimate - right) > Math.max(1, right * 0.1)) throw new Error(`${name} is ${estimate}, exactly ${right}`)
       }
       const { counts, sumMs } = latency.total
       if (counts.reduce((sum, count) => sum + count) !== exact.length) throw new Error('all are counted')
@@ -75,7 +75,7 @@ t.test('an id ahead of the clock has waited for nothing', async t => {
   t.same(latency.recent, { p50: 0, p95: 0, p99: 0 })
 })
 
-t.test('what a newcomer or a returning client is given of the past is not late; what a connected laggard is owed is', async t => {
+t.test('a newcomer\'s snapshot and a returning client\'s catch-up are not late; the backlog of a connected laggard is', async t => {
   const { clock, gateway, publish, connect } = await open(t)
   await publish(value(1), FACT)
   await clock.settle()
@@ -133,7 +133,7 @@ t.test('after a reset the values that are sent again are not late', async t => {
   t.equal(gateway.latency.recent, null)
 })
 
-t.test('what the gateway tells of itself is neither traffic nor late', async t => {
+t.test('the gateway\'s own figures are neither traffic nor late', async t => {
   const { clock, gateway, publish, connect } = await open(t)
   const client = connect([{ room: '@system' }])
   await clock.settle()
@@ -155,19 +155,19 @@ t.test('what the gateway tells of itself is neither traffic nor late', async t =
   t.equal(gateway.latency.total.counts.reduce((sum, count) => sum + count), 1)
 })
 
-t.test('what would be owed without bundling is counted by who hears it: by room and type, through joins, leaves and a new image of the log', async t => {
+t.test('messages without bundling are counted by those that hear an event: by room and type, through joins, leaves and a new image of the log', async t => {
   const ROOMS = ['a', 'b', '@public']
   const TYPES = ['x', 'y', 'z']
-  const wish = fc.record({ room: fc.constantFrom(...ROOMS), types: fc.option(fc.subarray(TYPES, { minLength: 1 }), { nil: undefined }) })
-  const step = fc.record({ do: fc.constantFrom('join', 'join', 'leave', 'end', 'reload'), client: fc.nat({ max: 2 }), wish })
+  const join = fc.record({ room: fc.constantFrom(...ROOMS), types: fc.option(fc.subarray(TYPES, { minLength: 1 }), { nil: undefined }) })
+  const step = fc.record({ do: fc.constantFrom('join', 'join', 'leave', 'end', 'reload'), client: fc.nat({ max: 2 }), join })
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 12 }), async steps => {
     const { clock, gateway, publish, connect, reload, close } = await rig()
     const clients = [connect([]), connect([]), connect([])]
-    for (const { do: what, client, wish: { room, types } } of steps) {
+    for (const { do: action, client, join: { room, types } } of steps) {
       const { session } = clients[client] as Client
-      if (what === 'reload') reload().follower.load(reload().image)
-      else if (what === 'end' || session.state === 'ended') session.end()
-      else if (what === 'join') session.enter([types === undefined ? { room } : { room, types }])
+      if (action === 'reload') reload().follower.load(reload().image)
+      else if (action === 'end' || session.state === 'ended') session.end()
+      else if (action === 'join') session.enter([types === undefined ? { room } : { room, types }])
       else session.leave([room])
     }
     for (const room of ROOMS) {
@@ -253,7 +253,7 @@ t.test('troubles that repeat are counted together, the latest first; the list is
   t.same(troubles.recent.map(({ message }) => message), Array.from({ length: 20 }, (_, n) => `field ${99 - n}`))
 })
 
-t.test('that the store is away, and back, is told once each; and so is a command that fails', async t => {
+t.test('a store that goes away and one that returns are listed once each; a failing command is listed too', async t => {
   const { clock, gateway, reload } = await open(t)
   t.same(gateway.troubles.recent, [])
   const { follower } = reload()

@@ -1,4 +1,4 @@
-// The pure parts, each against the plainest statement of what it should be.
+// The pure parts, each against the plainest statement of its meaning.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -52,12 +52,12 @@ t.test('a cursor says what it was made from, and any other text is refused witho
   fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 200 }), text => { parseCursor(text); return true }), { numRuns: 2000 })
 })
 
-t.test('the same wishes are the same subscription, in whatever order and however often', async () => {
+t.test('the same joins are the same subscription, in any order and any number', async () => {
   const join = fc.record({ room: fc.constantFrom('a', 'b', '@public'), types: fc.option(fc.subarray(['x', 'y', 'z'], { minLength: 1 }), { nil: undefined }) })
   fc.assert(fc.property(fc.array(join, { minLength: 1, maxLength: 5 }), fc.infiniteStream(fc.nat()), (joins, random) => {
     const order = Array.from(random.take(joins.length))
     const shuffled = joins.map((join, index) => ({ join, at: order[index] as number })).sort((a, b) => a.at - b.at).map(({ join }) => join)
-    const parsed = (wishes: typeof joins): Subscription => Subscription.none.with(parseJoins(wishes))
+    const parsed = (given: typeof joins): Subscription => Subscription.none.with(parseJoins(given))
     return parsed(joins).signature === parsed([...shuffled, ...joins]).signature
   }))
 })

@@ -1,5 +1,5 @@
-// A gateway over a real store without a disk, with a clock of the test's own, and clients that keep what
-// they were sent: as a page would, by message, so that a test can cut them off behind any.
+// A gateway over a real store without a disk, with a manual clock, and clients that keep what they were sent by message,
+// as a page would: a test can cut them off behind any message.
 
 import { redisAddress } from '../../config/redis-url.ts'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
@@ -37,7 +37,7 @@ export const LIMITS: Limits = {
 }
 
 export interface RigOptions {
-  /** A log of its own on this Redis, in place of one in memory. */
+  /** Uses a fresh log on this Redis in place of one in memory. */
   redis?: string
   limits?: Partial<Limits>
   historySize?: number
@@ -51,7 +51,7 @@ export interface Rig {
   readonly gateway: Gateway
   publish (...events: object[]): Promise<string[]>
   connect (joins?: Join[], cursor?: string | null): Client
-  /** The gateway's follower and the log it has, for a test to hand over another. */
+  /** The gateway's follower and its log, for a test to load another one. */
   reload (): { follower: Follower, image: Image & { readonly history: readonly Entry[] } }
   close (): Promise<void>
 }
@@ -66,7 +66,7 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
     idempotencyTtlMs: 3_600_000,
     log: silent
   }
-  // A server in its own process goes by the time there is.
+  // A Redis server goes by real time.
   const store = options.redis === undefined
     ? await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process' })
     : new RedisStore({ ...limits, clock: systemClock, address: redisAddress(options.redis), prefix: `${newWorker()}:`, worker: newWorker() })
@@ -128,7 +128,7 @@ function bound (store: Store): Omit<Store, 'follow'> {
   }
 }
 
-/** A connection that takes everything, or nothing while `pending` is set. */
+/** A connection that takes everything, or nothing while `pending` is above 0. */
 export class Client implements Connection {
   readonly received: Received[] = []
   readonly session: Session

@@ -8,7 +8,7 @@ import type { Rig } from './rig.ts'
 const SECOND = 1000
 const HOUR = 3_600_000
 
-/** Lets `ms` pass in steps, so that what awaits a promise in between gets its turn. */
+/** Lets `ms` pass in steps; promises get their turn in between. */
 async function pass ({ clock }: Rig, ms: number, step = 50): Promise<void> {
   for (let passed = 0; passed < ms; passed += step) {
     clock.advance(step)
@@ -25,7 +25,7 @@ function pageOf (...clients: Client[]): Page {
 const facts = (count: number, size = 1, room = 'a'): object[] => Array.from({ length: count }, (_, n) => ({ type: 'log', room, data: size > 1 ? String(n).padEnd(size, '.') : n }))
 const gauge = (value: unknown, room = 'a'): object => ({ type: 'gauge', room, key: 'k', data: value })
 
-t.test('the first event after a quiet spell goes out at once, what follows with the tick', async t => {
+t.test('the first event after a quiet spell goes out at once, later ones with the tick', async t => {
   const r = await rig()
   const client = r.connect([{ room: 'a' }])
   await pass(r, SECOND)
@@ -83,7 +83,7 @@ t.test('a tick of 0 sends every event, each value of a key too, in a message of 
   for (const client of [one, two]) t.same(client.bundles.map(({ events }) => events.map(({ data }) => data)), Array.from({ length: 60 }, (_, n) => [n >> 1]))
 })
 
-t.test('the tick floats: at the floor while the loop is at leisure, at the ceiling when it is busy', async t => {
+t.test('the tick floats: at the floor while the loop is idle, at the ceiling when it is busy', async t => {
   let load = 0
   const r = await rig({ limits: { tickMs: 200, tickFloorMs: 50 }, gateway: { load: () => load } })
   const client = r.connect([{ room: 'a' }])
@@ -103,7 +103,7 @@ t.test('the tick floats: at the floor while the loop is at leisure, at the ceili
   t.ok(busy >= 4 && busy <= 6, `${busy} bundles in a second at 200 ms`)
 })
 
-t.test('who waits by an old tick or pace goes on at once when they are tuned', async t => {
+t.test('a session that waits by an old tick or pace goes on at once when they are tuned', async t => {
   const slow = { tickMs: 60_000, tickFloorMs: 60_000, maxEventsPerSecondPerClient: 1, maxQueuePerClient: 1 }
   for (const tickMs of [0, 50]) {
     const r = await rig({ limits: slow })
@@ -159,13 +159,13 @@ t.test('a snapshot larger than a bundle, of values older than history, cut betwe
     await pass(r, SECOND)
     for (const message of back.received) page.apply(message)
     t.equal(page.values.size, 61, `cut behind message ${cut}, ${parts} values in`)
-    t.equal(page.unready.size, 0, 'ready was told')
+    t.equal(page.unready.size, 0, 'ready was sent')
     t.same(page.resets, [])
     back.session.end()
   }
 })
 
-t.test('a laggard owed 50,000 facts keeps its gauge fresh', async t => {
+t.test('a laggard with 50,000 facts pending keeps its gauge fresh', async t => {
   const r = await rig({ limits: { maxEventsPerSecondPerClient: 20, maxQueuePerClient: 100 } })
   const client = r.connect([{ room: 'a' }])
   await r.clock.settle()
@@ -291,7 +291,7 @@ t.test('a return with other rooms or types is reset: nothing missed, the facts b
   t.equal((same.received[0] as { position: string }).position, 'resumed', 'the same rooms in another order are the same')
 })
 
-t.test('an idle client in a quiet room keeps its place while busy rooms trim', async t => {
+t.test('an idle client in a quiet room keeps its position while busy rooms trim', async t => {
   const r = await rig({ historySize: 50 })
   const client = r.connect([{ room: 'quiet' }])
   for (let n = 0; n < 20; n++) {
@@ -299,7 +299,7 @@ t.test('an idle client in a quiet room keeps its place while busy rooms trim', a
     await pass(r, SECOND, 500)
   }
   await pass(r, 10 * SECOND, 500)
-  t.ok(client.kinds().includes('position'), 'the heartbeat told it where the log is')
+  t.ok(client.kinds().includes('position'), 'the heartbeat brought the log\'s head')
   t.ok(client.pings >= 2)
   client.session.end()
   await r.publish({ type: 'log', room: 'quiet', data: 'missed me' })
@@ -309,10 +309,10 @@ t.test('an idle client in a quiet room keeps its place while busy rooms trim', a
   t.equal(back.events[0]?.data, 'missed me')
   const idle = r.connect([{ room: 'quiet' }], back.cursorAfter())
   await pass(r, 30 * SECOND, SECOND)
-  t.notOk(idle.kinds().includes('position'), 'where nothing has moved there is no position to tell')
+  t.notOk(idle.kinds().includes('position'), 'where nothing has moved there is no position to send')
 })
 
-t.test('a client that history left behind is told so, and gets all history still holds and every value', async t => {
+t.test('a client that history left behind is reset, and gets all history still holds and every value', async t => {
   const r = await rig({ historySize: 10 })
   const client = r.connect([{ room: 'a' }])
   await r.publish(gauge('old'), ...facts(3))
@@ -326,7 +326,7 @@ t.test('a client that history left behind is told so, and gets all history still
   t.same(back.events.map(({ data }) => data), [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 'new'])
 })
 
-t.test('a laggard that history overtakes while connected is told so', async t => {
+t.test('a laggard that history overtakes while connected is reset', async t => {
   const r = await rig({ historySize: 10 })
   const client = r.connect([{ room: 'a' }])
   await pass(r, SECOND)
@@ -377,7 +377,7 @@ t.test('the id of a fact is a cursor while history holds it; any other id is res
   t.match((await join('9999999999999-0')).received[1], { kind: 'reset', reason: 'unknown' })
 })
 
-t.test('what no cursor of this log can be is reset, and never refused', async t => {
+t.test('a text that cannot be a cursor of this log is reset, and never refused', async t => {
   const r = await rig()
   await r.publish(...facts(2))
   const real = r.connect([{ room: 'a' }])
@@ -523,7 +523,7 @@ t.test('a connection that does not drain within SLOW_CLIENT_TIMEOUT is ended; on
   t.equal(back.events.length, 3, 'it comes back to where it had got')
 })
 
-t.test('a log that lost what it had given out is declared to those who had got it, and to nobody else', async t => {
+t.test('where the log lost entries it had given out, the clients that got them are reset, and no others', async t => {
   const r = await rig()
   const before = r.connect([{ room: 'a' }])
   await r.publish(...facts(1))
@@ -542,7 +542,7 @@ t.test('a log that lost what it had given out is declared to those who had got i
   }
 })
 
-t.test('a connection that throws is ended, and costs nobody else anything', async t => {
+t.test('a connection that throws is ended, and no other is affected', async t => {
   const r = await rig()
   const [broken, healthy] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
   await pass(r, SECOND)
@@ -561,7 +561,7 @@ t.test('a connection that throws is ended, and costs nobody else anything', asyn
   t.ok(healthy.pings > 0)
 })
 
-t.test('drain refuses what is new, sends what is owed and says goodbye', async t => {
+t.test('drain refuses new requests, sends pending events and ends every connection with a reason', async t => {
   const r = await rig()
   const client = r.connect([{ room: 'a' }])
   await pass(r, SECOND)

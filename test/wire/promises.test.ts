@@ -14,7 +14,7 @@ import { PROFILES, startServer } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
 const facts = (count: number, room = 'a'): object[] => Array.from({ length: count }, (_, n) => ({ type: 'log', room, data: n }))
-const tell = (page: Page, messages: readonly Received[]): void => { for (const message of messages) page.apply(message) }
+const apply = (page: Page, messages: readonly Received[]): void => { for (const message of messages) page.apply(message) }
 
 const STORES = [
   { name: 'the embedded store', skip: false, start: async () => ({}) },
@@ -51,7 +51,7 @@ for (const { name, skip, start } of STORES) {
         }
       })
 
-      t.test(`${profile}: 1,000 facts arrive once, in order, at everybody`, async t => {
+      t.test(`${profile}: 1,000 facts arrive once, in order, at every client`, async t => {
         const { port, publish } = await server(t, { profile })
         const clients = await Promise.all([1, 2, 3].map(async () => await WireClient.open(profile, port, { rooms: ['a'] })))
         await Promise.all(clients.map(async client => await client.untilKind('ready')))
@@ -63,7 +63,7 @@ for (const { name, skip, start } of STORES) {
         }
       })
 
-      t.test(`${profile}: cut at every byte of what it is sent, a client comes back to everything, once`, async t => {
+      t.test(`${profile}: cut at every byte it is sent, a client comes back to everything, once`, async t => {
         const { port, publish } = await server(t, { profile, limits: { maxQueuePerClient: 4 } })
         await publish({ type: 'gauge', room: 'a', key: 'k0', data: 'first' })
         const client = await WireClient.open(profile, port, { rooms: ['a'] })
@@ -80,20 +80,20 @@ for (const { name, skip, start } of STORES) {
         const check = async (offset: number): Promise<void> => {
           const page = new Page()
           const { messages } = parse(profile, whole.subarray(0, offset), ['a'])
-          tell(page, pageMessages(messages))
+          apply(page, pageMessages(messages))
           cursors.add(page.cursor)
           const back = await WireClient.open(profile, port, { rooms: ['a'], cursor: page.cursor })
           // Without a cursor it is a new client, which history owes no facts.
-          const owed = page.cursor === null ? 0 : 6
+          const missing = page.cursor === null ? 0 : 6
           const complete = (): boolean => {
             const seen = new Page()
-            tell(seen, pageMessages(parse(profile, whole.subarray(0, offset), ['a']).messages))
-            tell(seen, back.pageMessages)
-            return seen.facts.length === owed && seen.values.size === 1 && seen.unready.size === 0 && back.messages.length > 0
+            apply(seen, pageMessages(parse(profile, whole.subarray(0, offset), ['a']).messages))
+            apply(seen, back.pageMessages)
+            return seen.facts.length === missing && seen.values.size === 1 && seen.unready.size === 0 && back.messages.length > 0
           }
           try {
             await back.until(complete, 3000)
-            tell(page, back.pageMessages)
+            apply(page, back.pageMessages)
             if (page.resets.length > 0) failures.push(`${offset}: reset ${page.resets.join()}`)
           } catch (error) {
             failures.push(`${offset}: ${(error as Error).message}`)
@@ -115,12 +115,12 @@ for (const { name, skip, start } of STORES) {
         await client.until(() => client.events.length === 4)
         await before.close()
         const page = new Page()
-        tell(page, client.pageMessages)
+        apply(page, client.pageMessages)
         const after = await startServer({ ...place, profile: other, dataDir })
         await after.publish(...facts(2, 'b'), { type: 'gauge', room: 'b', key: 'k', data: 2 })
         const back = await WireClient.open(other, after.port, { rooms: ['b', 'a'], types: ['gauge', 'log'], cursor: page.cursor })
         await back.until(() => back.events.length >= 3)
-        tell(page, back.pageMessages)
+        apply(page, back.pageMessages)
         t.same(page.resets, [])
         t.equal(page.facts.length, 5)
         t.equal([...page.values.values()][0]?.data, 2)
@@ -158,7 +158,7 @@ for (const { name, skip, start } of STORES) {
         const rounds = 300
         for (let n = 0; n < rounds; n++) {
           await publish(...Array.from({ length: 20 }, (_, index) => ({ type: 'log', room: 'a', data: `${n * 20 + index} ${block}` })), { type: 'gauge', room: 'a', key: 'k', data: n })
-          // At the pace of who reads: only the stuck one is to be left behind by history.
+          // At the pace of the healthy one: history must leave only the stuck one behind.
           if (n % 10 === 9) await healthy.until(() => healthy.events.findLast(({ key }) => key === undefined)?.data === `${n * 20 + 19} ${block}`)
         }
         t.equal(healthy.events.filter(({ key }) => key === undefined).length, rounds * 20, 'the other got every fact')
@@ -169,14 +169,14 @@ for (const { name, skip, start } of STORES) {
         t.ok(performance.now() - resumed < 2000, 'the current value came before the backlog could')
         await stuck.until(() => (stuck.events.findLast(({ key }) => key === undefined)?.data as string).startsWith(`${rounds * 20 - 1} `))
         const page = new Page()
-        tell(page, stuck.pageMessages)
-        t.same(page.resets, ['trimmed'], 'what history no longer held was said to be missed')
+        apply(page, stuck.pageMessages)
+        t.same(page.resets, ['trimmed'], 'what history no longer held was reported as missed')
         t.ok(page.facts.length < rounds * 20)
         stuck.cut()
         healthy.cut()
       })
 
-      t.test(`${profile}: a heartbeat tells the place of a client that misses nothing`, async t => {
+      t.test(`${profile}: a heartbeat brings the position to a client that misses nothing`, async t => {
         const { port, publish } = await server(t, { profile, pingInterval: 0.1, pingTimeout: 0.1 })
         const client = await WireClient.open(profile, port, { rooms: ['quiet'] })
         await client.untilKind('ready')
@@ -199,7 +199,7 @@ for (const { name, skip, start } of STORES) {
         t.match(client.messages.at(-1), { kind: 'bye', data: { reason: 'DISCONNECTED' } })
       })
 
-      t.test(`${profile}: a drain flushes what is owed, says bye with a time to come back, and ends every connection`, async t => {
+      t.test(`${profile}: a drain sends pending events, says bye with a time to return, and ends every connection`, async t => {
         const { port, publish, close } = await server(t, { profile, limits: { tickMs: 5000, tickFloorMs: 5000 }, reconnectJitter: 2 })
         const clients = await Promise.all(Array.from({ length: 30 }, async () => await WireClient.open(profile, port, { rooms: ['a'] })))
         await Promise.all(clients.map(async client => await client.untilKind('ready')))
@@ -228,16 +228,16 @@ for (const { name, skip, start } of STORES) {
         await publish(...facts(10))
         await reader.until(() => reader.events.length === 11)
         const watcher = await WireClient.open(profile, port, { rooms: ['@system'] })
-        const told = (type: string): any => watcher.events.findLast(event => event.type === type)?.data
-        await watcher.until(() => told('settings') !== undefined && typeof told('gateway').saved.messages === 'number')
+        const figures = (type: string): any => watcher.events.findLast(event => event.type === type)?.data
+        await watcher.until(() => figures('settings') !== undefined && typeof figures('gateway').saved.messages === 'number')
         t.match(watcher.events[0], { room: '@system', type: 'gateway', key: String, data: { profile } })
-        const { latencyMs, saved, cpuPercent, counters } = told('gateway')
+        const { latencyMs, saved, cpuPercent, counters } = figures('gateway')
         t.ok(latencyMs.p50 <= latencyMs.p95 && latencyMs.p95 <= latencyMs.p99 && latencyMs.p99 < 2000, JSON.stringify(latencyMs))
         t.ok(saved.messages > 0.5 && saved.messages < 1 && saved.cpu >= 0 && saved.cpu < 1, `${JSON.stringify(saved)}: ten events were sent in a few bundles`)
         t.ok(cpuPercent >= 0)
         t.match(counters, { events: 11, owed: 10, delivered: 11 }, 'the figures themselves are not counted')
-        t.match(told('rooms'), { total: 1, rooms: [{ room: 'a', members: 1, keys: 1, eventsPerSecond: Number, paused: false }] })
-        t.match(told('sessions'), { total: 2, sessions: [{ roomCount: 1, behindMs: Number, stalled: false, pendingBytes: 0 }, {}] })
+        t.match(figures('rooms'), { total: 1, rooms: [{ room: 'a', members: 1, keys: 1, eventsPerSecond: Number, paused: false }] })
+        t.match(figures('sessions'), { total: 2, sessions: [{ roomCount: 1, behindMs: Number, stalled: false, pendingBytes: 0 }, {}] })
         const metrics = await (await fetch(`${url}/metrics`)).text()
         for (const line of [`delivery_seconds_count{profile="${profile}"} 10`, `delivery_seconds_bucket{le="+Inf",profile="${profile}"} 10`, `saved_cpu_seconds_total{profile="${profile}"} 0`]) {
           t.ok(metrics.includes(`\nsignalbox_${line}`), line)
