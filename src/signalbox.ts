@@ -115,7 +115,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
 
   const configure = (changed: Config): void => {
     config = changed
-    gateway.tune(limitsOf(config))
+    gateway.operator.tune(limitsOf(config))
   }
   /** @throws Refusal BAD_COMMAND with every problem */
   const retuned = (changes: Readonly<Record<string, unknown>>): ReturnType<typeof retune> => {
@@ -125,25 +125,25 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       throw new Refusal('BAD_COMMAND', (error as Error).message)
     }
   }
-  gateway.onOrder('tune', (changes: Record<string, unknown>) => {
+  gateway.operator.onOrder('tune', (changes: Record<string, unknown>) => {
     const { config: changed, previous, now } = retuned(changes)
     configure(changed)
     log.info({ previous, now }, 'settings tuned')
     onTuned(config, changes)
   })
   // The answers go out first: a drain waits for the command that began it.
-  gateway.onOrder('shutdown', () => onShutdown())
+  gateway.operator.onOrder('shutdown', () => onShutdown())
   registerBuiltIns({
     gateway,
     stats: () => reports.stats(),
     tunable: tunableSchemas(),
     tune: async changes => {
       const { previous, now } = retuned(changes)
-      await gateway.orderAll('tune', changes)
+      await gateway.operator.orderAll('tune', changes)
       return { previous, now }
     },
     // Where the other processes cannot be reached, at least this one shuts down.
-    shutdown: async () => { await gateway.orderAll('shutdown').catch(onShutdown) }
+    shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }
   })
   if (config.commandsModule !== '') {
     const names = await loadCommands(config.commandsModule, gateway).catch(async (error: Error) => {
@@ -188,18 +188,9 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
 
 function limitsOf (config: Config): Limits {
   return {
+    ...config,
     tickMs: config[tickSettingOf(config.appProfile)],
-    tickFloorMs: config.tickFloorMs,
-    messagesPerSecond: config.maxEventsPerSecondPerClient,
-    bundleFacts: config.maxQueuePerClient,
-    bundleBytes: config.maxHttpBufferSize,
-    slowMs: config.slowClientTimeout * 1000,
-    roomSize: config.maxRoomSize,
-    rooms: config.maxRooms,
-    roomsPerClient: config.maxRoomsPerClient,
-    clients: config.maxClients,
-    clientsPerAddress: config.maxClientsPerIp,
-    controlPerSecond: config.controlRateLimit,
-    publishPerSecond: config.publishRateLimit
+    maxBundleBytes: config.maxHttpBufferSize,
+    slowClientTimeoutMs: config.slowClientTimeout * 1000
   }
 }

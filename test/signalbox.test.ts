@@ -49,8 +49,8 @@ t.test('two gateways with different profiles and stores run in one process and k
   t.test('settings are those of one gateway', async t => {
     t.equal((await fetch(`http://127.0.0.1:${sse.port}/api/events/stream?rooms=plant-1`)).status, 409, 'its one place is taken')
     await sse.box.control({ command: 'tune', args: { MAX_ROOM_SIZE: 7 }, caller: 'test' })
-    t.equal(sse.box.gateway.limits.roomSize, 7)
-    t.equal(websocket.box.gateway.limits.roomSize, 50)
+    t.equal(sse.box.gateway.limits.maxRoomSize, 7)
+    t.equal(websocket.box.gateway.limits.maxRoomSize, 50)
     const second = await WireClient.open('SSE', sse.port, { rooms: ['plant-1'] })
     await second.untilKind('joined')
     second.cut()

@@ -1,7 +1,7 @@
 // A command as it arrives and as it is answered, the same over HTTP and over a socket.
 
-import type { Outcome } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
+import type { Outcome } from '../core/ledger.ts'
 
 /**
  * Checks the shape of a command; name and arguments are checked by the registry.

@@ -3,7 +3,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
-import type { Outcome } from '../core/ledger.ts'
 import { callerOf } from './caller.ts'
 import { commandResponse, parseCommandRequest } from './command-request.ts'
 import { limitRoutes } from './limit.ts'

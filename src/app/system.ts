@@ -64,7 +64,7 @@ export class SystemReports {
     clearInterval(this.#timer)
     this.#load.stop()
     await this.#reporting
-    if (this.#hasReported) await gateway.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
+    if (this.#hasReported) await gateway.operator.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
   }
 
   /** The figures of this process just now. */
@@ -108,17 +108,17 @@ export class SystemReports {
     const sessions = gateway.view.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)
     const now = settings()
     const text = JSON.stringify(now)
-    await gateway.report([
+    await gateway.operator.report([
       { type: 'gateway', key, data: this.stats() },
       { type: 'rooms', key, data: { total, rooms: first } },
       { type: 'sessions', key, data: { total: sessions.total, sessions: sessions.first } },
       { type: 'troubles', key, data: { recent: gateway.troubles.recent } },
-      ...text === this.#reportedSettings && gateway.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
+      ...text === this.#reportedSettings && gateway.operator.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
     ] satisfies SystemReport[])
     this.#reportedSettings = text
-    for (const [other, at] of gateway.reported(TYPES)) {
-      if (other === key || Date.now() - at < OLD_MS || await gateway.isAlive(other)) continue
-      for (const type of TYPES) await gateway.clear(SYSTEM, type, other)
+    for (const [other, at] of gateway.operator.reported(TYPES)) {
+      if (other === key || Date.now() - at < OLD_MS || await gateway.operator.isAlive(other)) continue
+      for (const type of TYPES) await gateway.operator.clear(SYSTEM, type, other)
     }
   }
 }

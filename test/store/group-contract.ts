@@ -79,8 +79,8 @@ export function groupContract (t: Tap, name: string, harness: GroupHarness): voi
       const group = await alone(t)
       await group.enter(one('plant-1'), 0)
       group.declare(one('plant-2', 5))
-      t.same([...await group.elsewhere()], [])
-      t.same([...await group.elsewhere(['plant-1', 'plant-2'])], [])
+      t.same([...await group.membersElsewhere()], [])
+      t.same([...await group.membersElsewhere(['plant-1', 'plant-2'])], [])
     })
 
     t.test('a request is counted within its second, or it is said that its count cannot be known', async t => {
@@ -129,8 +129,8 @@ function shared (t: Tap, harness: GroupHarness): void {
     const [first, second] = groups
     await first.enter(one('plant-1', 2), 0)
     t.same([...(await second.enter(one('plant-1'), 0)).totals], [['plant-1', 3]])
-    t.same([...await first.elsewhere()], [['plant-1', 1]])
-    t.same([...await second.elsewhere(['plant-1', 'plant-2'])], [['plant-1', 2]])
+    t.same([...await first.membersElsewhere()], [['plant-1', 1]])
+    t.same([...await second.membersElsewhere(['plant-1', 'plant-2'])], [['plant-1', 2]])
   })
 
   t.test('nothing is declared for who finds a room full', async t => {
@@ -139,7 +139,7 @@ function shared (t: Tap, harness: GroupHarness): void {
     const [first, second] = groups
     await first.enter(one('plant-1', 2), 2)
     t.same((await second.enter(new Map([['plant-1', 1], ['plant-2', 1]]), 2)).full, ['plant-1'])
-    t.same([...await first.elsewhere()], [])
+    t.same([...await first.membersElsewhere()], [])
   })
 
   t.test('what is declared takes the place of what was, and goes with its process', async t => {
@@ -148,11 +148,11 @@ function shared (t: Tap, harness: GroupHarness): void {
     const [first, second] = groups
     await first.enter(one('plant-1', 4), 0)
     first.declare(new Map([['plant-1', 1], ['plant-2', 2]]))
-    await until(async () => JSON.stringify([...await second.elsewhere()].sort()) === '[["plant-1",1],["plant-2",2]]')
+    await until(async () => JSON.stringify([...await second.membersElsewhere()].sort()) === '[["plant-1",1],["plant-2",2]]')
     first.declare(one('plant-1', 0))
-    await until(async () => JSON.stringify([...await second.elsewhere()]) === '[["plant-2",2]]')
+    await until(async () => JSON.stringify([...await second.membersElsewhere()]) === '[["plant-2",2]]')
     await harness.leave(first)
-    t.same([...await second.elsewhere()], [])
+    t.same([...await second.membersElsewhere()], [])
   })
 
   t.test('requests of one caller are counted over all processes, those of others apart', async t => {

@@ -15,7 +15,7 @@ import { silent } from '../core/rig.ts'
 import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { storeContract } from './contract.ts'
-import { dataOf, deletion, fact, Recorder, value } from './harness.ts'
+import { dataOf, deletion, fact, record, Recorder, value } from './harness.ts'
 import type { Harness, ContractLimits, Opened } from './harness.ts'
 
 t.setTimeout(180_000)

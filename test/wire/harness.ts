@@ -39,24 +39,15 @@ export interface Server {
 /** Settings of a gateway in a test: nothing is kept, nothing waits, nothing is limited. Seconds may be fractions here. */
 function configOf ({ profile, limits, redis, commands, port, ...settings }: ServerOptions): Config {
   const { dataDir } = settings
-  const { tickMs, tickFloorMs, maxEventsPerSecondPerClient, bundleFacts, bundleBytes, slowMs, roomSize, rooms, roomsPerClient, clients, clientsPerAddress, controlRateLimit, publishPerSecond } = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
+  const bounds = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
   return {
     ...configFrom({ appProfile: profile }),
-    monitorTickMs: tickMs,
-    flushIntervalMs: tickMs,
-    tickFloorMs,
-    maxEventsPerSecondPerClient: maxEventsPerSecondPerClient,
-    maxQueuePerClient: bundleFacts,
-    maxHttpBufferSize: bundleBytes,
-    slowClientTimeout: slowMs / 1000,
-    maxRoomSize: roomSize,
+    ...bounds,
+    monitorTickMs: bounds.tickMs,
+    flushIntervalMs: bounds.tickMs,
+    slowClientTimeout: bounds.slowClientTimeoutMs / 1000,
     // The settings know no gateway without a bound on rooms.
-    maxRooms: rooms === 0 ? 100_000 : rooms,
-    maxRoomsPerClient: roomsPerClient,
-    maxClients: clients,
-    maxClientsPerIp: clientsPerAddress,
-    controlRateLimit: controlRateLimit,
-    publishRateLimit: publishPerSecond,
+    maxRooms: bounds.maxRooms === 0 ? 100_000 : bounds.maxRooms,
     reconnectJitter: 0,
     stateTtl: 0,
     ...settings,

@@ -190,7 +190,7 @@ t.test('whoever is refused is counted by code, whichever way the refusal went', 
 })
 
 t.test('settings are told once and when they change, troubles as they come, and nothing is written while nobody listens', async t => {
-  const { url, port, gateway } = await server(t, { limits: { roomSize: 50 } })
+  const { url, port, gateway } = await server(t, { limits: { maxRoomSize: 50 } })
   await send(url, '/api/events', { type: 'x' })
   const before = gateway.view.history.head
   await delay(1200)
