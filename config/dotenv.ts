@@ -27,13 +27,13 @@ export function readDotenv (cwd: string): Dotenv {
   content = content.replace(/^\uFEFF/, '').replace(/^[ \t]+/gm, '')
   const parsed = Object.entries(parseEnv(content)).map(([name, text]) => [name.trim(), text ?? ''] as const)
   return {
-    texts: Object.fromEntries(parsed.filter(([name]) => NAME.test(name))),
+    texts: Object.fromEntries(parsed.filter(([name]) => VARIABLE.test(name))),
     // By number: any word of such a line may belong to a secret.
     problems: unreadable(content).map((number) => `.env can't be read in line ${number}; allowed: NAME=value, and comments after #.`)
   }
 }
 
-const NAME = /^[\w.-]+$/
+const VARIABLE = /^[\w.-]+$/
 const LINE = /^\s*(#.*|(export\s+)?[\w.-]+\s*=.*)?$/
 const QUOTED = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)(["'`])[^]*?\2/gm
 

@@ -4,7 +4,7 @@
 import { isIP } from 'node:net'
 import { parseRedisUrl } from './redis-url.ts'
 
-interface Rule {
+interface FormatRule {
   readonly allowed: string
   readonly check: (text: string) => boolean
   /** What is wrong with a text that failed, in words and without secrets, where that is more than `allowed` says. */
@@ -18,7 +18,7 @@ export type Format = 'any' | 'host' | 'path' | 'origin' | 'proxy' | 'type' | 'ht
 const HOST_NAME = /^(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?$/i
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]+$/i
 
-export const FORMATS: Readonly<Record<Format, Rule>> = {
+export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   any: {
     allowed: 'any text',
     check: () => true

@@ -2,25 +2,25 @@
 // Whatever is wrong is collected and told at once, so that a start is tried twice and not ten times.
 
 import { readDotenv } from './dotenv.ts'
-import { NOT_YET, PROFILE_NAMES, chooseProfile, judgeRules, tickName } from './rules.ts'
-import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type Name, type Values } from './schema.ts'
+import { NOT_YET, PROFILE_SETTINGS, chooseProfile, judgeRules, tickName } from './rules.ts'
+import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
 
 export { TUNABLE } from './schema.ts'
-export type { Config, Name, Profile } from './schema.ts'
+export type { Config, SettingName, ProfileName } from './schema.ts'
 
 /** Exit code of a process that can't run with its configuration, as in sysexits.h. */
 export const EX_CONFIG = 78
 
 /** `derived`: not set, and decided by other settings. */
-export type Source = 'environment' | '.env' | 'default' | 'derived'
+export type SettingSource = 'environment' | '.env' | 'default' | 'derived'
 
-export interface Loaded {
+export interface LoadedConfig {
   /** Deeply frozen. */
   readonly config: Config
-  readonly sources: Readonly<Record<Name, Source>>
+  readonly sources: Readonly<Record<SettingName, SettingSource>>
   /** What does not keep the gateway from starting, but is hardly meant: misspelt names. */
   readonly warnings: readonly string[]
 }
@@ -42,13 +42,13 @@ export class ConfigError extends Error {
 type Texts = Readonly<Record<string, string | undefined>>
 
 /** Throws a ConfigError with all problems at once. */
-export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: Texts, cwd?: string } = {}): Loaded {
+export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: Texts, cwd?: string } = {}): LoadedConfig {
   const dotenv = readDotenv(cwd)
   const problems = [...dotenv.problems]
   const environment = readLayer(env)
   const file = readLayer(dotenv.texts)
-  const sourceOf = (name: Name): Source => name in environment ? 'environment' : name in file ? '.env' : 'default'
-  const place = (name: Name): string => sourceOf(name) === '.env' ? ' in .env' : ''
+  const sourceOf = (name: SettingName): SettingSource => name in environment ? 'environment' : name in file ? '.env' : 'default'
+  const place = (name: SettingName): string => sourceOf(name) === '.env' ? ' in .env' : ''
 
   const unsupported = NAMES.filter((name) => NOT_YET[name] && sourceOf(name) !== 'default')
   for (const name of unsupported) {
@@ -67,16 +67,16 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
     }
   }
 
-  const isSet = (name: Name): boolean => sourceOf(name) !== 'default'
-  const settled = settle(values, isSet, (name) => wrong.has(name) || unsupported.includes(name))
-  problems.push(...settled.problems)
+  const isSet = (name: SettingName): boolean => sourceOf(name) !== 'default'
+  const derivation = derive(values, isSet, (name) => wrong.has(name) || unsupported.includes(name))
+  problems.push(...derivation.problems)
   const warnings = [...warnAbout(env), ...warnAboutFile(dotenv.texts)]
   if (problems.length > 0) throw new ConfigError(problems, warnings)
 
-  const sources = Object.fromEntries(NAMES.map((name) => [name, settled.derived.includes(name) ? 'derived' : sourceOf(name)]))
+  const sources = Object.fromEntries(NAMES.map((name) => [name, derivation.derived.includes(name) ? 'derived' : sourceOf(name)]))
   return Object.freeze({
-    config: toConfig(settled.values, values.TICK_FLOOR_MS),
-    sources: Object.freeze(sources as Record<Name, Source>),
+    config: toConfig(derivation.values, values.TICK_FLOOR_MS),
+    sources: Object.freeze(sources as Record<SettingName, SettingSource>),
     warnings: Object.freeze(warnings)
   })
 }
@@ -90,7 +90,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
 export function retune (config: Config, changes: Readonly<Record<string, unknown>>): { config: Config, previous: Partial<Values>, now: Partial<Values> } {
   const problems: string[] = []
   const before = toValues(config)
-  const layer: Partial<Record<Name, unknown>> = {}
+  const layer: Partial<Record<SettingName, unknown>> = {}
   for (const [name, value] of Object.entries(changes)) {
     if (!isName(name)) problems.push(notASetting(name, guess(name)))
     else if (!SETTINGS[name].tunable) problems.push(`${name} can't be changed while the gateway runs; change it and restart.`)
@@ -114,7 +114,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
  */
 export function configFrom (options: Partial<Config>): Config {
   const problems: string[] = []
-  const layer: Partial<Record<Name, unknown>> = {}
+  const layer: Partial<Record<SettingName, unknown>> = {}
   for (const [key, value] of Object.entries(options)) {
     const name = NAMES.find((candidate) => camelCase(candidate) === key)
     if (name === undefined) problems.push(`${key} is not a setting.`)
@@ -122,27 +122,27 @@ export function configFrom (options: Partial<Config>): Config {
   }
   const { values, wrong } = validate({}, layer)
   for (const name of wrong.keys()) problems.push(`${camelCase(name)} is ${quote(SETTINGS[name], layer[name])}; allowed: ${allowed(SETTINGS[name])}.`)
-  const settled = settle(values, (name) => name in layer, (name) => wrong.has(name))
-  problems.push(...settled.problems)
+  const derivation = derive(values, (name) => name in layer, (name) => wrong.has(name))
+  problems.push(...derivation.problems)
   if (problems.length > 0) throw new ConfigError(problems)
-  return toConfig(settled.values, values.TICK_FLOOR_MS)
+  return toConfig(derivation.values, values.TICK_FLOOR_MS)
 }
 
-interface Settled {
+interface Derivation {
   readonly values: Values
-  readonly derived: readonly Name[]
+  readonly derived: readonly SettingName[]
   readonly problems: readonly string[]
 }
 
 /** Decides what follows from other settings, then judges how all of them agree. */
-function settle (values: Values, isSet: (name: Name) => boolean, isWrong: (name: Name) => boolean): Settled {
-  const choice = PROFILE_NAMES.some(isWrong) ? undefined : chooseProfile(values, isSet)
+function derive (values: Values, isSet: (name: SettingName) => boolean, isWrong: (name: SettingName) => boolean): Derivation {
+  const choice = PROFILE_SETTINGS.some(isWrong) ? undefined : chooseProfile(values, isSet)
   const problems = choice && 'problem' in choice ? [choice.problem] : []
   const profile = choice && 'profile' in choice ? choice.profile : undefined
   if (profile) values = { ...values, APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET' }
 
   const lowered = profile && !isSet('TICK_FLOOR_MS') ? lowerFloor(values) : values
-  const derived: Name[] = PROFILE_NAMES.some(isSet) ? PROFILE_NAMES.filter((name) => !isSet(name)) : []
+  const derived: SettingName[] = PROFILE_SETTINGS.some(isSet) ? PROFILE_SETTINGS.filter((name) => !isSet(name)) : []
   if (lowered.TICK_FLOOR_MS !== values.TICK_FLOOR_MS) derived.push('TICK_FLOOR_MS')
 
   // While the profile is open, so is which of the two ticks bounds the floor.
@@ -159,7 +159,7 @@ function readLayer (texts: Texts): Layer {
   return Object.fromEntries(read.filter(([, value]) => value !== undefined))
 }
 
-function readJson (name: Name, value: unknown): unknown {
+function readJson (name: SettingName, value: unknown): unknown {
   const setting = SETTINGS[name]
   return setting.type === 'choice' && typeof value === 'string' ? readChoice(setting, value) : value
 }
@@ -175,14 +175,14 @@ function warnAboutFile (texts: Texts): string[] {
   return Object.keys(texts).filter((name) => !isName(name)).map((name) => notASetting(`${name} in .env`, guess(name)))
 }
 
-function notASetting (name: string, meant: Name | undefined): string {
+function notASetting (name: string, meant: SettingName | undefined): string {
   return `${name} is not a setting${meant ? `; did you mean ${meant}?` : ' and has no effect.'}`
 }
 
-function without (layer: Layer, names: readonly Name[]): Layer {
+function without (layer: Layer, names: readonly SettingName[]): Layer {
   return Object.fromEntries(Object.entries(layer).filter(([name]) => !names.some((other) => other === name)))
 }
 
-function pick (values: Values, names: readonly Name[]): Partial<Values> {
+function pick (values: Values, names: readonly SettingName[]): Partial<Values> {
   return Object.fromEntries(names.map((name) => [name, values[name]]))
 }

@@ -2,12 +2,12 @@
 // the settings of a running gateway.
 
 import { NOT_YET } from './rules.ts'
-import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type Name } from './schema.ts'
+import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type SettingName } from './schema.ts'
 import { allowed, describeValue, showValue, writeText } from './setting.ts'
-import type { Loaded } from './index.ts'
+import type { LoadedConfig } from './index.ts'
 
 /** Every setting with its effective value and where that came from, grouped and aligned; secrets masked. */
-export function describeConfig ({ config, sources }: Pick<Loaded, 'config' | 'sources'>): string {
+export function describeConfig ({ config, sources }: Pick<LoadedConfig, 'config' | 'sources'>): string {
   const values = toValues(config)
   const rows = NAMES.map((name) => ({ name, value: describeValue(SETTINGS[name], values[name]), source: sources[name] }))
   const nameWidth = Math.max(...rows.map(({ name }) => name.length))
@@ -21,7 +21,7 @@ export function describeConfig ({ config, sources }: Pick<Loaded, 'config' | 'so
 }
 
 /** Every setting as it may be shown to whoever watches the gateway; secrets masked. */
-export function showConfig (config: Config): Array<{ name: Name, value: string | number | boolean, meaning: string, unit?: string, tunable: boolean, isDefault: boolean }> {
+export function showConfig (config: Config): Array<{ name: SettingName, value: string | number | boolean, meaning: string, unit?: string, tunable: boolean, isDefault: boolean }> {
   const values = toValues(config)
   return NAMES.map((name) => {
     const setting = SETTINGS[name]
@@ -41,7 +41,7 @@ export function tunableSchemas (): Record<string, object> {
   return Object.fromEntries(TUNABLE.map((name) => [name, tunableSchema(name)]))
 }
 
-function tunableSchema (name: Name): object {
+function tunableSchema (name: SettingName): object {
   const setting = SETTINGS[name]
   if (setting.type === 'choice') return { type: 'string', enum: setting.choices, description: meaning(name) }
   if (setting.type !== 'integer') return { description: meaning(name) }
@@ -61,7 +61,7 @@ export function environmentExample (): string {
   return [head.join('\n'), ...sections].join('\n\n') + '\n'
 }
 
-function explain (name: Name): string[] {
+function explain (name: SettingName): string[] {
   const setting = SETTINGS[name]
   return ['', `# ${meaning(name)}`, `# Allowed: ${allowed(setting)}.`, `#${name}=${writeText(setting, setting.default)}`]
 }
@@ -77,14 +77,14 @@ export function settingsTable (): string {
   ].join('\n')).join('\n\n') + '\n'
 }
 
-function row (name: Name): string {
+function row (name: SettingName): string {
   const setting = SETTINGS[name]
   const text = writeText(setting, setting.default)
   const cells = [`\`${name}\``, text === '' ? 'empty' : `\`${text}\``, allowed(setting), meaning(name)]
   return `| ${cells.map(escape).join(' | ')} |`
 }
 
-function meaning (name: Name): string {
+function meaning (name: SettingName): string {
   return SETTINGS[name].meaning + (NOT_YET[name] ? ' Not supported yet.' : '')
 }
 
@@ -92,8 +92,8 @@ function escape (text: string): string {
   return text.replace(/[|*]/g, '\\$&')
 }
 
-function bySection (): [string, Name[]][] {
-  const sections = new Map<string, Name[]>()
+function bySection (): [string, SettingName[]][] {
+  const sections = new Map<string, SettingName[]>()
   for (const name of NAMES) {
     const { section } = SETTINGS[name]
     sections.set(section, [...sections.get(section) ?? [], name])

@@ -3,10 +3,10 @@
 
 import { BlockList, isIP } from 'node:net'
 import { parseRedisUrl } from './redis-url.ts'
-import type { Name, Profile, Values } from './schema.ts'
+import type { SettingName, ProfileName, Values } from './schema.ts'
 
 /** Settings that are known and refused: better than to run without what was asked for. Empty this table to drop them. */
-export const NOT_YET: Readonly<Partial<Record<Name, string>>> = {
+export const NOT_YET: Readonly<Partial<Record<SettingName, string>>> = {
   AUTH_JWT_SECRET: 'authentication comes with a later release; leave it empty',
   AUTH_JWKS_URL: 'authentication comes with a later release; leave it empty',
   AUTH_ISSUER: 'authentication comes with a later release; leave it empty',
@@ -14,7 +14,7 @@ export const NOT_YET: Readonly<Partial<Record<Name, string>>> = {
 }
 
 interface Rule {
-  readonly reads: readonly Name[]
+  readonly reads: readonly SettingName[]
   /** The sentence about what does not agree. */
   readonly judge: (values: Values) => string | undefined
 }
@@ -60,23 +60,23 @@ function isCluster (url: string): boolean {
   return typeof address !== 'string' && address.kind === 'cluster'
 }
 
-export function judgeRules (values: Values, isWrong: (name: Name) => boolean): string[] {
+export function judgeRules (values: Values, isWrong: (name: SettingName) => boolean): string[] {
   return RULES
     .filter(({ reads }) => !reads.some(isWrong))
     .flatMap(({ judge }) => judge(values) ?? [])
 }
 
 /** The settings that have a say in the profile; the older switches count where they are set. */
-export const PROFILE_NAMES = ['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS'] as const satisfies readonly Name[]
+export const PROFILE_SETTINGS = ['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS'] as const satisfies readonly SettingName[]
 
 /** The profile on which all that was set agrees, or the sentence about where it does not. */
-export function chooseProfile (values: Values, isSet: (name: Name) => boolean): { profile: Profile } | { problem: string } {
+export function chooseProfile (values: Values, isSet: (name: SettingName) => boolean): { profile: ProfileName } | { problem: string } {
   const meant = {
     APP_PROFILE: values.APP_PROFILE,
     ENABLE_SSE: values.ENABLE_SSE ? 'SSE' : 'WEBSOCKET',
     ENABLE_WS: values.ENABLE_WS ? 'WEBSOCKET' : 'SSE'
   } as const
-  const given = PROFILE_NAMES.filter(isSet)
+  const given = PROFILE_SETTINGS.filter(isSet)
   const profile = given[0] === undefined ? 'SSE' : meant[given[0]]
   if (given.every((name) => meant[name] === profile)) return { profile }
   const shown = given.map((name) => `${name}=${values[name]}`)

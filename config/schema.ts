@@ -132,7 +132,7 @@ const TABLE = {
 type Table = typeof TABLE
 
 /** The name of a setting, as in the environment. */
-export type Name = keyof Table
+export type SettingName = keyof Table
 
 type ValueOf<S> =
   S extends { type: 'integer' } ? number
@@ -145,21 +145,21 @@ type Pascal<N extends string> =
   N extends `${infer Head}_${infer Tail}` ? `${Capitalize<Lowercase<Head>>}${Pascal<Tail>}` : Capitalize<Lowercase<N>>
 
 /** The values by their names in the environment: `values.MAX_ROOM_SIZE`. */
-export type Values = { readonly [N in Name]: ValueOf<Table[N]> }
+export type Values = { readonly [N in SettingName]: ValueOf<Table[N]> }
 
 /** The values as the rest of the project reads them: `config.maxRoomSize`. */
-export type Config = { readonly [N in Name as Uncapitalize<Pascal<N>>]: ValueOf<Table[N]> } & {
+export type Config = { readonly [N in SettingName as Uncapitalize<Pascal<N>>]: ValueOf<Table[N]> } & {
   /** The floor of the tick as it was set; `tickFloorMs`, which is in force, follows the tick down and comes back with it. */
   readonly wantedTickFloorMs: number
 }
 
-export type Profile = Config['appProfile']
+export type ProfileName = Config['appProfile']
 
-export const SETTINGS: Readonly<Record<Name, Setting>> = TABLE
-export const NAMES = Object.keys(TABLE) as readonly Name[]
-export const TUNABLE: readonly Name[] = NAMES.filter((name) => SETTINGS[name].tunable)
+export const SETTINGS: Readonly<Record<SettingName, Setting>> = TABLE
+export const NAMES = Object.keys(TABLE) as readonly SettingName[]
+export const TUNABLE: readonly SettingName[] = NAMES.filter((name) => SETTINGS[name].tunable)
 
-export function isName (name: string): name is Name {
+export function isName (name: string): name is SettingName {
   return Object.hasOwn(TABLE, name)
 }
 

@@ -52,26 +52,26 @@ export interface List extends Common {
 
 export type Setting = WholeNumber | Flag | Choice | Text | List
 
-type Facts<S> = Omit<S, 'type' | 'section' | 'meaning'>
+type Details<S> = Omit<S, 'type' | 'section' | 'meaning'>
 
-export function whole (section: string, meaning: string, facts: Facts<WholeNumber>): WholeNumber {
-  return { type: 'integer', section, meaning, ...facts }
+export function whole (section: string, meaning: string, details: Details<WholeNumber>): WholeNumber {
+  return { type: 'integer', section, meaning, ...details }
 }
 
-export function flag (section: string, meaning: string, facts: Facts<Flag>): Flag {
-  return { type: 'boolean', section, meaning, ...facts }
+export function flag (section: string, meaning: string, details: Details<Flag>): Flag {
+  return { type: 'boolean', section, meaning, ...details }
 }
 
-export function choice<const C extends string> (section: string, meaning: string, facts: Facts<Choice<C>>): Choice<C> {
-  return { type: 'choice', section, meaning, ...facts }
+export function choice<const C extends string> (section: string, meaning: string, details: Details<Choice<C>>): Choice<C> {
+  return { type: 'choice', section, meaning, ...details }
 }
 
-export function text (section: string, meaning: string, facts: Facts<Text>): Text {
-  return { type: 'text', section, meaning, ...facts }
+export function text (section: string, meaning: string, details: Details<Text>): Text {
+  return { type: 'text', section, meaning, ...details }
 }
 
-export function list (section: string, meaning: string, facts: Facts<List>): List {
-  return { type: 'list', section, meaning, ...facts }
+export function list (section: string, meaning: string, details: Details<List>): List {
+  return { type: 'list', section, meaning, ...details }
 }
 
 const MASK = '***'

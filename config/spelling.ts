@@ -2,14 +2,14 @@
 // The environment belongs to the whole machine and must hardly ever be suspected wrongly (AWS_PROFILE is two
 // letters from APP_PROFILE); `.env` is ours, so there any unknown name is, and the guess may be bolder.
 
-import { NAMES, isName, type Name } from './schema.ts'
+import { NAMES, isName, type SettingName } from './schema.ts'
 
 /** Shorter names of ours (HOST, PORT, WORKERS) resemble too much that belongs to others. */
 const LONG = 8
 const PREFIX = /^signalbox_*/i
 
 /** The setting probably meant by a variable of the environment, if it is worth a warning. */
-export function suspect (name: string, value: string): Name | undefined {
+export function suspect (name: string, value: string): SettingName | undefined {
   if (isName(name)) return undefined
   const bare = name.replace(PREFIX, '')
   // Kubernetes sets <SERVICE>_PORT=tcp://… in every container beside a service of that name.
@@ -18,14 +18,14 @@ export function suspect (name: string, value: string): Name | undefined {
 }
 
 /** The setting probably meant by a name in a place that is ours. */
-export function guess (name: string): Name | undefined {
+export function guess (name: string): SettingName | undefined {
   return closest(name.replace(PREFIX, ''), (length) => length < LONG ? 1 : 2)
 }
 
 /** The name of ours with the fewest edits, not more than are tolerated for a name of its length. */
-function closest (name: string, tolerated: (length: number) => number): Name | undefined {
+function closest (name: string, tolerated: (length: number) => number): SettingName | undefined {
   const letters = plain(name)
-  let best: Name | undefined
+  let best: SettingName | undefined
   let fewest = Infinity
   for (const candidate of NAMES) {
     const wanted = plain(candidate)

@@ -4,17 +4,17 @@
 import { Ajv } from 'ajv'
 import { envSchema } from 'env-schema'
 import { FORMATS, type Format } from './format.ts'
-import { NAMES, SETTINGS, isName, type Name, type Values } from './schema.ts'
+import { NAMES, SETTINGS, isName, type SettingName, type Values } from './schema.ts'
 import type { Setting } from './setting.ts'
 
 /** Values by name that were read but not yet checked. */
-export type Layer = Readonly<Partial<Record<Name, unknown>>>
+export type Layer = Readonly<Partial<Record<SettingName, unknown>>>
 
-export interface Verdict {
+export interface ValidationResult {
   /** The valid values, with the defaults in place of absent and wrong ones. */
   readonly values: Values
   /** Names of the wrong ones; for lists with the wrong items. */
-  readonly wrong: ReadonlyMap<Name, readonly unknown[]>
+  readonly wrong: ReadonlyMap<SettingName, readonly unknown[]>
 }
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, addUsedSchema: false })
@@ -27,7 +27,7 @@ const schema = {
 }
 
 /** Checks the layers laid upon each other, later ones winning. */
-export function validate (...layers: [Layer, ...Layer[]]): Verdict {
+export function validate (...layers: [Layer, ...Layer[]]): ValidationResult {
   try {
     return { values: check(layers), wrong: new Map() }
   } catch (error) {
@@ -43,8 +43,8 @@ function check (data: [Layer, ...Layer[]]): Values {
   return envSchema<Values>({ schema, data, env: false, ajv })
 }
 
-function findWrong (error: unknown, merged: Layer): Map<Name, unknown[]> {
-  const wrong = new Map<Name, unknown[]>()
+function findWrong (error: unknown, merged: Layer): Map<SettingName, unknown[]> {
+  const wrong = new Map<SettingName, unknown[]>()
   const errors = error instanceof Error && 'errors' in error && Array.isArray(error.errors) ? error.errors : []
   for (const { instancePath } of errors as { instancePath: string }[]) {
     const [, name = '', index] = instancePath.split('/')

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { ConfigError, EX_CONFIG, TUNABLE, loadConfig, retune, type Loaded } from '../config/index.ts'
+import { ConfigError, EX_CONFIG, TUNABLE, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
 import { describeConfig, environmentExample, settingsTable, showConfig, tunableSchemas } from '../config/report.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
 import { showValue } from '../config/setting.ts'
@@ -11,7 +11,7 @@ type Texts = Record<string, string>
 const ROOT = join(import.meta.dirname, '..')
 
 /** Loads with nothing but the given variables and, in a directory of its own, the given `.env`. */
-function load (t: Test, env: Texts, dotenv?: string | Buffer): Loaded {
+function load (t: Test, env: Texts, dotenv?: string | Buffer): LoadedConfig {
   const cwd = t.testdir()
   if (dotenv !== undefined) writeFileSync(join(cwd, '.env'), dotenv)
   return loadConfig({ env, cwd })
