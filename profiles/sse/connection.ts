@@ -8,7 +8,7 @@ import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
-import { frame, HEARTBEAT, LAST_CHUNK, named, unchunked } from './frame.ts'
+import { frame, HEARTBEAT, LAST_CHUNK, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
   #socket: Socket | null = null
@@ -33,12 +33,12 @@ export class SseConnection implements Connection {
 
   tell (message: Notice): void {
     const { kind, cursor, ...data } = message
-    this.say(kind, data, cursor)
+    this.sendMessage(kind, data, cursor)
   }
 
   /** A named event of the profile's own. */
-  say (event: string, data: object, id: string | null): void {
-    this.#write(named(event, data, id))
+  sendMessage (event: string, data: object, id: string | null): void {
+    this.#write(namedEvent(event, data, id))
   }
 
   ping (): void {
@@ -51,7 +51,7 @@ export class SseConnection implements Connection {
       this.destroy()
       return
     }
-    this.say('bye', { reason, retryMs }, null)
+    this.sendMessage('bye', { reason, retryMs }, null)
     this.#ended = true
     const socket = this.#socket
     if (socket === null) return
@@ -106,12 +106,12 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
   reply.sse({ retry: retryMs })
   await opened
   if (socket.destroyed) return null
-  letGo(raw, socket)
+  freeHttpState(raw, socket)
   return { socket, chunked: raw.chunkedEncoding }
 }
 
 /** What of Node's parser is used to let go of it, as Node does with one it does not use again (`freeParser` in lib/_http_common.js). */
-interface Parser {
+interface HttpParser {
   unconsume (): void
   remove (): void
   close (): void
@@ -121,14 +121,14 @@ interface Parser {
  * Node keeps with a socket what it needs for the requests still to come: parser, request, response and all they know of,
  * 10.7 of the 15.9 KB that a stream had on the heap. Behind a stream that never ends nothing can come.
  */
-function letGo (response: ServerResponse, socket: Socket): void {
+function freeHttpState (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)
   socket.removeAllListeners()
   // Who says more than its one request, or nothing any more, is done with.
   socket.on('data', destroy)
   socket.on('end', destroy)
   socket.on('error', destroy)
-  const { parser } = socket as { parser?: Parser | null }
+  const { parser } = socket as { parser?: HttpParser | null }
   if (!parser) return
   parser.unconsume()
   parser.remove()
@@ -138,4 +138,4 @@ function letGo (response: ServerResponse, socket: Socket): void {
 
 /** Functions of their own: one made above would keep alive all that is known there. */
 function destroy (this: Socket): void { this.destroy() }
-function close (parser: Parser): void { parser.close() }
+function close (parser: HttpParser): void { parser.close() }

@@ -12,7 +12,7 @@ export function frame (bundle: Bundle): Buffer {
 }
 
 /** A named event; with `id` it is also a position. */
-export function named (event: string, data: object, id: string | null): Buffer {
+export function namedEvent (event: string, data: object, id: string | null): Buffer {
   return chunk(`${id === null ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
 }
 

@@ -88,7 +88,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
     connection.attach(stream.socket, stream.chunked)
-    connection.say('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }, cursor)
+    connection.sendMessage('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }, cursor)
     session.drained()
     return reply
   })

@@ -8,18 +8,18 @@ import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
 import { parseJoins } from '../../src/core/subscription.ts'
 
-export interface Answer {
+export interface ServerMessage {
   readonly event: string
   readonly data: object
 }
 
-type Message = Record<string, unknown>
-type Action = (gateway: Gateway, session: Session, message: Message) => Answer | Promise<Answer>
+type ClientMessage = Record<string, unknown>
+type Action = (gateway: Gateway, session: Session, message: ClientMessage) => ServerMessage | Promise<ServerMessage>
 
-/** `moves`: it changes what is heard, so whatever the client asked for behind it waits until that is so. */
-const ACTIONS: Record<string, { readonly fields: readonly string[], readonly moves?: true, readonly run: Action }> = {
-  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], moves: true, run: join },
-  leave: { fields: ['room', 'rooms'], moves: true, run: leave },
+/** `changesSubscription`: it changes what is heard, so whatever the client asked for behind it waits until that is so. */
+const ACTIONS: Record<string, { readonly fields: readonly string[], readonly changesSubscription?: true, readonly run: Action }> = {
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], changesSubscription: true, run: join },
+  leave: { fields: ['room', 'rooms'], changesSubscription: true, run: leave },
   control: { fields: ['command', 'args', 'idempotencyKey'], run: control },
   ping: { fields: [], run: () => ({ event: 'pong', data: { time: Date.now() } }) }
 }
@@ -29,11 +29,11 @@ const ACTIONS: Record<string, { readonly fields: readonly string[], readonly mov
  * @returns what does it, and whether what comes behind it has to wait
  * @throws Refusal BAD_MESSAGE
  */
-export function actionOf (value: unknown): { moves: boolean, run: (gateway: Gateway, session: Session) => Answer | Promise<Answer> } {
+export function actionOf (value: unknown): { changesSubscription: boolean, run: (gateway: Gateway, session: Session) => ServerMessage | Promise<ServerMessage> } {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw bad('a message is an object such as {"action": "join", "room": "plant-1"}')
   }
-  const message = value as Message
+  const message = value as ClientMessage
   const name = message.action
   const action = typeof name === 'string' && Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined
   if (action === undefined) throw bad(`action must be one of ${Object.keys(ACTIONS).join(', ')}`)
@@ -41,16 +41,16 @@ export function actionOf (value: unknown): { moves: boolean, run: (gateway: Gate
   if (unknown.length > 0) {
     throw bad(`unknown field ${JSON.stringify(unknown[0]?.slice(0, 40))}; ${String(name)} takes ${[...action.fields, 'ref'].join(', ')}`)
   }
-  return { moves: action.moves === true, run: (gateway, session) => action.run(gateway, session, message) }
+  return { changesSubscription: action.changesSubscription === true, run: (gateway, session) => action.run(gateway, session, message) }
 }
 
-async function join (_gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: Message): Promise<Answer> {
+async function join (_gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: ClientMessage): Promise<ServerMessage> {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be the cursor as it came, a string')
   const named = roomsOf(room, rooms)
   const wishes = named.length === 0 ? [PUBLIC] : named
   const joins = parseJoins(wishes.map(wish => {
     if (typeof wish !== 'object' || wish === null) return { room: wish, ...(types === undefined ? {} : { types }) }
-    const { room, types: own = types, ...rest } = wish as Message
+    const { room, types: own = types, ...rest } = wish as ClientMessage
     if (Object.keys(rest).length > 0) throw bad('an entry of rooms is a name or { "room", "types" }')
     return { room, ...(own === undefined ? {} : { types: own }) }
   }))
@@ -58,7 +58,7 @@ async function join (_gateway: Gateway, session: Session, { room, rooms, types, 
   return { event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }
 }
 
-function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): Answer {
+function leave (_gateway: Gateway, session: Session, { room, rooms }: ClientMessage): ServerMessage {
   const named = roomsOf(room, rooms)
   const wishes = named.length === 0 ? [PUBLIC] : named
   for (const name of wishes) {
@@ -67,7 +67,7 @@ function leave (_gateway: Gateway, session: Session, { room, rooms }: Message): 
   return { event: 'left', data: { rooms: session.leave(wishes as string[]), cursor: session.cursor } }
 }
 
-async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: Message): Promise<Answer> {
+async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: ClientMessage): Promise<ServerMessage> {
   const max = gateway.limits.controlRateLimit
   const { count, resetMs } = await gateway.rates.control.hit(session.caller, max)
   if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
-import { frame, message, position } from './frame.ts'
+import { frame, textMessage, position } from './frame.ts'
 
 /** RFC 6455, 7.4.1, and the IANA registry for 1012 and 1013. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013 } as const
@@ -41,18 +41,18 @@ export class WsConnection implements Connection {
     return bundle.frame.length
   }
 
-  tell (told: Notice): void {
-    if (told.kind === 'position') {
-      this.#socket.send(position(told.cursor))
+  tell (message: Notice): void {
+    if (message.kind === 'position') {
+      this.#socket.send(position(message.cursor))
       return
     }
-    const { kind, ...data } = told
-    this.say(kind, data)
+    const { kind, ...data } = message
+    this.sendMessage(kind, data)
   }
 
   /** A message of the profile's own. */
-  say (event: string, data: object, ref?: unknown): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(message(event, data, ref))
+  sendMessage (event: string, data: object, ref?: unknown): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(textMessage(event, data, ref))
   }
 
   ping (): void {
@@ -73,7 +73,7 @@ export class WsConnection implements Connection {
       this.end(CODES.SLOW, 'SLOW')
       return
     }
-    this.say('bye', { reason, retryMs })
+    this.sendMessage('bye', { reason, retryMs })
     this.end(CODES[reason], reason)
   }
 

@@ -14,7 +14,7 @@ import type { WsConnection } from './connection.ts'
 const MAX_ERRORS = 20
 const ERROR_WINDOW_MS = 10_000
 /** Between two looks whether a client has taken its answers, ms. */
-const LOOK_MS = 50
+const POLL_MS = 50
 /** Messages of one client that may wait for a join of its to be through. */
 const MAX_WAITING = 100
 /** Longest `ref`, in characters. */
@@ -38,7 +38,7 @@ export class Conversation {
   /** When messages could not be served; most clients never have one. */
   #errors: readonly number[] | null = null
   /** The last change of what is heard that is under way, and how much waits behind it. */
-  #moving: Promise<unknown> | null = null
+  #pendingChange: Promise<unknown> | null = null
   #waiting = 0
 
   constructor (options: ConversationOptions, socket: WebSocket, connection: WsConnection, session: Session) {
@@ -49,7 +49,7 @@ export class Conversation {
   }
 
   /** A message as it came. */
-  take (data: RawData, isBinary: boolean): void {
+  receive (data: RawData, isBinary: boolean): void {
     // What was on its way when the connection was ended.
     if (this.#socket.readyState !== this.#socket.OPEN) return
     if (isBinary) {
@@ -61,11 +61,11 @@ export class Conversation {
       this.#checkRate()
       const message = readJson(data.toString(), 'BAD_MESSAGE')
       ref = refOf(message)
-      const { moves, run } = actionOf(message)
+      const { changesSubscription, run } = actionOf(message)
       const done = this.#serve(run, ref)
-      if (!moves) return
-      this.#moving = done
-      void done.then(() => { if (this.#moving === done) this.#moving = null })
+      if (!changesSubscription) return
+      this.#pendingChange = done
+      void done.then(() => { if (this.#pendingChange === done) this.#pendingChange = null })
     } catch (error) {
       this.#fail(error, ref)
     }
@@ -85,22 +85,22 @@ export class Conversation {
 
   async #serve (run: ReturnType<typeof actionOf>['run'], ref: Ref): Promise<void> {
     try {
-      if (this.#moving !== null) {
-        if (++this.#waiting >= MAX_WAITING) this.#stopListening()
-        await this.#moving
+      if (this.#pendingChange !== null) {
+        if (++this.#waiting >= MAX_WAITING) this.#pause()
+        await this.#pendingChange
         this.#waiting--
       }
       const { event, data } = await run(this.#options.gateway, this.#session)
-      this.#answer(event, data, ref)
+      this.#reply(event, data, ref)
     } catch (error) {
       this.#fail(error, ref)
     }
   }
 
-  #answer (event: string, data: object, ref: Ref): void {
-    this.#connection.say(event, data, ref)
+  #reply (event: string, data: object, ref: Ref): void {
+    this.#connection.sendMessage(event, data, ref)
     // Who does not read its answers is not listened to any more, until it does.
-    if (this.#connection.pending > 0) this.#stopListening()
+    if (this.#connection.pending > 0) this.#pause()
   }
 
   #fail (error: unknown, ref: Ref): void {
@@ -108,25 +108,25 @@ export class Conversation {
     if (!(error instanceof Refusal)) onError(error)
     const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
     gateway.troubles.refused(refusal)
-    this.#answer('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
+    this.#reply('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
     if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
     const now = performance.now()
     this.#errors = [...(this.#errors ?? []).filter(at => now - at < ERROR_WINDOW_MS), now]
     if (this.#errors.length > MAX_ERRORS) this.#connection.end(CLOSE.policy, 'too many errors')
   }
 
-  #stopListening (): void {
+  #pause (): void {
     if (this.#socket.isPaused) return
     this.#socket.pause()
-    this.#listenAgain()
+    this.#resumeOnceRead()
   }
 
   /** Looked for, since a socket whose buffer was never full does not tell that it is empty. */
-  #listenAgain (): void {
+  #resumeOnceRead (): void {
     setTimeout(() => {
       if (this.#connection.pending === 0 && this.#waiting < MAX_WAITING) this.#socket.resume()
-      else if (this.#socket.readyState === this.#socket.OPEN) this.#listenAgain()
-    }, LOOK_MS).unref()
+      else if (this.#socket.readyState === this.#socket.OPEN) this.#resumeOnceRead()
+    }, POLL_MS).unref()
   }
 }
 

@@ -35,7 +35,7 @@ function textFrame (text: string): Buffer {
 }
 
 /** Any other message; `ref` is what the client sent with the one that is answered. */
-export function message (event: string, data: object, ref?: unknown): string {
+export function textMessage (event: string, data: object, ref?: unknown): string {
   return JSON.stringify({ event, data, ref })
 }
 

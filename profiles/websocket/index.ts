@@ -68,10 +68,10 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
       reply.header('Upgrade', 'websocket')
       throw new Refusal('UPGRADE_REQUIRED', `${path} is a WebSocket: connect with ws://, not with a plain GET`)
     },
-    wsHandler: (socket, request) => converse(socket, callerOf(request), letGo(socket, request))
+    wsHandler: (socket, request) => converse(socket, callerOf(request), detachResponse(socket, request))
   })
 
-  const conversing = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a message failed') }
+  const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a message failed') }
 
   function converse (socket: WebSocket, caller: string, raw: Socket): void {
     const connection = new WsConnection(socket, raw, pongs.expect)
@@ -82,20 +82,20 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
       // A browser sees nothing of a refused handshake; a close code it does see.
       if (!(error instanceof Refusal)) throw error
       gateway.troubles.refused(error)
-      connection.say('error', { ...error.body, retryMs: error.retryMs })
-      connection.say('bye', { reason: error.code, retryMs: error.retryMs })
+      connection.sendMessage('error', { ...error.body, retryMs: error.retryMs })
+      connection.sendMessage('bye', { reason: error.code, retryMs: error.retryMs })
       connection.end(error.code === 'DRAINING' ? CLOSE.restart : CLOSE.tryLater, error.code)
       return
     }
     connections.add(connection)
-    const conversation = new Conversation(conversing, socket, connection, session)
+    const conversation = new Conversation(conversationOptions, socket, connection, session)
     raw.on('drain', () => session.drained())
-    socket.on('message', (data, isBinary) => conversation.take(data, isBinary))
+    socket.on('message', (data, isBinary) => conversation.receive(data, isBinary))
     socket.on('close', () => {
       session.end()
       connections.delete(connection)
     })
-    connection.say('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
+    connection.sendMessage('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
   }
 }, { name: 'profile-websocket', encapsulate: true })
 
@@ -103,7 +103,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
  * Request, reply and response have done their part, and would be kept as long as the socket: 4 KB of the 8 that one took.
  * @returns the socket below
  */
-function letGo (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {
+function detachResponse (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {
   // The plugin's listener knows request and reply.
   socket.removeAllListeners('error')
   socket.on('error', terminate)

@@ -15,29 +15,29 @@ export class PongWatch {
 
   readonly expect = (connection: WsConnection, ping: number): void => {
     this.#outstanding.push({ connection, ping, due: performance.now() + this.#timeoutMs })
-    this.#timer ??= setTimeout(this.#look, this.#timeoutMs).unref()
+    this.#timer ??= setTimeout(this.#check, this.#timeoutMs).unref()
   }
 
   stop (): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  readonly #look = (): void => {
-    // After a stall of our own the pongs may be lying in the sockets: they are read before anybody is judged.
+  readonly #check = (): void => {
+    // After a stall of our own the pongs may be lying in the sockets: they are read before anybody is checked.
     setImmediate(() => {
       const now = performance.now()
-      let judged = 0
+      let checked = 0
       for (const { connection, ping, due } of this.#outstanding) {
         if (due > now) break
         if (!connection.answered(ping)) {
           connection.end(CLOSE.goingAway, 'no pong')
           connection.destroy()
         }
-        judged++
+        checked++
       }
-      this.#outstanding.splice(0, judged)
+      this.#outstanding.splice(0, checked)
       const next = this.#outstanding[0]
-      this.#timer = next === undefined ? null : setTimeout(this.#look, next.due - now).unref()
+      this.#timer = next === undefined ? null : setTimeout(this.#check, next.due - now).unref()
     })
   }
 }

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import t from 'tap'
-import { frame as sseFrame, named, unchunked } from '../../profiles/sse/frame.ts'
+import { frame as sseFrame, namedEvent, unchunked } from '../../profiles/sse/frame.ts'
 import { frame as wsFrame } from '../../profiles/websocket/frame.ts'
 import { formatLaterTrack, formatTrack, parseCursor } from '../../src/core/cursor.ts'
 import { draftOf, entryOf, parseEvent } from '../../src/core/event.ts'
@@ -108,7 +108,7 @@ t.test('a frame of any length is one WebSocket frame', async t => {
 })
 
 t.test('a chunk without its chunking is the bare event', async t => {
-  t.equal(unchunked(named('bye', { a: 1 }, 'x')).toString(), 'id: x\nevent: bye\ndata: {"a":1}\n\n')
+  t.equal(unchunked(namedEvent('bye', { a: 1 }, 'x')).toString(), 'id: x\nevent: bye\ndata: {"a":1}\n\n')
 })
 
 t.test('STATE_TYPES gives un-keyed events of those types their type as key', async t => {
