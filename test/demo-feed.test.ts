@@ -1,9 +1,9 @@
 import { mock } from 'node:test'
 import Fastify from 'fastify'
 import t from 'tap'
-import demoFeed, { stepOf, Threshold, Watch } from '../src/app/demo-feed.ts'
-import { parseDiskStats, parseNetDev, Rates, shareBusy } from '../src/app/machine.ts'
-import type { Figure } from '../src/app/machine.ts'
+import demoFeed, { stepOf, Threshold, Notices } from '../src/app/demo-feed.ts'
+import { parseDiskStats, parseNetDev, CounterRates, shareBusy } from '../src/app/machine.ts'
+import type { Measurement } from '../src/app/machine.ts'
 import type { Gateway } from '../src/core/gateway.ts'
 
 t.test('bytes by interface are read from /proc/net/dev', async t => {
@@ -41,7 +41,7 @@ t.test('the share a core was busy lies between 0 and 1', async t => {
 })
 
 t.test('counters become rates per second', async t => {
-  const rates = new Rates()
+  const rates = new CounterRates()
   t.equal(rates.next('eth0', [100, 5], 0), null, 'one reading is no rate')
   t.strictSame(rates.next('eth0', [1100, 5], 500), [2000, 0])
   t.equal(rates.next('eth0', [3, 5], 1000), null, 'the counter began anew')
@@ -72,27 +72,27 @@ t.test('a value that trembles around a step stays on it', async t => {
 })
 
 t.test('notices tell what has changed, not what was so from the start', async t => {
-  const watch = new Watch()
+  const notices = new Notices()
   const eth0 = { receivedPerSecond: 1, sentPerSecond: 1 }
-  const figures = (memory: number, one: number, more: Figure[] = []): Figure[] => [
+  const figures = (memory: number, one: number, more: Measurement[] = []): Measurement[] => [
     { type: 'memory', key: 'total', data: { percent: memory } },
     { type: 'load', key: 'average', data: { one, cores: 2 } },
     ...more
   ]
-  t.strictSame(watch.look(figures(41, 0.5, [{ type: 'network', key: 'eth0', data: eth0 }]), 0), [])
-  t.strictSame(watch.look(figures(46, 2.5, [{ type: 'network', key: 'eth0', data: eth0 }, { type: 'network', key: 'wg0', data: {} }]), 500), [
+  t.strictSame(notices.from(figures(41, 0.5, [{ type: 'network', key: 'eth0', data: eth0 }]), 0), [])
+  t.strictSame(notices.from(figures(46, 2.5, [{ type: 'network', key: 'eth0', data: eth0 }, { type: 'network', key: 'wg0', data: {} }]), 500), [
     'memory in use rose over 45 %',
     'load rose to 2.5: more work than the 2 cores can do at once',
     'network wg0 is up'
   ])
-  t.strictSame(watch.look(figures(43, 1.2, [{ type: 'network', key: 'eth0', data: null }]), 1000), [
+  t.strictSame(notices.from(figures(43, 1.2, [{ type: 'network', key: 'eth0', data: null }]), 1000), [
     'memory in use fell below 45 %',
     'load is down to 1.2',
     'network eth0 is down'
   ])
-  const busy = new Watch()
-  t.strictSame(busy.look(figures(41, 2.5), 0), [], 'a load that was high already has not risen')
-  t.strictSame(busy.look(figures(41, 1.2), 500), ['load is down to 1.2'])
+  const busy = new Notices()
+  t.strictSame(busy.from(figures(41, 2.5), 0), [], 'a load that was high already has not risen')
+  t.strictSame(busy.from(figures(41, 1.2), 500), ['load is down to 1.2'])
 })
 
 t.test('figures are published as state of the public feed, with one warning while that fails', async t => {

@@ -9,8 +9,8 @@ import os from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Gateway } from '../core/gateway.ts'
-import { cpu, diskSpace, diskTraffic, host, load, memory, network, ownProcess } from './machine.ts'
-import type { Figure, Source } from './machine.ts'
+import { cpu, diskSpace, diskTraffic, host, loadAverage, memory, network, ownProcess } from './machine.ts'
+import type { Measurement, Sensor } from './machine.ts'
 
 export interface DemoFeedOptions {
   readonly gateway: Gateway
@@ -29,35 +29,41 @@ const MEMORY_STEP = 5
 const MEMORY_SLACK = 1
 
 export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoFeedOptions) => {
-  const sources: Array<{ everySteps: number, read: Source }> = [
+  const sensors: Array<{ everySteps: number, read: Sensor }> = [
     { everySteps: 1, read: cpu() },
     { everySteps: 1, read: memory },
     { everySteps: 2, read: ownProcess() },
     { everySteps: 2, read: network() },
     { everySteps: 2, read: diskTraffic() },
-    { everySteps: 4, read: load },
+    { everySteps: 4, read: loadAverage },
     { everySteps: 4, read: () => diskSpace(dataDir) },
     { everySteps: 10, read: host }
   ]
-  const watch = new Watch()
+  const notices = new Notices()
   let step = 0
   let publishing = false
   let failing = false
 
-  async function publishFigures (): Promise<void> {
+  async function publishMeasurements (): Promise<void> {
     // A slow store makes the feed slower. A drain is no trouble: it ends the feed.
     if (publishing || gateway.notReady?.code === 'DRAINING') return
     publishing = true
     try {
       const now = performance.now()
-      const due = sources.filter(({ everySteps }) => step % everySteps === 0)
+      const due = sensors.filter(({ everySteps }) => step % everySteps === 0)
       const first = step++ === 0
+<<<<<<< HEAD
       const figures = (await Promise.all(due.map(async ({ read }) => await read(now)))).flat()
       const notices = watch.look(figures, now)
       if (first) notices.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
+=======
+      const measurements = (await Promise.all(due.map(({ read }) => read(now)))).flat()
+      const texts = notices.from(measurements, now)
+      if (first) texts.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
+>>>>>>> c38bb9e (refactor: the demo feed has sensors, measurements and notices)
       await gateway.publish([
-        ...figures,
-        ...notices.map(text => ({ type: 'notice', data: { text } }))
+        ...measurements,
+        ...texts.map(text => ({ type: 'notice', data: { text } }))
       ])
       if (failing) app.log.info('the demo feed publishes again')
       failing = false
@@ -72,7 +78,11 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 
   let timer: NodeJS.Timeout | undefined
   app.addHook('onReady', async () => {
+<<<<<<< HEAD
     timer = setInterval(() => { void publishFigures() }, STEP_MS).unref()
+=======
+    timer = setInterval(publishMeasurements, STEP_MS).unref()
+>>>>>>> c38bb9e (refactor: the demo feed has sensors, measurements and notices)
   })
   app.addHook('preClose', async () => {
     clearInterval(timer)
@@ -80,7 +90,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 }, { name: 'demo-feed' })
 
 /** Tells from the figures what is worth a sentence. */
-export class Watch {
+export class Notices {
   readonly #cores = new Map<string, Threshold>()
   #load: Threshold | null = null
   #memory: number | null = null
@@ -88,18 +98,18 @@ export class Watch {
   #interfaces: Set<string> | null = null
 
   /** @returns sentences, none where nothing notable has changed */
-  look (figures: readonly Figure[], now: number): string[] {
-    const notices = figures.flatMap(({ type, key, data }) => {
+  from (measurements: readonly Measurement[], now: number): string[] {
+    const texts = measurements.flatMap(({ type, key, data }) => {
       if (type === 'cpu' && data !== null && key !== 'total') return this.#core(key, data.percent as number, now)
       if (type === 'load' && data !== null) return this.#average(data as { one: number, cores: number }, now)
       if (type === 'memory' && data !== null) return this.#step(data.percent as number)
       if (type === 'network') return this.#interface(key, data !== null)
       return []
     })
-    if (this.#interfaces === null && figures.length > 0) {
-      this.#interfaces = new Set(figures.filter(({ type, data }) => type === 'network' && data !== null).map(({ key }) => key))
+    if (this.#interfaces === null && measurements.length > 0) {
+      this.#interfaces = new Set(measurements.filter(({ type, data }) => type === 'network' && data !== null).map(({ key }) => key))
     }
-    return notices
+    return texts
   }
 
   #core (key: string, value: number, now: number): string[] {

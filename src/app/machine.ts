@@ -5,16 +5,16 @@ import { readFile, statfs } from 'node:fs/promises'
 import os from 'node:os'
 
 /** One state of the machine, as a backend would publish it. `data: null` where it is no more. */
-export interface Figure {
+export interface Measurement {
   readonly type: string
   readonly key: string
   readonly data: Readonly<Record<string, unknown>> | null
 }
 
 /** Reads figures; `now` is monotonic ms. Keeps for itself what it needs to compare with. */
-export type Source = (now: number) => Figure[] | Promise<Figure[]>
+export type Sensor = (now: number) => Measurement[] | Promise<Measurement[]>
 
-export function cpu (): Source {
+export function cpu (): Sensor {
   let last: os.CpuInfo[] = []
   return () => {
     const cpus = os.cpus()
@@ -30,21 +30,21 @@ export function cpu (): Source {
   }
 }
 
-export function memory (): Figure[] {
+export function memory (): Measurement[] {
   const totalBytes = os.totalmem()
   const freeBytes = os.freemem()
   const usedBytes = totalBytes - freeBytes
   return [{ type: 'memory', key: 'total', data: { totalBytes, usedBytes, freeBytes, percent: percent(usedBytes / totalBytes) } }]
 }
 
-export function load (): Figure[] {
+export function loadAverage (): Measurement[] {
   // Windows has no such thing; there node says three zeros.
   if (process.platform === 'win32') return []
   const [one = 0, five = 0, fifteen = 0] = os.loadavg().map(value => round(value, 2))
   return [{ type: 'load', key: 'average', data: { one, five, fifteen, cores: os.cpus().length } }]
 }
 
-export function host (): Figure[] {
+export function host (): Measurement[] {
   return [{
     type: 'host',
     key: 'this',
@@ -57,7 +57,7 @@ export function host (): Figure[] {
   }]
 }
 
-export async function diskSpace (dir: string): Promise<Figure[]> {
+export async function diskSpace (dir: string): Promise<Measurement[]> {
   const space = await statfs(dir).catch(() => null)
   if (space === null || space.blocks === 0) return []
   const usedBytes = (space.blocks - space.bfree) * space.bsize
@@ -70,8 +70,8 @@ export async function diskSpace (dir: string): Promise<Figure[]> {
   }]
 }
 
-export function diskTraffic (): Source {
-  const rates = new Rates()
+export function diskTraffic (): Sensor {
+  const rates = new CounterRates()
   return async now => {
     const disks = parseDiskStats(await readProc('/proc/diskstats'))
     return Object.entries(disks).flatMap(([key, { readBytes, writtenBytes }]) => {
@@ -84,8 +84,8 @@ export function diskTraffic (): Source {
 }
 
 /** The interfaces that are up, with rates where the system tells. */
-export function network (): Source {
-  const rates = new Rates()
+export function network (): Sensor {
+  const rates = new CounterRates()
   let last: string[] = []
   return async now => {
     const counted = parseNetDev(await readProc('/proc/net/dev'))
@@ -108,7 +108,7 @@ export function network (): Source {
 }
 
 /** The gateway's own process. Its event-loop lag is among the gateway's figures. */
-export function ownProcess (): Source {
+export function ownProcess (): Sensor {
   let usage = process.cpuUsage()
   let at = performance.now()
   return now => {
@@ -132,7 +132,7 @@ export function ownProcess (): Source {
 }
 
 /** Counters that only rise, as rates per second. */
-export class Rates {
+export class CounterRates {
   readonly #last = new Map<string, { readonly at: number, readonly counters: readonly number[] }>()
 
   /** @returns whole numbers per second; null the first time, and where a counter began anew */
