@@ -29,8 +29,8 @@ const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'L
 await main()
 
 async function main (): Promise<void> {
-  const joined = await (await import('./src/process/worker.ts')).joinPrimary<Startup>()
-  if (joined !== null) return await run(joined.settings, joined.primary)
+  const connected = await (await import('./src/process/worker.ts')).connectToPrimary<Startup>()
+  if (connected !== null) return await run(connected.settings, connected.primary)
   const startup = await readStartup()
   if (startup === null) return
   // A process forked by another program's cluster is one of that program's workers, and runs alone.

@@ -11,8 +11,8 @@ import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
 import { eventLoopLoad } from './app/load.ts'
-import type { Neighbours } from './app/metrics.ts'
-import { Saving } from './app/saving.ts'
+import type { MetricsExchange } from './app/metrics.ts'
+import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
 import { SystemReports } from './app/system.ts'
 import { systemClock } from './core/clock.ts'
@@ -28,7 +28,7 @@ export interface SignalboxOptions {
   /** Which worker of its deployment this process is, from 1. Default 1. */
   readonly worker?: number
   /** The workers beside this one, where there are several. */
-  readonly neighbours?: Neighbours | undefined
+  readonly metricsExchange?: MetricsExchange | undefined
   /** Called after the command `tune` changed the settings of all processes. */
   readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
   /** Called when the command `shutdown` reaches this process. Default: `close`. */
@@ -60,7 +60,7 @@ export interface Signalbox {
  * @throws ConfigError where COMMANDS_MODULE cannot be used; Error with a sentence for the operator where the store cannot
  */
 export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
-  const { log, worker = 1, neighbours, onTuned = () => {}, onShutdown = () => { void close() } } = options
+  const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { void close() } } = options
   let { config } = options
   const { appProfile: profile } = config
   const backing = await openBacking({
@@ -86,7 +86,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     stateTypes: new Set(config.stateTypes),
     log
   })
-  const saving = new Saving()
+  const savings = new Savings()
   const reports = new SystemReports({
     gateway,
     profile,
@@ -94,7 +94,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     // Beside others on the log a process needs a name of its own.
     key: config.redisUrl === '' ? '1' : group.worker,
     worker,
-    saving,
+    savings,
     settings: () => showConfig(config),
     log
   })
@@ -162,9 +162,9 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       paths: pathsOf(profile),
       mountProfile: async scope => await mountProfile(scope, profile, { ...config, gateway, pingTimeoutMs: config.pingTimeout * 1000 }),
       pingIntervalMs: config.pingInterval * 1000,
-      saving,
+      savings,
       intake,
-      neighbours
+      metricsExchange
     })
     app.addHook('onClose', async () => await close())
   }, { name: 'signalbox' })

@@ -2,49 +2,49 @@
 
 import t from 'tap'
 import { GroupMetrics } from '../src/app/group-metrics.ts'
-import type { Figures } from '../src/app/group-metrics.ts'
-import { Saving } from '../src/app/saving.ts'
+import type { ProcessMetrics } from '../src/app/group-metrics.ts'
+import { Savings } from '../src/app/savings.ts'
 
 t.test('messages saved are a share of those there would have been; CPU is what they would have cost', t => {
-  const saving = new Saving()
-  t.same(saving.recent, { messages: null, cpu: null })
-  saving.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 100 })
-  t.same(saving.recent, { messages: null, cpu: null }, 'nothing was owed')
-  saving.sample({ owed: 1000, bundles: 200, served: 250, servingMs: 25, cpuMs: 220 })
+  const savings = new Savings()
+  t.same(savings.recent, { messages: null, cpu: null })
+  savings.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 100 })
+  t.same(savings.recent, { messages: null, cpu: null }, 'nothing was owed')
+  savings.sample({ owed: 1000, bundles: 200, served: 250, servingMs: 25, cpuMs: 220 })
   // 800 saved at 0.1 ms each, beside the 120 ms that were used.
-  t.same(saving.recent, { messages: 0.8, cpu: 0.4 })
-  t.equal(saving.cpuSeconds, 0.08)
+  t.same(savings.recent, { messages: 0.8, cpu: 0.4 })
+  t.equal(savings.cpuSeconds, 0.08)
   t.end()
 })
 
 t.test('only the last ten samples count, and snapshots make no saving negative', t => {
-  const saving = new Saving()
-  saving.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
-  saving.sample({ owed: 1000, bundles: 100, served: 100, servingMs: 10, cpuMs: 10 })
-  const { cpuSeconds } = saving
-  for (let n = 0; n < 11; n++) saving.sample({ owed: 1010, bundles: 600, served: 600, servingMs: 60, cpuMs: 60 })
-  t.same(saving.recent, { messages: null, cpu: null })
-  saving.sample({ owed: 1020, bundles: 700, served: 700, servingMs: 70, cpuMs: 70 })
-  t.same(saving.recent, { messages: 0, cpu: 0 })
-  t.equal(saving.cpuSeconds, cpuSeconds, 'a counter never falls')
+  const savings = new Savings()
+  savings.sample({ owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
+  savings.sample({ owed: 1000, bundles: 100, served: 100, servingMs: 10, cpuMs: 10 })
+  const { cpuSeconds } = savings
+  for (let n = 0; n < 11; n++) savings.sample({ owed: 1010, bundles: 600, served: 600, servingMs: 60, cpuMs: 60 })
+  t.same(savings.recent, { messages: null, cpu: null })
+  savings.sample({ owed: 1020, bundles: 700, served: 700, servingMs: 70, cpuMs: 70 })
+  t.same(savings.recent, { messages: 0, cpu: 0 })
+  t.equal(savings.cpuSeconds, cpuSeconds, 'a counter never falls')
   t.end()
 })
 
 t.test('what is owed and not sent yet is not counted as saved time and again', t => {
-  const saving = new Saving()
+  const savings = new Savings()
   let owed = 0
-  saving.sample({ owed, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
+  savings.sample({ owed, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })
   for (let n = 0; n < 100; n++) {
-    saving.sample({ owed: owed += 10, bundles: owed - 10, served: owed - 10, servingMs: owed, cpuMs: owed })
-    saving.sample({ owed, bundles: owed, served: owed, servingMs: owed, cpuMs: owed })
+    savings.sample({ owed: owed += 10, bundles: owed - 10, served: owed - 10, servingMs: owed, cpuMs: owed })
+    savings.sample({ owed, bundles: owed, served: owed, servingMs: owed, cpuMs: owed })
   }
-  t.ok(saving.cpuSeconds < 0.02, `${saving.cpuSeconds} s for nothing saved`)
+  t.ok(savings.cpuSeconds < 0.02, `${savings.cpuSeconds} s for nothing saved`)
   t.end()
 })
 
 t.test('histograms of several workers are summed by bucket, and stay when a worker is gone', async t => {
   const name = 'signalbox_delivery_seconds'
-  const figures = (fast: number, all: number, sum: number): Figures => [{
+  const figures = (fast: number, all: number, sum: number): ProcessMetrics => [{
     name,
     help: 'x',
     type: 'histogram',
@@ -55,7 +55,7 @@ t.test('histograms of several workers are summed by bucket, and stay when a work
       { metricName: `${name}_sum`, labels: { profile: 'SSE' }, value: sum },
       { metricName: `${name}_count`, labels: { profile: 'SSE' }, value: all }
     ]
-  }] as unknown as Figures
+  }] as unknown as ProcessMetrics
   const group = new GroupMetrics<string>()
   const text = await group.describe(new Map([['a', figures(3, 4, 0.5)], ['b', figures(10, 20, 4)]]))
   t.match(text, new RegExp(`^# TYPE ${name} histogram$`, 'm'))

@@ -10,9 +10,9 @@ import dashboard from './dashboard.ts'
 import docs from './docs.ts'
 import errors from './errors.ts'
 import metrics from './metrics.ts'
-import type { Neighbours } from './metrics.ts'
+import type { MetricsExchange } from './metrics.ts'
 import publish from './publish.ts'
-import type { Saving } from './saving.ts'
+import type { Savings } from './savings.ts'
 import status from './status.ts'
 import type { StatusOptions } from './status.ts'
 
@@ -20,17 +20,17 @@ export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
   /** Registers the profile's own routes. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
-  readonly saving: Saving
+  readonly savings: Savings
   /** Counts what comes in through the store. */
   readonly intake?: IntakeFigures | undefined
   /** The workers beside this one, where there are several. */
-  readonly neighbours?: Neighbours | undefined
+  readonly metricsExchange?: MetricsExchange | undefined
   /** Origins of other sites whose pages may call. */
   readonly corsOrigins: readonly string[]
 }
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, profile, mountProfile, saving, intake, neighbours, enableControlHttp, corsOrigins } = options
+  const { gateway, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins } = options
   // Schemas describe the routes in /docs; events and commands are checked by the core's parser, the same over HTTP, socket and Redis.
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
@@ -46,7 +46,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(status, options)
-  await app.register(metrics, { gateway, profile, saving, intake, neighbours })
+  await app.register(metrics, { gateway, profile, savings, intake, metricsExchange })
   await app.register(dashboard)
   await mountProfile(app)
 

@@ -52,15 +52,9 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
       const now = performance.now()
       const due = sensors.filter(({ everySteps }) => step % everySteps === 0)
       const first = step++ === 0
-<<<<<<< HEAD
-      const figures = (await Promise.all(due.map(async ({ read }) => await read(now)))).flat()
-      const notices = watch.look(figures, now)
-      if (first) notices.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
-=======
-      const measurements = (await Promise.all(due.map(({ read }) => read(now)))).flat()
+      const measurements = (await Promise.all(due.map(async ({ read }) => await read(now)))).flat()
       const texts = notices.from(measurements, now)
       if (first) texts.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
->>>>>>> c38bb9e (refactor: the demo feed has sensors, measurements and notices)
       await gateway.publish([
         ...measurements,
         ...texts.map(text => ({ type: 'notice', data: { text } }))
@@ -78,11 +72,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
 
   let timer: NodeJS.Timeout | undefined
   app.addHook('onReady', async () => {
-<<<<<<< HEAD
-    timer = setInterval(() => { void publishFigures() }, STEP_MS).unref()
-=======
-    timer = setInterval(publishMeasurements, STEP_MS).unref()
->>>>>>> c38bb9e (refactor: the demo feed has sensors, measurements and notices)
+    timer = setInterval(() => { void publishMeasurements() }, STEP_MS).unref()
   })
   app.addHook('preClose', async () => {
     clearInterval(timer)

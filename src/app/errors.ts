@@ -58,9 +58,9 @@ export function answerBare (socket: Duplex, status: string, refusal: Refusal): v
 }
 
 /** The contract's words for what Fastify refuses. */
-export function translate (error: FastifyError, bodyLimit: number | undefined): Refusal {
+export function translate (error: FastifyError, maxHttpBufferSize: number | undefined): Refusal {
   switch (error.statusCode) {
-    case 413: return new Refusal('TOO_LARGE', `a body may hold ${bodyLimit} bytes (MAX_HTTP_BUFFER_SIZE)`)
+    case 413: return new Refusal('TOO_LARGE', `a body may hold ${maxHttpBufferSize} bytes (MAX_HTTP_BUFFER_SIZE)`)
     case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson for events')
     case 503: return new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
     default: break

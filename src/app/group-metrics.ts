@@ -7,9 +7,9 @@
 import { AggregatorRegistry } from 'prom-client'
 
 /** The metrics of a process, as processes tell each other. */
-export type Figures = readonly Metric[]
+export type ProcessMetrics = readonly MetricValues[]
 
-interface Metric {
+interface MetricValues {
   readonly name: string
   readonly type: unknown
   readonly values: ReadonlyArray<{ readonly value: number }>
@@ -21,9 +21,9 @@ export const READY = 'signalbox_ready'
 
 export class GroupMetrics<Worker> {
   /** What each worker told last. */
-  readonly #last = new Map<Worker, Figures>()
+  readonly #last = new Map<Worker, ProcessMetrics>()
   /** What those that are gone had counted. */
-  #past: Figures = []
+  #past: ProcessMetrics = []
   #events = 0
   /** What is to be added to the events a worker has counted since its start, to have those of the group. */
   readonly #before = new Map<Worker, number>()
@@ -36,12 +36,12 @@ export class GroupMetrics<Worker> {
   }
 
   /** @param answers of each worker that listens; null where there was none in time */
-  async describe (answers: ReadonlyMap<Worker, Figures | null>): Promise<string> {
-    const told = [...answers].filter((answer): answer is [Worker, Figures] => answer[1] !== null)
+  async describe (answers: ReadonlyMap<Worker, ProcessMetrics | null>): Promise<string> {
+    const answered = [...answers].filter((answer): answer is [Worker, ProcessMetrics] => answer[1] !== null)
     const silent = [...answers.keys()].filter(worker => answers.get(worker) === null)
-    for (const [worker, figures] of told) this.#last.set(worker, figures)
-    this.#countEvents(told)
-    const present = sum([...told.map(([, figures]) => figures), this.#past, ...silent.map(worker => counts(this.#last.get(worker)))])
+    for (const [worker, figures] of answered) this.#last.set(worker, figures)
+    this.#countEvents(answered)
+    const present = sum([...answered.map(([, figures]) => figures), this.#past, ...silent.map(worker => counts(this.#last.get(worker)))])
     const text = await AggregatorRegistry.aggregate([present.map(metric => {
       if (metric.name === EVENTS) return withValue(metric, this.#events)
       // What does not answer takes no work either.
@@ -50,8 +50,8 @@ export class GroupMetrics<Worker> {
     return silent.length === 0 ? text : `# ${silent.length} of ${answers.size} workers did not answer in time.\n${text}`
   }
 
-  #countEvents (told: ReadonlyArray<[Worker, Figures]>): void {
-    const counted = told.map(([worker, figures]) => ({ worker, count: figures.find(({ name }) => name === EVENTS)?.values[0]?.value ?? 0 }))
+  #countEvents (answered: ReadonlyArray<[Worker, ProcessMetrics]>): void {
+    const counted = answered.map(([worker, figures]) => ({ worker, count: figures.find(({ name }) => name === EVENTS)?.values[0]?.value ?? 0 }))
     const known = counted.filter(({ worker }) => this.#before.has(worker))
     if (known.length > 0) this.#events = Math.max(this.#events, ...known.map(({ worker, count }) => count + (this.#before.get(worker) as number)))
     else this.#events += Math.max(0, ...counted.map(({ count }) => count))
@@ -59,8 +59,8 @@ export class GroupMetrics<Worker> {
   }
 }
 
-const counts = (figures: Figures = []): Figures => figures.filter(({ type }) => type === 'counter' || type === 'histogram')
+const counts = (figures: ProcessMetrics = []): ProcessMetrics => figures.filter(({ type }) => type === 'counter' || type === 'histogram')
 
-const sum = (all: readonly Figures[]): Figures => AggregatorRegistry.aggregate([...all]).getMetricsAsArray() as unknown as Figures
+const sum = (all: readonly ProcessMetrics[]): ProcessMetrics => AggregatorRegistry.aggregate([...all]).getMetricsAsArray() as unknown as ProcessMetrics
 
-const withValue = (metric: Metric, value: number): Metric => ({ ...metric, values: metric.values.map(labelled => ({ ...labelled, value })) })
+const withValue = (metric: MetricValues, value: number): MetricValues => ({ ...metric, values: metric.values.map(labelled => ({ ...labelled, value })) })

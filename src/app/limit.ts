@@ -12,17 +12,17 @@ import { callerOf } from './caller.ts'
  * @param max requests a second and caller just now; 0 = no limit
  */
 export async function limitRoutes (app: FastifyInstance, name: string, rate: Rate, max: () => number): Promise<void> {
-  class SharedWindow {
+  class RateStore {
     incr (caller: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void): void {
       rate.hit(caller, max()).then(({ count, resetMs }) => done(null, { current: count, ttl: resetMs }), done)
     }
 
-    child (): SharedWindow {
+    child (): RateStore {
       return this
     }
   }
   await app.register(rateLimit, {
-    store: SharedWindow,
+    store: RateStore,
     timeWindow: 1000,
     max,
     allowList: () => max() === 0,

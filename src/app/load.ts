@@ -16,7 +16,7 @@ export function eventLoopLoad (): () => number {
 }
 
 /** What it says is of the time between the last two calls of `sample`. */
-export class Load {
+export class ProcessLoad {
   /** 99th percentile of the event loop's lag. */
   lagP99Ms = 0
   /** Of one core; several threads may take more than 100. */

@@ -11,26 +11,26 @@ import type { Gateway } from '../core/gateway.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Latency } from '../core/figures/latency.ts'
 import { EVENTS, READY } from './group-metrics.ts'
-import type { Figures } from './group-metrics.ts'
-import type { Saving } from './saving.ts'
+import type { ProcessMetrics } from './group-metrics.ts'
+import type { Savings } from './savings.ts'
 
 /** The workers beside this one. */
-export interface Neighbours {
+export interface MetricsExchange {
   /** Takes how this worker's own metrics are read. */
-  shareFigures (read: () => Promise<Figures>): void
+  provide (read: () => Promise<ProcessMetrics>): void
   /** The metrics of all as text; null where they cannot be had in time. */
-  metrics (): Promise<string | null>
+  metricsOfAll (): Promise<string | null>
 }
 
 export interface MetricsOptions {
   readonly gateway: Gateway
   readonly profile: string
-  readonly saving: Saving
+  readonly savings: Savings
   readonly intake?: IntakeFigures | undefined
-  readonly neighbours?: Neighbours | undefined
+  readonly metricsExchange?: MetricsExchange | undefined
 }
 
-export default async function metrics (app: FastifyInstance, { gateway, profile, saving, intake, neighbours }: MetricsOptions): Promise<void> {
+export default async function metrics (app: FastifyInstance, { gateway, profile, savings, intake, metricsExchange }: MetricsOptions): Promise<void> {
   const registry = new Registry()
   registry.setDefaultLabels({ profile })
   collectDefaultMetrics({ register: registry })
@@ -66,7 +66,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
-  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, at most: messages saved, each at what handing over a bundle cost', () => saving.cpuSeconds)
+  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, at most: messages saved, each at what handing over a bundle cost', () => savings.cpuSeconds)
   counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
   registry.registerMetric(deliveryHistogram(gateway.latency))
   counterBy('reason', 'signalbox_resets_total', 'Clients told that their position could not be gone on from', () => counters.resets)
@@ -87,14 +87,14 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
     counter('signalbox_intake_dropped_total', 'Messages of the channel that there was no room to keep', () => intake.channel.dropped)
     gauge('signalbox_intake_waiting', 'Entries of ingest that wait for their room', 'sum', () => intake.ingest.waiting)
   }
-  neighbours?.shareFigures(async () => await registry.getMetricsAsJSON())
+  metricsExchange?.provide(async () => await registry.getMetricsAsJSON())
 
   app.get('/metrics', {
     schema: { tags: ['status'], summary: 'Prometheus metrics' }
   }, async (_request, reply) => {
     reply.type(registry.contentType)
-    if (neighbours === undefined) return await registry.metrics()
-    return await neighbours.metrics() ?? `# Of this worker alone: the others' figures could not be had in time.\n${await registry.metrics()}`
+    if (metricsExchange === undefined) return await registry.metrics()
+    return await metricsExchange.metricsOfAll() ?? `# Of this worker alone: the others' figures could not be had in time.\n${await registry.metrics()}`
   })
 }
 

@@ -2,7 +2,7 @@
 // estimate: the messages saved, each at what handing over a bundle cost in the same time.
 
 /** Counts since the process started. */
-export interface Sample {
+export interface SavingsSample {
   /** Messages there would have been without bundling. */
   readonly owed: number
   readonly bundles: number
@@ -16,14 +16,14 @@ export interface Sample {
 /** Samples a look goes back: with one a second, ten seconds. */
 const SPAN = 10
 
-export class Saving {
+export class Savings {
   /** Estimate, since the first sample. Never falls. */
   cpuSeconds = 0
-  readonly #samples: Sample[] = []
+  readonly #samples: SavingsSample[] = []
   /** Most messages ever saved: what is owed just now is not sent yet, so the count itself swings. */
   #messages = 0
 
-  sample (sample: Sample): void {
+  sample (sample: SavingsSample): void {
     this.#samples.push(sample)
     if (this.#samples.length > SPAN + 1) this.#samples.shift()
     const messages = Math.max(this.#messages, sample.owed - sample.bundles)
@@ -47,7 +47,7 @@ export class Saving {
     return served === 0 ? 0 : servingMs / served
   }
 
-  get #span (): Sample {
+  get #span (): SavingsSample {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)]
     if (first === undefined || last === undefined) return { owed: 0, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 }
     return {

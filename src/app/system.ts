@@ -5,9 +5,10 @@ import os from 'node:os'
 import { SYSTEM } from '../core/event.ts'
 import type { GatewayFigures, SettingView, SystemFigures } from '../core/figures/system.ts'
 import type { Gateway } from '../core/gateway.ts'
-import { Load } from './load.ts'
+import type { Logger } from '../core/logger.ts'
+import { ProcessLoad } from './load.ts'
 import { version } from './package.ts'
-import type { Saving } from './saving.ts'
+import type { Savings } from './savings.ts'
 
 const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const satisfies ReadonlyArray<keyof SystemFigures>
 const REPORT_MS = 1000
@@ -25,9 +26,9 @@ export interface SystemOptions {
   readonly key: string
   /** Which worker of its primary this is, from 1. */
   readonly worker: number
-  readonly saving: Saving
+  readonly savings: Savings
   readonly settings: () => readonly SettingView[]
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 /** An event for each type, with the data of that type. */
@@ -36,7 +37,7 @@ type SystemReport = { [Type in keyof SystemFigures]: { readonly type: Type, read
 export class SystemReports {
   readonly #options: SystemOptions
   readonly #startedAt = Date.now()
-  readonly #load = new Load()
+  readonly #load = new ProcessLoad()
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
@@ -69,7 +70,7 @@ export class SystemReports {
 
   /** The figures of this process just now. */
   stats (): GatewayFigures {
-    const { gateway, profile, store, worker, saving } = this.#options
+    const { gateway, profile, store, worker, savings } = this.#options
     const load = this.#load
     return {
       profile,
@@ -85,7 +86,7 @@ export class SystemReports {
       history: gateway.view.history,
       backlogMs: gateway.view.backlogMs,
       latencyMs: gateway.latency.recent,
-      saved: saving.recent,
+      saved: savings.recent,
       lagP99Ms: rounded(load.lagP99Ms),
       cpuPercent: rounded(load.cpuPercent),
       memoryBytes: process.memoryUsage.rss(),
@@ -94,9 +95,9 @@ export class SystemReports {
   }
 
   #sample (): void {
-    const { gateway, saving } = this.#options
+    const { gateway, savings } = this.#options
     this.#load.sample()
-    saving.sample({ ...gateway.counters, cpuMs: this.#load.cpuMs })
+    savings.sample({ ...gateway.counters, cpuMs: this.#load.cpuMs })
   }
 
   async #report (): Promise<void> {

@@ -2,13 +2,13 @@
 // comes first begins the one drain, the others join it, and SHUTDOWN_TIMEOUT ends the process whatever holds it up.
 
 import closeWithGrace from 'close-with-grace'
-import type { Logger } from 'pino'
+import type { pino } from 'pino'
 import type { Primary } from './worker.ts'
 
 export interface EndingOptions {
   /** The worker's primary; null where this is the only process. */
   readonly primary: Primary | null
-  readonly log: Logger
+  readonly log: pino.Logger
   /** Time to drain, ms. */
   readonly limitMs: number
   /** Refuses new work, finishes what has begun, closes everything. Called once. */
@@ -47,7 +47,7 @@ export function endInOrder ({ primary, log, limitMs, drain, stopListening }: End
 
   // Windows has no SIGTERM: a supervisor sends the word over the IPC channel.
   if (primary === null) process.on('message', message => { if (message === 'shutdown') shutDown() })
-  primary?.onDismissal(how => {
+  primary?.onStop(how => {
     // The other workers take over: new clients connect to them, and those who have just connected here are still served.
     if (how === 'retire') stopListening()
     setTimeout(shutDown, how === 'retire' ? HANDOVER_MS : 0)

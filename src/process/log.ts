@@ -2,11 +2,10 @@
 
 import os from 'node:os'
 import { pino } from 'pino'
-import type { Logger } from 'pino'
 import pretty from 'pino-pretty'
 
 /** @param worker the number of the worker that writes it, where there are several */
-export function createLog (level: string, worker?: number): Logger {
+export function createLog (level: string, worker?: number): pino.Logger {
   const options = worker === undefined ? { level } : { level, base: { pid: process.pid, hostname: os.hostname(), worker } }
   if (!process.stdout.isTTY) return pino(options)
   return pino(options, pretty({ colorize: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true }))

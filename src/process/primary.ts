@@ -9,11 +9,11 @@
 import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
-import type { Logger } from 'pino'
+import type { pino } from 'pino'
 import { GroupMetrics } from '../app/group-metrics.ts'
-import type { Figures } from '../app/group-metrics.ts'
+import type { ProcessMetrics } from '../app/group-metrics.ts'
 import { WORKER } from './worker.ts'
-import type { Dismissal, ToPrimary, ToWorker } from './worker.ts'
+import type { PrimaryMessage, StopMode, WorkerMessage } from './worker.ts'
 
 export interface WorkersOptions {
   /** What a worker runs, and its arguments. */
@@ -22,7 +22,7 @@ export interface WorkersOptions {
   readonly count: number
   /** Time a worker has to drain (SHUTDOWN_TIMEOUT). */
   readonly drainMs: number
-  readonly log: Logger
+  readonly log: pino.Logger
   /** What a worker that starts now is given: the same for all. */
   readonly settings: () => object
   /** The command `tune` has changed the settings of all. */
@@ -36,10 +36,10 @@ const LONGEST_PAUSE_MS = 10_000
 /** A worker ends by itself when its time is over; one that cannot is killed so much later. */
 const OVERTIME_MS = 1000
 /** For a worker's figures; the one that was asked for them all waits twice as long. */
-const FIGURES_MS = 1000
+const METRICS_TIMEOUT_MS = 1000
 
 /** A place for a worker; who dies in it is followed by another one with its number. */
-interface Seat {
+interface WorkerSlot {
   readonly number: number
   worker: Worker | null
   /** Since when this worker listens, monotonic ms; null before. */
@@ -52,7 +52,7 @@ interface Seat {
   /** What it was given when it said that it hears; null before. */
   settings: object | null
   /** What it is, or will be, told to end. */
-  dismissed: Dismissal | null
+  stopping: StopMode | null
 }
 
 /** Runs the workers until all have ended for good. @returns the exit code */
@@ -77,7 +77,7 @@ export async function runWorkers (options: WorkersOptions): Promise<number> {
 
 class Workers {
   readonly #options: WorkersOptions
-  readonly #seats: readonly Seat[]
+  readonly #slots: readonly WorkerSlot[]
   readonly #over: Promise<number>
   #resolve: (code: number) => void = () => {}
   /** Where they listen; null before one of them ever did. */
@@ -87,16 +87,16 @@ class Workers {
   #replacing = false
   #code = 0
   /** Called when a worker is ready, and when all are to end. */
-  #moved = (): void => {}
+  #notifyChange = (): void => {}
   readonly #metrics = new GroupMetrics<Worker>()
-  readonly #asked = new Map<number, (figures: Figures | null) => void>()
+  readonly #pendingMetrics = new Map<number, (metrics: ProcessMetrics | null) => void>()
   #lastId = 0
-  #describing: Promise<string | null> | null = null
+  #describingAll: Promise<string | null> | null = null
 
   constructor (options: WorkersOptions) {
     this.#options = options
-    this.#seats = Array.from({ length: options.count }, (_, index) => ({
-      number: index + 1, worker: null, since: null, ready: false, failures: 0, restart: undefined, settings: null, dismissed: null
+    this.#slots = Array.from({ length: options.count }, (_, index) => ({
+      number: index + 1, worker: null, since: null, ready: false, failures: 0, restart: undefined, settings: null, stopping: null
     }))
     this.#over = new Promise(resolve => { this.#resolve = resolve })
   }
@@ -106,7 +106,7 @@ class Workers {
     // Windows would otherwise let them race for connections.
     cluster.schedulingPolicy = cluster.SCHED_RR
     cluster.setupPrimary({ exec, args: [...args] })
-    this.#start(this.#seats[0] as Seat)
+    this.#start(this.#slots[0] as WorkerSlot)
     return this.#over
   }
 
@@ -129,101 +129,101 @@ class Workers {
     if (!this.#complete || this.#ending || this.#replacing) return log.info('SIGHUP: the workers are being started or ended already')
     this.#replacing = true
     log.info('SIGHUP: replacing the workers, one after the other')
-    for (const seat of this.#seats) {
-      const before = seat.worker
-      if (before !== null) this.#dismiss(seat, before, 'retire')
-      while (!this.#ending && (seat.worker === before || !seat.ready)) await new Promise<void>(resolve => { this.#moved = resolve })
+    for (const slot of this.#slots) {
+      const before = slot.worker
+      if (before !== null) this.#stop(slot, before, 'retire')
+      while (!this.#ending && (slot.worker === before || !slot.ready)) await new Promise<void>(resolve => { this.#notifyChange = resolve })
     }
     this.#replacing = false
     if (!this.#ending) log.info('all workers were replaced')
   }
 
-  get #running (): Array<Seat & { worker: Worker }> {
-    return this.#seats.filter((seat): seat is Seat & { worker: Worker } => seat.worker !== null)
+  get #running (): Array<WorkerSlot & { worker: Worker }> {
+    return this.#slots.filter((slot): slot is WorkerSlot & { worker: Worker } => slot.worker !== null)
   }
 
-  #start (seat: Seat): void {
-    Object.assign(seat, { since: null, ready: false, settings: null, dismissed: null })
+  #start (slot: WorkerSlot): void {
+    Object.assign(slot, { since: null, ready: false, settings: null, stopping: null })
     let worker: Worker
     try {
-      worker = cluster.fork({ [WORKER]: String(seat.number) })
+      worker = cluster.fork({ [WORKER]: String(slot.number) })
     } catch (error) {
       // The system is out of memory, or of processes.
-      this.#ended(seat, `could not be started (${(error as Error).message})`, null)
+      this.#ended(slot, `could not be started (${(error as Error).message})`, null)
       return
     }
     const { pid } = worker.process
-    seat.worker = worker
-    worker.on('message', (message: ToPrimary) => this.#hears(seat, worker, message))
-    worker.once('exit', (code, signal) => this.#ended(seat, `(pid ${pid}) ${signal === null ? `ended with ${code}` : `was ended by ${signal}`}`, code))
-    worker.on('error', error => { if (pid === undefined) this.#ended(seat, `could not be started (${error.message})`, null) })
+    slot.worker = worker
+    worker.on('message', (message: WorkerMessage) => this.#receive(slot, worker, message))
+    worker.once('exit', (code, signal) => this.#ended(slot, `(pid ${pid}) ${signal === null ? `ended with ${code}` : `was ended by ${signal}`}`, code))
+    worker.on('error', error => { if (pid === undefined) this.#ended(slot, `could not be started (${error.message})`, null) })
   }
 
-  #hears (seat: Seat, worker: Worker, message: ToPrimary): void {
+  #receive (slot: WorkerSlot, worker: Worker, message: WorkerMessage): void {
     // Commands of the operator's own may speak on the channel too.
     switch (message?.kind) {
       case 'hello':
-        this.#give(seat, worker)
-        if (seat.dismissed !== null) tell(worker, seat.dismissed)
+        this.#sendSettings(slot, worker)
+        if (slot.stopping !== null) send(worker, slot.stopping)
         break
-      case 'listens':
+      case 'listening':
         // Before it followed the log it could not be told of changes.
-        if (seat.settings !== this.#options.settings()) this.#give(seat, worker)
-        return this.#listens(seat, message.url)
+        if (slot.settings !== this.#options.settings()) this.#sendSettings(slot, worker)
+        return this.#startedListening(slot, message.url)
       case 'ready':
-        seat.ready = true
-        return this.#moved()
+        slot.ready = true
+        return this.#notifyChange()
       case 'shutdown':
         void this.end(0)
         break
       case 'tuned': return this.#options.onTuned(message.changes)
-      case 'figures': return this.#asked.get(message.id)?.(message.figures)
-      case 'metrics':
-        this.#describing ??= this.#describe().catch((err: Error) => {
+      case 'metrics': return this.#pendingMetrics.get(message.id)?.(message.metrics)
+      case 'groupMetrics':
+        this.#describingAll ??= this.#describeAll().catch((err: Error) => {
           this.#options.log.warn({ err }, 'the metrics of the workers could not be added up')
           return null
-        }).finally(() => { this.#describing = null })
-        void this.#describing.then(text => tell(worker, { kind: 'metrics', id: message.id, text }))
+        }).finally(() => { this.#describingAll = null })
+        void this.#describingAll.then(text => send(worker, { kind: 'groupMetrics', id: message.id, text }))
     }
   }
 
-  #give (seat: Seat, worker: Worker): void {
-    seat.settings = this.#options.settings()
-    tell(worker, { kind: 'settings', settings: seat.settings })
+  #sendSettings (slot: WorkerSlot, worker: Worker): void {
+    slot.settings = this.#options.settings()
+    send(worker, { kind: 'settings', settings: slot.settings })
   }
 
-  #listens (seat: Seat, url: string): void {
-    seat.since = performance.now()
+  #startedListening (slot: WorkerSlot, url: string): void {
+    slot.since = performance.now()
     const first = this.#url === null
     this.#url = url
-    if (first && !this.#ending) for (const other of this.#seats) if (other !== seat) this.#start(other)
-    if (!this.#complete && this.#seats.every(({ since }) => since !== null)) {
+    if (first && !this.#ending) for (const other of this.#slots) if (other !== slot) this.#start(other)
+    if (!this.#complete && this.#slots.every(({ since }) => since !== null)) {
       this.#complete = true
       this.#options.onReady(url)
     }
   }
 
-  #ended (seat: Seat, how: string, code: number | null): void {
+  #ended (slot: WorkerSlot, how: string, code: number | null): void {
     const { log } = this.#options
-    const { worker, since } = seat
-    seat.worker = null
-    seat.since = null
+    const { worker, since } = slot
+    slot.worker = null
+    slot.since = null
     if (worker !== null) this.#metrics.delete(worker)
     if (this.#ending) {
       // One that never listened had nothing to drain.
       if (since !== null && code !== 0) {
-        log.warn(`worker ${seat.number} ${how}`)
+        log.warn(`worker ${slot.number} ${how}`)
         this.#code ||= 1
       }
     } else if (this.#url === null) {
       // It has said itself why it ends with a code.
-      if (code === null) log.fatal(`worker ${seat.number} ${how}`)
+      if (code === null) log.fatal(`worker ${slot.number} ${how}`)
       this.#end(code === null || code === 0 ? 1 : code)
     } else {
-      seat.failures = since !== null && performance.now() - since > LONGEST_PAUSE_MS ? 1 : seat.failures + 1
-      const pauseMs = seat.dismissed !== null ? 0 : Math.min(SHORTEST_PAUSE_MS * 2 ** (seat.failures - 1), LONGEST_PAUSE_MS)
-      log[code === 0 ? 'info' : 'warn'](`worker ${seat.number} ${how}; another one takes its place${pauseMs === 0 ? '' : ` in ${pauseMs} ms`}`)
-      seat.restart = setTimeout(() => this.#start(seat), pauseMs)
+      slot.failures = since !== null && performance.now() - since > LONGEST_PAUSE_MS ? 1 : slot.failures + 1
+      const pauseMs = slot.stopping !== null ? 0 : Math.min(SHORTEST_PAUSE_MS * 2 ** (slot.failures - 1), LONGEST_PAUSE_MS)
+      log[code === 0 ? 'info' : 'warn'](`worker ${slot.number} ${how}; another one takes its place${pauseMs === 0 ? '' : ` in ${pauseMs} ms`}`)
+      slot.restart = setTimeout(() => this.#start(slot), pauseMs)
     }
     if (this.#ending && this.#running.length === 0) this.#resolve(this.#code)
   }
@@ -231,47 +231,47 @@ class Workers {
   #end (code: number): void {
     this.#ending = true
     this.#code = code
-    for (const { restart } of this.#seats) clearTimeout(restart)
-    for (const seat of this.#running) this.#dismiss(seat, seat.worker, 'shutdown')
+    for (const { restart } of this.#slots) clearTimeout(restart)
+    for (const slot of this.#running) this.#stop(slot, slot.worker, 'shutdown')
     if (this.#running.length === 0) this.#resolve(code)
-    this.#moved()
+    this.#notifyChange()
   }
 
-  #dismiss (seat: Seat, worker: Worker, how: Dismissal): void {
+  #stop (slot: WorkerSlot, worker: Worker, how: StopMode): void {
     const { drainMs, log } = this.#options
-    seat.dismissed = how
-    if (seat.settings !== null) tell(worker, how)
+    slot.stopping = how
+    if (slot.settings !== null) send(worker, how)
     const timer = setTimeout(() => {
-      log.error(`worker ${seat.number} (pid ${worker.process.pid}) does not end: killing it`)
+      log.error(`worker ${slot.number} (pid ${worker.process.pid}) does not end: killing it`)
       worker.process.kill('SIGKILL')
     }, drainMs + OVERTIME_MS)
     worker.once('exit', () => clearTimeout(timer))
   }
 
-  async #describe (): Promise<string> {
+  async #describeAll (): Promise<string> {
     const asked = this.#running.filter(({ since }) => since !== null).map(({ worker }) => worker)
-    const answers = new Map(await Promise.all(asked.map(async worker => [worker, await this.#figuresOf(worker)] as const)))
-    for (const worker of asked) if (!this.#running.some(seat => seat.worker === worker)) answers.delete(worker)
+    const answers = new Map(await Promise.all(asked.map(async worker => [worker, await this.#metricsOf(worker)] as const)))
+    for (const worker of asked) if (!this.#running.some(slot => slot.worker === worker)) answers.delete(worker)
     return await this.#metrics.describe(answers)
   }
 
   /** @returns null where it does not answer in time */
-  async #figuresOf (worker: Worker): Promise<Figures | null> {
+  async #metricsOf (worker: Worker): Promise<ProcessMetrics | null> {
     const id = ++this.#lastId
     return await new Promise(resolve => {
-      const done = (figures: Figures | null): void => {
+      const done = (metrics: ProcessMetrics | null): void => {
         clearTimeout(timer)
-        this.#asked.delete(id)
-        resolve(figures)
+        this.#pendingMetrics.delete(id)
+        resolve(metrics)
       }
-      const timer = setTimeout(done, FIGURES_MS, null)
-      this.#asked.set(id, done)
-      tell(worker, { kind: 'figures', id })
+      const timer = setTimeout(done, METRICS_TIMEOUT_MS, null)
+      this.#pendingMetrics.set(id, done)
+      send(worker, { kind: 'metrics', id })
     })
   }
 }
 
 /** What cannot be told to a worker is of no use to it: it is gone, or will be. */
-function tell (worker: Worker, message: ToWorker): void {
+function send (worker: Worker, message: PrimaryMessage): void {
   worker.send(message as object, () => {})
 }

@@ -22,7 +22,7 @@ export interface Startup {
  */
 const BACKLOG = 65_535
 /** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
-const REDIS_PATIENCE_MS = 5000
+const REDIS_WAIT_MS = 5000
 
 /** Runs a gateway. @param primary whose worker this is; null where it is the only process */
 export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: Primary | null): Promise<void> {
@@ -35,13 +35,13 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     config,
     log,
     worker: primary?.number ?? 1,
-    neighbours: primary ?? undefined,
+    metricsExchange: primary ?? undefined,
     onTuned: (tuned, changes) => {
       log.level = tuned.logLevel
-      primary?.tell({ kind: 'tuned', changes })
+      primary?.send({ kind: 'tuned', changes })
     },
     onShutdown: () => {
-      primary?.tell({ kind: 'shutdown' })
+      primary?.send({ kind: 'shutdown' })
       shutDown()
     }
   }).catch(fail)
@@ -72,7 +72,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
   const started = box.start().catch(fail)
   // A process that listens has read the log, so nobody is turned away in a restart. But Redis may come later than the
   // gateway, which then says so at /readyz; a directory is there or not.
-  await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_PATIENCE_MS)]))
+  await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_WAIT_MS)]))
   const url = await app.listen({
     host: config.host,
     port: config.port,
@@ -84,8 +84,8 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
   if (primary === null) {
     process.send?.('ready')
   } else {
-    primary.tell({ kind: 'listens', url })
+    primary.send({ kind: 'listening', url })
     await started
-    primary.tell({ kind: 'ready' })
+    primary.send({ kind: 'ready' })
   }
 }

@@ -1,16 +1,16 @@
 // A worker's side of the channel to its primary (workers.ts), and what the two say to each other.
 
 import cluster from 'node:cluster'
-import type { Figures } from '../app/group-metrics.ts'
-import type { Neighbours } from '../app/metrics.ts'
+import type { ProcessMetrics } from '../app/group-metrics.ts'
+import type { MetricsExchange } from '../app/metrics.ts'
 
 /** The environment variable that makes a process a worker of ours, and says which; foreign clusters fork too. */
 export const WORKER = 'SIGNALBOX_WORKER'
 
-export type ToPrimary =
+export type WorkerMessage =
   /** It hears now, and asks for its settings. What it was told before is lost: so it is told nothing before. */
   | { readonly kind: 'hello' }
-  | { readonly kind: 'listens', readonly url: string }
+  | { readonly kind: 'listening', readonly url: string }
   /** It has read the log. */
   | { readonly kind: 'ready' }
   /** The whole deployment was told to end. */
@@ -18,25 +18,25 @@ export type ToPrimary =
   /** The settings of all were changed. */
   | { readonly kind: 'tuned', readonly changes: Record<string, unknown> }
   /** Asks for the metrics of all workers. */
-  | { readonly kind: 'metrics', readonly id: number }
+  | { readonly kind: 'groupMetrics', readonly id: number }
   /** Answers with its own; null where they could not be read. */
-  | { readonly kind: 'figures', readonly id: number, readonly figures: Figures | null }
+  | { readonly kind: 'metrics', readonly id: number, readonly metrics: ProcessMetrics | null }
 
 /** Drain and end; `retire`: while others take its connections. */
-export type Dismissal = 'shutdown' | 'retire'
+export type StopMode = 'shutdown' | 'retire'
 
-export type ToWorker =
-  | Dismissal
+export type PrimaryMessage =
+  | StopMode
   | { readonly kind: 'settings', readonly settings: unknown }
-  | { readonly kind: 'figures', readonly id: number }
+  | { readonly kind: 'metrics', readonly id: number }
   /** Null where they could not be added up. */
-  | { readonly kind: 'metrics', readonly id: number, readonly text: string | null }
+  | { readonly kind: 'groupMetrics', readonly id: number, readonly text: string | null }
 
 /** A primary that does not answer may be busy, or frozen. */
-const PATIENCE_MS = 2000
+const METRICS_TIMEOUT_MS = 2000
 
 /** Makes this process the worker it was started as. @returns null where it was not */
-export async function joinPrimary<Settings> (): Promise<{ primary: Primary, settings: Settings } | null> {
+export async function connectToPrimary<Settings> (): Promise<{ primary: Primary, settings: Settings } | null> {
   const number = Number(process.env[WORKER])
   if (!cluster.isWorker || !(number > 0)) return null
   // What this process starts is no worker.
@@ -45,23 +45,23 @@ export async function joinPrimary<Settings> (): Promise<{ primary: Primary, sett
   return { primary, settings: await new Promise(resolve => primary.onSettings<Settings>(resolve)) }
 }
 
-export class Primary implements Neighbours {
+export class Primary implements MetricsExchange {
   /** Which worker this is, from 1; the one that follows it when it has died has the same. */
   readonly number: number
   #useSettings: (settings: any) => void = () => {}
-  #figures: (() => Promise<Figures>) | null = null
-  readonly #asked = new Map<number, (text: string | null) => void>()
+  #readMetrics: (() => Promise<ProcessMetrics>) | null = null
+  readonly #pendingMetrics = new Map<number, (text: string | null) => void>()
   #lastId = 0
-  #dismissed: Dismissal | null = null
-  #dismiss: (how: Dismissal) => void = how => { this.#dismissed = how }
+  #stopMode: StopMode | null = null
+  #stop: (how: StopMode) => void = how => { this.#stopMode = how }
 
   constructor (number: number) {
     this.number = number
-    process.on('message', (message: ToWorker) => this.#hears(message))
-    this.tell({ kind: 'hello' })
+    process.on('message', (message: PrimaryMessage) => this.#receive(message))
+    this.send({ kind: 'hello' })
   }
 
-  tell (message: ToPrimary): void {
+  send (message: WorkerMessage): void {
     // Without the callback a channel that has just closed would be an error nobody catches.
     process.send?.(message, undefined, undefined, () => {})
   }
@@ -72,9 +72,9 @@ export class Primary implements Neighbours {
   }
 
   /** Calls back when this worker is to end, at once where it was told so already. */
-  onDismissal (act: (how: Dismissal) => void): void {
-    this.#dismiss = act
-    if (this.#dismissed !== null) act(this.#dismissed)
+  onStop (act: (how: StopMode) => void): void {
+    this.#stop = act
+    if (this.#stopMode !== null) act(this.#stopMode)
   }
 
   /** Calls back when the primary is gone. */
@@ -86,34 +86,34 @@ export class Primary implements Neighbours {
     })
   }
 
-  shareFigures (read: () => Promise<Figures>): void {
-    this.#figures = read
+  provide (read: () => Promise<ProcessMetrics>): void {
+    this.#readMetrics = read
   }
 
-  async metrics (): Promise<string | null> {
+  async metricsOfAll (): Promise<string | null> {
     const id = ++this.#lastId
     return await new Promise(resolve => {
       const done = (text: string | null): void => {
         clearTimeout(timer)
-        this.#asked.delete(id)
+        this.#pendingMetrics.delete(id)
         resolve(text)
       }
-      const timer = setTimeout(done, PATIENCE_MS, null)
-      this.#asked.set(id, done)
-      this.tell({ kind: 'metrics', id })
+      const timer = setTimeout(done, METRICS_TIMEOUT_MS, null)
+      this.#pendingMetrics.set(id, done)
+      this.send({ kind: 'groupMetrics', id })
     })
   }
 
-  #hears (message: ToWorker): void {
-    if (typeof message === 'string') return this.#dismiss(message)
+  #receive (message: PrimaryMessage): void {
+    if (typeof message === 'string') return this.#stop(message)
     switch (message.kind) {
       case 'settings': return this.#useSettings(message.settings)
-      case 'metrics': return this.#asked.get(message.id)?.(message.text)
-      case 'figures': void this.#answer(message.id)
+      case 'groupMetrics': return this.#pendingMetrics.get(message.id)?.(message.text)
+      case 'metrics': void this.#sendMetrics(message.id)
     }
   }
 
-  async #answer (id: number): Promise<void> {
-    if (this.#figures !== null) this.tell({ kind: 'figures', id, figures: await this.#figures().catch(() => null) })
+  async #sendMetrics (id: number): Promise<void> {
+    if (this.#readMetrics !== null) this.send({ kind: 'metrics', id, metrics: await this.#readMetrics().catch(() => null) })
   }
 }
