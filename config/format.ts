@@ -15,6 +15,8 @@ interface FormatRule {
 
 export type Format = 'any' | 'host' | 'path' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
 
+/** The same as NAME in src/core/event.ts, which the settings cannot import; a test compares them. */
+export const TYPE = /^[A-Za-z0-9_.:/-]{1,128}$/
 const HOST_NAME = /^(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?$/i
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]+$/i
 
@@ -43,7 +45,7 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   },
   type: {
     allowed: 'types of 1 to 128 of A-Z a-z 0-9 _ . : / -, separated by commas, or * for all',
-    check: (text) => text === '*' || /^[A-Za-z0-9_.:/-]{1,128}$/.test(text)
+    check: (text) => text === '*' || TYPE.test(text)
   },
   http: {
     allowed: 'a URL that begins with https:// or http://',

@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ConfigError, EX_CONFIG, TUNABLE, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
 import { describeConfig, environmentExample, settingsTable, showConfig, tunableSchemas } from '../config/report.ts'
+import { TYPE } from '../config/format.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
 import { showValue } from '../config/setting.ts'
+import { NAME } from '../src/core/event.ts'
 
 type Texts = Record<string, string>
 
@@ -171,6 +173,10 @@ t.test('lists are split by commas and trimmed', async (t) => {
   t.strictSame(load(t, { STATE_TYPES: ' cpu , mem/free,,cpu' }).config.stateTypes, ['cpu', 'mem/free'])
   t.strictSame(load(t, { STATE_TYPES: '*' }).config.stateTypes, ['*'])
   refuses(t, { STATE_TYPES: `cpu,has space,${'x'.repeat(129)}` }, /^STATE_TYPES holds "has space"; allowed/, /^STATE_TYPES holds "x{100}…"; allowed/)
+})
+
+t.test('a type is spelled in the settings as in events', async (t) => {
+  t.equal(TYPE.source, NAME.source)
 })
 
 t.test('origins are compared as browsers send them, and * is refused with the reason', async (t) => {

@@ -2,6 +2,7 @@
 // than it may send or takes answers to.
 
 import type { RawData, WebSocket } from 'ws'
+import { internalError } from '../../src/app/errors.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { readJson } from '../../src/core/json.ts'
@@ -106,7 +107,7 @@ export class Conversation {
   #fail (error: unknown, ref: Ref): void {
     const { gateway, onError } = this.#options
     if (!(error instanceof Refusal)) onError(error)
-    const refusal = error instanceof Refusal ? error : new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+    const refusal = error instanceof Refusal ? error : internalError()
     gateway.troubles.refused(refusal)
     this.#reply('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
     if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return

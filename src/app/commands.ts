@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { Ajv } from 'ajv'
 import type { Command, CommandContext } from '../core/command.ts'
 import { NAME, PUBLIC } from '../core/event.ts'
+import { MAX_BATCH } from '../core/gateway.ts'
 import type { Gateway } from '../core/gateway.ts'
 
 export interface CommandDefinition<Args = never> {
@@ -52,10 +53,10 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
   define('ping', 'Answers with the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
   define('stats', 'The figures of the process that answers.', NO_ARGS, () => stats())
   define('rooms', 'The rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
-  define<{ event?: unknown, events?: unknown[] }>('publish', 'Publishes one event, or up to 1000 of them, all or none.', {
+  define<{ event?: unknown, events?: unknown[] }>('publish', `Publishes one event, or up to ${MAX_BATCH} of them, all or none.`, {
     type: 'object',
     additionalProperties: false,
-    properties: { event: { type: 'object' }, events: { type: 'array', minItems: 1, maxItems: 1000 } },
+    properties: { event: { type: 'object' }, events: { type: 'array', minItems: 1, maxItems: MAX_BATCH } },
     oneOf: [{ required: ['event'] }, { required: ['events'] }]
   }, async ({ event, events = [event] }, { publish }) => ({ ids: await publish(events) }))
   for (const [name, paused, description] of [

@@ -8,6 +8,8 @@ import { commandResponse, parseCommandRequest } from './command-request.ts'
 import { limitRoutes } from './limit.ts'
 import { errorSchema, idempotencyHeader } from './schemas.ts'
 
+export const CONTROL_PATH = '/api/control'
+
 const outcomeSchema = {
   type: 'object',
   properties: {
@@ -32,7 +34,7 @@ const commandSchema = {
 export default async function control (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlRateLimit)
 
-  app.post('/api/control', {
+  app.post(CONTROL_PATH, {
     schema: {
       tags: ['control'],
       summary: 'Run a command',
@@ -55,7 +57,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     return await reply.code(status).send(body)
   })
 
-  app.get('/api/control', {
+  app.get(CONTROL_PATH, {
     // Listing the commands is not a command itself.
     config: { rateLimit: false },
     schema: {
@@ -66,7 +68,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     }
   }, async () => ({ commands: gateway.commands.list }))
 
-  app.get<{ Params: { id: string } }>('/api/control/:id', {
+  app.get<{ Params: { id: string } }>(`${CONTROL_PATH}/:id`, {
     // Polling a long command must not use up the caller's share of commands.
     config: { rateLimit: false },
     schema: {

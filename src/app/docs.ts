@@ -4,14 +4,14 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { version } from './package.ts'
+import { description, version } from './package.ts'
 
 export default fp(async (app: FastifyInstance) => {
   await app.register(swagger, {
     openapi: {
       info: {
         title: 'Signalbox',
-        description: 'Self-hosted event gateway: bundles events per tick, keeps the newest value of each key, and fans out over SSE or WebSocket.',
+        description,
         version
       },
       tags: [

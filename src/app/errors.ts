@@ -9,6 +9,11 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
 
+/** The longest cursor, and everything that browsers and proxies add. */
+export const MAX_HEADER_BYTES = 32 * 1024
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
 declare module 'fastify' {
   interface FastifyInstance {
     troubles: Troubles
@@ -34,14 +39,14 @@ export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<Fa
   if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
     reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))
   }
-  return await reply.code(refusal.statusCode).type('application/json; charset=utf-8').send(JSON.stringify(refusal.body))
+  return await reply.code(refusal.statusCode).type(JSON_TYPE).send(JSON.stringify(refusal.body))
 }
 
 /** What never became a request: answered on the bare socket. */
 export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
   switch (error.code) {
-    case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', 'the headers of a request may hold 32 KiB'))
+    case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', `request headers may not exceed ${MAX_HEADER_BYTES / 1024} KiB`))
     case 'ERR_HTTP_REQUEST_TIMEOUT': return answerBare(socket, '408 Request Timeout', new Refusal('BAD_REQUEST', 'the request took too long to arrive'))
     default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not HTTP/1.1'))
   }
@@ -54,7 +59,7 @@ export function answerClientError (error: NodeJS.ErrnoException, socket: Socket)
 export function answerBare (socket: Duplex, status: string, refusal: Refusal): void {
   const body = JSON.stringify({ ...refusal.body, statusCode: Number(status.slice(0, 3)), error: status.slice(4) })
   socket.on('error', () => {})
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
 }
 
 /** The contract's words for what Fastify refuses. */
@@ -66,5 +71,8 @@ export function translate (error: FastifyError, maxHttpBufferSize: number | unde
     default: break
   }
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) return new Refusal('BAD_REQUEST', error.message)
-  return new Refusal('INTERNAL', 'something went wrong inside the gateway; its log says what')
+  return internalError()
 }
+
+/** An error that is not the client's fault. The details are in the log only. */
+export const internalError = (): Refusal => new Refusal('INTERNAL', 'the gateway failed to handle this; see its log for details')

@@ -3,21 +3,24 @@
 import type { FastifyInstance } from 'fastify'
 import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
+import { MAX_BATCH } from '../core/gateway.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { callerOf } from './caller.ts'
 import { limitRoutes } from './limit.ts'
-import { errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
+import { batchSchema, errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
+
+const PATH = '/api/events'
 
 export default async function publish (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishRateLimit)
 
-  app.post('/api/events', {
+  app.post(PATH, {
     schema: {
       tags: ['events'],
-      summary: 'Publish one event, or up to 1000 of them',
+      summary: `Publish one event, or up to ${MAX_BATCH} of them`,
       description: 'All or nothing. The answer comes when the events are durable. `application/x-ndjson` (an event a line) is taken too.',
       headers: idempotencyHeader,
-      body: { oneOf: [eventSchema, { type: 'array', minItems: 1, maxItems: 1000, items: eventSchema }] },
+      body: { oneOf: [eventSchema, batchSchema] },
       response: {
         202: { type: 'object', properties: { ids: { type: 'array', items: { type: 'string' } } } },
         '4xx': errorSchema,
@@ -30,7 +33,7 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     const key = keyOf(request.headers['idempotency-key'])
     const ids = await gateway.publish(Array.isArray(body) ? body : [body], key === undefined
       ? undefined
-      : { key: digest('POST /api/events', callerOf(request), key), fingerprint: request.fingerprint })
+      : { key: digest(`POST ${PATH}`, callerOf(request), key), fingerprint: request.fingerprint })
     return await reply.code(202).send({ ids })
   })
 }

@@ -1,4 +1,8 @@
-// JSON Schemas that several routes show in /docs. They describe; the checking is done by the core's one parser.
+// JSON Schemas that several routes show in /docs. They only describe: the core's parser checks the requests.
+
+import { MAX_KEY } from '../core/command.ts'
+import { NAME } from '../core/event.ts'
+import { MAX_BATCH } from '../core/gateway.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
 import type {} from '@fastify/swagger'
@@ -9,13 +13,15 @@ export const eventSchema = {
   required: ['type', 'data'],
   additionalProperties: false,
   properties: {
-    type: { type: 'string', pattern: '^[A-Za-z0-9_.:/-]{1,128}$' },
-    room: { type: 'string', pattern: '^[A-Za-z0-9_.:/-]{1,128}$', description: 'absent: a public event' },
+    type: { type: 'string', pattern: NAME.source },
+    room: { type: 'string', pattern: NAME.source, description: 'absent: a public event' },
     key: { type: 'string', minLength: 1, maxLength: 256, description: 'present: state, the newest value wins; absent: a fact, every one is delivered' },
     data: { description: 'any JSON value; null on a keyed event deletes the key' },
     timestamp: { type: 'number', description: 'milliseconds since 1970 (below 1e11: seconds); absent: now' }
   }
 }
+
+export const batchSchema = { type: 'array', minItems: 1, maxItems: MAX_BATCH, items: eventSchema }
 
 export const errorSchema = {
   type: 'object',
@@ -29,5 +35,5 @@ export const errorSchema = {
 
 export const idempotencyHeader = {
   type: 'object',
-  properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: 200, description: 'makes a retry safe: it gets the first answer' } }
+  properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: MAX_KEY, description: 'makes a retry safe: it gets the first answer' } }
 }

@@ -2,7 +2,7 @@
 
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { answerClientError, refuse, translate } from './errors.ts'
+import { answerClientError, MAX_HEADER_BYTES, refuse, translate } from './errors.ts'
 
 export interface ServerOptions {
   readonly log: FastifyBaseLogger
@@ -12,8 +12,6 @@ export interface ServerOptions {
   readonly trustProxy: readonly string[]
 }
 
-/** The longest cursor, and all that browsers and proxies add. */
-const MAX_HEADER_BYTES = 32 * 1024
 /** Time a client has for its headers, and for its whole request: one that takes longer holds a socket for nothing. */
 const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000

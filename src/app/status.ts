@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
+import { CONTROL_PATH } from './control.ts'
 import { version } from './package.ts'
 import { errorSchema } from './schemas.ts'
 
@@ -23,7 +24,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     return {
       profile,
       ...paths,
-      control: enableControlHttp ? '/api/control' : null,
+      control: enableControlHttp ? CONTROL_PATH : null,
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
       version,
