@@ -1,0 +1,264 @@
+// What the gateway relies on beyond the documented interface of its packages and of Node. A test that fails here after an
+// update names the assumption that no longer holds; the file that makes it is in brackets.
+
+import { once } from 'node:events'
+import { createServer, get, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import websocket from '@fastify/websocket'
+import { ClassicLevel } from 'classic-level'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { FastifySSEPlugin } from 'fastify-sse-v2'
+import { AggregatorRegistry, Counter, Registry } from 'prom-client'
+import type { Metric } from 'prom-client'
+import t from 'tap'
+import type { Test } from 'tap'
+import { WebSocket } from 'ws'
+import { frame } from '../profiles/websocket/frame.ts'
+
+interface HttpParser { unconsume: () => void, remove: () => void, close: () => void }
+type HttpSocket = Socket & { parser?: HttpParser | null, _httpMessage?: ServerResponse | null }
+
+async function listen (t: Test, app: FastifyInstance): Promise<number> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(async () => {
+    app.server.closeAllConnections()
+    await app.close()
+  })
+  return (app.server.address() as AddressInfo).port
+}
+
+/** Opens a WebSocket, and runs `act` where the route handles it. */
+async function upgrade (t: Test, act: (socket: WebSocket, request: FastifyRequest) => void): Promise<WebSocket> {
+  const app = Fastify()
+  await app.register(websocket, { options: { perMessageDeflate: false } })
+  app.get('/', { websocket: true }, act)
+  const client = new WebSocket(`ws://127.0.0.1:${await listen(t, app)}/`)
+  t.teardown(() => client.terminate())
+  return client
+}
+
+t.test('fastify-sse-v2 sets its headers, calls flushHeaders on the response, then pipes one stream into it [profiles/sse/connection.ts]', async t => {
+  const app = Fastify()
+  await app.register(FastifySSEPlugin, { retryDelay: false })
+  const calls: string[] = []
+  const flushed: Record<string, unknown> = {}
+  const first = new Promise<string>(resolve => {
+    app.get('/', async (_request, reply) => {
+      const { raw } = reply
+      raw.flushHeaders = () => {
+        calls.push('flushHeaders')
+        Object.assign(flushed, raw.getHeaders())
+        ServerResponse.prototype.flushHeaders.call(raw)
+      }
+      raw.on('pipe', source => {
+        calls.push('pipe')
+        source.once('data', (data: Buffer) => {
+          source.unpipe(raw)
+          source.destroy()
+          setImmediate(() => raw.write('ours'))
+          resolve(data.toString())
+        })
+      })
+      reply.headers({ 'Cache-Control': 'mine', 'X-Mine': '1' })
+      reply.sse({ retry: 1234 })
+      return await reply
+    })
+  })
+  const request = get({ port: await listen(t, app), host: '127.0.0.1' })
+  request.on('error', () => {})
+  t.teardown(() => request.destroy())
+  const [response] = await once(request, 'response') as [IncomingMessage]
+  t.same(calls, ['flushHeaders', 'pipe'], 'in this order, and each once')
+  t.match(flushed, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache,no-transform', 'x-no-compression': 1, 'x-mine': '1' }, 'headers of the reply are copied; its own Cache-Control and x-no-compression are set before the flush')
+  t.equal(await first, 'retry: 1234\n\n', 'the first chunk of the stream is the message given to reply.sse')
+  let text = ''
+  response.on('data', (data: Buffer) => { text += data.toString() })
+  while (!text.includes('ours')) await once(response, 'data')
+  t.equal(text, 'retry: 1234\n\nours', 'the response stays open after the stream is unpiped and destroyed')
+})
+
+t.test('Node keeps the HTTP parser of a connection at socket.parser; unconsume, remove and close give the socket back [profiles/sse/connection.ts]', async t => {
+  const server = createServer((request, response) => {
+    const socket = request.socket as HttpSocket
+    response.writeHead(200)
+    response.flushHeaders()
+    const { parser } = socket
+    t.match(parser, { unconsume: Function, remove: Function, close: Function }, 'the parser is there, with the three methods')
+    // Not within the parser's own callback: at the end of the message it would enter the server's list of connections again.
+    setImmediate(() => {
+      response.detachSocket(socket)
+      socket.removeAllListeners()
+      parser?.unconsume()
+      parser?.remove()
+      socket.parser = null
+      setImmediate(() => parser?.close())
+      socket.on('error', () => {})
+      socket.on('data', data => { socket.end(`got ${data.toString()}`) })
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  client.on('data', data => { text += data.toString() })
+  client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  while (!text.includes('\r\n\r\n')) await once(client, 'data')
+  await delay(20)
+  client.write('no HTTP at all')
+  await once(client, 'close')
+  t.match(text, /^HTTP\/1\.1 200 .*\r\n\r\ngot no HTTP at all$/s, 'what comes next is read from the socket itself, and written to it')
+  t.doesNotThrow(() => server.closeIdleConnections(), 'and the server has forgotten the connection')
+})
+
+t.test('response.detachSocket separates a response and its socket in both directions [profiles/sse/connection.ts]', async t => {
+  const app = Fastify()
+  app.get('/', async (request, reply) => {
+    const socket = request.raw.socket as HttpSocket
+    t.equal(socket._httpMessage, reply.raw, 'the socket refers to its response as _httpMessage')
+    reply.hijack()
+    reply.raw.detachSocket(socket)
+    t.equal(socket._httpMessage, null)
+    t.equal(reply.raw.socket, null)
+    socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+    return await reply
+  })
+  t.equal((await fetch(`http://127.0.0.1:${await listen(t, app)}/`)).status, 200)
+})
+
+t.test('@fastify/websocket adds one listener for upgrades to the server, and it can be called by another one [profiles/websocket/index.ts]', async t => {
+  const app = Fastify()
+  t.equal(app.server.listenerCount('upgrade'), 0, 'Fastify has none')
+  await app.register(websocket)
+  const listeners = app.server.listeners('upgrade')
+  t.equal(listeners.length, 1, 'the plugin has one as soon as it is registered')
+  app.get('/', { websocket: true }, socket => socket.send('hello'))
+  app.server.removeAllListeners('upgrade')
+  app.server.on('upgrade', (...args) => listeners[0]?.(...args))
+  const client = new WebSocket(`ws://127.0.0.1:${await listen(t, app)}/`)
+  t.teardown(() => client.terminate())
+  const [data] = await once(client, 'message') as [Buffer]
+  t.equal(data.toString(), 'hello')
+})
+
+t.test('@fastify/websocket puts the only error listener on a WebSocket, and a response at _httpMessage of the socket below [profiles/websocket/index.ts]', async t => {
+  const client = await upgrade(t, (socket, request) => {
+    t.equal(socket.listenerCount('error'), 1, 'ws has none that removeAllListeners would take away')
+    const raw = request.raw.socket as HttpSocket
+    t.ok(raw._httpMessage instanceof ServerResponse, 'a response that is never sent holds request and reply')
+    raw._httpMessage?.detachSocket(raw)
+    t.equal(raw._httpMessage, null)
+    socket.send('still works')
+  })
+  const [data] = await once(client, 'message') as [Buffer]
+  t.equal(data.toString(), 'still works')
+})
+
+t.test('ws writes a message to the socket at once, so a frame written to the socket itself keeps its place [profiles/websocket/connection.ts]', async t => {
+  const client = await upgrade(t, (socket, request) => {
+    socket.send('before')
+    request.raw.socket.write(frame({ entries: [], cursor: 'c' }))
+    socket.send('after')
+  })
+  const texts: string[] = []
+  client.on('message', (data: Buffer) => texts.push(data.toString()))
+  while (texts.length < 3) await once(client, 'message')
+  t.same(texts, ['before', '{"event":"events","id":"c","data":[]}', 'after'])
+})
+
+t.test('a WebSocket of ws knows whether it is paused, and is OPEN until close is called, not until it is closed [profiles/websocket/connection.ts]', async t => {
+  const client = await upgrade(t, socket => {
+    t.equal(socket.OPEN, 1)
+    t.equal(socket.readyState, socket.OPEN)
+    t.equal(socket.isPaused, false)
+    socket.pause()
+    t.equal(socket.isPaused, true)
+    socket.resume()
+    t.equal(socket.isPaused, false)
+    socket.close(1012, 'DRAINING')
+    t.not(socket.readyState, socket.OPEN)
+  })
+  const [code] = await once(client, 'close') as [number]
+  t.equal(code, 1012)
+})
+
+t.test('a ping of ws carries its text, and the pong brings it back [profiles/websocket/connection.ts]', async t => {
+  const pong = new Promise<string>(resolve => {
+    void upgrade(t, socket => {
+      socket.on('pong', payload => resolve(payload.toString()))
+      socket.ping('7')
+    })
+  })
+  t.equal(await pong, '7')
+})
+
+t.test('@fastify/rate-limit asks its store by incr(caller, callback) once a request, takes current and ttl, and throws what the builder returns [src/app/limit.ts]', async t => {
+  const callers: string[] = []
+  class Store {
+    incr (caller: string, done: (error: Error | null, result?: { current: number, ttl: number }) => void): void {
+      callers.push(caller)
+      setImmediate(done, null, { current: callers.length, ttl: 250 })
+    }
+
+    child (): Store {
+      return this
+    }
+  }
+  class Limited extends Error { statusCode = 429 }
+  let seen: unknown
+  const app = Fastify()
+  app.setErrorHandler(async (error: Limited, _request, reply) => {
+    seen = error
+    return await reply.code(429).send(error.message)
+  })
+  await app.register(rateLimit, { store: Store, timeWindow: 1000, max: () => 1, keyGenerator: () => 'me', errorResponseBuilder: (_request, { ttl }) => new Limited(`again in ${ttl} ms`) })
+  app.get('/', async () => 'ok')
+  app.get('/free', { config: { rateLimit: false } }, async () => 'ok')
+  t.equal((await app.inject('/')).statusCode, 200)
+  const refused = await app.inject('/')
+  t.match(refused, { statusCode: 429, body: 'again in 250 ms', headers: { 'x-ratelimit-limit': '1', 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '1' } })
+  t.ok(seen instanceof Limited, 'the error handler gets the object itself')
+  t.equal((await app.inject('/free')).statusCode, 200)
+  t.same(callers, ['me', 'me'], 'a route with rateLimit: false is not counted')
+})
+
+t.test('normalizeIP of @fastify/rate-limit cuts an IPv6 address to its /64 and leaves an empty one [src/app/caller.ts]', async t => {
+  t.equal(normalizeIP('192.0.2.7'), '192.0.2.7')
+  t.equal(normalizeIP('2001:db8:1:2:3:4:5:6'), normalizeIP('2001:db8:1:2::9'))
+  t.not(normalizeIP('2001:db8:1:2::9'), normalizeIP('2001:db8:1:3::9'))
+  t.equal(normalizeIP(''), '')
+})
+
+t.test('prom-client asks a registered metric by get() alone, and sums plain values by their aggregator [src/app/metrics.ts, src/app/group-metrics.ts]', async t => {
+  const registry = new Registry()
+  const values = [{ metricName: 'x_bucket', labels: { le: '+Inf' }, value: 2 }, { metricName: 'x_sum', labels: {}, value: 3 }, { metricName: 'x_count', labels: {}, value: 2 }]
+  registry.registerMetric({ name: 'x', get: () => ({ name: 'x', help: 'h', type: 'histogram', aggregator: 'sum', values }) } as unknown as Metric)
+  const counter = new Counter({ name: 'y', help: 'h', registers: [registry] })
+  counter.inc(5)
+  t.match(await registry.metrics(), /^x_bucket\{le="\+Inf"\} 2$.*^x_sum 3$.*^y 5$/ms)
+  const plain = JSON.parse(JSON.stringify(await registry.getMetricsAsJSON()))
+  const sums = AggregatorRegistry.aggregate([plain, plain]).getMetricsAsArray()
+  const texts = await AggregatorRegistry.aggregate([sums]).metrics()
+  t.match(texts, /^x_bucket\{le="\+Inf"\} 4$.*^x_sum 6$.*^y 10$/ms)
+})
+
+t.test('a chained batch of classic-level changes nothing before write, then everything in its order [src/store/embedded/disk.ts]', async t => {
+  const level = new ClassicLevel<string, string>(t.testdir())
+  t.teardown(async () => await level.close())
+  await level.put('old', '1')
+  const batch = level.batch()
+  batch.put('a', '1')
+  batch.put('a', '2')
+  batch.put('b', '1')
+  batch.del('b')
+  batch.del('old')
+  await delay(20)
+  t.same(await level.keys().all(), ['old'], 'nothing is written yet')
+  await batch.write({ sync: true })
+  t.same(await level.iterator().all(), [['a', '2']], 'a later change of the same key wins')
+})
