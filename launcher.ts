@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Reads the settings and the command line, then runs a gateway in this process, or a primary with several workers, each
-// of which is this launcher again. Everything else is imported once the settings are known to be good, so that a wrong
-// one is reported at once and an old Node gets a sentence instead of a stack trace.
+// Reads the settings and the command line, then runs a gateway in this process, or a primary with several workers. Each
+// worker runs this launcher again. Other modules are imported only after the settings are valid: an invalid setting is
+// reported at once, and an old Node gets a sentence instead of a stack trace.
 
 import cluster from 'node:cluster'
 import { parseArgs } from 'node:util'
@@ -17,13 +17,13 @@ if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
 const USAGE = `signalbox: event gateway over SSE or WebSocket
 
   --check    print the effective settings with their source, and exit
-  --demo     publish this machine's own figures, unless anything is configured
+  --demo     publish this machine's own metrics, unless anything is configured
   --version  print the version, and exit
   --help     print this, and exit
 
 Settings come from the environment and from .env; .env.example lists them all.`
 
-/** Settings that do not make a deployment: while nothing else is set, --demo counts. */
+/** Settings for trying out the gateway. --demo takes effect only if no other setting is set. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
 await main()
@@ -33,12 +33,12 @@ async function main (): Promise<void> {
   if (connected !== null) return await run(connected.settings, connected.primary)
   const startup = await readStartup()
   if (startup === null) return
-  // A process forked by another program's cluster is one of that program's workers, and runs alone.
+  // A worker of another program's cluster runs a single gateway.
   if (startup.config.workers > 1 && cluster.isPrimary) await lead(startup)
   else await run(startup, null)
 }
 
-/** @returns null where the command line asked for something else than a start, which is done then */
+/** @returns null if the command line asked for something other than a start; that is done by then */
 async function readStartup (): Promise<Startup | null> {
   const { EX_CONFIG, loadConfig, ConfigError } = await import('./config/index.ts')
   try {
@@ -69,7 +69,7 @@ async function run (...args: Parameters<typeof import('./src/process/run.ts').ru
   await (await import('./src/process/run.ts')).runGateway(...args)
 }
 
-/** Runs the workers. All get the settings as they were read here and tuned since, also one that starts much later. */
+/** Runs the workers. Every worker gets the settings read here plus later changes by `tune`, however late it starts. */
 async function lead (startup: Startup): Promise<void> {
   const [{ createLog }, { runWorkers }, { version }, { retune }] = await Promise.all([
     import('./src/process/log.ts'),

@@ -1,5 +1,5 @@
-// The composition root: from settings to a gateway with one profile, in this process. It listens nowhere, handles no
-// signal and never ends the process; whoever made it does that (src/process does it for the launcher).
+// The composition root: builds a gateway with one profile from settings, in this process. It does not listen, handles no
+// signals and never exits the process. The calling program does that; for the launcher it is src/process.
 
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -22,12 +22,12 @@ import type { Limits } from './core/limits.ts'
 import { openBacking } from './store/open.ts'
 
 export interface SignalboxOptions {
-  /** Every setting, already checked; see config/. HOST, PORT and WORKERS are left to whoever listens. */
+  /** Every setting, already checked; see config/. HOST, PORT and WORKERS are for the caller, which listens. */
   readonly config: Config
   readonly log: FastifyBaseLogger
   /** Which worker of its deployment this process is, from 1. Default 1. */
   readonly worker?: number
-  /** The workers beside this one, where there are several. */
+  /** Access to the metrics of the other workers, if there are several. Default: the metrics of this process only. */
   readonly metricsExchange?: MetricsExchange | undefined
   /** Called after the command `tune` changed the settings of all processes. */
   readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
@@ -37,17 +37,17 @@ export interface SignalboxOptions {
 
 export interface Signalbox {
   readonly gateway: Gateway
-  /** All routes, on whatever app it is registered with. Closing that app closes the gateway. */
+  /** All routes, for any Fastify app. Closing that app closes the gateway. */
   readonly plugin: FastifyPluginAsync
-  /** A server that has nothing but these routes. */
+  /** A server with only these routes. */
   createServer (): Promise<FastifyInstance>
-  /** Reads the log and follows it; then everything is accepted. Until then publishing is refused. */
+  /** Reads the log and follows it. Publishing is refused until this is done. */
   start (): Promise<void>
   /** See `Gateway.publish`. */
   publish: Gateway['publish']
   /** See `Gateway.control`. */
   control: Gateway['control']
-  /** Uses other settings from now on, those that may change while a gateway runs. */
+  /** Applies changed settings; only those that `tune` may change have an effect. */
   configure (config: Config): void
   /** See `Gateway.drain`. */
   drain: Gateway['drain']
@@ -56,8 +56,8 @@ export interface Signalbox {
 }
 
 /**
- * Builds a gateway; `start` brings it to life.
- * @throws ConfigError where COMMANDS_MODULE cannot be used; Error with a sentence for the operator where the store cannot
+ * Builds a gateway; `start` makes it work.
+ * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
 export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
   const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { void close() } } = options
@@ -91,7 +91,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     gateway,
     profile,
     store: store.name,
-    // Beside others on the log a process needs a name of its own.
+    // Processes that share the log report under different names.
     key: config.redisUrl === '' ? '1' : group.worker,
     worker,
     savings,
@@ -131,7 +131,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     log.info({ previous, now }, 'settings tuned')
     onTuned(config, changes)
   })
-  // The answers go out first: a drain waits for the command that began it.
+  // The answers are sent first: a drain waits for the command that started it.
   gateway.operator.onOrder('shutdown', () => onShutdown())
   registerBuiltIns({
     gateway,
@@ -142,7 +142,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       await gateway.operator.orderAll('tune', changes)
       return { previous, now }
     },
-    // Where the other processes cannot be reached, at least this one shuts down.
+    // If the other processes cannot be reached, at least this one shuts down.
     shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }
   })
   if (config.commandsModule !== '') {
@@ -153,7 +153,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     log.info({ commands: names }, `commands of ${config.commandsModule}`)
   }
 
-  // Without a scope of its own: on a server that has nothing else, errors and parsers are those of the whole server.
+  // Not encapsulated: on a server with only these routes, error handler and body parsers apply to the whole server.
   const plugin = fp(async (app: FastifyInstance) => {
     await registerRoutes(app, {
       ...config,

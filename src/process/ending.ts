@@ -1,32 +1,32 @@
-// How a process ends: by a signal, by the command `shutdown`, by a word of its supervisor or of its primary. Whichever
-// comes first begins the one drain, the others join it, and SHUTDOWN_TIMEOUT ends the process whatever holds it up.
+// How a process ends: by a signal, by the command `shutdown`, or by a message from its supervisor or its primary. The
+// first of these starts the only drain; later ones wait for it. After SHUTDOWN_TIMEOUT the process exits in any case.
 
 import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
 import type { Primary } from './worker.ts'
 
 export interface EndingOptions {
-  /** The worker's primary; null where this is the only process. */
+  /** The worker's primary; null if this is the only process. */
   readonly primary: Primary | null
   readonly log: pino.Logger
-  /** Time to drain, ms. */
+  /** Maximum time for the drain, ms. */
   readonly limitMs: number
-  /** Refuses new work, finishes what has begun, closes everything. Called once. */
+  /** Refuses new work, finishes running work, closes everything. Called once. */
   readonly drain: (signal: string | undefined) => Promise<void>
-  /** Takes no new connections from now on. */
+  /** Stops accepting new connections. */
   readonly stopListening: () => void
 }
 
-/** Between the last connection a worker takes and the beginning of its drain. */
+/** Time between the last connection a worker accepts and the start of its drain. */
 const HANDOVER_MS = 200
 
-/** Ends this process in good order when it is asked to. @returns what asks for it from inside */
+/** Drains and exits on request. @returns a function that requests it from inside the process */
 export function endInOrder ({ primary, log, limitMs, drain, stopListening }: EndingOptions): () => void {
-  const reportLate = (): void => log.error(`the drain took longer than ${limitMs} ms (SHUTDOWN_TIMEOUT): ending`)
+  const reportLate = (): void => log.error(`the drain took longer than ${limitMs} ms (SHUTDOWN_TIMEOUT): exiting`)
   let draining: Promise<void> | null = null
   const drainOnce = async (signal?: string): Promise<void> => await (draining ??= drain(signal))
 
-  // A signal that comes during this drain is the first one, and joins it.
+  // A signal that arrives during this drain counts as the first one, and waits for the same drain.
   const shutDown = (): void => {
     setTimeout(() => { reportLate(); process.exit(1) }, limitMs)
     drainOnce().then(() => process.exit(0), err => {
@@ -35,20 +35,20 @@ export function endInOrder ({ primary, log, limitMs, drain, stopListening }: End
     })
   }
 
-  // Which of its meanings SIGHUP has is for the primary to know; a closed terminal sends it to all.
+  // The primary decides what SIGHUP means. A closed terminal sends it to the workers too.
   if (primary !== null) process.on('SIGHUP', () => {})
   const skip = primary === null ? [] : ['SIGHUP' as const]
-  closeWithGrace({ delay: limitMs, logger: false, skip, onTimeout: reportLate, onSecondSignal: signal => log.warn(`second ${signal}: ending at once`) }, async ({ signal, err }) => {
+  closeWithGrace({ delay: limitMs, logger: false, skip, onTimeout: reportLate, onSecondSignal: signal => log.warn(`second ${signal}: exiting at once`) }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
-    // The signal may be meant for this worker alone: the others take its connections.
+    // The signal may be for this worker only: the other workers then accept the connections.
     if (primary !== null) stopListening()
     await drainOnce(signal)
   })
 
-  // Windows has no SIGTERM: a supervisor sends the word over the IPC channel.
+  // Windows has no SIGTERM: a supervisor sends `shutdown` over the IPC channel.
   if (primary === null) process.on('message', message => { if (message === 'shutdown') shutDown() })
   primary?.onStop(how => {
-    // The other workers take over: new clients connect to them, and those who have just connected here are still served.
+    // New clients connect to the other workers; those that have just connected here are still served.
     if (how === 'retire') stopListening()
     setTimeout(shutDown, how === 'retire' ? HANDOVER_MS : 0)
   })

@@ -1,4 +1,4 @@
-// One process with one gateway: the only one, or a worker of a primary. It builds the gateway, listens, and ends in good order.
+// One process with one gateway: the only process, or a worker of a primary. It builds the gateway, listens, and drains at its end.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConfigError, EX_CONFIG } from '../../config/index.ts'
@@ -17,14 +17,14 @@ export interface Startup {
 }
 
 /**
- * Connections that wait to be accepted; the system cuts it to what it allows (net.core.somaxconn). Beyond it they are tried
- * again only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
+ * Connections that may wait to be accepted; the system lowers it to its own maximum (net.core.somaxconn). Clients beyond it
+ * retry only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
  */
 const BACKLOG = 65_535
-/** Reading the log takes a second or two at most, unless Redis is away: then the gateway listens without it. */
+/** Reading the log takes at most a second or two, unless Redis is unreachable: then the gateway listens without it. */
 const REDIS_WAIT_MS = 5000
 
-/** Runs a gateway. @param primary whose worker this is; null where it is the only process */
+/** Runs a gateway. @param primary the primary of this worker; null if this is the only process */
 export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: Primary | null): Promise<void> {
   const log = createLog(config.logLevel, primary?.number)
   const fail = (error: unknown): never => {
@@ -50,7 +50,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     log.level = config.logLevel
   })
   const app = await box.createServer()
-  // The figures are the machine's, which all of its workers share: the first one publishes them.
+  // The measurements are the machine's, the same for all its workers: only the first one publishes them.
   const demo = isDemoOn && (primary === null || primary.number === 1)
   if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
 
@@ -62,7 +62,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     stopListening: () => { app.server.close() },
     drain: async signal => {
       log.info({ signal, sessions: box.gateway.view.sessions.count }, 'draining')
-      // Half of the time for commands that run, half for everything else.
+      // Half of the time for running commands, half for everything else.
       await box.drain(limitMs / 2)
       await app.close()
       log.info('drained, exiting')
@@ -70,8 +70,8 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
   })
 
   const started = box.start().catch(fail)
-  // A process that listens has read the log, so nobody is turned away in a restart. But Redis may come later than the
-  // gateway, which then says so at /readyz; a directory is there or not.
+  // A process reads the log before it listens, so a restart refuses no client. Redis may start later than the gateway:
+  // /readyz reports that. The embedded store's directory either exists or not.
   await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_WAIT_MS)]))
   const url = await app.listen({
     host: config.host,
@@ -79,8 +79,8 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     backlog: BACKLOG,
     listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
   }).catch((error: NodeJS.ErrnoException) =>
-    fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to another one`) : error))
-  if (demo) log.info('demo feed on: this machine\'s own figures are published to the public feed (DEMO_FEED=false turns it off)')
+    fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to a free one`) : error))
+  if (demo) log.info('demo feed on: this machine\'s own metrics are published to the public feed (DEMO_FEED=false turns it off)')
   if (primary === null) {
     process.send?.('ready')
   } else {

@@ -1,52 +1,56 @@
-// A worker's side of the channel to its primary (workers.ts), and what the two say to each other.
+// The IPC channel between a worker and its primary (primary.ts): the messages of both, and the worker's side.
 
 import cluster from 'node:cluster'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
 import type { MetricsExchange } from '../app/metrics.ts'
 
-/** The environment variable that makes a process a worker of ours, and says which; foreign clusters fork too. */
+/** Environment variable with the number of a worker. Without it a forked process belongs to another program's cluster. */
 export const WORKER = 'SIGNALBOX_WORKER'
 
+/** From a worker to its primary. */
 export type WorkerMessage =
-  /** It hears now, and asks for its settings. What it was told before is lost: so it is told nothing before. */
+  /** It listens for messages now and needs its settings. Node loses earlier messages, so the primary sends none. */
   | { readonly kind: 'hello' }
   | { readonly kind: 'listening', readonly url: string }
   /** It has read the log. */
   | { readonly kind: 'ready' }
-  /** The whole deployment was told to end. */
+  /** The command `shutdown` was run: all workers are to stop. */
   | { readonly kind: 'shutdown' }
-  /** The settings of all were changed. */
+  /** The command `tune` changed the settings of all workers. */
   | { readonly kind: 'tuned', readonly changes: Record<string, unknown> }
-  /** Asks for the metrics of all workers. */
+  /** Requests the metrics of all workers. */
   | { readonly kind: 'groupMetrics', readonly id: number }
-  /** Answers with its own; null where they could not be read. */
+  /** The answer to `metrics`: its own metrics; null where they could not be read. */
   | { readonly kind: 'metrics', readonly id: number, readonly metrics: ProcessMetrics | null }
 
-/** Drain and end; `retire`: while others take its connections. */
+/** How a worker is to stop. `shutdown`: drain and exit. `retire`: let the others accept its connections first. */
 export type StopMode = 'shutdown' | 'retire'
 
+/** From the primary to a worker. */
 export type PrimaryMessage =
   | StopMode
   | { readonly kind: 'settings', readonly settings: unknown }
+  /** Requests the worker's own metrics. */
   | { readonly kind: 'metrics', readonly id: number }
-  /** Null where they could not be added up. */
+  /** The answer to `groupMetrics`; null where they could not be added up. */
   | { readonly kind: 'groupMetrics', readonly id: number, readonly text: string | null }
 
-/** A primary that does not answer may be busy, or frozen. */
+/** A primary that does not answer in this time may be busy or frozen. */
 const METRICS_TIMEOUT_MS = 2000
 
-/** Makes this process the worker it was started as. @returns null where it was not */
+/** Connects a process that a primary forked to that primary. @returns null in any other process */
 export async function connectToPrimary<Settings> (): Promise<{ primary: Primary, settings: Settings } | null> {
   const number = Number(process.env[WORKER])
   if (!cluster.isWorker || !(number > 0)) return null
-  // What this process starts is no worker.
+  // Processes that this one starts are not workers.
   delete process.env[WORKER]
   const primary = new Primary(number)
   return { primary, settings: await new Promise(resolve => primary.onSettings<Settings>(resolve)) }
 }
 
+/** The primary, as a worker sees it. */
 export class Primary implements MetricsExchange {
-  /** Which worker this is, from 1; the one that follows it when it has died has the same. */
+  /** Number of this worker, from 1. If it dies, its replacement has the same number. */
   readonly number: number
   #useSettings: (settings: any) => void = () => {}
   #readMetrics: (() => Promise<ProcessMetrics>) | null = null
@@ -62,25 +66,25 @@ export class Primary implements MetricsExchange {
   }
 
   send (message: WorkerMessage): void {
-    // Without the callback a channel that has just closed would be an error nobody catches.
+    // Without a callback a channel that has just closed would be an uncaught error.
     process.send?.(message, undefined, undefined, () => {})
   }
 
-  /** Calls back with the settings whenever they come: at the start, and where they were changed since. */
+  /** Calls back with the settings each time they arrive: at the start, and after a change. */
   onSettings<Settings> (act: (settings: Settings) => void): void {
     this.#useSettings = act
   }
 
-  /** Calls back when this worker is to end, at once where it was told so already. */
+  /** Calls back when this worker is to stop; immediately if that was requested earlier. */
   onStop (act: (how: StopMode) => void): void {
     this.#stop = act
     if (this.#stopMode !== null) act(this.#stopMode)
   }
 
-  /** Calls back when the primary is gone. */
+  /** Calls back when the channel to the primary is closed. */
   onGone (act: () => void): void {
     cluster.worker?.once('disconnect', () => {
-      // Node would end this process here and now.
+      // Otherwise Node would end this process immediately.
       if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
       act()
     })

@@ -179,7 +179,7 @@ t.test('a worker that is killed is followed by another one, its clients miss not
   const { key } = reports().find(({ pid }) => pid === killed) ?? {}
   process.kill(killed, 'SIGKILL')
   await until('another one listens', () => pidOf(server, 2) !== killed)
-  t.match(lines(server, /takes its place/), [new RegExp(`^worker 2 \\(pid ${killed}\\) was ended by SIGKILL; another one takes its place in 100 ms$`)])
+  t.match(lines(server, /a replacement starts/), [new RegExp(`^worker 2 \\(pid ${killed}\\) was killed by SIGKILL; a replacement starts in 100 ms$`)])
   await settle()
   const counts = tally([publisher], followers)
   t.comment(sentence(counts))
@@ -254,8 +254,8 @@ t.test('a worker that cannot start again is tried with growing pauses while the 
   const server = await launch(stage, await settings(t, { COMMANDS_MODULE: join(folder, 'commands.mjs') }))
   writeFileSync(broken, '')
   process.kill(pidOf(server, 1), 'SIGKILL')
-  await until('it was tried several times', () => lines(server, /takes its place/).length >= 3)
-  t.match(lines(server, /takes its place/), [/SIGKILL; .* in 100 ms$/, /ended with 3; .* in 200 ms$/, /ended with 3; .* in 400 ms$/])
+  await until('it was tried several times', () => lines(server, /a replacement starts/).length >= 3)
+  t.match(lines(server, /a replacement starts/), [/SIGKILL; .* in 100 ms$/, /exited with 3; .* in 200 ms$/, /exited with 3; .* in 400 ms$/])
   t.equal((await request(`${server.url}/readyz`)).status, 200)
   rmSync(broken)
   await until('it is back', () => lines(server, /^worker 1 .* listens/).length === 2)
@@ -273,7 +273,7 @@ t.test('SIGTERM to a worker and SIGHUP to the primary replace workers one at a t
   process.kill(first, 'SIGTERM')
   await until('another one listens', () => pidOf(server, 1) !== first)
   await flow()
-  t.match(lines(server, /takes its place/), [new RegExp(`^worker 1 \\(pid ${first}\\) ended with 0; another one`)])
+  t.match(lines(server, /a replacement starts/), [new RegExp(`^worker 1 \\(pid ${first}\\) exited with 0; a replacement`)])
 
   // Clients that do not hear the goodbye make a drain take its time.
   for (let count = 0; count < 6; count++) (await stage.client('SSE', server.port)).socket.pause()
@@ -287,7 +287,7 @@ t.test('SIGTERM to a worker and SIGHUP to the primary replace workers one at a t
   }, 40_000)
   t.same([...new Set(statuses)], [200], `whoever comes meanwhile meets one that takes work, ${statuses.length} times`)
   await until('all are new', () => ![...workersOf(server).values()].some(pid => before.includes(pid)))
-  t.match(lines(server, /takes its place|listens/).slice(-4), [/^worker 1 .* takes its place$/, /^worker 1 .* listens/, /^worker 2 .* takes its place$/, /^worker 2 .* listens/], 'the second when the first was back')
+  t.match(lines(server, /a replacement starts|listens/).slice(-4), [/^worker 1 .* a replacement starts$/, /^worker 1 .* listens/, /^worker 2 .* a replacement starts$/, /^worker 2 .* listens/], 'the second when the first was back')
 
   await settle()
   const counts = tally([publisher], followers)
