@@ -1,5 +1,5 @@
-// The profiles: one table, from which the one that APP_PROFILE names is mounted. The path of the other one stays a route
-// that says where clients have to go now.
+// The table of profiles. The one that APP_PROFILE names is mounted; the path of the other one refuses clients and names
+// the mounted path.
 
 import type { FastifyInstance } from 'fastify'
 import { isReturning, sayBye } from '../src/app/bye.ts'
@@ -20,10 +20,10 @@ interface Profile {
   readonly path: string
   /** The field of `/api/profile` that holds the path. */
   readonly field: 'stream' | 'websocket'
-  /** The setting with the longest tick. */
+  /** The setting that holds the longest tick. */
   readonly tick: 'monitorTickMs' | 'flushIntervalMs'
   readonly mount: (app: FastifyInstance, options: ProfileOptions & { readonly path: string }) => Promise<void>
-  /** Whether the path answers returning clients in the way of streams: see src/app/bye.ts. */
+  /** Whether returning clients of this path are refused by a stream with `bye`: see src/app/bye.ts. */
   readonly isStream: boolean
 }
 
@@ -51,7 +51,7 @@ export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[]
 /** The setting that holds the longest tick of a profile. */
 export const tickSettingOf = (name: ProfileName): Profile['tick'] => PROFILES[name].tick
 
-/** The paths as `/api/profile` has them: null where not mounted. */
+/** The paths as `/api/profile` returns them: null if not mounted. */
 export function pathsOf (name: ProfileName): { stream: string | null, websocket: string | null } {
   const { field, path } = PROFILES[name]
   return { stream: null, websocket: null, [field]: path }

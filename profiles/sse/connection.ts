@@ -1,6 +1,6 @@
-// A session's connection over an SSE response. fastify-sse-v2 opens the response; from then on frames go to
-// the socket itself: the response would chunk every client's copy anew, and hold it back until the next tick
-// of the process, which makes `pending` say that bytes are held where none are.
+// A session's connection over an SSE response. fastify-sse-v2 opens the response; after that, frames are written to the
+// socket itself. The response would chunk the frame again for every client and hold it back until the next tick of the
+// process, and `pending` would report bytes that the system could take.
 
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -15,12 +15,12 @@ export class SseConnection implements Connection {
   #chunked = true
   #ended = false
 
-  /** Until the stream is open nothing can be taken. */
+  /** 1 until the stream is open: before that nothing can be sent. */
   get pending (): number {
     return this.#socket === null ? 1 : this.#socket.writableLength
   }
 
-  /** The stream is open: its socket is ours. */
+  /** Call when the stream is open: from now on this connection writes to the socket. */
   attach (socket: Socket, chunked: boolean): void {
     this.#socket = socket
     this.#chunked = chunked
@@ -36,7 +36,7 @@ export class SseConnection implements Connection {
     this.sendMessage(kind, data, cursor)
   }
 
-  /** A named event of the profile's own. */
+  /** Sends a named event; with `id` it is also a position. */
   sendMessage (event: string, data: object, id: string | null): void {
     this.#write(namedEvent(event, data, id))
   }
@@ -47,7 +47,7 @@ export class SseConnection implements Connection {
 
   close (reason: EndReason, retryMs: number): void {
     if (reason === 'SLOW') {
-      // It takes nothing, so there is nobody to say goodbye to. It comes back with its cursor.
+      // It reads nothing, so it would not read `bye` either. It returns with its cursor.
       this.destroy()
       return
     }
@@ -74,26 +74,26 @@ export class SseConnection implements Connection {
 
 /**
  * Opens the stream: status, headers and `retry:`.
- * @returns the socket once all that has been written; null where the client has gone meanwhile
+ * @returns the socket once these are written; null if the client has disconnected meanwhile
  */
 export async function openStream (reply: FastifyReply, retryMs: number): Promise<{ socket: Socket, chunked: boolean } | null> {
   const { raw } = reply
-  // Asked for in one packet with another request, it waits for that one's answer.
+  // A pipelined request gets its socket only after the response before it has ended.
   if (raw.socket === null && !reply.request.raw.socket.destroyed) {
     await new Promise<void>(resolve => { raw.once('socket', () => resolve()).once('close', resolve) })
   }
   const { socket } = raw
   if (socket === null || socket.destroyed) return null
   reply.headers(STREAM_HEADERS)
-  // fastify-sse-v2 sets its own spelling of Cache-Control right before this.
+  // fastify-sse-v2 sets its own Cache-Control right before it calls flushHeaders.
   raw.flushHeaders = () => {
     raw.setHeader('Cache-Control', STREAM_HEADERS['Cache-Control'])
     raw.removeHeader('x-no-compression')
     ServerResponse.prototype.flushHeaders.call(raw)
   }
   const opened = new Promise<void>(resolve => {
-    // The plugin leaves a stream piped into the response, for events it will never be given: once it has
-    // written `retry:` it is let go.
+    // The plugin leaves a stream piped into the response, for later events. It gets none: after `retry:` it is
+    // unpiped and destroyed.
     raw.once('pipe', source => {
       source.once('data', () => {
         source.unpipe(raw)
@@ -110,7 +110,7 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
   return { socket, chunked: raw.chunkedEncoding }
 }
 
-/** What of Node's parser is used to let go of it, as Node does with one it does not use again (`freeParser` in lib/_http_common.js). */
+/** The methods of Node's HTTP parser that release it, as Node does itself (`freeParser` in lib/_http_common.js). */
 interface HttpParser {
   unconsume (): void
   remove (): void
@@ -118,13 +118,13 @@ interface HttpParser {
 }
 
 /**
- * Node keeps with a socket what it needs for the requests still to come: parser, request, response and all they know of,
- * 10.7 of the 15.9 KB that a stream had on the heap. Behind a stream that never ends nothing can come.
+ * Frees what Node keeps with a socket for further requests: parser, request, response and everything they refer to. That
+ * was 10.7 of the 15.9 KB that a stream used on the heap. After a stream that never ends no further request can be served.
  */
 function freeHttpState (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)
   socket.removeAllListeners()
-  // Who says more than its one request, or nothing any more, is done with.
+  // A client that sends more than its one request, or closes its side, is disconnected.
   socket.on('data', destroy)
   socket.on('end', destroy)
   socket.on('error', destroy)
@@ -136,6 +136,6 @@ function freeHttpState (response: ServerResponse, socket: Socket): void {
   setImmediate(close, parser)
 }
 
-/** Functions of their own: one made above would keep alive all that is known there. */
+/** Top-level functions: a closure above would keep its whole scope alive. */
 function destroy (this: Socket): void { this.destroy() }
 function close (parser: HttpParser): void { parser.close() }

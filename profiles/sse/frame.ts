@@ -1,28 +1,28 @@
-// What SSE puts on the wire (https://html.spec.whatwg.org/multipage/server-sent-events.html), already cut
-// into the chunks of HTTP/1.1 (RFC 9112, 7.1), so that one buffer goes to every socket as it is.
+// The wire format of SSE (https://html.spec.whatwg.org/multipage/server-sent-events.html), each message already in a chunk
+// of HTTP/1.1 (RFC 9112, 7.1): the same buffer can be written to every socket.
 
 import type { Bundle } from '../../src/core/connection.ts'
 
-/** A bundle: an unnamed event, so that a plain `onmessage` gets it. */
+/** A bundle as an unnamed event, which a plain `onmessage` receives. */
 export function frame (bundle: Bundle): Buffer {
-  // JSON never holds a raw line break, so the array is one `data:` line whatever publishers sent.
+  // JSON text has no raw line breaks: the array is always a single `data:` line.
   let data = ''
   for (const { json } of bundle.entries) data += data === '' ? json : `,${json}`
   return chunk(`id: ${bundle.cursor}\ndata: [${data}]\n\n`)
 }
 
-/** A named event; with `id` it is also a position. */
+/** A named event. With `id` it is also a position. */
 export function namedEvent (event: string, data: object, id: string | null): Buffer {
   return chunk(`${id === null ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
 }
 
-/** A sign of life that no handler sees. */
+/** A comment as heartbeat: no event handler sees it. */
 export const HEARTBEAT = chunk(': \n\n')
 
-/** Ends a chunked body. */
+/** The end of a chunked body. */
 export const LAST_CHUNK = Buffer.from('0\r\n\r\n')
 
-/** A frame without its chunk, for HTTP/1.0. */
+/** A frame without its chunk framing, for HTTP/1.0. */
 export function unchunked (frame: Buffer): Buffer {
   return frame.subarray(frame.indexOf('\r\n') + 2, frame.length - 2)
 }

@@ -1,4 +1,4 @@
-// The profile SSE: one route, a stream of bundles; commands come over HTTP.
+// The profile SSE: one route with a stream of bundles. Commands are sent over HTTP.
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -26,13 +26,13 @@ const PARAMETERS = ['rooms', 'types', 'lastEventId']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
-  /** Sockets that carry a stream: it never ends, so nothing asked behind it could ever be answered. */
+  /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
   const streaming = new WeakSet<Socket>()
   app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
   await app.register(FastifySSEPlugin, { retryDelay: false })
 
   app.get(path, {
-    // Fastify's own HEAD route would open a stream that nobody reads.
+    // The HEAD route that Fastify adds would open a stream that nobody reads.
     exposeHeadRoute: false,
     schema: {
       tags: ['events'],
@@ -77,13 +77,13 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     const { position, cursor } = joined
     connections.add(connection)
     const stream = await openStream(reply, gateway.returnAfterMs())
-    // Gone while the stream was being opened; or ended by us, which it then hears by the end of the stream.
+    // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
     if (stream === null || session.state === 'ended') {
       end()
       stream?.socket.destroy()
       return reply
     }
-    // The one above went when Node let go of the socket.
+    // The listener added above was removed with the HTTP state of the socket.
     stream.socket.once('close', end)
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
@@ -93,11 +93,11 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     return reply
   })
 
-  // By now each was told goodbye; those that do not go are not waited for any longer.
+  // The drain has sent `bye` to every client by now.
   app.addHook('preClose', async () => await partFrom(connections))
 }, { name: 'profile-sse', encapsulate: true })
 
-/** The wishes of a query: every room with the types, or the feed with them. */
+/** The joins of a query: each room, or the public feed, with the types. */
 function joinsOf (request: FastifyRequest): Join[] {
   const query = request.query as Record<string, unknown>
   const unknown = Object.keys(query).filter(name => !PARAMETERS.includes(name) && !name.startsWith('_'))

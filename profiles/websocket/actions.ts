@@ -1,4 +1,4 @@
-// What a WebSocket client may ask for, and what it is answered.
+// The messages of a WebSocket client, and the answers to them.
 
 import { commandResponse, parseCommandRequest } from '../../src/app/command-request.ts'
 import { tooMany } from '../../src/app/limit.ts'
@@ -16,7 +16,7 @@ export interface ServerMessage {
 type ClientMessage = Record<string, unknown>
 type Action = (gateway: Gateway, session: Session, message: ClientMessage) => ServerMessage | Promise<ServerMessage>
 
-/** `changesSubscription`: it changes what is heard, so whatever the client asked for behind it waits until that is so. */
+/** `changesSubscription`: later messages of the client wait until it is done. */
 const ACTIONS: Record<string, { readonly fields: readonly string[], readonly changesSubscription?: true, readonly run: Action }> = {
   join: { fields: ['room', 'rooms', 'types', 'lastEventId'], changesSubscription: true, run: join },
   leave: { fields: ['room', 'rooms'], changesSubscription: true, run: leave },
@@ -25,8 +25,8 @@ const ACTIONS: Record<string, { readonly fields: readonly string[], readonly cha
 }
 
 /**
- * Understands what a message asks for.
- * @returns what does it, and whether what comes behind it has to wait
+ * Parses a message.
+ * @returns a function that runs its action, and whether later messages have to wait for it
  * @throws Refusal BAD_MESSAGE
  */
 export function actionOf (value: unknown): { changesSubscription: boolean, run: (gateway: Gateway, session: Session) => ServerMessage | Promise<ServerMessage> } {
@@ -45,7 +45,7 @@ export function actionOf (value: unknown): { changesSubscription: boolean, run: 
 }
 
 async function join (_gateway: Gateway, session: Session, { room, rooms, types, lastEventId }: ClientMessage): Promise<ServerMessage> {
-  if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be the cursor as it came, a string')
+  if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
   const named = roomsOf(room, rooms)
   const wishes = named.length === 0 ? [PUBLIC] : named
   const joins = parseJoins(wishes.map(wish => {

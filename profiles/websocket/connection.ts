@@ -6,26 +6,26 @@ import type { Bundle, Connection, EndReason, Notice } from '../../src/core/conne
 import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, textMessage, position } from './frame.ts'
 
-/** RFC 6455, 7.4.1, and the IANA registry for 1012 and 1013. */
+/** Close codes: RFC 6455, 7.4.1; for 1012 and 1013 the IANA registry. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013 } as const
 
 const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway }
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket
-  /** Below it: whole frames go there, and all that waits waits there, since nothing of it is compressed. */
+  /** The TCP socket below: bundles are written to it as whole frames. Nothing is compressed, so all pending bytes are in its buffer. */
   readonly #raw: Socket
   readonly #onPing: (connection: WsConnection, ping: number) => void
   /** Number of the last ping, and of the last one answered. */
   #pings = 0
   #pongs = 0
 
-  /** @param onPing told of every ping by its number, to look for its pong in time */
+  /** @param onPing called after every ping with its number, to check for the pong later */
   constructor (socket: WebSocket, raw: Socket, onPing: (connection: WsConnection, ping: number) => void) {
     this.#socket = socket
     this.#raw = raw
     this.#onPing = onPing
-    // Its payload says which ping it answers (RFC 6455, 5.5.3); an unasked-for one answers none.
+    // The payload is that of the ping it answers (RFC 6455, 5.5.3); an unsolicited pong answers none.
     socket.on('pong', payload => { this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings)) })
   }
 
@@ -35,7 +35,7 @@ export class WsConnection implements Connection {
 
   send (bundle: Bundle): number {
     bundle.frame ??= frame(bundle)
-    // Behind a close frame nothing may follow (RFC 6455, 5.5.1).
+    // After a close frame nothing may be sent (RFC 6455, 5.5.1).
     if (this.#socket.readyState !== this.#socket.OPEN) return 0
     this.#raw.write(bundle.frame)
     return bundle.frame.length
@@ -50,7 +50,7 @@ export class WsConnection implements Connection {
     this.sendMessage(kind, data)
   }
 
-  /** A message of the profile's own. */
+  /** Sends a message; `ref` is that of the client's message it answers. */
   sendMessage (event: string, data: object, ref?: unknown): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(textMessage(event, data, ref))
   }
@@ -62,14 +62,14 @@ export class WsConnection implements Connection {
     this.#onPing(this, this.#pings)
   }
 
-  /** Whether a ping, or a later one, was answered; or may have been, where nothing is read just now. */
+  /** Whether this ping or a later one was answered. While the socket is paused the answer is unknown and counts as given. */
   answered (ping: number): boolean {
     return this.#pongs >= ping || this.#socket.isPaused
   }
 
   close (reason: EndReason, retryMs: number): void {
     if (reason === 'SLOW') {
-      // The code waits behind what the client does not take; it is for those that take it after all.
+      // The code is queued behind the bytes the client does not read; a client that reads on after all gets it.
       this.end(CODES.SLOW, 'SLOW')
       return
     }
@@ -77,7 +77,7 @@ export class WsConnection implements Connection {
     this.end(CODES[reason], reason)
   }
 
-  /** Closes with a code, and for good where the other side does not answer. */
+  /** Closes with a code. Terminates the socket if the other side does not answer in PARTING_MS. */
   end (code: number, reason: string): void {
     this.#socket.close(code, reason)
     setTimeout(() => this.#socket.terminate(), PARTING_MS).unref()

@@ -1,5 +1,5 @@
-// What is said over one socket besides events: the client's messages, each answered in its turn, and no more of them
-// than it may send or takes answers to.
+// The messages of one WebSocket client and their answers. It accepts only as many as the rate limit allows, and none while
+// the client has unread answers.
 
 import type { RawData, WebSocket } from 'ws'
 import { internalError } from '../../src/app/errors.ts'
@@ -11,12 +11,12 @@ import { actionOf } from './actions.ts'
 import { CLOSE } from './connection.ts'
 import type { WsConnection } from './connection.ts'
 
-/** So many messages that could not be served, within so many ms, end a connection. */
+/** A connection is closed after more than MAX_ERRORS invalid or rate-limited messages within ERROR_WINDOW_MS. */
 const MAX_ERRORS = 20
 const ERROR_WINDOW_MS = 10_000
-/** Between two looks whether a client has taken its answers, ms. */
+/** Interval for checking whether a client has read its answers, ms. */
 const POLL_MS = 50
-/** Messages of one client that may wait for a join of its to be through. */
+/** Messages of one client that may wait for its join or leave to finish. */
 const MAX_WAITING = 100
 /** Longest `ref`, in characters. */
 const MAX_REF = 200
@@ -25,7 +25,7 @@ type Ref = string | number | undefined
 
 export interface ConversationOptions {
   readonly gateway: Gateway
-  /** A message failed for a reason that is not the client's. */
+  /** Called if a message failed and the client did not cause it. */
   readonly onError: (error: unknown) => void
 }
 
@@ -36,9 +36,9 @@ export class Conversation {
   readonly #session: Session
   #windowStart = 0
   #received = 0
-  /** When messages could not be served; most clients never have one. */
+  /** Times of the last errors; null for most clients, which never have one. */
   #errors: readonly number[] | null = null
-  /** The last change of what is heard that is under way, and how much waits behind it. */
+  /** The last unfinished join or leave, and the number of messages that wait for it. */
   #pendingChange: Promise<unknown> | null = null
   #waiting = 0
 
@@ -49,9 +49,9 @@ export class Conversation {
     this.#session = session
   }
 
-  /** A message as it came. */
+  /** Handles a message as received. */
   receive (data: RawData, isBinary: boolean): void {
-    // What was on its way when the connection was ended.
+    // The message was in transit when the connection was closed.
     if (this.#socket.readyState !== this.#socket.OPEN) return
     if (isBinary) {
       this.#connection.end(CLOSE.notText, 'messages are text')
@@ -80,7 +80,7 @@ export class Conversation {
       this.#received = 0
     }
     if (limit > 0 && ++this.#received > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} messages a second are read (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now))
+      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now))
     }
   }
 
@@ -100,7 +100,7 @@ export class Conversation {
 
   #reply (event: string, data: object, ref: Ref): void {
     this.#connection.sendMessage(event, data, ref)
-    // Who does not read its answers is not listened to any more, until it does.
+    // A client with unread answers is not read until it has taken them.
     if (this.#connection.pending > 0) this.#pause()
   }
 
@@ -122,7 +122,7 @@ export class Conversation {
     this.#resumeOnceRead()
   }
 
-  /** Looked for, since a socket whose buffer was never full does not tell that it is empty. */
+  /** Polls: a socket whose buffer was never full emits no `drain`. */
   #resumeOnceRead (): void {
     setTimeout(() => {
       if (this.#connection.pending === 0 && this.#waiting < MAX_WAITING) this.#socket.resume()
@@ -131,7 +131,7 @@ export class Conversation {
   }
 }
 
-/** Comes back in the answer, so it is kept short. */
+/** The `ref` of a message. It is repeated in the answer, so its length is limited. */
 function refOf (message: unknown): Ref {
   const ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
   if (ref === undefined || typeof ref === 'number' || (typeof ref === 'string' && ref.length <= MAX_REF)) return ref

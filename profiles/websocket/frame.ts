@@ -1,10 +1,10 @@
-// What the WebSocket profile says: JSON text messages (contract, section 7).
+// The wire format of the WebSocket profile: JSON text messages (docs/protocol.md).
 
 import type { Bundle } from '../../src/core/connection.ts'
 
 /**
- * A bundle as a whole frame, header and all, so that one buffer goes to every socket as it is. The header alone would be
- * a second write to each: 8.1 us a client instead of 7.4.
+ * A bundle as a whole frame with its header: the same buffer is written to every socket. A separate header would be a second
+ * write for each client: 8.1 us instead of 7.4.
  */
 export function frame (bundle: Bundle): Buffer {
   let data = ''
@@ -12,7 +12,7 @@ export function frame (bundle: Bundle): Buffer {
   return textFrame(`{"event":"events","id":${JSON.stringify(bundle.cursor)},"data":[${data}]}`)
 }
 
-/** FIN, and the opcode of text. */
+/** The FIN bit and the opcode for text. */
 const TEXT = 0x81
 
 /** An unmasked, unfragmented text frame (RFC 6455, 5.2). */
@@ -34,7 +34,7 @@ function textFrame (text: string): Buffer {
   return frame
 }
 
-/** Any other message; `ref` is what the client sent with the one that is answered. */
+/** Any other message. `ref` is that of the client's message it answers. */
 export function textMessage (event: string, data: object, ref?: unknown): string {
   return JSON.stringify({ event, data, ref })
 }

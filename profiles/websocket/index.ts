@@ -28,7 +28,7 @@ export interface WebSocketOptions {
   readonly corsOrigins: readonly string[]
 }
 
-/** Fragments of one message: far more than any client makes, far fewer than it takes to hurt. */
+/** Fragments of one message: far more than any client needs, far fewer than would do harm. */
 const MAX_FRAGMENTS = 1024
 
 export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
@@ -38,18 +38,18 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
   await app.register(websocket, {
     options: { maxPayload: maxHttpBufferSize, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false, clientTracking: false },
     errorHandler: (error, socket, request) => {
-      request.log.debug({ err: error }, 'a WebSocket broke')
+      request.log.debug({ err: error }, 'WebSocket failed')
       socket.terminate()
     },
-    // In place of the plugin's own, which would wait for every client to answer. By now each was told goodbye.
+    // Replaces the plugin's preClose, which would wait for every client to answer. The drain has sent `bye` to each by now.
     preClose: done => {
       pongs.stop()
       partFrom(connections).then(() => done(), done)
     }
   })
 
-  // Node takes any Upgrade header for a wish to leave HTTP once somebody listens for upgrades. The plugin would
-  // route such a request without its body and keep its socket: only what asks for the socket is passed on.
+  // With an `upgrade` listener, Node treats every request with an Upgrade header as an upgrade. The plugin would route it
+  // without its body and keep its socket. Only requests for the WebSocket are therefore passed on to the plugin.
   const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   app.server.removeAllListeners('upgrade')
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -71,7 +71,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     wsHandler: (socket, request) => converse(socket, callerOf(request), detachResponse(socket, request))
   })
 
-  const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a message failed') }
+  const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
 
   function converse (socket: WebSocket, caller: string, raw: Socket): void {
     const connection = new WsConnection(socket, raw, pongs.expect)
@@ -79,7 +79,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     try {
       session = gateway.open(connection, caller)
     } catch (error) {
-      // A browser sees nothing of a refused handshake; a close code it does see.
+      // A browser cannot see the answer to a refused handshake, but it sees a close code.
       if (!(error instanceof Refusal)) throw error
       gateway.troubles.refused(error)
       connection.sendMessage('error', { ...error.body, retryMs: error.retryMs })
@@ -100,11 +100,12 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
 }, { name: 'profile-websocket', encapsulate: true })
 
 /**
- * Request, reply and response have done their part, and would be kept as long as the socket: 4 KB of the 8 that one took.
- * @returns the socket below
+ * Frees request, reply and response, which are no longer needed and would stay in memory as long as the socket: 4 of the
+ * 8 KB that one used.
+ * @returns the TCP socket below
  */
 function detachResponse (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {
-  // The plugin's listener knows request and reply.
+  // The plugin's listener refers to request and reply.
   socket.removeAllListeners('error')
   socket.on('error', terminate)
   const { _httpMessage: response } = raw as Socket & { _httpMessage?: ServerResponse | null }

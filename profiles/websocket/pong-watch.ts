@@ -1,5 +1,5 @@
-// Ends connections that do not answer a ping in time. One timer for all: pings are answered or not in the
-// order they were sent.
+// Closes connections that do not answer a ping in time. All have the same timeout, so pings expire in the order they
+// were sent and one timer is enough.
 
 import { CLOSE } from './connection.ts'
 import type { WsConnection } from './connection.ts'
@@ -23,7 +23,7 @@ export class PongWatch {
   }
 
   readonly #check = (): void => {
-    // After a stall of our own the pongs may be lying in the sockets: they are read before anybody is checked.
+    // After the event loop was blocked, pongs may be unread in the sockets: setImmediate lets them be read first.
     setImmediate(() => {
       const now = performance.now()
       let checked = 0

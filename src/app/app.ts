@@ -18,20 +18,20 @@ import type { StatusOptions } from './status.ts'
 
 export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
-  /** Registers the profile's own routes. */
+  /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
   readonly savings: Savings
-  /** Counts what comes in through the store. */
+  /** Counts of events that come in through the store. */
   readonly intake?: IntakeFigures | undefined
-  /** The workers beside this one, where there are several. */
+  /** Access to the metrics of the other workers, if there are several. */
   readonly metricsExchange?: MetricsExchange | undefined
-  /** Origins of other sites whose pages may call. */
+  /** Origins of other sites whose pages may use the gateway. */
   readonly corsOrigins: readonly string[]
 }
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
   const { gateway, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins } = options
-  // Schemas describe the routes in /docs; events and commands are checked by the core's parser, the same over HTTP, socket and Redis.
+  // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
@@ -50,6 +50,6 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(dashboard)
   await mountProfile(app)
 
-  // Closing the app drains first; where a launcher has drained already, nothing is left to do.
+  // Closing the app drains first. If the launcher has drained already, this returns at once.
   app.addHook('preClose', async () => await gateway.drain())
 }

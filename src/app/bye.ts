@@ -1,10 +1,10 @@
-// The last message of a stream that is refused. A native EventSource gives up for good on any status but 200, so a
-// returning client whose refusal may pass gets a stream after all: when to come back, why, and its end.
+// Refusing a stream with status 200. A native EventSource gives up for good on any other status. A returning client whose
+// refusal is temporary therefore gets a short stream: when to retry, the reason, and the end.
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../core/errors.ts'
 
-/** Headers of a stream besides its type: neither caches nor proxies may hold it back. */
+/** Headers of a stream besides its type: caches and proxies must not hold it back. */
 export const STREAM_HEADERS = {
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no'
@@ -12,7 +12,7 @@ export const STREAM_HEADERS = {
 
 export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined
 
-/** @param retryMs when this client should come back: each gets another time, so that they do not return all at once */
+/** @param retryMs time after which this client should reconnect; different for each client, so that they do not all return at once */
 export async function sayBye (reply: FastifyReply, refusal: Refusal, retryMs: number): Promise<FastifyReply> {
   reply.server.troubles.refused(refusal)
   return await reply

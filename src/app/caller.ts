@@ -1,9 +1,9 @@
-// Who a request counts for: rate limits, idempotency, connections per address.
+// The caller of a request, for rate limits, idempotency and connections per address.
 
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyRequest } from 'fastify'
 
-/** The address, an IPv6 one cut to its /64, which is what one household or host has to choose from. */
+/** The client address. Of IPv6 only the /64 counts: a single household or host can use any address in it. */
 export const callerOf = (request: FastifyRequest): string =>
-  // Whoever has hung up meanwhile has no address any more, whatever the type says.
+  // After the client disconnects there is no address, although the type says there is.
   normalizeIP((request.ip as string | undefined) ?? '')

@@ -1,10 +1,10 @@
-// A command as it arrives and as it is answered, the same over HTTP and over a socket.
+// The request and the response of a command, the same over HTTP and WebSocket.
 
 import { Refusal } from '../core/errors.ts'
 import type { Outcome } from '../core/ledger.ts'
 
 /**
- * Checks the shape of a command; name and arguments are checked by the registry.
+ * Checks the shape of a command. The registry checks name and arguments.
  * @throws Refusal BAD_COMMAND
  */
 export function parseCommandRequest (value: unknown): { command: unknown, args?: unknown } {
@@ -17,12 +17,12 @@ export function parseCommandRequest (value: unknown): { command: unknown, args?:
   return { command, ...(args === undefined ? {} : { args }) }
 }
 
-/** The answer to the caller of a command: HTTP status and body. Over a socket the body goes out as `result`. */
+/** The response to a command: HTTP status and body. Over a WebSocket the body is sent as `result`, or as `error` from status 400 on. */
 export function commandResponse ({ id, command, status, result, error }: Outcome): { status: number, body: object } {
   switch (status) {
     case 'done': return { status: 200, body: { ok: true, id, command, result } }
     case 'running': return { status: 202, body: { id, command, status } }
-    case 'unknown': return { status: 200, body: { ok: false, id, command, status, message: 'it was started, and its outcome was lost; it was not run again' } }
+    case 'unknown': return { status: 200, body: { ok: false, id, command, status, message: 'the command was started, but its outcome was lost; it was not run again' } }
     case 'failed': return { status: 500, body: { statusCode: 500, code: 'COMMAND_FAILED', error: 'Internal Server Error', message: error?.message, id, command, status } }
   }
 }

@@ -1,5 +1,5 @@
-// The built-in commands, and the operator's own from COMMANDS_MODULE. A command is a schema for its
-// arguments and a handler; whichever door it came through is not its affair.
+// The built-in commands, and the operator's from COMMANDS_MODULE. A command is a schema for its arguments and a handler;
+// it does not depend on the transport it was called over.
 
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
@@ -10,32 +10,32 @@ import { MAX_BATCH } from '../core/gateway.ts'
 import type { Gateway } from '../core/gateway.ts'
 
 export interface CommandDefinition<Args = never> {
-  /** A JSON Schema for `args`; without one no arguments are taken. */
+  /** A JSON Schema for `args`. Default: no arguments are allowed. */
   readonly schema?: object
-  /** One sentence for whoever may want to run it. */
+  /** One sentence for users of the command. */
   readonly description?: string
   readonly handler: (args: Args, context: CommandContext) => unknown
 }
 
 export interface BuiltInOptions {
   readonly gateway: Gateway
-  /** Figures for `stats` that only the app knows. */
+  /** The result of `stats`. */
   readonly stats: () => object
-  /** What `tune` takes, by name, as JSON Schemas. */
+  /** The settings `tune` accepts, by name, as JSON Schemas. */
   readonly tunable?: Record<string, object>
   /** Changes settings of all processes. @throws Refusal BAD_COMMAND with every problem */
   readonly tune: (changes: Record<string, unknown>) => Promise<{ previous: object, now: object }>
-  /** Begins a clean drain of all processes and returns. */
+  /** Starts a drain of all processes and returns. */
   readonly shutdown: () => Promise<void>
 }
 
-// The first problem is enough: arguments with a hundred thousand would take as long to complain about.
+// Stops at the first problem: listing a hundred thousand of them would take long.
 const ajv = new Ajv({ strict: false })
 const MAX_COMPLAINT = 500
 const NO_ARGS = { type: 'object', additionalProperties: false }
 const ROOM = { type: 'string', pattern: `${NAME.source}|^${PUBLIC}$` }
 
-/** Makes a definition a command. @throws Error for a schema that is none */
+/** Compiles a definition to a command. @throws Error if its schema is not valid */
 export function compile ({ schema = NO_ARGS, description, handler }: CommandDefinition): Command {
   const validate = ajv.compile(schema)
   return {
@@ -50,9 +50,9 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, compile({ schema, description, handler }), 'built-in')
 
-  define('ping', 'Answers with the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
-  define('stats', 'The figures of the process that answers.', NO_ARGS, () => stats())
-  define('rooms', 'The rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
+  define('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
+  define('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
+  define('rooms', 'Lists the rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
   define<{ event?: unknown, events?: unknown[] }>('publish', `Publishes one event, or up to ${MAX_BATCH} of them, all or none.`, {
     type: 'object',
     additionalProperties: false,
@@ -60,15 +60,15 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     oneOf: [{ required: ['event'] }, { required: ['events'] }]
   }, async ({ event, events = [event] }, { publish }) => ({ ids: await publish(events) }))
   for (const [name, paused, description] of [
-    ['pause', true, 'Refuses what is published to a room until resume; it stays readable, and a restart keeps it so.'],
-    ['resume', false, 'Takes up again what is published to a room that was paused.']
+    ['pause', true, 'Refuses events for a room until resume; the room stays readable, and a restart does not resume it.'],
+    ['resume', false, 'Accepts events for a paused room again.']
   ] as const) {
     define<{ room: string }>(name, description, { type: 'object', additionalProperties: false, required: ['room'], properties: { room: ROOM } }, async ({ room }) => {
       await gateway.operator.pause(room, paused)
       return { room, paused }
     })
   }
-  // What is wrong is told by the table of settings in better words; to whoever makes a form, the schema says what there is.
+  // The table of settings checks the values and explains errors better than a schema. The schema shown is for building forms.
   gateway.commands.register('tune', {
     ...compile({
       schema: { type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } },
@@ -77,19 +77,19 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     }),
     schema: { type: 'object', minProperties: 1, additionalProperties: false, properties: tunable }
   }, 'built-in')
-  define<{ session?: string, room?: string }>('disconnect', 'Ends one session, or all that joined a room; the clients may come back.', {
+  define<{ session?: string, room?: string }>('disconnect', 'Ends one session, or all sessions in a room; the clients may reconnect.', {
     type: 'object',
     additionalProperties: false,
     properties: { session: { type: 'string' }, room: ROOM },
     oneOf: [{ required: ['session'] }, { required: ['room'] }]
   }, async target => ({ ended: await gateway.operator.disconnect(target) }))
-  define<{ room: string, type?: string, key?: string }>('clear', 'Deletes the present values of a room, or those of one type or key; never facts.', {
+  define<{ room: string, type?: string, key?: string }>('clear', 'Deletes the current values of a room, or those of one type or key; never facts.', {
     type: 'object',
     additionalProperties: false,
     required: ['room'],
     properties: { room: ROOM, type: { type: 'string' }, key: { type: 'string' } }
   }, async ({ room, type, key }) => ({ removed: await gateway.operator.clear(room, type, key) }))
-  define('shutdown', 'Drains and ends all processes.', NO_ARGS, async () => {
+  define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }
   })
@@ -112,7 +112,7 @@ export async function loadCommands (path: string, gateway: Gateway): Promise<str
   const names = Object.keys(definitions)
   for (const name of names) {
     const definition = (definitions as Record<string, Partial<CommandDefinition> | undefined>)[name]
-    if (!NAME.test(name)) throw new Error(`COMMANDS_MODULE ${path}: ${JSON.stringify(name)} cannot be a command's name`)
+    if (!NAME.test(name)) throw new Error(`COMMANDS_MODULE ${path}: ${JSON.stringify(name)} is not a valid name for a command`)
     if (gateway.commands.names.includes(name)) throw new Error(`COMMANDS_MODULE ${path}: the command ${name} is built in; choose another name`)
     if (typeof definition?.handler !== 'function') throw new Error(`COMMANDS_MODULE ${path}: the command ${name} has no handler function`)
     if (definition.description !== undefined && typeof definition.description !== 'string') throw new Error(`COMMANDS_MODULE ${path}: the description of ${name} must be a string`)

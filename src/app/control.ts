@@ -58,7 +58,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
   })
 
   app.get(CONTROL_PATH, {
-    // Listing the commands is not a command itself.
+    // Not limited: listing the commands is not a command.
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
@@ -69,7 +69,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
   }, async () => ({ commands: gateway.commands.list }))
 
   app.get<{ Params: { id: string } }>(`${CONTROL_PATH}/:id`, {
-    // Polling a long command must not use up the caller's share of commands.
+    // Not limited: polling for a long command must not use up the caller's rate of commands.
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
@@ -79,7 +79,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     }
   }, async request => {
     const outcome = await gateway.commands.outcome(request.params.id)
-    if (outcome === null) throw new Refusal('NOT_FOUND', 'no command with this id is known; outcomes are kept for IDEMPOTENCY_TTL')
+    if (outcome === null) throw new Refusal('NOT_FOUND', 'no command with this id is known; outcomes are kept for IDEMPOTENCY_TTL seconds')
     return outcome
   })
 }

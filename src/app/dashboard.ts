@@ -1,4 +1,4 @@
-// The page at /, and the browser client as one module at /client.js: static files, bundled by `npm run build:web`.
+// The dashboard at / and the browser client at /client.js: static files, bundled by `npm run build:web`.
 
 import { join } from 'node:path'
 import helmet from '@fastify/helmet'
@@ -6,7 +6,7 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import { packageRoot } from './package.ts'
 
-/** The page needs nothing but itself. */
+/** The dashboard loads nothing from other hosts. */
 const CONTENT_POLICY = {
   'default-src': ["'self'"],
   'img-src': ["'self'", 'data:'],
@@ -18,7 +18,7 @@ const CONTENT_POLICY = {
 
 export default async function dashboard (app: FastifyInstance): Promise<void> {
   await app.register(helmet, {
-    // No TLS here: a proxy that adds it may promise HTTPS, the gateway must not.
+    // The gateway has no TLS. Only a proxy that adds it may promise HTTPS.
     hsts: false,
     contentSecurityPolicy: { useDefaults: false, directives: CONTENT_POLICY }
   })

@@ -1,9 +1,9 @@
-// This machine's own figures, published to the public feed as any backend would publish them: through
-// `gateway.publish`, never around it. So a first look at the gateway shows real state, real facts, and what
-// bundling makes of them. No room: whoever listens without parameters hears it, however many they are.
+// Publishes measurements of this machine to the public feed, through `gateway.publish` as any backend would. A first look
+// at the gateway then shows real state, real facts and the effect of bundling. The events have no room: every client that
+// connects without parameters gets them, and MAX_ROOM_SIZE does not apply.
 //
-// Three steps: sources read figures (keyed, so the newest wins), the watch tells from them what is worth a
-// sentence (a fact, type `notice`), the plugin publishes both in one go.
+// Three steps: sensors read measurements (keyed: the newest wins); `Notices` finds notable changes in them (facts of type
+// `notice`); the plugin publishes both in one call.
 
 import os from 'node:os'
 import type { FastifyInstance } from 'fastify'
@@ -14,18 +14,18 @@ import type { Measurement, Sensor } from './machine.ts'
 
 export interface DemoFeedOptions {
   readonly gateway: Gateway
-  /** The disk this directory lies on is measured; default the working directory. */
+  /** A directory on the disk to measure. Default: the working directory. */
   readonly dataDir?: string
 }
 
 const STEP_MS = 500
 
-/** A core that works this hard for so long is told of, and again when it is calm. */
+/** Percent. A notice is published after a core is above the limit for this long, and another when it is below the lower one. */
 const CORE_BUSY = { above: 90, below: 70, forMs: 3000 }
 /** Load per core. */
 const LOAD_HIGH = { above: 1, below: 0.7, forMs: 0 }
 const MEMORY_STEP = 5
-/** A figure that trembles around a step is told of once. */
+/** A value that varies by less than this around a step causes only one notice. */
 const MEMORY_SLACK = 1
 
 export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoFeedOptions) => {
@@ -45,7 +45,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
   let failing = false
 
   async function publishMeasurements (): Promise<void> {
-    // A slow store makes the feed slower. A drain is no trouble: it ends the feed.
+    // With a slow store the feed skips steps. A drain is not a failure: it ends the feed.
     if (publishing || gateway.notReady?.code === 'DRAINING') return
     publishing = true
     try {
@@ -54,16 +54,16 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
       const first = step++ === 0
       const measurements = (await Promise.all(due.map(async ({ read }) => await read(now)))).flat()
       const texts = notices.from(measurements, now)
-      if (first) texts.unshift(`the feed of ${os.hostname()} began (process ${process.pid})`)
+      if (first) texts.unshift(`the feed of ${os.hostname()} started (process ${process.pid})`)
       await gateway.publish([
         ...measurements,
         ...texts.map(text => ({ type: 'notice', data: { text } }))
       ])
-      if (failing) app.log.info('the demo feed publishes again')
+      if (failing) app.log.info('the demo feed is publishing again')
       failing = false
     } catch (err) {
-      // These figures are lost, and no loss: the next ones are half a second away.
-      if (!failing) app.log.warn({ err }, 'the demo feed cannot publish; it goes on trying')
+      // These measurements are dropped: the next ones follow in half a second.
+      if (!failing) app.log.warn({ err }, 'the demo feed cannot publish; it keeps trying')
       failing = true
     } finally {
       publishing = false
@@ -79,15 +79,15 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
   })
 }, { name: 'demo-feed' })
 
-/** Tells from the figures what is worth a sentence. */
+/** Finds changes worth a notice in the measurements. */
 export class Notices {
   readonly #cores = new Map<string, Threshold>()
   #load: Threshold | null = null
   #memory: number | null = null
-  /** Null until the interfaces have been seen once: those that were up already are no news. */
+  /** Null before the first measurement: interfaces that were up from the start are not reported. */
   #interfaces: Set<string> | null = null
 
-  /** @returns sentences, none where nothing notable has changed */
+  /** @returns texts of notices, empty if nothing notable changed */
   from (measurements: readonly Measurement[], now: number): string[] {
     const texts = measurements.flatMap(({ type, key, data }) => {
       if (type === 'cpu' && data !== null && key !== 'total') return this.#core(key, data.percent as number, now)
@@ -117,7 +117,7 @@ export class Notices {
     const first = this.#load === null
     this.#load ??= new Threshold(LOAD_HIGH)
     const change = this.#load.next(one / Math.max(1, cores), now)
-    // A load that was high already has not risen.
+    // A load that was high from the start has not risen.
     if (first) return []
     switch (change) {
       case 'above': return [`load rose to ${one}: more work than the ${cores} cores can do at once`]
@@ -143,7 +143,7 @@ export class Notices {
   }
 }
 
-/** A limit that is told of once it has been passed for a while, and again only after the value has come well back. */
+/** A limit with hysteresis: reports a value above it once it has lasted for `forMs`, and again only after the value was below the lower limit. */
 export class Threshold {
   readonly #limits: { readonly above: number, readonly below: number, readonly forMs: number }
   #isAbove = false
@@ -153,7 +153,7 @@ export class Threshold {
     this.#limits = limits
   }
 
-  /** @returns what has changed with this value; null for nothing */
+  /** @returns the limit this value passed; null if none */
   next (value: number, now: number): 'above' | 'below' | null {
     const { above, below, forMs } = this.#limits
     if (this.#isAbove) {
@@ -169,7 +169,7 @@ export class Threshold {
   }
 }
 
-/** The step a value stands on. It leaves the last one upwards at the next, downwards only with some slack below. */
+/** A value rounded down to a step. It rises at the next step, and falls only when it is more than `slack` below the last one. */
 export function stepOf (value: number, last: number | null, step: number, slack: number): number {
   const here = Math.floor(value / step) * step
   return last !== null && here < last && value >= last - slack ? last : here

@@ -1,4 +1,4 @@
-// /docs: the OpenAPI reference, from the routes' own schemas, served without any outside host.
+// /docs: the OpenAPI reference, generated from the schemas of the routes. It loads nothing from other hosts.
 
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
@@ -17,10 +17,10 @@ export default fp(async (app: FastifyInstance) => {
       tags: [
         { name: 'events', description: 'Publish and receive' },
         { name: 'control', description: 'Commands' },
-        { name: 'status', description: 'What the gateway says of itself' }
+        { name: 'status', description: 'State of the gateway' }
       ]
     }
   })
-  // The page brings one inline style; its scripts are files of its own.
+  // The page has one inline style; its scripts are separate files.
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'" })
 }, { name: 'docs' })

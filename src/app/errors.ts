@@ -1,5 +1,5 @@
-// Every error a client can get, in one shape. What the gateway refuses brings its own words; what Fastify
-// refuses is put into the contract's; anything else is ours to mend and is told only to the log.
+// Every error response, in one shape. A refusal by the gateway has its own message; errors of Fastify are translated to the
+// codes of the contract; details of any other error are only logged.
 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -29,32 +29,32 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     return await refuse(reply, refusal)
   })
   app.setNotFoundHandler(async (request: FastifyRequest, reply) =>
-    await refuse(reply, new Refusal('NOT_FOUND', `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 100)}; /docs lists what there is`)))
+    await refuse(reply, new Refusal('NOT_FOUND', `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 100)}; /docs lists the routes`)))
 }, { name: 'errors' })
 
-/** Answers with a refusal. */
+/** Sends a refusal as the response. */
 export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
   reply.server.troubles.refused(refusal)
-  // 409 may pass too, but nobody can say when; the header is for those that tell.
+  // A 409 may be temporary too, but its duration is unknown: only 429 and 503 have the header.
   if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
     reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))
   }
   return await reply.code(refusal.statusCode).type(JSON_TYPE).send(JSON.stringify(refusal.body))
 }
 
-/** What never became a request: answered on the bare socket. */
+/** Answers a request that is not valid HTTP, directly on its socket. */
 export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', `request headers may not exceed ${MAX_HEADER_BYTES / 1024} KiB`))
     case 'ERR_HTTP_REQUEST_TIMEOUT': return answerBare(socket, '408 Request Timeout', new Refusal('BAD_REQUEST', 'the request took too long to arrive'))
-    default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not HTTP/1.1'))
+    default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not valid HTTP/1.1'))
   }
 }
 
 /**
- * Answers where there is no reply to answer with, and closes the socket.
- * @param status code and phrase, which the body repeats
+ * Answers on a socket without a reply, and closes it.
+ * @param status code and phrase; the body repeats both
  */
 export function answerBare (socket: Duplex, status: string, refusal: Refusal): void {
   const body = JSON.stringify({ ...refusal.body, statusCode: Number(status.slice(0, 3)), error: status.slice(4) })
@@ -62,10 +62,10 @@ export function answerBare (socket: Duplex, status: string, refusal: Refusal): v
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
 }
 
-/** The contract's words for what Fastify refuses. */
+/** Translates an error of Fastify to a refusal with a code of the contract. */
 export function translate (error: FastifyError, maxHttpBufferSize: number | undefined): Refusal {
   switch (error.statusCode) {
-    case 413: return new Refusal('TOO_LARGE', `a body may hold ${maxHttpBufferSize} bytes (MAX_HTTP_BUFFER_SIZE)`)
+    case 413: return new Refusal('TOO_LARGE', `a body may not exceed ${maxHttpBufferSize} bytes (MAX_HTTP_BUFFER_SIZE)`)
     case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson for events')
     case 503: return new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
     default: break

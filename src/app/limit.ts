@@ -1,5 +1,5 @@
-// Rate limits of a route, over a count that another door may share (the WebSocket's control messages hit
-// the same one). Before anything else of the request is looked at.
+// Rate limits of routes. The count may be shared with another transport: control messages over WebSocket use the same one.
+// The limit is checked before anything else in the request.
 
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
@@ -9,7 +9,7 @@ import { callerOf } from './caller.ts'
 
 /**
  * Limits the routes registered in this scope.
- * @param max requests a second and caller just now; 0 = no limit
+ * @param max current limit, requests per second and caller; 0 = no limit
  */
 export async function limitRoutes (app: FastifyInstance, name: string, rate: Rate, max: () => number): Promise<void> {
   class RateStore {

@@ -1,10 +1,10 @@
-// How busy this process is: the event loop and the CPU.
+// The load of this process: event loop and CPU.
 
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 
 const LAG_RESOLUTION_MS = 10
 
-/** Tells the share of the event loop in use since it was last asked, 0 to 1. */
+/** @returns a function that returns the share of the event loop in use since its last call, 0 to 1 */
 export function eventLoopLoad (): () => number {
   let last = performance.eventLoopUtilization()
   return () => {
@@ -15,11 +15,11 @@ export function eventLoopLoad (): () => number {
   }
 }
 
-/** What it says is of the time between the last two calls of `sample`. */
+/** Lag and CPU of the time between the last two calls of `sample`. */
 export class ProcessLoad {
-  /** 99th percentile of the event loop's lag. */
+  /** 99th percentile of the event-loop lag. */
   lagP99Ms = 0
-  /** Of one core; several threads may take more than 100. */
+  /** Percent of one core; several threads may use more than 100. */
   cpuPercent = 0
   /** CPU time since the process started. */
   cpuMs = cpuMs()
@@ -31,7 +31,7 @@ export class ProcessLoad {
   }
 
   sample (): void {
-    // Nothing was recorded yet: NaN.
+    // NaN if nothing was recorded yet.
     this.lagP99Ms = Math.max(0, (this.#delay.percentile(99) || 0) / 1e6 - LAG_RESOLUTION_MS)
     this.#delay.reset()
     const [used, now] = [cpuMs(), performance.now()]

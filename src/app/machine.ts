@@ -1,17 +1,17 @@
-// What this machine tells of itself: sources that read its figures, from node:os and, on Linux, from /proc.
-// What a system does not offer is left out.
+// Measurements of this machine: sensors that read node:os and, on Linux, /proc. Measurements that a system does not offer
+// are left out.
 
 import { readFile, statfs } from 'node:fs/promises'
 import os from 'node:os'
 
-/** One state of the machine, as a backend would publish it. `data: null` where it is no more. */
+/** One state of the machine, as a backend would publish it. `data: null`: it no longer exists. */
 export interface Measurement {
   readonly type: string
   readonly key: string
   readonly data: Readonly<Record<string, unknown>> | null
 }
 
-/** Reads figures; `now` is monotonic ms. Keeps for itself what it needs to compare with. */
+/** Reads measurements; `now` is monotonic ms. A sensor keeps earlier values itself if it needs them. */
 export type Sensor = (now: number) => Measurement[] | Promise<Measurement[]>
 
 export function cpu (): Sensor {
@@ -38,7 +38,7 @@ export function memory (): Measurement[] {
 }
 
 export function loadAverage (): Measurement[] {
-  // Windows has no such thing; there node says three zeros.
+  // Windows has no load average; Node returns three zeros there.
   if (process.platform === 'win32') return []
   const [one = 0, five = 0, fifteen = 0] = os.loadavg().map(value => round(value, 2))
   return [{ type: 'load', key: 'average', data: { one, five, fifteen, cores: os.cpus().length } }]
@@ -61,7 +61,7 @@ export async function diskSpace (dir: string): Promise<Measurement[]> {
   const space = await statfs(dir).catch(() => null)
   if (space === null || space.blocks === 0) return []
   const usedBytes = (space.blocks - space.bfree) * space.bsize
-  // What root keeps to itself is neither used nor free, so `df` leaves it out of the share too.
+  // Blocks reserved for root are neither used nor free; `df` leaves them out of the share too.
   const freeBytes = space.bavail * space.bsize
   return [{
     type: 'disk',
@@ -83,7 +83,7 @@ export function diskTraffic (): Sensor {
   }
 }
 
-/** The interfaces that are up, with rates where the system tells. */
+/** The interfaces that are up, with rates if the system offers them. */
 export function network (): Sensor {
   const rates = new CounterRates()
   let last: string[] = []
@@ -107,7 +107,7 @@ export function network (): Sensor {
   }
 }
 
-/** The gateway's own process. Its event-loop lag is among the gateway's figures. */
+/** The process of the gateway. Its event-loop lag is part of the gateway's own metrics. */
 export function ownProcess (): Sensor {
   let usage = process.cpuUsage()
   let at = performance.now()
@@ -135,7 +135,7 @@ export function ownProcess (): Sensor {
 export class CounterRates {
   readonly #last = new Map<string, { readonly at: number, readonly counters: readonly number[] }>()
 
-  /** @returns whole numbers per second; null the first time, and where a counter began anew */
+  /** @returns whole numbers per second; null the first time, and after a counter was reset */
   next (name: string, counters: readonly number[], now: number): number[] | null {
     const last = this.#last.get(name)
     this.#last.set(name, { at: now, counters })
@@ -151,17 +151,17 @@ export class CounterRates {
 
 type CpuTimes = os.CpuInfo['times']
 
-/** Share of the time between two readings that a core was busy, 0 to 1; null where no time has passed. */
+/** Share of the time between two measurements that a core was busy, 0 to 1; null if no time has passed. */
 export function shareBusy (before: CpuTimes | undefined, after: CpuTimes): number | null {
   if (before === undefined) return null
   const passed = sum(after) - sum(before)
-  // A virtual machine's idle time is known to step back a little.
+  // On virtual machines idle time may go back a little.
   return passed <= 0 ? null : Math.min(1, Math.max(0, 1 - (after.idle - before.idle) / passed))
 }
 
 const sum = ({ user, nice, sys, idle, irq }: CpuTimes): number => user + nice + sys + idle + irq
 
-/** Bytes by interface, from the text of /proc/net/dev: `name: received, 7 more, sent, 7 more`. */
+/** Bytes by interface, from the text of /proc/net/dev. A line is `name: received, 7 more, sent, 7 more`. */
 export function parseNetDev (text: string): Record<string, { receivedBytes: number, sentBytes: number }> {
   return Object.fromEntries(text.split('\n').flatMap(line => {
     const [, name, fields = ''] = /^\s*(\S+):\s*(\d.*)$/.exec(line) ?? []
@@ -171,9 +171,9 @@ export function parseNetDev (text: string): Record<string, { receivedBytes: numb
   }))
 }
 
-/** The kernel counts in these, whatever the disk's own sectors are (Documentation/admin-guide/iostats.rst). */
+/** The kernel's unit, independent of the disk's own sector size (Documentation/admin-guide/iostats.rst). */
 const SECTOR_BYTES = 512
-/** What lies on other disks or in memory would be counted twice, or is no disk. */
+/** Devices on top of other disks, which would be counted twice, and devices that are not disks. */
 const NO_DISK = /^(loop|ram|zram|dm-|md|sr|fd)\d/
 
 /** Bytes by whole disk, from the text of /proc/diskstats. */
@@ -182,14 +182,14 @@ export function parseDiskStats (text: string): Record<string, { readBytes: numbe
     .map(line => line.trim().split(/\s+/))
     .filter(([, , name = '']) => name !== '' && !NO_DISK.test(name))
   const names = new Set(rows.map(([, , name]) => name))
-  // sda1 is a part of sda, nvme0n1p1 one of nvme0n1.
-  const isPart = (name: string): boolean => [/\d+$/, /p\d+$/].some(end => end.test(name) && names.has(name.replace(end, '')))
+  // sda1 is a partition of sda, nvme0n1p1 of nvme0n1.
+  const isPartition = (name: string): boolean => [/\d+$/, /p\d+$/].some(end => end.test(name) && names.has(name.replace(end, '')))
   return Object.fromEntries(rows
-    .filter(([, , name = '']) => !isPart(name))
+    .filter(([, , name = '']) => !isPartition(name))
     .map(([, , name = '', , , read, , , , written]) => [name, { readBytes: Number(read) * SECTOR_BYTES, writtenBytes: Number(written) * SECTOR_BYTES }]))
 }
 
-/** The text of a file that only Linux has; empty elsewhere. */
+/** The text of a file that exists on Linux only; empty elsewhere. */
 const readProc = async (path: string): Promise<string> => await readFile(path, 'utf8').catch(() => '')
 
 const percent = (share: number): number => round(share * 100, 1)

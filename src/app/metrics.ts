@@ -1,7 +1,7 @@
-// GET /metrics for Prometheus: the process's own figures and the gateway's. The core counts in plain numbers;
-// they are read when somebody asks, so counting costs nothing else.
+// GET /metrics for Prometheus: metrics of the process and of the gateway. The core counts in plain numbers, which are read
+// only for a scrape: counting costs nothing else.
 //
-// Which of several workers is asked is chance, so each answers for all of them (see group-metrics.ts).
+// With several workers, a scrape reaches any one of them. Each therefore answers for all (see group-metrics.ts).
 
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
@@ -14,11 +14,11 @@ import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { Savings } from './savings.ts'
 
-/** The workers beside this one. */
+/** Exchange of metrics between the workers of a primary. */
 export interface MetricsExchange {
-  /** Takes how this worker's own metrics are read. */
+  /** Sets the function that reads this worker's own metrics. */
   provide (read: () => Promise<ProcessMetrics>): void
-  /** The metrics of all as text; null where they cannot be had in time. */
+  /** The metrics of all workers as text; null if they do not arrive in time. */
   metricsOfAll (): Promise<string | null>
 }
 
@@ -52,39 +52,39 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
       }
     })
   }
-  /** @param overAll what the figure is over several workers */
-  const gauge = (name: string, help: string, overAll: Aggregator, value: () => number): void => {
+  /** @param aggregator how the values of several workers are combined */
+  const gauge = (name: string, help: string, aggregator: Aggregator, value: () => number): void => {
     // eslint-disable-next-line no-new
-    new Gauge({ name, help, registers: [registry], aggregator: overAll, collect () { this.set(value()) } })
+    new Gauge({ name, help, registers: [registry], aggregator, collect () { this.set(value()) } })
   }
 
-  counter(EVENTS, 'Events taken in from the log', () => counters.events)
-  counter('signalbox_uncoalesced_messages_total', 'Messages there would have been without bundling: one an event and connection that hears it', () => counters.owed)
+  counter(EVENTS, 'Events read from the log', () => counters.events)
+  counter('signalbox_uncoalesced_messages_total', 'Messages there would have been without bundling: one per event and connection that receives it', () => counters.owed)
   counter('signalbox_delivered_events_total', 'Events handed to connections', () => counters.delivered)
   counter('signalbox_bundles_total', 'Bundles handed to connections', () => counters.bundles)
   counter('signalbox_sent_bytes_total', 'Bytes of bundles handed to connections', () => counters.bytes)
-  counter('signalbox_sessions_opened_total', 'Sessions ever opened', () => counters.opened)
+  counter('signalbox_sessions_opened_total', 'Sessions opened', () => counters.opened)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
-  counter('signalbox_commands_duplicate_total', 'Commands found to have been carried out more than once', () => counters.duplicates)
-  counter('signalbox_saved_cpu_seconds_total', 'CPU time saved by bundling, at most: messages saved, each at what handing over a bundle cost', () => savings.cpuSeconds)
+  counter('signalbox_commands_duplicate_total', 'Commands found to have run more than once', () => counters.duplicates)
+  counter('signalbox_saved_cpu_seconds_total', 'Upper bound of the CPU time saved by bundling: messages saved, each at the cost of handing over a bundle', () => savings.cpuSeconds)
   counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
   registry.registerMetric(deliveryHistogram(gateway.latency))
-  counterBy('reason', 'signalbox_resets_total', 'Clients told that their position could not be gone on from', () => counters.resets)
-  gauge('signalbox_workers', 'Workers that these figures are of', 'sum', () => 1)
+  counterBy('reason', 'signalbox_resets_total', 'Clients that were reset because their position could not be resumed', () => counters.resets)
+  gauge('signalbox_workers', 'Workers included in these metrics', 'sum', () => 1)
   gauge('signalbox_sessions', 'Connected sessions', 'sum', () => gateway.view.sessions.count)
-  gauge('signalbox_stalled_sessions', 'Sessions whose connection holds bytes back', 'sum', () => gateway.view.sessions.stalled)
+  gauge('signalbox_stalled_sessions', 'Sessions whose connection has unsent bytes', 'sum', () => gateway.view.sessions.stalled)
   gauge('signalbox_rooms', 'Rooms', 'max', () => gateway.view.totals.rooms)
-  gauge('signalbox_keys', 'Present values over all rooms', 'max', () => gateway.view.totals.keys)
+  gauge('signalbox_keys', 'Current values over all rooms', 'max', () => gateway.view.totals.keys)
   gauge('signalbox_history_events', 'Facts and deletions kept for resuming', 'max', () => gateway.view.history.events)
-  gauge('signalbox_backlog_seconds', 'Age of the oldest event owed to a connected client', 'max', () => gateway.view.backlogMs / 1000)
+  gauge('signalbox_backlog_seconds', 'Age of the oldest event pending for a connected client', 'max', () => gateway.view.backlogMs / 1000)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
-  gauge(READY, '1 while new work is taken', 'min', () => gateway.notReady === null ? 1 : 0)
+  gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
   if (intake !== undefined) {
     const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void =>
       counterBy('source', name, help, () => ({ channel: intake.channel[figure], ingest: intake.ingest[figure] }))
-    bySource('signalbox_intake_events_total', 'Events taken in from the channel and from the stream ingest', 'taken')
-    bySource('signalbox_intake_refused_total', 'What was refused of them and set aside', 'refused')
-    counter('signalbox_intake_dropped_total', 'Messages of the channel that there was no room to keep', () => intake.channel.dropped)
+    bySource('signalbox_intake_events_total', 'Events accepted from the channel and from the stream ingest', 'taken')
+    bySource('signalbox_intake_refused_total', 'Entries of the channel and of ingest that were refused and set aside', 'refused')
+    counter('signalbox_intake_dropped_total', 'Messages of the channel that were dropped because the buffer was full', () => intake.channel.dropped)
     gauge('signalbox_intake_waiting', 'Entries of ingest that wait for their room', 'sum', () => intake.ingest.waiting)
   }
   metricsExchange?.provide(async () => await registry.getMetricsAsJSON())
@@ -94,11 +94,11 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   }, async (_request, reply) => {
     reply.type(registry.contentType)
     if (metricsExchange === undefined) return await registry.metrics()
-    return await metricsExchange.metricsOfAll() ?? `# Of this worker alone: the others' figures could not be had in time.\n${await registry.metrics()}`
+    return await metricsExchange.metricsOfAll() ?? `# Of this worker only: the metrics of the others did not arrive in time.\n${await registry.metrics()}`
   })
 }
 
-/** Prom-client's own histogram is told of one event at a time; ours counts those of a bundle for all who got it at once. */
+/** prom-client's histogram takes one event at a time; the core counts the events of a bundle once for all sessions that got it. */
 function deliveryHistogram (latency: Latency): Metric {
   const name = 'signalbox_delivery_seconds'
   const get = (): object => {
@@ -111,7 +111,7 @@ function deliveryHistogram (latency: Latency): Metric {
     })
     return {
       name,
-      help: 'From the acceptance of an event to handing it to a connection that listened then',
+      help: 'Time from the acceptance of an event to its hand-over to a connection that was open by then',
       type: 'histogram',
       aggregator: 'sum',
       values: [...buckets, { metricName: `${name}_sum`, labels: {}, value: sumMs / 1000 }, { metricName: `${name}_count`, labels: {}, value: count }]

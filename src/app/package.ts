@@ -1,4 +1,4 @@
-// Where the package lies and which version it is: the same whether it runs from its sources or from dist/.
+// The root of the package, its version and its description, for the sources and for dist/ alike.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,4 @@
-// POST /api/events: the door for publishers.
+// POST /api/events: publishing over HTTP.
 
 import type { FastifyInstance } from 'fastify'
 import { digest, MAX_KEY } from '../core/command.ts'
@@ -18,7 +18,7 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     schema: {
       tags: ['events'],
       summary: `Publish one event, or up to ${MAX_BATCH} of them`,
-      description: 'All or nothing. The answer comes when the events are durable. `application/x-ndjson` (an event a line) is taken too.',
+      description: 'All or nothing. The response is sent when the events are durable. `application/x-ndjson` (one event per line) is accepted too.',
       headers: idempotencyHeader,
       body: { oneOf: [eventSchema, batchSchema] },
       response: {

@@ -1,26 +1,26 @@
-// What bundling saves against a message for each event and connection. The messages are counted. The CPU is an
-// estimate: the messages saved, each at what handing over a bundle cost in the same time.
+// What bundling saves, compared with one message per event and connection. Messages are counted. CPU is an estimate: the
+// messages saved, each at the average cost of handing over a bundle in the same time. It is an upper bound.
 
 /** Counts since the process started. */
 export interface SavingsSample {
   /** Messages there would have been without bundling. */
   readonly owed: number
   readonly bundles: number
-  /** Bundles handed over for any reason, and what was spent on that. */
+  /** Bundles handed over for any reason, and the time spent on that. */
   readonly served: number
   readonly servingMs: number
-  /** Spent by the process. */
+  /** CPU time of the process. */
   readonly cpuMs: number
 }
 
-/** Samples a look goes back: with one a second, ten seconds. */
+/** Samples that `recent` covers: with one per second, ten seconds. */
 const SPAN = 10
 
 export class Savings {
-  /** Estimate, since the first sample. Never falls. */
+  /** CPU time saved since the first sample, estimated. Never falls. */
   cpuSeconds = 0
   readonly #samples: SavingsSample[] = []
-  /** Most messages ever saved: what is owed just now is not sent yet, so the count itself swings. */
+  /** Highest number of messages saved so far. The current number goes up and down, because pending events are counted before their bundle is. */
   #messages = 0
 
   sample (sample: SavingsSample): void {
@@ -31,17 +31,17 @@ export class Savings {
     this.#messages = messages
   }
 
-  /** Shares from 0 to 1 over the last ten seconds; null where nothing was owed. */
+  /** Shares saved over the last ten seconds, 0 to 1; null if there was nothing to send. */
   get recent (): { readonly messages: number | null, readonly cpu: number | null } {
     const { owed, bundles, cpuMs } = this.#span
     if (owed === 0) return { messages: null, cpu: null }
-    // Snapshots are bundles for which nothing is owed.
+    // Snapshots are bundles of events that are not counted in `owed`.
     const saved = Math.max(0, owed - bundles)
     const savedMs = saved * this.#bundleMs
     return { messages: saved / owed, cpu: savedMs === 0 ? 0 : savedMs / (savedMs + cpuMs) }
   }
 
-  /** What handing over a bundle cost lately. */
+  /** Average time to hand over a bundle in the last ten seconds, ms. */
   get #bundleMs (): number {
     const { served, servingMs } = this.#span
     return served === 0 ? 0 : servingMs / served

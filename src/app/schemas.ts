@@ -35,5 +35,5 @@ export const errorSchema = {
 
 export const idempotencyHeader = {
   type: 'object',
-  properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: MAX_KEY, description: 'makes a retry safe: it gets the first answer' } }
+  properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: MAX_KEY, description: 'makes a retry safe: it returns the first response' } }
 }

@@ -1,4 +1,4 @@
-// What the gateway reports about itself: profile, rooms, health.
+// The state of the gateway: profile, rooms, health.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
@@ -10,7 +10,7 @@ import { errorSchema } from './schemas.ts'
 export interface StatusOptions {
   readonly gateway: Gateway
   readonly profile: string
-  /** The paths of `/api/profile`, null where not mounted. */
+  /** The paths that `/api/profile` returns; null if not mounted. */
   readonly paths: { readonly stream: string | null, readonly websocket: string | null }
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
@@ -18,7 +18,7 @@ export interface StatusOptions {
 
 export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
-    schema: { tags: ['status'], summary: 'The mounted profile: a client asks for this first' }
+    schema: { tags: ['status'], summary: 'The mounted profile: a client requests this first' }
   }, async (_request, reply) => {
     reply.header('Cache-Control', 'no-store')
     return {
@@ -39,7 +39,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
   app.get('/healthz', { schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
-    schema: { tags: ['status'], summary: 'Readiness: new work is taken', response: { 503: errorSchema } }
+    schema: { tags: ['status'], summary: 'Readiness: new work is accepted', response: { 503: errorSchema } }
   }, async () => {
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)

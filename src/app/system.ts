@@ -1,5 +1,6 @@
-// The gateway's own figures: for the command `stats`, and as keyed events of the room `@system`, one key per process,
-// while somebody listens there, on whichever process. A process that ends removes its key; where it could not, the others do.
+// The gateway's own figures, for the command `stats` and as keyed events of the room `@system`, one key per process. They
+// are published only while that room has members on any process. A process removes its key at its end; if it cannot, the
+// others remove it.
 
 import os from 'node:os'
 import { SYSTEM } from '../core/event.ts'
@@ -12,7 +13,7 @@ import type { Savings } from './savings.ts'
 
 const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const satisfies ReadonlyArray<keyof SystemFigures>
 const REPORT_MS = 1000
-/** A report not renewed for this long may belong to a process that is gone. */
+/** A report older than this may belong to a process that is gone. */
 const OLD_MS = 10_000
 const MAX_ROOMS = 50
 const MAX_SESSIONS = 20
@@ -54,12 +55,12 @@ export class SystemReports {
     this.#timer ??= setInterval(() => {
       this.#sample()
       this.#reporting ??= this.#report()
-        .catch(err => log.warn({ err }, 'the gateway\'s own figures could not be published'))
+        .catch(err => log.warn({ err }, 'cannot publish the gateway\'s own figures'))
         .finally(() => { this.#reporting = null })
     }, REPORT_MS).unref()
   }
 
-  /** Takes this process's reports away. Where that cannot be written now, the others see that the process is gone. */
+  /** Removes this process's reports. If that fails, the other processes notice that this one is gone and remove them. */
   async stop (): Promise<void> {
     const { gateway, key } = this.#options
     clearInterval(this.#timer)
@@ -68,7 +69,7 @@ export class SystemReports {
     if (this.#hasReported) await gateway.operator.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
   }
 
-  /** The figures of this process just now. */
+  /** Current figures of this process. */
   stats (): GatewayFigures {
     const { gateway, profile, store, worker, savings } = this.#options
     const load = this.#load
@@ -102,7 +103,7 @@ export class SystemReports {
 
   async #report (): Promise<void> {
     const { gateway, key, settings } = this.#options
-    // Without a listener there is nothing to report.
+    // Without a member of @system nobody would receive the report.
     if (gateway.notReady !== null || await gateway.view.membersOf(SYSTEM) === 0) return
     this.#hasReported = true
     const { total, first } = gateway.view.busiest(MAX_ROOMS)
