@@ -1,5 +1,5 @@
-// The file `.env` as texts by name. Node's parser is silent about a line it can't read and may take it for the
-// beginning of the next name, so that a good setting is lost with it; here such a line is a problem.
+// Reads the file `.env` as texts by name. Node's parser does not report a line it cannot read, and may join it with the
+// next name: a valid setting is then lost. Here such a line is a problem.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,19 +17,19 @@ export function readDotenv (cwd: string): Dotenv {
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT') return { texts: {}, problems: [] }
-    return { texts: {}, problems: [`.env can't be read (${String(code ?? error)}); allowed: no file, or a text file this user may read.`] }
+    return { texts: {}, problems: [`.env cannot be read (${String(code ?? error)}); allowed: no file, or a text file that this user may read.`] }
   }
-  // PowerShell's `>` writes UTF-16, which reads as zero bytes between the letters.
+  // PowerShell's `>` writes UTF-16: read as UTF-8, it has zero bytes between the letters.
   if (content.includes('\0')) return { texts: {}, problems: ['.env is not UTF-8 text; save it as UTF-8.'] }
 
-  // Some editors begin the file with a byte order mark; that, an indented comment and a line of blanks would all
-  // become part of the name that follows.
+  // A byte order mark, which some editors write, an indented comment and a line of blanks would all become part of the
+  // name that follows.
   content = content.replace(/^\uFEFF/, '').replace(/^[ \t]+/gm, '')
   const parsed = Object.entries(parseEnv(content)).map(([name, text]) => [name.trim(), text ?? ''] as const)
   return {
     texts: Object.fromEntries(parsed.filter(([name]) => VARIABLE.test(name))),
-    // By number: any word of such a line may belong to a secret.
-    problems: unreadable(content).map((number) => `.env can't be read in line ${number}; allowed: NAME=value, and comments after #.`)
+    // Reported by number only: any word of such a line may be part of a secret.
+    problems: unreadable(content).map((number) => `.env cannot be read in line ${number}; allowed: NAME=value, and comments after #.`)
   }
 }
 
@@ -37,7 +37,7 @@ const VARIABLE = /^[\w.-]+$/
 const LINE = /^\s*(#.*|(export\s+)?[\w.-]+\s*=.*)?$/
 const QUOTED = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)(["'`])[^]*?\2/gm
 
-/** The numbers of the lines that are no assignment. Values in quotes may span several. */
+/** The numbers of lines that are not assignments. Quoted values may span several lines. */
 function unreadable (content: string): number[] {
   const flat = content.replace(QUOTED, (value, start: string) => start + '\n'.repeat(value.split('\n').length - 1))
   return flat.split(/\r?\n/).flatMap((line, index) => LINE.test(line) ? [] : index + 1)

@@ -1,4 +1,4 @@
-// Prints `.env.example`, or with --markdown the table of the README.
+// Prints `.env.example`, or with --markdown a table of the settings.
 
 import { environmentExample, settingsTable } from './report.ts'
 

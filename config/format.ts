@@ -1,5 +1,4 @@
-// What texts and the items of lists must look like. Each format is a check for validation, and the sentence
-// about it that an operator reads.
+// Formats of texts and of items in lists. Each has a check for validation, and a description for the operator.
 
 import { isIP } from 'node:net'
 import { parseRedisUrl } from './redis-url.ts'
@@ -9,7 +8,7 @@ interface FormatRule {
   readonly check: (text: string) => boolean
   /** What is wrong with a text that failed, in words and without secrets, where that is more than `allowed` says. */
   readonly problem?: (text: string) => string | undefined
-  /** The one spelling of a text that passed, so that comparing it later is comparing strings. */
+  /** The canonical spelling of a valid text: later it can be compared as a string. */
   readonly canonical?: (text: string) => string
 }
 
@@ -34,8 +33,8 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
     check: (text) => !text.includes('\0')
   },
   origin: {
-    // With `*`, any page a user of the gateway happens to visit could read and publish through that user's browser.
-    allowed: 'origins like https://app.example.com:8443 (scheme, host, perhaps a port, no path), separated by commas; * is refused, because it would open the gateway to every page its users visit',
+    // With `*`, any page that a user of the gateway visits could read and publish through that user's browser.
+    allowed: 'origins like https://app.example.com:8443 (scheme, host, optionally a port, no path), separated by commas; * is refused, because it would open the gateway to every page its users visit',
     check: (text) => ORIGIN.test(text) && URL.canParse(text),
     canonical: origin
   },
@@ -65,7 +64,7 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   }
 }
 
-// As browsers send it in `Origin`: lower case, without the port that belongs to the scheme.
+// As browsers send it in `Origin`: lower case, without the scheme's default port.
 function origin (text: string): string {
   const { protocol, host } = new URL(text)
   return `${protocol}//${host}`
@@ -74,7 +73,7 @@ function origin (text: string): string {
 function isAddressOrCidr (text: string): boolean {
   const [address = '', prefix, ...rest] = text.split('/')
   const version = isIP(address)
-  // A zone (fe80::1%eth0) means something on this machine only, and proxy-addr can't compare it.
+  // A zone (fe80::1%eth0) has a meaning on this machine only, and proxy-addr cannot compare it.
   if (version === 0 || address.includes('%') || rest.length > 0) return false
   if (prefix === undefined) return true
   return /^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128)

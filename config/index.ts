@@ -1,8 +1,8 @@
-// Loading: environment over `.env` over defaults, checked one by one (validate.ts) and together (rules.ts).
-// Whatever is wrong is collected and told at once, so that a start is tried twice and not ten times.
+// Loads the settings: the environment overrides `.env`, which overrides the defaults. Settings are checked one by one
+// (validate.ts) and together (rules.ts). All problems are reported together, so that one correction is enough.
 
 import { readDotenv } from './dotenv.ts'
-import { NOT_YET, PROFILE_SETTINGS, chooseProfile, judgeRules, tickName } from './rules.ts'
+import { NOT_YET, PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
 import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
@@ -11,24 +11,24 @@ import { validate, type Layer } from './validate.ts'
 export { TUNABLE } from './schema.ts'
 export type { Config, SettingName, ProfileName } from './schema.ts'
 
-/** Exit code of a process that can't run with its configuration, as in sysexits.h. */
+/** Exit code of a process with an invalid configuration, as in sysexits.h. */
 export const EX_CONFIG = 78
 
-/** `derived`: not set, and decided by other settings. */
+/** The origin of a value. `derived`: not set, and determined by other settings. */
 export type SettingSource = 'environment' | '.env' | 'default' | 'derived'
 
 export interface LoadedConfig {
   /** Deeply frozen. */
   readonly config: Config
   readonly sources: Readonly<Record<SettingName, SettingSource>>
-  /** What does not keep the gateway from starting, but is hardly meant: misspelt names. */
+  /** Probable mistakes that do not prevent a start: misspelt names. */
   readonly warnings: readonly string[]
 }
 
-/** All that is wrong, one sentence a line, without secrets. */
+/** All problems, one sentence per line, without secrets. */
 export class ConfigError extends Error {
   readonly problems: readonly string[]
-  /** Misspelt names may well be the cause. */
+  /** Misspelt names, which may be the cause. */
   readonly warnings: readonly string[]
 
   constructor (problems: readonly string[], warnings: readonly string[] = []) {
@@ -41,7 +41,7 @@ export class ConfigError extends Error {
 
 type Texts = Readonly<Record<string, string | undefined>>
 
-/** Throws a ConfigError with all problems at once. */
+/** Loads and checks the settings. @throws ConfigError with all problems */
 export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: Texts, cwd?: string } = {}): LoadedConfig {
   const dotenv = readDotenv(cwd)
   const problems = [...dotenv.problems]
@@ -59,7 +59,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
   const { values, wrong } = validate(without(file, unsupported), without(environment, unsupported))
   for (const name of NAMES) {
     const setting = SETTINGS[name]
-    // A list is wrong by some of its items; anything else is shown as it was written.
+    // For a list the invalid items are shown; any other value is shown as it was written.
     const written = (name in environment ? env : dotenv.texts)[name]
     for (const item of wrong.get(name) ?? []) {
       const what = setting.type === 'list' ? `holds ${quote(setting, item)}` : `is ${quote(setting, written)}`
@@ -82,10 +82,10 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
 }
 
 /**
- * The configuration after the changes of the command `tune`, given by name with JSON values. `previous` and `now` hold
- * what changed in force, also the floor of the tick where it had to follow the tick down or could come back up to what was
- * set; after `retune(config, previous)` is in force what was before.
- * Throws a ConfigError with all problems at once.
+ * The configuration after the changes of the command `tune`, given by name with JSON values. `previous` and `now` hold the
+ * values that changed. That includes TICK_FLOOR_MS if it followed the longest tick down, or rose again towards the value
+ * that was set. `retune(config, previous)` restores the values before the change.
+ * @throws ConfigError with all problems
  */
 export function retune (config: Config, changes: Readonly<Record<string, unknown>>): { config: Config, previous: Partial<Values>, now: Partial<Values> } {
   const problems: string[] = []
@@ -93,7 +93,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
   const layer: Partial<Record<SettingName, unknown>> = {}
   for (const [name, value] of Object.entries(changes)) {
     if (!isName(name)) problems.push(notASetting(name, guess(name)))
-    else if (!SETTINGS[name].tunable) problems.push(`${name} can't be changed while the gateway runs; change it and restart.`)
+    else if (!SETTINGS[name].tunable) problems.push(`${name} cannot be changed while the gateway runs; change it and restart.`)
     else layer[name] = readJson(name, value)
   }
 
@@ -101,7 +101,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
   for (const name of wrong.keys()) problems.push(`${name} is ${quote(SETTINGS[name], changes[name])}; allowed: ${allowed(SETTINGS[name])}.`)
 
   const after = 'TICK_FLOOR_MS' in layer || wrong.has('TICK_FLOOR_MS') ? values : lowerFloor(values)
-  problems.push(...judgeRules(after, (name) => wrong.has(name)))
+  problems.push(...checkRules(after, (name) => wrong.has(name)))
   if (problems.length > 0) throw new ConfigError(problems)
 
   const changed = NAMES.filter((name) => name in layer || after[name] !== before[name])
@@ -109,8 +109,9 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
 }
 
 /**
- * The settings of a program that runs a gateway itself, by their names in camelCase; absent ones have their defaults.
- * Throws a ConfigError with all problems at once.
+ * The configuration of a program that runs a gateway itself, from settings by their names in camelCase. Absent ones have
+ * their defaults.
+ * @throws ConfigError with all problems
  */
 export function configFrom (options: Partial<Config>): Config {
   const problems: string[] = []
@@ -134,7 +135,7 @@ interface Derivation {
   readonly problems: readonly string[]
 }
 
-/** Decides what follows from other settings, then judges how all of them agree. */
+/** Derives values from other settings, then checks how all of them agree. */
 function derive (values: Values, isSet: (name: SettingName) => boolean, isWrong: (name: SettingName) => boolean): Derivation {
   const choice = PROFILE_SETTINGS.some(isWrong) ? undefined : chooseProfile(values, isSet)
   const problems = choice && 'problem' in choice ? [choice.problem] : []
@@ -145,8 +146,8 @@ function derive (values: Values, isSet: (name: SettingName) => boolean, isWrong:
   const derived: SettingName[] = PROFILE_SETTINGS.some(isSet) ? PROFILE_SETTINGS.filter((name) => !isSet(name)) : []
   if (lowered.TICK_FLOOR_MS !== values.TICK_FLOOR_MS) derived.push('TICK_FLOOR_MS')
 
-  // While the profile is open, so is which of the two ticks bounds the floor.
-  problems.push(...judgeRules(lowered, (name) => isWrong(name) || (name === 'APP_PROFILE' && !profile)))
+  // Without a valid profile, it is unknown which of the two ticks limits the floor.
+  problems.push(...checkRules(lowered, (name) => isWrong(name) || (name === 'APP_PROFILE' && !profile)))
   return { values: lowered, derived, problems }
 }
 

@@ -1,17 +1,17 @@
-// The table of settings as people read it: the listing of `--check`, `.env.example`, the table of the README, and
-// the settings of a running gateway.
+// The settings in readable form: the listing of `--check`, `.env.example`, a Markdown table, and the settings of a running
+// gateway.
 
 import { NOT_YET } from './rules.ts'
 import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type SettingName } from './schema.ts'
 import { allowed, describeValue, showValue, writeText } from './setting.ts'
 import type { LoadedConfig } from './index.ts'
 
-/** Every setting with its effective value and where that came from, grouped and aligned; secrets masked. */
+/** Every setting with its effective value and the source of that value, grouped and aligned; secrets masked. */
 export function describeConfig ({ config, sources }: Pick<LoadedConfig, 'config' | 'sources'>): string {
   const values = toValues(config)
   const rows = NAMES.map((name) => ({ name, value: describeValue(SETTINGS[name], values[name]), source: sources[name] }))
   const nameWidth = Math.max(...rows.map(({ name }) => name.length))
-  // One long list of origins must not push every source off the screen.
+  // A long list of origins must not push the column of sources off the screen.
   const valueWidth = Math.min(40, Math.max(...rows.map(({ value }) => value.length)))
   const lineOf = new Map(rows.map(({ name, value, source }) =>
     [name, `  ${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${source}`]))
@@ -20,7 +20,7 @@ export function describeConfig ({ config, sources }: Pick<LoadedConfig, 'config'
     .join('\n\n') + '\n'
 }
 
-/** Every setting as it may be shown to whoever watches the gateway; secrets masked. */
+/** Every setting for users who watch the gateway; secrets masked. */
 export function showConfig (config: Config): Array<{ name: SettingName, value: string | number | boolean, meaning: string, unit?: string, tunable: boolean, isDefault: boolean }> {
   const values = toValues(config)
   return NAMES.map((name) => {
@@ -36,7 +36,7 @@ export function showConfig (config: Config): Array<{ name: SettingName, value: s
   })
 }
 
-/** What the command `tune` takes, by name, as JSON Schemas: enough to make a form of. */
+/** The settings that the command `tune` accepts, by name, as JSON Schemas: enough to build a form. */
 export function tunableSchemas (): Record<string, object> {
   return Object.fromEntries(TUNABLE.map((name) => [name, tunableSchema(name)]))
 }
@@ -53,9 +53,9 @@ function tunableSchema (name: SettingName): object {
 /** The text of `.env.example`. */
 export function environmentExample (): string {
   const head = [
-    '# Settings of Signalbox. Copy this file to .env and uncomment what you change; what stands here is the default.',
-    '# The environment wins over .env, and an empty value counts as not set. Put a value that holds a # in quotes.',
-    '# Written from config/schema.ts: npm run --silent env > .env.example'
+    '# Settings of Signalbox. Copy this file to .env and uncomment the lines you change. The values here are the defaults.',
+    '# The environment overrides .env. An empty value counts as not set. Put a value that contains # in quotes.',
+    '# Generated from config/schema.ts: npm run --silent env > .env.example'
   ]
   const sections = bySection().map(([section, names]) => [`# ${section}`, ...names.flatMap(explain)].join('\n'))
   return [head.join('\n'), ...sections].join('\n\n') + '\n'

@@ -1,11 +1,11 @@
-// What a schema of single settings can't say: how they must agree with each other. Every rule names the settings
-// it reads and is left out where one of them is wrong by itself: the operator has been told about that one.
+// Rules about several settings together, which a schema of single settings cannot express. Each rule names the settings it
+// reads. It is skipped if one of them is invalid by itself, because that is reported already.
 
 import { BlockList, isIP } from 'node:net'
 import { parseRedisUrl } from './redis-url.ts'
 import type { SettingName, ProfileName, Values } from './schema.ts'
 
-/** Settings that are known and refused: better than to run without what was asked for. Empty this table to drop them. */
+/** Settings that are known but refused: the gateway must not run without something the operator asked for. */
 export const NOT_YET: Readonly<Partial<Record<SettingName, string>>> = {
   AUTH_JWT_SECRET: 'authentication comes with a later release; leave it empty',
   AUTH_JWKS_URL: 'authentication comes with a later release; leave it empty',
@@ -15,20 +15,20 @@ export const NOT_YET: Readonly<Partial<Record<SettingName, string>>> = {
 
 interface Rule {
   readonly reads: readonly SettingName[]
-  /** The sentence about what does not agree. */
-  readonly judge: (values: Values) => string | undefined
+  /** @returns a sentence about the conflict; undefined if there is none */
+  readonly check: (values: Values) => string | undefined
 }
 
 const RULES: readonly Rule[] = [
   {
     reads: ['PING_TIMEOUT', 'PING_INTERVAL'],
-    judge: ({ PING_TIMEOUT, PING_INTERVAL }) => PING_TIMEOUT > PING_INTERVAL
+    check: ({ PING_TIMEOUT, PING_INTERVAL }) => PING_TIMEOUT > PING_INTERVAL
       ? `PING_TIMEOUT is ${PING_TIMEOUT} seconds; allowed: at most PING_INTERVAL, which is ${PING_INTERVAL}.`
       : undefined
   },
   {
     reads: ['APP_PROFILE', 'TICK_FLOOR_MS', 'MONITOR_TICK_MS', 'FLUSH_INTERVAL_MS'],
-    judge: (values) => {
+    check: (values) => {
       const name = tickName(values)
       return values.TICK_FLOOR_MS > values[name]
         ? `TICK_FLOOR_MS is ${values.TICK_FLOOR_MS} ms; allowed: at most ${name}, which is ${values[name]}.`
@@ -37,20 +37,20 @@ const RULES: readonly Rule[] = [
   },
   {
     reads: ['WORKERS', 'REDIS_URL'],
-    judge: ({ WORKERS, REDIS_URL }) => WORKERS > 1 && REDIS_URL === ''
+    check: ({ WORKERS, REDIS_URL }) => WORKERS > 1 && REDIS_URL === ''
       ? `WORKERS is ${WORKERS}; more than 1 needs REDIS_URL, for example redis://127.0.0.1:6379.`
       : undefined
   },
   {
     reads: ['REDIS_URL', 'REDIS_PREFIX'],
-    judge: ({ REDIS_URL, REDIS_PREFIX }) => isCluster(REDIS_URL) && !/\{[^{}]+\}/.test(REDIS_PREFIX)
+    check: ({ REDIS_URL, REDIS_PREFIX }) => isCluster(REDIS_URL) && !/\{[^{}]+\}/.test(REDIS_PREFIX)
       ? `REDIS_PREFIX is "${REDIS_PREFIX}"; on a cluster it needs a hash tag, for example {signalbox}:, because all keys must share a slot.`
       : undefined
   },
   {
     reads: ['HOST', 'ALLOW_ANONYMOUS'],
-    judge: ({ HOST, ALLOW_ANONYMOUS }) => !ALLOW_ANONYMOUS && !isLoopback(HOST)
-      ? `HOST is "${HOST}"; any other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet and everybody who reaches the port could publish, read and control.`
+    check: ({ HOST, ALLOW_ANONYMOUS }) => !ALLOW_ANONYMOUS && !isLoopback(HOST)
+      ? `HOST is "${HOST}"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet: anybody who can reach the port could publish, read and control.`
       : undefined
   }
 ]
@@ -60,16 +60,16 @@ function isCluster (url: string): boolean {
   return typeof address !== 'string' && address.kind === 'cluster'
 }
 
-export function judgeRules (values: Values, isWrong: (name: SettingName) => boolean): string[] {
+export function checkRules (values: Values, isWrong: (name: SettingName) => boolean): string[] {
   return RULES
     .filter(({ reads }) => !reads.some(isWrong))
-    .flatMap(({ judge }) => judge(values) ?? [])
+    .flatMap(({ check }) => check(values) ?? [])
 }
 
-/** The settings that have a say in the profile; the older switches count where they are set. */
+/** The settings that determine the profile. The older switches count only if they are set. */
 export const PROFILE_SETTINGS = ['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS'] as const satisfies readonly SettingName[]
 
-/** The profile on which all that was set agrees, or the sentence about where it does not. */
+/** The profile that all given settings agree on, or a sentence about their conflict. */
 export function chooseProfile (values: Values, isSet: (name: SettingName) => boolean): { profile: ProfileName } | { problem: string } {
   const meant = {
     APP_PROFILE: values.APP_PROFILE,
@@ -92,7 +92,7 @@ const LOOPBACK = new BlockList()
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
 LOOPBACK.addAddress('::1', 'ipv6')
 
-// A name other than localhost may resolve to anything, tomorrow to something else.
+// A name other than localhost may resolve to any address, and to another one tomorrow.
 function isLoopback (host: string): boolean {
   const version = isIP(host)
   return version === 0 ? host.toLowerCase() === 'localhost' : LOOPBACK.check(host, version === 4 ? 'ipv4' : 'ipv6')

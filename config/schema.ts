@@ -1,7 +1,6 @@
-// The one table of settings. Validation, the `Config` type, `.env.example`, the listing of `--check` and the
-// table of the README are all derived from it, so a setting is added, renamed or widened here and nowhere else.
-// Ranges are wide on purpose: they keep out what cannot work (a timer beyond 2^31 ms, a text beyond V8's longest
-// string), not what is merely unusual.
+// The only table of settings. Validation, the `Config` type, `.env.example` and the listing of `--check` are derived from
+// it: a setting is added, renamed or changed only here. Ranges are wide on purpose. They exclude values that cannot work
+// (a timer beyond 2^31 ms, a text beyond V8's longest string), not values that are merely unusual.
 
 import { choice, flag, list, text, whole, type Setting } from './setting.ts'
 
@@ -22,50 +21,50 @@ const YEAR = 31_536_000
 const MANY = 100_000_000
 
 const TABLE = {
-  APP_PROFILE: choice(PROFILE, 'The one transport to mount. Changing it is a restart; clients follow by themselves.',
+  APP_PROFILE: choice(PROFILE, 'The transport to mount. Changing it needs a restart; clients switch by themselves.',
     { default: 'SSE', choices: ['SSE', 'WEBSOCKET'] }),
-  ENABLE_SSE: flag(PROFILE, 'The older switch for SSE. Decides where APP_PROFILE and ENABLE_WS are not set; must not contradict them.',
+  ENABLE_SSE: flag(PROFILE, 'The older switch for SSE. Selects the profile if APP_PROFILE and ENABLE_WS are not set; must not contradict them.',
     { default: true }),
-  ENABLE_WS: flag(PROFILE, 'The older switch for WEBSOCKET. Decides where APP_PROFILE and ENABLE_SSE are not set; must not contradict them.',
+  ENABLE_WS: flag(PROFILE, 'The older switch for WEBSOCKET. Selects the profile if APP_PROFILE and ENABLE_SSE are not set; must not contradict them.',
     { default: false }),
-  ENABLE_CONTROL_HTTP: flag(PROFILE, 'Mount POST /api/control, the commands over HTTP.',
+  ENABLE_CONTROL_HTTP: flag(PROFILE, 'Mount /api/control: commands over HTTP.',
     { default: true }),
 
-  HOST: text(NETWORK, 'Address to listen on. Any other than loopback needs ALLOW_ANONYMOUS=true.',
+  HOST: text(NETWORK, 'Address to listen on. Any address other than loopback needs ALLOW_ANONYMOUS=true.',
     { default: '127.0.0.1', format: 'host' }),
   PORT: whole(NETWORK, 'Port to listen on.',
     { default: 3000, minimum: 0, maximum: 65_535, zero: 'any free port' }),
-  CORS_ORIGINS: list(NETWORK, 'Other origins whose pages may use the gateway, over HTTP and WebSocket. Empty: only its own.',
+  CORS_ORIGINS: list(NETWORK, 'Other origins whose pages may use the gateway, over HTTP and WebSocket. Empty: only the gateway\'s own origin.',
     { default: [], format: 'origin' }),
-  TRUST_PROXY: list(NETWORK, 'Proxies whose forwarded headers count. Only these may say where a client comes from.',
+  TRUST_PROXY: list(NETWORK, 'Proxies whose forwarded headers are trusted. Only these may set the address of a client.',
     { default: [], format: 'proxy', none: 'false' }),
   MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body, WebSocket message, event and bundle.',
     { default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes' }),
 
-  MONITOR_TICK_MS: whole(TICKS, 'Longest tick of the SSE profile: under load a client gets one bundle per tick.',
+  MONITOR_TICK_MS: whole(TICKS, 'Longest tick of the SSE profile: under load, a client gets one bundle per tick.',
     { default: 200, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true }),
   FLUSH_INTERVAL_MS: whole(TICKS, 'Longest tick of the WEBSOCKET profile.',
     { default: 250, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true }),
-  TICK_FLOOR_MS: whole(TICKS, 'Shortest tick, used while the process is idle. Not set, it is never above the longest tick; equal to it, the tick is fixed.',
+  TICK_FLOOR_MS: whole(TICKS, 'Shortest tick, used while the process is idle. If not set, it is lowered to the longest tick where needed. If both are equal, the tick is fixed.',
     { default: 100, minimum: 0, maximum: MINUTE_MS, unit: 'ms', tunable: true }),
   MAX_EVENTS_PER_SECOND_PER_CLIENT: whole(TICKS, 'Messages (bundles) sent to one client per second, and messages accepted from one WebSocket client.',
     { default: 20, minimum: 0, maximum: 1_000_000, unit: 'messages/s', zero: 'no limit', tunable: true }),
-  MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Un-keyed events handed to a client before its socket drains, and the most in one bundle.',
+  MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Un-keyed events handed to a client before its socket drains; also the maximum in one bundle.',
     { default: 100, minimum: 1, maximum: 1_000_000, unit: 'events', tunable: true }),
-  SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A socket that has not drained for so long is ended; the client may come back and resume.',
+  SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A socket that has not drained for this long is closed; the client may reconnect and resume.',
     { default: 30, minimum: 1, maximum: DAY, unit: 'seconds', tunable: true }),
 
   MAX_ROOM_SIZE: whole(ROOMS, 'Members of one named room; the next join is refused with ROOM_FULL.',
     { default: 50, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true }),
-  MAX_ROOMS: whole(ROOMS, 'Rooms the gateway keeps; an event for a further one is refused with ROOMS_FULL.',
+  MAX_ROOMS: whole(ROOMS, 'Rooms the gateway keeps; an event for one more is refused with ROOMS_FULL.',
     { default: 100_000, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
   MAX_ROOMS_PER_CLIENT: whole(ROOMS, 'Rooms one connection may be in.',
     { default: 100, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
-  MAX_KEYS_PER_ROOM: whole(ROOMS, 'Keys with a present value in one room, or in the public feed; a further one is refused with KEYS_FULL.',
+  MAX_KEYS_PER_ROOM: whole(ROOMS, 'Keys with a current value in one room, or in the public feed; one more is refused with KEYS_FULL.',
     { default: 10_000, minimum: 1, maximum: MANY, unit: 'keys' }),
-  STATE_TTL: whole(ROOMS, 'A key that was not updated for so long is deleted.',
+  STATE_TTL: whole(ROOMS, 'A key that was not updated for this long is deleted.',
     { default: DAY, minimum: 0, maximum: YEAR, unit: 'seconds', zero: 'never' }),
-  STATE_TYPES: list(ROOMS, 'Types whose un-keyed events are state all the same: of each type and room the newest counts. For publishers that know no keys.',
+  STATE_TYPES: list(ROOMS, 'Treat un-keyed events of these types as state: the newest per type and room wins. For publishers that cannot send keys.',
     { default: [], format: 'type' }),
 
   MAX_CLIENTS: whole(CONNECTIONS, 'Connections per worker.',
@@ -74,58 +73,58 @@ const TABLE = {
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
   PING_INTERVAL: whole(CONNECTIONS, 'Time between heartbeats.',
     { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
-  PING_TIMEOUT: whole(CONNECTIONS, 'A WebSocket that leaves a ping unanswered for so long is ended. At most PING_INTERVAL.',
+  PING_TIMEOUT: whole(CONNECTIONS, 'A WebSocket that does not answer a ping in this time is closed. At most PING_INTERVAL.',
     { default: 5, minimum: 1, maximum: DAY, unit: 'seconds' }),
-  RECONNECT_JITTER: whole(CONNECTIONS, 'Clients sent away come back spread over this time.',
+  RECONNECT_JITTER: whole(CONNECTIONS, 'Clients that the gateway disconnects spread their reconnects over this time.',
     { default: 3, minimum: 0, maximum: DAY, unit: 'seconds', zero: 'all at once' }),
 
   CONTROL_RATE_LIMIT: whole(COMMANDS, 'Commands accepted from one caller.',
     { default: 5, minimum: 0, maximum: 1_000_000, unit: 'commands/s', zero: 'no limit', tunable: true }),
   PUBLISH_RATE_LIMIT: whole(COMMANDS, 'Publishing requests accepted from one caller.',
     { default: 0, minimum: 0, maximum: 1_000_000, unit: 'requests/s', zero: 'no limit', tunable: true }),
-  COMMANDS_MODULE: text(COMMANDS, 'Your own commands: the path of an ES module. Empty: only the built-in ones.',
+  COMMANDS_MODULE: text(COMMANDS, 'Path of an ES module with your own commands. Empty: only the built-in commands.',
     { default: '', format: 'path' }),
-  COMMAND_TIMEOUT: whole(COMMANDS, 'A command that takes longer is answered with 202 and goes on; its result can be fetched later.',
+  COMMAND_TIMEOUT: whole(COMMANDS, 'A command that takes longer is answered with 202 and continues; its result can be fetched later.',
     { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
-  IDEMPOTENCY_TTL: whole(COMMANDS, 'How long an Idempotency-Key is remembered, so that a retry does nothing twice.',
+  IDEMPOTENCY_TTL: whole(COMMANDS, 'Time an Idempotency-Key is kept. A retry within it does nothing twice.',
     { default: 3600, minimum: 1, maximum: YEAR, unit: 'seconds' }),
 
   DATA_DIR: text(STORE, 'Directory of the embedded store, or :memory: to keep nothing on disk.',
     { default: './data', format: 'path' }),
-  DURABILITY: choice(STORE, 'What an acknowledged event survives: fsync, also a loss of power; process, only the end of the process, but faster.',
+  DURABILITY: choice(STORE, 'fsync: acknowledged events survive a loss of power. process: they survive a crash of the process only; faster.',
     { default: 'fsync', choices: ['fsync', 'process'] }),
-  HISTORY_SIZE: whole(STORE, 'Un-keyed events kept for returning clients. Of the three HISTORY_ limits the first to be reached counts.',
+  HISTORY_SIZE: whole(STORE, 'Number of un-keyed events kept for returning clients. The first of the three HISTORY_ limits that is reached applies.',
     { default: 100_000, minimum: 1, maximum: MANY, unit: 'events' }),
-  HISTORY_TTL: whole(STORE, 'Age up to which un-keyed events are kept.',
+  HISTORY_TTL: whole(STORE, 'Maximum age of un-keyed events that are kept.',
     { default: 300, minimum: 1, maximum: YEAR, unit: 'seconds' }),
-  HISTORY_BYTES: whole(STORE, 'Size up to which un-keyed events are kept.',
+  HISTORY_BYTES: whole(STORE, 'Maximum total size of un-keyed events that are kept.',
     { default: 67_108_864, minimum: 1, maximum: 1_099_511_627_776, unit: 'bytes' }),
 
   WORKERS: whole(REDIS, 'Processes to run. More than 1 needs REDIS_URL.',
     { default: 1, minimum: 1, maximum: 1024 }),
   REDIS_URL: text(REDIS, 'Redis as the store. Empty: the embedded store.',
     { default: '', format: 'redis', secret: 'credentials' }),
-  REDIS_PREFIX: text(REDIS, 'Put literally before the name of every Redis key. For Redis Cluster with a hash tag: {signalbox}:',
+  REDIS_PREFIX: text(REDIS, 'Prefix of every Redis key, used literally. For Redis Cluster it needs a hash tag: {signalbox}:',
     { default: 'signalbox:', format: 'redis-name' }),
-  REDIS_CHANNEL: text(REDIS, 'Pub/Sub channel on which publishers may send events.',
+  REDIS_CHANNEL: text(REDIS, 'Pub/Sub channel to which publishers may send events.',
     { default: 'events', format: 'redis-name' }),
 
-  AUTH_JWT_SECRET: text(AUTH, 'Shared secret of the signed tokens callers bring.',
+  AUTH_JWT_SECRET: text(AUTH, 'Shared secret for the signed tokens of callers.',
     { default: '', format: 'any', secret: 'whole' }),
-  AUTH_JWKS_URL: text(AUTH, 'Where the public keys of the signed tokens are published.',
+  AUTH_JWKS_URL: text(AUTH, 'URL of the public keys for the signed tokens.',
     { default: '', format: 'http', secret: 'credentials' }),
   AUTH_ISSUER: text(AUTH, 'Issuer a token must name.',
     { default: '', format: 'any' }),
   AUTH_AUDIENCE: text(AUTH, 'Audience a token must name.',
     { default: '', format: 'any' }),
-  ALLOW_ANONYMOUS: flag(AUTH, 'Let everybody who reaches HOST publish, read and control. For networks where that is meant.',
+  ALLOW_ANONYMOUS: flag(AUTH, 'Let anybody who can reach HOST publish, read and control. Only for networks where that is intended.',
     { default: false }),
 
-  SHUTDOWN_TIMEOUT: whole(PROCESS, 'Time to drain before the process ends all the same.',
+  SHUTDOWN_TIMEOUT: whole(PROCESS, 'Maximum time for draining before exit is forced.',
     { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
-  LOG_LEVEL: choice(PROCESS, 'Least grave messages to log.',
+  LOG_LEVEL: choice(PROCESS, 'Minimum log level.',
     { default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], tunable: true }),
-  DEMO_FEED: flag(PROCESS, "Publish this machine's own CPU, memory, load, disk and network figures.",
+  DEMO_FEED: flag(PROCESS, "Publish this machine's own CPU, memory, load, disk and network metrics.",
     { default: false })
 }
 
@@ -149,7 +148,7 @@ export type Values = { readonly [N in SettingName]: ValueOf<Table[N]> }
 
 /** The values as the rest of the project reads them: `config.maxRoomSize`. */
 export type Config = { readonly [N in SettingName as Uncapitalize<Pascal<N>>]: ValueOf<Table[N]> } & {
-  /** The floor of the tick as it was set; `tickFloorMs`, which is in force, follows the tick down and comes back with it. */
+  /** TICK_FLOOR_MS as it was set. `tickFloorMs` is the current value: it follows the longest tick down, and up again to this one. */
   readonly wantedTickFloorMs: number
 }
 

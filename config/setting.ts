@@ -1,6 +1,5 @@
-// One setting: what the table says of it, how its text is read, what is allowed, and how a value is shown.
-// Reading never refuses. What does not look like the type stays text, and validation names it then together
-// with everything else that is wrong.
+// A setting: its description in the table, how its text is read, what is allowed, and how a value is shown. Reading never
+// refuses a text. A text that does not fit the type stays a text; validation reports it with all other problems.
 
 import { FORMATS, type Format } from './format.ts'
 import { namesSeveralHosts } from './redis-url.ts'
@@ -11,7 +10,7 @@ interface Common {
   readonly meaning: string
   /** Whether the command `tune` may change it while the gateway runs. */
   readonly tunable?: true
-  /** What must never be shown: the value as a whole, or the credentials inside a URL. */
+  /** The part that must never be shown: the whole value, or the credentials in a URL. */
   readonly secret?: 'whole' | 'credentials'
 }
 
@@ -21,7 +20,7 @@ export interface WholeNumber extends Common {
   readonly minimum: number
   readonly maximum: number
   readonly unit?: string
-  /** What 0 stands for, where it is not just a small number. */
+  /** The meaning of 0, if it is special. */
   readonly zero?: string
 }
 
@@ -82,7 +81,7 @@ const FLAGS: ReadonlyMap<string, boolean> = new Map([
   ['false', false], ['0', false], ['no', false], ['off', false]
 ])
 
-/** Reads the text of the environment or of `.env`; undefined where it is blank, which counts as not set. */
+/** Reads a text of the environment or of `.env`; undefined if it is blank, which counts as not set. */
 export function readText (setting: Setting, raw: string | undefined): unknown {
   const text = raw?.trim() ?? ''
   if (text === '') return undefined
@@ -90,13 +89,13 @@ export function readText (setting: Setting, raw: string | undefined): unknown {
     case 'integer': return NUMERAL.test(text) ? Number(text) : text
     case 'boolean': return FLAGS.get(text.toLowerCase()) ?? text
     case 'choice': return readChoice(setting, text)
-    // Spaces may belong to a secret.
+    // Spaces may be part of a secret.
     case 'text': return setting.secret === 'whole' ? raw : text
     case 'list': return readList(setting, text)
   }
 }
 
-/** The choice that differs in upper and lower case only, else the text as it is. */
+/** The choice that matches except for upper and lower case; otherwise the text unchanged. */
 export function readChoice (setting: Choice, text: string): string {
   return setting.choices.find((word) => word.toLowerCase() === text.toLowerCase()) ?? text
 }
@@ -108,7 +107,7 @@ function readList (setting: List, text: string): string[] {
   return [...new Set(items.map((item) => canonical && check(item) ? canonical(item) : item))]
 }
 
-/** What the setting may be, to follow "allowed:". */
+/** The allowed values, as text to follow "allowed:". */
 export function allowed (setting: Setting): string {
   switch (setting.type) {
     case 'integer': {
@@ -129,13 +128,13 @@ export function problem (setting: Setting, text: unknown): string {
   return words === undefined ? '' : `; here ${words}`
 }
 
-/** The value as it would be written in `.env`, nothing masked. */
+/** The value as it would be written in `.env`; secrets are not masked. */
 export function writeText (setting: Setting, value: unknown): string {
   if (setting.type !== 'list' || !Array.isArray(value)) return String(value)
   return value.length === 0 ? setting.none ?? '' : value.join(',')
 }
 
-/** The value for the eyes of an operator, or for a log: with its unit, without secrets. */
+/** The value for an operator or a log: with its unit, without secrets. */
 export function describeValue (setting: Setting, value: unknown): string {
   const text = writeText(setting, value)
   if (text === '') return '(empty)'
@@ -146,14 +145,14 @@ export function describeValue (setting: Setting, value: unknown): string {
   return mask(setting, text)
 }
 
-/** The value for whoever may look at a running gateway: numbers and switches as they are, texts without secrets. */
+/** The value for users of a running gateway: numbers and flags unchanged, texts without secrets. */
 export function showValue (setting: Setting, value: unknown): string | number | boolean {
   if (typeof value === 'number' || typeof value === 'boolean') return value
   const text = writeText(setting, value)
   return text === '' ? '' : mask(setting, text)
 }
 
-/** A refused value as a JSON literal of one line: cut short, without secrets. */
+/** A refused value as a one-line JSON literal: truncated, without secrets. */
 export function quote (setting: Setting, value: unknown): string {
   if (typeof value !== 'string') return shorten(setting.secret ? MASK : JSON.stringify(value) ?? String(value))
   return JSON.stringify(shorten(mask(setting, value)))

@@ -1,14 +1,14 @@
-// A misspelt setting is silent by nature: nothing reads it. So names that resemble one of ours are pointed out.
-// The environment belongs to the whole machine and must hardly ever be suspected wrongly (AWS_PROFILE is two
-// letters from APP_PROFILE); `.env` is ours, so there any unknown name is, and the guess may be bolder.
+// Warnings about misspelt settings, which nothing would read. Names that resemble a setting are reported. In the
+// environment, which other programs share, false warnings must be rare (AWS_PROFILE is two letters from APP_PROFILE). `.env`
+// belongs to the gateway: there every unknown name is reported, and guesses may be less certain.
 
 import { NAMES, isName, type SettingName } from './schema.ts'
 
-/** Shorter names of ours (HOST, PORT, WORKERS) resemble too much that belongs to others. */
+/** Names of settings below this length (HOST, PORT, WORKERS) resemble too many names of other programs. */
 const LONG = 8
 const PREFIX = /^signalbox_*/i
 
-/** The setting probably meant by a variable of the environment, if it is worth a warning. */
+/** The setting that a variable of the environment probably means, if a warning is justified. */
 export function suspect (name: string, value: string): SettingName | undefined {
   if (isName(name)) return undefined
   const bare = name.replace(PREFIX, '')
@@ -17,12 +17,12 @@ export function suspect (name: string, value: string): SettingName | undefined {
   return closest(bare, (length) => length >= LONG ? Math.floor(length / 7) : bare === name ? -1 : 0)
 }
 
-/** The setting probably meant by a name in a place that is ours. */
+/** The setting that a name in `.env` or in `tune` probably means. */
 export function guess (name: string): SettingName | undefined {
   return closest(name.replace(PREFIX, ''), (length) => length < LONG ? 1 : 2)
 }
 
-/** The name of ours with the fewest edits, not more than are tolerated for a name of its length. */
+/** The setting with the fewest edits; at most the number tolerated for a name of its length. */
 function closest (name: string, tolerated: (length: number) => number): SettingName | undefined {
   const letters = plain(name)
   let best: SettingName | undefined

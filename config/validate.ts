@@ -1,5 +1,5 @@
-// Validation by env-schema, from the table. Types are read before (setting.ts), with less good will than Ajv's
-// coercion has ('0x10', '' and null would pass as numbers); so coercion is off here.
+// Validation by env-schema, from the table. Texts are converted before (setting.ts), more strictly than by Ajv's coercion,
+// which would accept '0x10', '' and null as numbers. Coercion is therefore off here.
 
 import { Ajv } from 'ajv'
 import { envSchema } from 'env-schema'
@@ -11,14 +11,14 @@ import type { Setting } from './setting.ts'
 export type Layer = Readonly<Partial<Record<SettingName, unknown>>>
 
 export interface ValidationResult {
-  /** The valid values, with the defaults in place of absent and wrong ones. */
+  /** The valid values, with defaults for absent and invalid ones. */
   readonly values: Values
-  /** Names of the wrong ones; for lists with the wrong items. */
+  /** The invalid values by name; for lists the invalid items. */
   readonly wrong: ReadonlyMap<SettingName, readonly unknown[]>
 }
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: false, addUsedSchema: false })
-// An empty text is a default and means none; what an operator leaves empty counts as not set and never comes here.
+// An empty text is a default and means none. Empty values of an operator count as not set and are never checked here.
 for (const [name, { check }] of Object.entries(FORMATS)) ajv.addFormat(name, (text) => text === '' || check(text))
 
 const schema = {
@@ -26,19 +26,19 @@ const schema = {
   properties: Object.fromEntries(NAMES.map((name) => [name, schemaOf(SETTINGS[name])]))
 }
 
-/** Checks the layers laid upon each other, later ones winning. */
+/** Checks the layers merged in order; later ones win. */
 export function validate (...layers: [Layer, ...Layer[]]): ValidationResult {
   try {
     return { values: check(layers), wrong: new Map() }
   } catch (error) {
     const wrong = findWrong(error, Object.assign({}, ...layers))
-    // Once more without them, so that the rules between settings can judge the rest in the same run.
+    // Checked again without the invalid values, so that the rules can check the others in the same run.
     const [first, ...rest] = layers
     return { values: check([without(first, wrong), ...rest.map((layer) => without(layer, wrong))]), wrong }
   }
 }
 
-// env-schema would read process.env and .env by itself, but there an empty variable hides the file's value.
+// env-schema could read process.env and .env itself, but then an empty variable would hide the file's value.
 function check (data: [Layer, ...Layer[]]): Values {
   return envSchema<Values>({ schema, data, env: false, ajv })
 }

@@ -142,7 +142,7 @@ t.test('all problems are told at once, one sentence each, with name, value and w
     'DURABILITY is "disk"; allowed: fsync or process.',
     'PING_TIMEOUT is 20 seconds; allowed: at most PING_INTERVAL, which is 10.',
     'TICK_FLOOR_MS is 300 ms; allowed: at most MONITOR_TICK_MS, which is 200.',
-    'HOST is "0.0.0.0"; any other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet and everybody who reaches the port could publish, read and control.'
+    'HOST is "0.0.0.0"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet: anybody who can reach the port could publish, read and control.'
   ])
 })
 
@@ -374,8 +374,8 @@ t.test('.env may have quotes, comments, export, a byte order mark and any line e
 
 t.test('a line of .env that cannot be read is a problem, not a lost setting', async (t) => {
   t.strictSame(problemsOf(() => load(t, {}, 'AUTH_JWT_SECRET: hunter2\nSTATE_TYPES="cpu,\nload"\nPORT=4000\nWORKERS\n')), [
-    ".env can't be read in line 1; allowed: NAME=value, and comments after #.",
-    ".env can't be read in line 5; allowed: NAME=value, and comments after #."
+    '.env cannot be read in line 1; allowed: NAME=value, and comments after #.',
+    '.env cannot be read in line 5; allowed: NAME=value, and comments after #.'
   ])
   t.match(problemsOf(() => load(t, {}, Buffer.from('PORT=4000\n', 'utf16le'))), [/not UTF-8/])
 })
@@ -383,7 +383,7 @@ t.test('a line of .env that cannot be read is a problem, not a lost setting', as
 t.test('an unreadable .env is a problem', async (t) => {
   const cwd = t.testdir()
   mkdirSync(join(cwd, '.env'))
-  t.match(problemsOf(() => loadConfig({ env: {}, cwd })), [/^\.env can't be read \(EISDIR\)/])
+  t.match(problemsOf(() => loadConfig({ env: {}, cwd })), [/^\.env cannot be read \(EISDIR\)/])
 })
 
 t.test('.env.example is the generated one and complete', async (t) => {
@@ -485,7 +485,7 @@ t.test('tune tells all problems at once and changes nothing', async (t) => {
     'MAX_ROM_SIZE is not a setting; did you mean MAX_ROOM_SIZE?',
     'MAX_ROOMS is 0; allowed: whole numbers from 1 to 100000000 rooms.',
     'MAX_ROOM_SIZE is "100"; allowed: whole numbers from 0 to 100000000 members (0: no limit).',
-    "PORT can't be changed while the gateway runs; change it and restart.",
+    'PORT cannot be changed while the gateway runs; change it and restart.',
     'TICK_FLOOR_MS is 201 ms; allowed: at most MONITOR_TICK_MS, which is 200.',
     '__proto__ is not a setting and has no effect.'
   ].sort())

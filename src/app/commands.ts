@@ -5,8 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
 import { Ajv } from 'ajv'
 import type { Command, CommandContext } from '../core/command.ts'
-import { NAME, PUBLIC } from '../core/event.ts'
-import { MAX_BATCH } from '../core/gateway.ts'
+import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
 
 export interface CommandDefinition<Args = never> {

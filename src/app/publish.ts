@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
-import { MAX_BATCH } from '../core/gateway.ts'
+import { MAX_BATCH } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { callerOf } from './caller.ts'
 import { limitRoutes } from './limit.ts'

@@ -1,8 +1,7 @@
 // JSON Schemas that several routes show in /docs. They only describe: the core's parser checks the requests.
 
 import { MAX_KEY } from '../core/command.ts'
-import { NAME } from '../core/event.ts'
-import { MAX_BATCH } from '../core/gateway.ts'
+import { MAX_BATCH, NAME } from '../core/event.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
 import type {} from '@fastify/swagger'
