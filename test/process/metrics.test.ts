@@ -1,4 +1,4 @@
-// Figures that cannot be read, or not be added up, cost a scrape its figures and nobody their process.
+// Metrics that cannot be read or added up cost a scrape its answer, and no process its life.
 
 import { fork } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -8,39 +8,39 @@ import t from 'tap'
 import { runWorkers } from '../../src/process/primary.ts'
 import { folderFor } from '../tools/daemon.ts'
 
-t.test('a worker that cannot read its figures says so and lives', async t => {
+t.test('a worker that cannot read its metrics answers with none, and lives on', async t => {
   const script = join(folderFor(t), 'worker.mjs')
   const source = new URL('../../src/process/worker.ts', import.meta.url)
   writeFileSync(script, `
 import { Primary } from ${JSON.stringify(source)}
 const primary = new Primary(1)
-primary.shareFigures(async () => { throw new Error('not today') })
+primary.provide(async () => { throw new Error('not today') })
 primary.onSettings(() => process.exit(0))
 `)
   const child = fork(script, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   t.teardown(() => child.kill('SIGKILL'))
   const answer = new Promise(resolve => child.on('message', (message: { kind: string }) => {
-    if (message.kind === 'hello') child.send({ kind: 'figures', id: 7 })
+    if (message.kind === 'hello') child.send({ kind: 'metrics', id: 7 })
     else resolve(message)
   }))
-  t.same(await answer, { kind: 'figures', id: 7, figures: null })
+  t.same(await answer, { kind: 'metrics', id: 7, metrics: null })
   const code = new Promise(resolve => child.once('exit', resolve))
   child.send({ kind: 'settings', settings: {} })
   t.equal(await code, 0)
 })
 
-t.test('a primary that cannot add the figures up says so, and drains nobody', async t => {
+t.test('a primary that cannot add the metrics up says so, and drains no worker', async t => {
   const exec = join(folderFor(t), 'worker.mjs')
-  // What it hears it passes on as a change of settings: the primary hands that to the test.
+  // The worker passes its messages on as a change of settings, which the primary hands to the test.
   writeFileSync(exec, `
-const figures = [{ name: 'broken', type: 'gauge', aggregator: 'sum', values: null }]
+const metrics = [{ name: 'broken', type: 'gauge', aggregator: 'sum', values: null }]
 process.on('message', message => {
-  if (message.kind === 'settings') process.send({ kind: 'listens', url: 'http://127.0.0.1:1' })
-  else if (message.kind === 'figures') process.send({ ...message, figures })
+  if (message.kind === 'settings') process.send({ kind: 'listening', url: 'http://127.0.0.1:1' })
+  else if (message.kind === 'metrics') process.send({ ...message, metrics })
   else process.send({ kind: 'tuned', changes: { message } })
   if (message === 'shutdown') process.exit(0)
 })
-process.on('SIGUSR2', () => process.send({ kind: 'metrics', id: 3 }))
+process.on('SIGUSR2', () => process.send({ kind: 'groupMetrics', id: 3 }))
 process.send({ kind: 'hello' })
 `)
   const lines: string[] = []
@@ -60,8 +60,8 @@ process.send({ kind: 'hello' })
   const { default: cluster } = await import('node:cluster')
   const [worker] = Object.values(cluster.workers ?? {})
   t.ok(worker)
-  worker?.on('message', message => { if (message.kind === 'listens') worker.process.kill('SIGUSR2') })
-  t.same(await answer, { kind: 'metrics', id: 3, text: null })
+  worker?.on('message', message => { if (message.kind === 'listening') worker.process.kill('SIGUSR2') })
+  t.same(await answer, { kind: 'groupMetrics', id: 3, text: null })
   t.match(lines.join(''), /the metrics of the workers could not be added up/)
   t.equal(worker?.isDead(), false)
   worker?.emit('message', { kind: 'shutdown' })
