@@ -1,22 +1,25 @@
 // Runs the tests and ends with one plain line of counts: `npm test`, or `npm test -- test/core/pure.test.ts`.
 // Real servers that tests need are found or downloaded first (tools/). A test without its server is skipped, or with
-// REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 downloads nothing.
+// REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 downloads nothing. With `--coverage`, which lines they reached comes first.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { reportCoverage } from './tools/coverage.ts'
 import { mortal } from './tools/daemon.ts'
 import { prepareTools } from './tools/fetch.ts'
 import { TapSummary } from './tools/tap-summary.ts'
 
+const coverage = process.argv.includes('--coverage')
+const args = process.argv.slice(2).filter(arg => arg !== '--coverage')
 const tools = await prepareTools(line => console.log(line))
 const missing = Object.values(tools).flatMap(tool => 'missing' in tool ? [tool.missing] : [])
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
 // A test that is killed removes nothing: all their folders are in this one.
 const folder = mkdtempSync(join(tmpdir(), 'signalbox-test-'))
-const command = mortal([process.execPath, tap, '--reporter=tap', ...process.argv.slice(2)], 'TERM')
+const command = mortal([process.execPath, tap, '--reporter=tap', ...(coverage ? ['--no-disable-coverage', '--coverage-report=text-summary'] : []), ...args], 'TERM')
 const child = spawn(command.file, command.args, {
   stdio: ['inherit', 'pipe', 'inherit'],
   env: { ...process.env, TMPDIR: folder, TEMP: folder, TMP: folder, SIGNALBOX_TOOLS: JSON.stringify(tools) }
@@ -28,6 +31,7 @@ const summary = new TapSummary(text => console.log(text))
 child.stdout.setEncoding('utf8').on('data', (text: string) => summary.write(text))
 child.on('close', (code, signal) => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  if (coverage) reportCoverage(tap)
   const { passed, skipped, failures, finished, planned, complete } = summary
   const early = !complete || signal !== null
   const failed = Math.max(summary.failed, early ? 1 : 0) + (process.env.REQUIRE_ALL === '1' ? missing.length : 0)
