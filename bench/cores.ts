@@ -1,5 +1,5 @@
-// Servers on one core, the load on another, where there are two; and how busy they are, whoever keeps them so: a
-// neighbour on the server's core spoils a run.
+// Pins servers to one core and the load to another, if there are two, and reads how busy each core is with any process:
+// a neighbour on the server's core spoils a run.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -17,7 +17,7 @@ export interface CoreTimes {
   readonly total: number
 }
 
-/** @returns null where the system does not tell */
+/** @returns null if the system does not report it */
 export function coreTimes (core: number): CoreTimes | null {
   try {
     const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''

@@ -1,3 +1,3 @@
-// How figures are told.
+// How figures are printed.
 
 export const percent = (share: number): string => `${Math.round(share * 100)} %`

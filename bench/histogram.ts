@@ -17,7 +17,7 @@ export class Histogram {
     if (ms > this.max) this.max = ms
   }
 
-  /** @param share 0 to 1. @returns the upper end of the step it falls into; null where nothing was recorded */
+  /** @param share 0 to 1. @returns the upper end of the step it falls into; null if nothing was recorded */
   percentile (share: number): number | null {
     if (this.count === 0) return null
     let left = Math.ceil(this.count * share)
@@ -26,7 +26,7 @@ export class Histogram {
     return Math.min(this.max, (step + 1) * STEP_MS)
   }
 
-  /** How many took so long at most. */
+  /** How many took at most `ms`. */
   upTo (ms: number): number {
     let count = 0
     for (let step = 0; step < this.#counts.length && (step + 1) * STEP_MS <= ms + 1e-9; step++) count += this.#counts[step] as number

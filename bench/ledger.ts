@@ -1,10 +1,10 @@
-// What was published, what arrived where and when, and whether that is all of it. Publisher and viewers are one
-// process, so both ends of a latency are read from one clock; an event carries its number.
+// Records what was published and what arrived at which viewer and when, and checks that nothing is missing. Publisher and
+// viewers are one process: both ends of a latency are read from one clock. An event carries its number.
 
 import { compareIds, ORIGIN } from '../src/core/id.ts'
 import { Histogram } from './histogram.ts'
 
-/** An event as it arrives, as far as it is looked at. */
+/** An event as it arrives; only the members that are read. */
 export interface Delivered {
   readonly id: string
   readonly key?: string
@@ -20,7 +20,7 @@ interface Published {
   id: string | null
 }
 
-/** What one viewer has. */
+/** State of one viewer. */
 class Holdings {
   readonly facts = new Set<number>()
   /** The value shown, by key. */
@@ -28,7 +28,7 @@ class Holdings {
   lastFact = ORIGIN
 }
 
-/** Counts that must all be zero. */
+/** Errors in delivery: all counts must be zero. */
 export interface Wrongs {
   /** Acknowledged facts a viewer did not get. */
   lost: number
@@ -46,7 +46,7 @@ export class Ledger {
    * fact, and of every update of a key, delivered or not, until it or a newer one was there.
    */
   readonly latency = new Histogram()
-  /** The same of what was delivered alone. */
+  /** The same, but only of delivered events. */
   readonly delivered = new Histogram()
   /** Received by all viewers so far. */
   events = 0
@@ -88,7 +88,7 @@ export class Ledger {
     (this.#published[n] as Published).id = id
   }
 
-  /** All keys there are. */
+  /** All keys published so far. */
   get keys (): string[] {
     return [...this.#keys.keys()]
   }

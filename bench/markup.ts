@@ -1,4 +1,4 @@
-// Markup whose text cannot become markup: what is put between the pieces of a template is escaped unless it is markup itself.
+// HTML templates: values put into a template are escaped unless they are markup themselves.
 
 export class Markup {
   readonly text: string
@@ -15,13 +15,13 @@ export class Markup {
 type Part = Markup | string | number | null | readonly Part[]
 
 export function markup (pieces: TemplateStringsArray, ...parts: readonly Part[]): Markup {
-  return new Markup(pieces.reduce((text, piece, index) => text + told(parts[index - 1] ?? null) + piece))
+  return new Markup(pieces.reduce((text, piece, index) => text + escaped(parts[index - 1] ?? null) + piece))
 }
 
-function told (part: Part): string {
+function escaped (part: Part): string {
   if (part === null) return ''
   if (part instanceof Markup) return part.text
-  if (typeof part === 'object') return part.map(told).join('')
+  if (typeof part === 'object') return part.map(escaped).join('')
   return String(part).replace(/[&<>"']/g, character => ESCAPES[character] as string)
 }
 

@@ -1,4 +1,4 @@
-// One measurement: so many viewers in one room, one workload, for so long.
+// One measurement: viewers in one room, one workload, for a given time.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ProfileName } from '../profiles/index.ts'
@@ -15,9 +15,9 @@ import { Viewer } from './viewer.ts'
 import { Watch } from './watch.ts'
 import type { Inside, Observed } from './watch.ts'
 
-/** Longer than any tick: what is measured does not begin behind the last bundle of the warm-up. */
+/** Longer than any tick: the last bundle of the warm-up is sent before the measurement begins. */
 const QUIET_MS = 300
-/** Time everything published has to arrive once publishing has ended. */
+/** Time for published events to arrive after publishing has ended. */
 const ARRIVAL_MS = 15_000
 /** Readings of the server's figures in a window, and the shortest time between two. */
 const READINGS = 8
@@ -29,7 +29,7 @@ const CURVE = [0, 0.01, 0.02, ...Array.from({ length: 18 }, (_, step) => 0.05 * 
 
 export interface Workload {
   readonly name: string
-  /** Events a second it means to publish. */
+  /** Intended events per second. */
   readonly rate: number
   readonly sources: readonly Source[]
 }
@@ -42,7 +42,7 @@ export interface Duration {
 export interface Setting extends Duration {
   readonly profile: ProfileName
   readonly workload: Workload
-  /** What is published until the measurement begins. */
+  /** Published until the measurement begins. */
   readonly warmUp: readonly Source[]
   readonly viewers: number
   readonly settings: Record<string, string | number>
@@ -55,12 +55,12 @@ export interface Measurement {
   readonly coalesced: boolean
   readonly viewers: number
   readonly seconds: number
-  /** A second: events meant to be published; published; events, messages and bytes received by all viewers together. */
+  /** Per second: events intended; published; events, messages and bytes received by all viewers together. */
   readonly offered: number
   readonly published: number
   readonly events: number
   readonly messages: number
-  /** Of the whole stream with its framing, but by the server's own count where it is a deployed one. */
+  /** Of the whole stream including framing; for a deployed server its own count. */
   readonly bytes: number | null
   /** ms; see `Ledger`. */
   readonly latency: Summary | null
@@ -69,16 +69,16 @@ export interface Measurement {
   readonly curve: ReadonlyArray<readonly [number, number]>
   /** p95 of `delivered`, reckoned from the buckets that `inside` counts in, ms. */
   readonly bucketedP95Ms: number | null
-  /** How much later than meant requests were started, ms. */
+  /** How late requests were started, ms. */
   readonly late: Summary | null
-  /** Null where the server's figures cannot be had. */
+  /** Null if the server's figures are not available. */
   readonly serverCpu: number | null
   readonly lagP99Ms: number | null
   readonly backlogSeconds: number | null
   readonly inside: Inside | null
   /** Share of its core that the load used. */
   readonly loadCpu: number
-  /** Shares of the server's core that others used, and that the host took; null where that can't be told. */
+  /** Shares of the server's core used by other processes, and taken by the host; null if the system does not report it. */
   readonly others: number | null
   readonly stolen: number | null
   readonly wrongs: Wrongs
@@ -86,11 +86,11 @@ export interface Measurement {
   readonly troubles: readonly string[]
 }
 
-/** At irregular times, so that they do not fall into step with ticks. */
+/** Irregular times, which do not fall into step with ticks. */
 export const around = (ms: number, spread: number) => (): number => ms * (1 - spread + 2 * spread * Math.random())
 export const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
 
-/** Measures the built product, as a process of its own that lives no longer. */
+/** Measures the built product in a separate process, which ends with the measurement. */
 export async function measure ({ profile, workload, warmUp, viewers: count, settings, coalesced, ...duration }: Setting): Promise<Measurement> {
   const server = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
   const { port } = server
@@ -134,9 +134,9 @@ export interface Scene extends Duration {
   readonly troubles: readonly string[]
   readonly room: string
   readonly open: () => Promise<Door>
-  /** Where the server tells its figures; null: nowhere. */
+  /** URL of the server's metrics; null: there are none. */
   readonly metrics: string | null
-  /** The server's, where nobody else should be; null where it has none to itself. */
+  /** The core reserved for the server; null if it shares one. */
   readonly core: number | null
 }
 
@@ -214,6 +214,6 @@ interface Look {
 async function arrival (ledger: Ledger): Promise<void> {
   const deadline = performance.now() + ARRIVAL_MS
   while (!ledger.complete && performance.now() < deadline) await delay(100)
-  // Whatever comes twice comes now.
+  // Repeated events would arrive now.
   await delay(400)
 }

@@ -1,4 +1,4 @@
-// A server's own figures, as /metrics tells them.
+// A server's own figures, from /metrics.
 
 export class Metrics {
   readonly #figures = new Map<string, number>()
@@ -16,7 +16,7 @@ export class Metrics {
     }
   }
 
-  /** Those with several labels added up. @throws Error where there is none */
+  /** The sum over all labels. @throws Error if there is none */
   figure (name: string): number {
     const value = this.#figures.get(name)
     if (value === undefined || Number.isNaN(value)) throw new Error(`/metrics has no ${name}`)
@@ -28,14 +28,14 @@ export class Metrics {
   }
 }
 
-/** @throws Error where the answer is none */
+/** @throws Error if the answer is a refusal */
 export async function readMetrics (address: string): Promise<Metrics> {
   const response = await fetch(address, { headers: { connection: 'close' }, signal: AbortSignal.timeout(10_000) })
   if (!response.ok) throw new Error(`${address} answers ${response.status}`)
   return new Metrics(await response.text())
 }
 
-/** As Prometheus reckons it: evenly spread within a bucket. @returns null where nothing was counted, or it lies beyond the last bound */
+/** As Prometheus computes it: evenly spread within a bucket. @returns null if nothing was counted, or it lies beyond the last bound */
 export function quantile (share: number, buckets: Iterable<readonly [number, number]>): number | null {
   const sorted = [...buckets].sort(([a], [b]) => a - b)
   const rank = share * (sorted.at(-1)?.[1] ?? 0)

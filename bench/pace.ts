@@ -1,10 +1,10 @@
-// A load at its own pace.
+// A load on a fixed schedule.
 
 import { setTimeout as delay } from 'node:timers/promises'
 
 /**
- * Through so many ms, has a turn every so often. When one is due does not depend on how long the last one took.
- * @returns how many there were
+ * Calls `turn` every `everyMs` during `ms`. The schedule does not depend on how long the last call took.
+ * @returns the number of calls
  */
 export async function paced (ms: number, everyMs: number, turn: () => Promise<unknown>): Promise<number> {
   const end = performance.now() + ms

@@ -1,5 +1,5 @@
-// A publisher's keep-alive connection, bare: `fetch` would take more of the load's core than of the server's. One request
-// at a time.
+// A publisher's keep-alive connection on a bare socket, because `fetch` would use more CPU here than the server does.
+// One request at a time.
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -26,14 +26,14 @@ export class Post {
     })
   }
 
-  /** @param accepted how the status of an answer begins that is none of a refusal */
+  /** @param accepted how the status of a successful answer begins */
   static async open (port: number, path: string, headers: Record<string, string> = {}, accepted = '2'): Promise<Post> {
     const connection = new Post(port, path, headers, accepted)
     await new Promise((resolve, reject) => connection.#socket.once('connect', resolve).once('error', reject))
     return connection
   }
 
-  /** @returns the answer's body. @throws Error where it is not accepted */
+  /** @returns the answer's body. @throws Error if it is not accepted */
   async send (body: string): Promise<string> {
     if (this.#closed) throw closed()
     this.#socket.write(`${this.#head}${body.length}\r\n\r\n${body}`)

@@ -1,4 +1,4 @@
-// A server under measurement: a process on a core of its own, and what the kernel says it has used.
+// A server under measurement: a process pinned to one core, and its CPU and memory by the kernel's accounts.
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -10,7 +10,7 @@ import { mortal } from '../test/tools/daemon.ts'
 import { pinned, SERVER_CORE } from './cores.ts'
 
 const START_MS = 20_000
-/** A drain's own limit, and a little. */
+/** SHUTDOWN_TIMEOUT and a margin. */
 const STOP_MS = 12_000
 /** Of the kernel's accounts (USER_HZ): everywhere on Linux. */
 const TICK_MS = 10
@@ -18,11 +18,11 @@ const TICK_MS = 10
 export interface Command {
   readonly command: readonly string[]
   readonly env?: Record<string, string>
-  /** Where it listens, taken from what it writes; a fixed port where it does not tell. */
+  /** Its port if fixed; otherwise the port is read from its output. */
   readonly port?: number
   /** It has bench/peers/collect.js loaded. */
   readonly collects?: boolean
-  /** Several processes: they may have all cores, the load's among them. */
+  /** Several processes: they may use all cores, including the load's. */
   readonly spreads?: boolean
   /** Made in its folder before it starts. */
   readonly prepare?: (folder: string) => void
@@ -45,7 +45,7 @@ export class ServerProcess {
   }
 
   static async start ({ command, env = {}, port, prepare, collects = false, spreads = false }: Command): Promise<ServerProcess> {
-    // An empty folder, so that no `.env` has a say.
+    // An empty folder: no `.env` applies.
     const folder = mkdtempSync(join(tmpdir(), 'signalbox-bench-'))
     prepare?.(folder)
     const { PATH, SystemRoot } = process.env
@@ -67,7 +67,7 @@ export class ServerProcess {
     for (;;) {
       const told = / on http:\/\/[^:]+:(\d+)/.exec(output)?.[1]
       if (told !== undefined || (port !== undefined && await answers(port))) {
-        // What it says later is not kept.
+        // Later output is discarded.
         for (const stream of [child.stdout, child.stderr]) stream.removeAllListeners('data').resume()
         return new ServerProcess(child, folder, port ?? Number(told), ended, collects)
       }
@@ -96,7 +96,7 @@ export class ServerProcess {
     return this.#family.reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024, 0)
   }
 
-  /** Lets a server in Node collect its garbage; any other has none. */
+  /** Makes a server in Node collect garbage; does nothing for others. */
   collect (): void {
     if (this.#collects) this.#child.kill('SIGWINCH')
   }

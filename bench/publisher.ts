@@ -1,6 +1,6 @@
-// Publishers as a gateway meets them: each a keep-alive HTTP connection of its own with a value or a fact to tell
-// every so often, one request at a time. When a request is due does not depend on how fast the last was answered,
-// unless the server falls behind the whole load.
+// Publishers as in production: each has its keep-alive HTTP connection and publishes a value or a fact at intervals, one
+// request at a time. The schedule does not depend on how fast the last request was answered, unless the server falls
+// behind the whole load.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Histogram } from './histogram.ts'
@@ -14,9 +14,9 @@ export interface Source {
   readonly gapMs: () => number
 }
 
-/** Where events are taken in: one for each publisher. */
+/** One publisher's way to the gateway. */
 export interface Door {
-  /** @returns the ids. @throws Error where it is not accepted */
+  /** @returns the ids. @throws Error if it is not accepted */
   publish (body: string): Promise<string[]>
   close (): void
 }
@@ -27,7 +27,7 @@ export interface Publishing {
   readonly open: () => Promise<Door>
   readonly ms: number
   readonly ledger: Ledger
-  /** Records how much after its time each request started. */
+  /** Records how late each request started. */
   readonly late: Histogram
 }
 
@@ -35,7 +35,7 @@ export const TYPE = 'metric'
 /** Size of an event as it is published. */
 const EVENT_BYTES = 150
 
-/** Lets the sources publish for so long. @throws Error where one cannot: then all have ended */
+/** Publishes from all sources for `ms`. @throws Error if one fails; all have then ended */
 export async function publish (publishing: Publishing): Promise<void> {
   const ending = { until: performance.now() + publishing.ms }
   const ends = await Promise.allSettled(publishing.sources.map(async source => {

@@ -1,4 +1,4 @@
-// The built product in a process of its own.
+// The built product in a separate process.
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

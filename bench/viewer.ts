@@ -1,5 +1,5 @@
-// A client of either profile on a bare socket. It reads what it needs and no more, so that a hundred of them leave
-// their core to the measurement: viewers that get the same bytes share one parse, and each still counts its events.
+// A client of either profile on a bare socket. A hundred of them must use little of their core: viewers that get the same
+// bytes share one parse, and each still counts its events.
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -21,7 +21,7 @@ export interface ViewerOptions {
   readonly onBytes: (bytes: number) => void
   /** A bundle; `at` is when its last bytes were received. */
   readonly onBundle: (events: readonly Delivered[], at: number) => void
-  /** The connection ended, or the server said something that means a loss. */
+  /** The connection ended, or the server reported a loss. */
   readonly onTrouble: (what: string) => void
 }
 
@@ -94,7 +94,7 @@ function decodeSse (text: string): Message {
 
 const decodeWebSocket = (text: string): Message => messageOf(readText(text))
 
-/** The last few messages and what they say. */
+/** The last few messages, parsed. */
 const recent: Array<{ readonly bytes: Buffer, readonly message: Message }> = []
 const RECENT = 8
 

@@ -1,9 +1,9 @@
-// How many viewers a worker, or several, carry: a page of gauges (20 keys, 100 updates a second), one room, the product's
-// defaults, with ever more viewers until the targets are missed (p95 150 ms, event-loop lag 30 ms, every update until it or a
-// newer one is there). With REDIS_URL in the environment the store is that Redis, else embedded; with WORKERS as well, so many
-// workers have all cores, the load's among them.
+// How many viewers one worker or several can serve: a page of gauges (20 keys, 100 updates a second), one room, the
+// product's defaults. The number of viewers grows until the targets are missed: p95 150 ms, where every update counts until
+// it or a newer one arrives, and event-loop lag 30 ms. With REDIS_URL in the environment the store is that Redis, otherwise
+// embedded. With WORKERS as well that many workers share all cores with the load.
 //
-// Server and load have a core each: the load's own CPU is printed, because at some point it is what is measured.
+// Otherwise server and load have a core each. The load's CPU is printed, because beyond some point the load is measured.
 
 import type { ProfileName } from '../profiles/index.ts'
 import { around, measure, times } from './measure.ts'
@@ -24,7 +24,7 @@ setTimeout(() => {
   console.error(`not done after ${LIMIT_MS / 1000} s`)
   process.exit(1)
 }, LIMIT_MS).unref()
-if (!pinned) console.error('no two cores, or no taskset: server and load are not kept apart')
+if (!pinned) console.error('fewer than two cores, or no taskset: server and load share cores')
 console.log(`store: ${store}; workers: ${WORKERS}\n`)
 console.log('| profile | viewers | p50 ms | p95 ms | lag p99 ms | server CPU | load CPU | wrong |\n|---|--:|--:|--:|--:|--:|--:|--:|')
 for (const profile of PROFILES) {

@@ -1,10 +1,10 @@
-// A server through a window of time, by what its /metrics say: CPU, event-loop lag, backlog, and what it tells of its
-// own deliveries. Reading them begins the lag's histogram anew, so each reading tells of the time since the last one.
+// Reads a server's /metrics during a window: CPU, event-loop lag, backlog and its own delivery figures. Each reading
+// resets the histogram of the lag, which therefore covers the time since the reading before.
 
 import { readMetrics, quantile } from './metrics.ts'
 import type { Metrics } from './metrics.ts'
 
-/** What the metric of the event loop's lag counts as none: its timer's own period. */
+/** Without any lag the metric shows the period of its timer. */
 const LAG_RESOLUTION_MS = 10
 const DELIVERY = 'signalbox_delivery_seconds'
 
@@ -12,18 +12,18 @@ export interface Observed {
   readonly seconds: number
   /** Share of a core, all threads. */
   readonly serverCpu: number
-  /** The greatest of all readings. */
+  /** Maximum of all readings. */
   readonly lagP99Ms: number
   readonly backlogSeconds: number
   readonly inside: Inside
 }
 
-/** What the server tells of itself. */
+/** The server's own figures. */
 export interface Inside {
   /** From acceptance to hand-over, over the window. */
   readonly meanMs: number | null
   readonly p95Ms: number | null
-  /** Bounds of its buckets, ms: what is compared with `p95Ms` has to be counted in the same. */
+  /** Bounds of its buckets, ms. A figure to compare with `p95Ms` must be counted in the same buckets. */
   readonly boundsMs: readonly number[]
   readonly events: number
   readonly bundles: number
@@ -51,12 +51,12 @@ export class Watch {
     }, everyMs)
   }
 
-  /** @throws Error where there are no metrics */
+  /** @throws Error if there are no metrics */
   static async start (address: string, everyMs: number): Promise<Watch> {
     return new Watch(address, everyMs, await readMetrics(address))
   }
 
-  /** Ends it. @throws Error where a reading failed */
+  /** Ends it. @throws Error if a reading failed */
   async stop (): Promise<Observed> {
     clearInterval(this.#timer)
     await this.#readings
@@ -66,7 +66,7 @@ export class Watch {
     const grown = (name: string): number => last.figure(name) - this.#first.figure(name)
     const cpu = grown('process_cpu_seconds_total')
     const saved = grown('signalbox_saved_cpu_seconds_total')
-    const [bundles, owed] = [grown('signalbox_bundles_total'), grown('signalbox_uncoalesced_messages_total')]
+    const [bundles, uncoalesced] = [grown('signalbox_bundles_total'), grown('signalbox_uncoalesced_messages_total')]
     const events = grown(`${DELIVERY}_count`)
     const before = this.#first.buckets(DELIVERY)
     const buckets = [...last.buckets(DELIVERY)].map(([bound, count]) => [bound * 1000, count - (before.get(bound) ?? 0)] as const)
@@ -82,13 +82,13 @@ export class Watch {
         events: grown('signalbox_delivered_events_total'),
         bundles,
         bytes: grown('signalbox_sent_bytes_total'),
-        savedMessages: owed === 0 ? 0 : Math.max(0, 1 - bundles / owed),
+        savedMessages: uncoalesced === 0 ? 0 : Math.max(0, 1 - bundles / uncoalesced),
         savedCpu: saved === 0 ? 0 : saved / (saved + cpu)
       }
     }
   }
 
-  /** Ends it where nobody wants to know any more. */
+  /** Ends it without a result. */
   cancel (): void {
     clearInterval(this.#timer)
   }

@@ -1,5 +1,5 @@
-// Clients of any server here, thousands of them in one process that leaves its core to itself as far as possible:
-// they look for the marks that published events carry and care for nothing else. So all servers' clients cost alike.
+// Clients of any server here, thousands in one process that must use little CPU: they search the bytes for the marks that
+// published events carry and ignore the rest. The clients of all servers cost the same this way.
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -15,7 +15,7 @@ export interface Opening {
   /** The text message by which a WebSocket client asks for events; none where it gets them anyway. */
   readonly ask?: string
   readonly headers?: Record<string, string>
-  /** Stands in what the server says once the client will get everything published from now on. */
+  /** Part of the server's message after which the client gets everything published. */
   readonly ready: string
 }
 
@@ -24,11 +24,11 @@ export interface AudienceOptions {
   readonly opening: Opening
   readonly count: number
   readonly onMarks?: (viewer: number, marks: readonly Mark[], at: number) => void
-  /** They come spread over so long, ms, whether the server follows or not; default: some at a time, as it lets them in. */
+  /** They connect spread over this time, ms, whether or not the server keeps up; default: in groups, as the server accepts them. */
   readonly withinMs?: number
-  /** They take nothing once they are in. */
+  /** They read nothing once they are connected. */
   readonly deaf?: boolean
-  /** Opening takes longer than this, ms: it fails. */
+  /** Opening fails after this time, ms. */
   readonly patienceMs?: number
 }
 
@@ -41,10 +41,10 @@ export class Audience {
   /** Events received by all together, and bytes. */
   delivered = 0
   bytes = 0
-  /** Connections that ended though nobody here had ended them. */
+  /** Connections that the server ended. */
   lost = 0
   readonly options: AudienceOptions
-  /** All sockets read into it: what is read is looked at before anything else is. */
+  /** All sockets read into it: each read is examined before the next one. */
   readonly buffer = Buffer.allocUnsafeSlow(READ_BYTES)
 
   private constructor (options: AudienceOptions) {
@@ -58,7 +58,7 @@ export class Audience {
     return audience
   }
 
-  /** They are on their way. */
+  /** Begins to connect them. */
   static begin (options: AudienceOptions & { readonly withinMs: number }): Audience {
     const audience = new Audience(options)
     const { count, withinMs } = options
@@ -86,7 +86,7 @@ export class Audience {
     }
     const patience = new AbortController()
     const { patienceMs = 60_000 } = this.options
-    const late = delay(patienceMs, null, { signal: patience.signal }).then(() => { throw new Error(`not all of ${until} clients were let in within ${patienceMs / 1000} s`) })
+    const late = delay(patienceMs, null, { signal: patience.signal }).then(() => { throw new Error(`not all of ${until} clients were accepted within ${patienceMs / 1000} s`) })
     late.catch(() => {})
     await Promise.race([Promise.all(Array.from({ length: Math.min(CROWD, count) }, one)), late])
     patience.abort()
@@ -114,7 +114,7 @@ class Viewer {
   readonly #audience: Audience
   readonly #index: number
   readonly #socket: Socket
-  /** What was said until it was ready; null from then on. */
+  /** Received text until it was ready; null from then on. */
   #said: string | null = ''
   #open = false
   #asked = false
@@ -132,8 +132,8 @@ class Viewer {
     const { port, opening } = audience.options
     this.ready = new Promise<void>((resolve, reject) => {
       this.#becameReady = resolve
-      // Only the first of these has a say.
-      setImmediate(() => this.#socket.once('close', () => reject(new Error(`a client was not let in: ${this.#said ?? ''}`))))
+      // Only the first call of resolve or reject counts.
+      setImmediate(() => this.#socket.once('close', () => reject(new Error(`a client was not accepted: ${this.#said ?? ''}`))))
     })
     this.#socket = connect({
       port,
@@ -185,7 +185,7 @@ class Viewer {
     this.#audience.took(this.#index, marks, bytes.length)
   }
 
-  /** Frames are passed over by their heads (RFC 6455, 5.2). */
+  /** Skips frames by their heads (RFC 6455, 5.2). */
   #answerPings (stream: Buffer): void {
     const bytes = this.#head.length === 0 ? stream : Buffer.concat([this.#head, stream])
     this.#head = NOTHING

@@ -1,4 +1,4 @@
-// What a scenario has to tell: a table, how far its targets are met, a plot.
+// The result of a scenario: a table, how far its targets are met, a plot.
 
 import { figureOf, ratioOf } from './rounds.ts'
 import type { Series, Spread } from './rounds.ts'
@@ -10,7 +10,7 @@ export interface Column {
 
 export interface Verdict {
   readonly target: string
-  /** What was measured of it. */
+  /** Its measurements. */
   readonly found: string
   readonly met: boolean
 }

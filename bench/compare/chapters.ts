@@ -153,7 +153,7 @@ function undisturbed (series: readonly Series[], name: string): Chapter['verdict
 }
 
 async function fanOutTo (clients: number, { rounds, quick, say, others, bottom, peers }: Context): Promise<Chapter[]> {
-  // What the many cost more than the few is seen by those that cost least.
+  // The additional cost of many over few shows best in the variants that cost least.
   const contenders = [...OWN, ...others, ...(clients === 1000 ? peers : [WS]), ...bottom]
   const series = await inTurn(contenders, rounds, line => say(`fan-out to ${plain(clients)}, ${line}`), async contender => await fanOut(contender, clients, quick ? 1000 : 1500))
   return [{

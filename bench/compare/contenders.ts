@@ -1,4 +1,4 @@
-// Who is compared: Signalbox in both profiles and its peers, each used as its documents say (bench/peers).
+// The servers compared: Signalbox in both profiles and its peers, each used as its documentation says (bench/peers).
 
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -41,7 +41,7 @@ export interface Absent {
 /** MONITOR_TICK_MS or FLUSH_INTERVAL_MS: 0 turns bundling off. */
 export type Profile = 'SSE' | 'WEBSOCKET'
 
-/** What every run of Signalbox here has beside the defaults: the default room ends at 50, and port 0 is any. */
+/** Settings of every Signalbox here besides the defaults: the default room is limited to 50, and port 0 is any. */
 const SETTINGS = { PORT: 0, MAX_ROOM_SIZE: 0 }
 
 /** @param root of another checkout, built, to compare with; default: this one's */

@@ -1,4 +1,4 @@
-// What one event to one client costs: each event by itself, at a rate nobody has trouble with.
+// The cost of one event to one client: each event separately, at a rate that every server can keep up with.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { Histogram } from '../histogram.ts'

@@ -22,7 +22,7 @@ export async function nchan (say: Say): Promise<Array<Contender | Absent>> {
     if (spawnSync(bin, ['-v'], { env: { ...process.env, ...env } }).status !== 0) throw new Error(`${bin} does not run`)
     const port = await freePort()
     const command = {
-      // Extracted, not installed: the module makes folders in /var/lib/nginx whatever it is told, so it is shown another /var/lib.
+      // Extracted, not installed: the module makes folders in /var/lib/nginx regardless of its settings, and is therefore given another /var/lib.
       command: [...(tree === '/' ? [] : ['unshare', '-rm', 'sh', '-c', 'mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$@"', 'sh']), bin, '-p', '.', '-c', 'nginx.conf', '-e', 'stderr'],
       env,
       port,

@@ -1,4 +1,4 @@
-// What an event costs as a deployment grows: of each thing three steps of ten times as much, in one running server.
+// The cost of an event as a deployment grows: three steps of ten times as much in each dimension, in one running server.
 
 import { Audience } from './audience.ts'
 import { ROOM } from './contenders.ts'

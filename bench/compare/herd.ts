@@ -14,7 +14,7 @@ import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
 
 const HEALTHY = 100
-/** Un-keyed events each has missed, and keys it has to be told the values of. */
+/** Un-keyed events that each client has missed, and keys whose values it must be sent. */
 const MISSED = 100
 const KEYS = 50
 const LIVE_PER_SECOND = 2
@@ -96,7 +96,7 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
   }
 }
 
-/** Where a client of now stands. */
+/** The cursor of a client that connects now. */
 async function streamCursor (port: number, { path }: Opening): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`)
   let text = ''

@@ -1,4 +1,4 @@
-// What a connection costs that nothing is sent to.
+// The cost of a connection that nothing is sent to.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from './audience.ts'
@@ -16,7 +16,7 @@ export async function idle (contender: Contender, clients: number): Promise<Roun
   try {
     const audience = await Audience.open({ port: server.port, opening: contender.opening, count: FIRST })
     const settled = async (): Promise<number> => {
-      // What is freed late, as closed-over promises, goes with the second and third collection.
+      // Memory that is freed late, such as promises in closures, goes with the second and third collection.
       for (let round = 0; round < 3; round++) {
         server.collect()
         await delay(SETTLE_MS)

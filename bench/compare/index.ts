@@ -51,7 +51,7 @@ if (unknown.length > 0 || !(rounds >= 1)) {
   process.exit(1)
 }
 if (!onLinux) {
-  console.error('CPU and memory of servers are read from /proc: this runs on Linux alone')
+  console.error('this runs on Linux only: CPU and memory of servers are read from /proc')
   process.exit(1)
 }
 

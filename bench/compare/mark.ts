@@ -27,7 +27,7 @@ interface Found {
   readonly used: number
 }
 
-/** What was read lately and what stood in it: in-step clients get the same bytes. */
+/** Recent reads and the marks in them: clients in step get the same bytes. */
 const recent: Array<{ readonly bytes: Buffer, readonly found: Found }> = []
 const RECENT = 4
 

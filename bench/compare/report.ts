@@ -1,4 +1,4 @@
-// What a run says: Markdown on stdout, everything in reports/bench.json, and with --docs the tables of
+// The report of a run: Markdown on stdout, everything in reports/bench.json, and with --docs the tables of
 // docs/performance.md and its plots.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import type { Series } from './rounds.ts'
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const JSON_FILE = at('reports/bench.json')
-/** What docs/performance.md shows: a run without --docs leaves it alone. */
+/** The plots in docs/performance.md: a run without --docs does not change them. */
 const SHOWN_FILE = at('reports/performance.json')
 const DOCS = at('docs/performance.md')
 const BEGIN = '<!-- what follows is written by `npm run bench -- --docs` -->'
@@ -27,7 +27,7 @@ export interface Circumstances {
   readonly remarks: readonly string[]
 }
 
-/** A chapter as it is kept and told. */
+/** A chapter as it is stored and printed. */
 interface Told extends Pick<Chapter, 'id' | 'title' | 'method' | 'verdicts' | 'plots'> {
   readonly head: readonly string[]
   readonly rows: ReadonlyArray<readonly string[]>
@@ -98,7 +98,7 @@ function chapterText ({ title, method, head, rows, remarks, plots }: Told, plots
   ].join('\n')
 }
 
-/** What a reader has to know about the numbers. */
+/** Notes that a reader needs to judge the numbers. */
 function remarksOn (series: readonly Series[]): string[] {
   return series.flatMap(({ variant, rounds, thrown, failed }) => [
     ...(thrown.length === 0 ? [] : [`- ${variant}: ${thrown.length} of ${thrown.length + rounds.length} rounds thrown away (${[...new Set(thrown)].join('; ')})`]),

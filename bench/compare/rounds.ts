@@ -1,4 +1,4 @@
-// Variants taken in turn, several times over: what a machine does meanwhile then meets all of them alike.
+// Variants run in turn, several times: other load on the machine then affects all of them alike.
 
 import { coreShare, coreTimes, pinned, SERVER_CORE } from '../cores.ts'
 import { percent } from '../format.ts'
@@ -16,9 +16,9 @@ export interface Round {
   readonly figures: Figures
   /** Share of its core that this process used. */
   readonly loadCpu: number
-  /** Shares of the server's core that others used, or the host took; null where that can't be told. */
+  /** Shares of the server's core used by other processes, or taken by the host; null if the system does not report it. */
   readonly others: number | null
-  /** What must not be: lost connections, wrong values. */
+  /** Lost connections and wrong values: must be zero. */
   readonly faults: readonly string[]
 }
 
@@ -82,7 +82,7 @@ export function ratioOf (series: Series | undefined, base: Series | undefined, n
   return { median: own.median / other.median, least: own.least / other.most, most: own.most / other.least }
 }
 
-/** What is used between two looks: by the server, by this process, and by others on the server's core. */
+/** CPU used between two readings: by the server, by this process, and by others on the server's core. */
 export class Meter {
   readonly #server: ServerProcess
   readonly #at = performance.now()

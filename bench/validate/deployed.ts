@@ -1,5 +1,5 @@
-// A server that runs somewhere, seen from outside: heard by the product's own client over whichever profile it has, told
-// of events by fetch, in a room of its own that nobody else is in.
+// Measures a deployed server from outside: viewers are the product's client over the profile that the server runs, and
+// events are published by fetch, in a new room that nobody else uses.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from '../../src/client/node.ts'
@@ -21,7 +21,7 @@ const ANSWER_MS = 15_000
 const ENDING_MS = 1500
 const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
 
-/** What keeps a measurement from being made, in a sentence. */
+/** Why there is no measurement; the message is a sentence. */
 export class CannotMeasure extends Error {}
 
 export interface Deployed {
@@ -121,7 +121,7 @@ async function post (base: string, body: string): Promise<string[]> {
   throw new CannotMeasure(`The gateway refuses events (${response.status}${code === '' ? '' : ` ${code}`})${message === '' ? '' : `: ${message}`}.${hint}`)
 }
 
-/** Deletes the present values by publishing that: it needs no right to give commands. What cannot be deleted runs out by STATE_TTL. */
+/** Deletes the values by publishing deletions, which needs no permission for commands. Values that remain expire by STATE_TTL. */
 async function clear (base: string, room: string, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return
   await post(base, JSON.stringify(keys.map(key => ({ type: TYPE, room, key, data: null })))).catch(() => {})

@@ -1,4 +1,4 @@
-// `npm run validate`: one command for anyone in doubt. Measures, shows, judges.
+// `npm run validate`: measures, reports and judges, in one command.
 //
 //     options.ts    the command line       workloads.ts   what is published
 //     deployed.ts   a server elsewhere     judge.ts       whether the targets are met
@@ -34,7 +34,7 @@ interface Step {
 
 const startedAt = performance.now()
 const interruption = new AbortController()
-/** What is measured on a deployed server: an interruption waits until its room is tidied up. Servers of our own end with us. */
+/** The measurement of a deployed server: an interruption waits until its room is tidied up. Servers started here end with this process. */
 let visit = Promise.resolve()
 
 process.once('SIGINT', () => {
@@ -56,7 +56,7 @@ try {
   console.error(`validate: ${plain || !(error instanceof Error) ? String((error as Error).message) : `it could not be measured. ${error.message}`}`)
   process.exitCode = 2
 }
-// Whatever is still on its way has nobody to tell.
+// Requests still in flight are abandoned.
 process.exit()
 
 async function validate (options: Options): Promise<0 | 1 | 2> {
@@ -73,7 +73,7 @@ async function validate (options: Options): Promise<0 | 1 | 2> {
     if (!again || performance.now() - startedAt + rest > LIMIT_MS) continue
     say('        somebody else was busy on the server\'s core: once more')
     const second = await step.run()
-    // What was lost the second time counts, however disturbed that was.
+    // A loss in the second run counts even if the machine was disturbed.
     const quieter = !isWhole(second) || disturbance(second) <= disturbance(measurement)
     if (quieter) measurements[measurements.length - 1] = second
     say(`        ${quieter ? told(second, measurements) : 'no quieter, so the first one stays'}`)
@@ -97,9 +97,9 @@ async function validate (options: Options): Promise<0 | 1 | 2> {
 }
 
 function localSteps ({ quick, viewers, warmUpMs, windowMs }: Options, workloads: readonly Named[]): Step[] {
-  say(pinned ? `server on core ${SERVER_CORE}, publishers and viewers on core ${LOAD_CORE}` : 'no two cores, or no taskset: server and load are not kept apart')
+  say(pinned ? `server on core ${SERVER_CORE}, publishers and viewers on core ${LOAD_CORE}` : 'fewer than two cores, or no taskset: server and load share cores')
   const deliveries = (['SSE', 'WEBSOCKET'] as readonly ProfileName[]).flatMap(profile => [{ profile, coalesced: false }, { profile, coalesced: true }])
-  // What is not judged is not worth a part of a minute.
+  // Workloads that are not judged are left out to stay within a minute.
   return workloads.flatMap(workload => deliveries.filter(({ coalesced }) => coalesced || workload.saves || !quick).map(({ profile, coalesced }) => ({
     name: `${workload.name}, ${profile}${coalesced ? '' : ', each event at once'}`,
     ms: warmUpMs + windowMs * workload.longer + OVERHEAD_MS,

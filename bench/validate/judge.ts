@@ -1,32 +1,32 @@
-// Whether the targets are met. What was lost, came twice or is not the newest value counts however disturbed the
-// machine was; a figure that only a quiet machine can give counts where it was quiet.
+// Whether the targets are met. Lost, repeated or stale events count even on a disturbed machine; figures that need a quiet
+// machine count only if it was quiet.
 
 import { percent } from '../format.ts'
 import type { Measurement } from '../measure.ts'
 
 export const TARGETS = { p95Ms: 150, lagP99Ms: 30, cpuSaved: 0.3, backlogSeconds: 60 } as const
 
-/** Share of its core from which the load may have been what was measured. */
+/** Above this share of its core the load itself may have been measured. */
 const LOAD_LIMIT = 0.85
-/** Share of the server's core from which somebody else was measured too. */
+/** Above this share of the server's core other processes were measured too. */
 const OTHERS_LIMIT = 0.1
 /** Requests that start later than this (p95, ms) had to wait for earlier answers: the server did not keep up. */
 const LATE_LIMIT_MS = 50
 
 export interface Miss {
   readonly of: string
-  /** What is wrong, a clause. */
+  /** What was missed, as a clause. */
   readonly what: string
-  /** The machine was disturbed, and quiet it may be another. */
+  /** The machine was disturbed: a quiet one may give another result. */
   readonly doubtful: boolean
 }
 
 export interface Verdict {
-  /** The process's exit code: 0 all met, 1 missed, 2 not to be said. */
+  /** The process's exit code: 0 all met, 1 missed, 2 cannot be judged. */
   readonly code: 0 | 1 | 2
   readonly sentence: string
   readonly misses: readonly Miss[]
-  /** What a reader has to know about the figures. */
+  /** Notes that a reader needs to judge the figures. */
   readonly caveats: readonly string[]
 }
 
@@ -36,15 +36,15 @@ export function judge (measurements: readonly Measurement[], saves: (workload: s
   const unknown = measurements.some(({ serverCpu }) => serverCpu === null)
   const caveats = [
     ...measurements.flatMap(caveatsOf),
-    ...unknown ? ['The server\'s figures could not be had: event-loop lag, CPU and backlog are not judged. --metrics names where /metrics is.'] : []
+    ...unknown ? ['The server\'s figures are not available: event-loop lag, CPU and backlog are not judged. --metrics gives the address of /metrics.'] : []
   ]
   const told = (which: readonly Miss[]): string => which.map(({ of, what }) => `${of}: ${what}`).join('; ')
   const certain = misses.filter(({ doubtful }) => !doubtful)
   const verdict = (code: 0 | 1 | 2, sentence: string): Verdict => ({ code, sentence, misses, caveats })
   if (certain.length > 0) return verdict(1, `MISSED. ${told(certain)}.`)
-  if (misses.length > 0) return verdict(2, `NOT MEASURED: the machine was not quiet enough to say. ${told(misses)}. Run it again when nothing else is busy.`)
+  if (misses.length > 0) return verdict(2, `NOT MEASURED: the machine was not quiet enough to judge. ${told(misses)}. Run it again when nothing else is busy.`)
   if (measurements.length === 0) return verdict(2, 'NOT MEASURED: there is nothing to judge.')
-  if (unknown) return verdict(2, 'NOT MEASURED in full: latency is met and nothing lost, but the server\'s own figures could not be had.')
+  if (unknown) return verdict(2, 'NOT MEASURED in full: latency is met and nothing lost, but the server\'s own figures are not available.')
   return verdict(0, `MET. ${praise(measurements, saves)}`)
 }
 

@@ -17,7 +17,7 @@ export interface Options {
   readonly out: string
 }
 
-/** What is wrong with the command line, in a sentence. */
+/** The command line is wrong; the message is a sentence. */
 export class BadOption extends Error {}
 
 const VIEWERS = { local: 100, deployed: 40 }
@@ -79,24 +79,24 @@ function number (name: string, text: string | undefined, usual: number, least: n
 function address (name: string, text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !/^https?:$/.test(url.protocol)) throw new BadOption(`${name} takes an address such as https://signalbox.example`)
-  if (url.username !== '' || url.password !== '') throw new BadOption(`${name} takes no user and password: they would stand in the report.`)
+  if (url.username !== '' || url.password !== '') throw new BadOption(`${name} takes no user and password: they would appear in the report.`)
   return url.href.replace(/[/?#]+$/, '')
 }
 
 export const HELP = `npm run validate -- [options]
 
-${wrap('Measures what Signalbox promises: the same work delivered un-coalesced (each event at once), by the profile SSE and by the profile WEBSOCKET; latency, event-loop lag, server CPU, messages, bytes, backlog, and whether anything was lost, came twice or is not the newest value. Writes reports/validation.html and reports/validation.json.')}
+${wrap('Measures Signalbox against its targets. The same work is delivered un-coalesced (each event at once), by the profile SSE and by the profile WEBSOCKET. Measured are latency, event-loop lag, server CPU, messages, bytes and backlog, and whether events were lost, came twice or are not the newest value. Writes reports/validation.html and reports/validation.json.')}
 
-  --quick            ends within a minute (otherwise seven to ten); for an impression
+  --quick            takes less than a minute (otherwise seven to ten); for an impression
   --only a,b         only these workloads:
 ${NAMES.map(name => wrap(`${name}: ${workload(name, 1).what}`, 75).replace(/^/gm, ' '.repeat(25))).join('\n')}
   --url <address>    measures a deployed server from here instead, over the profile it runs. Publishes
-                     to a room of its own, whose values it deletes at the end
+                     to a new room and deletes the room's values at the end
   --metrics <address> where the /metrics of that server are, if not at <url>/metrics
-  --viewers <n>      viewers in the room (${VIEWERS.local}; with --url ${VIEWERS.deployed}, for MAX_ROOM_SIZE is 50)
-  --load <factor>    times as many events a second, but for sparse (${LOAD.local}; with --url ${LOAD.deployed})
+  --viewers <n>      viewers in the room (${VIEWERS.local}; with --url ${VIEWERS.deployed}, because MAX_ROOM_SIZE is 50)
+  --load <factor>    multiplies events per second, except in sparse (${LOAD.local}; with --url ${LOAD.deployed})
   --window <seconds> how long each measurement lasts (${SECONDS.full}; with --quick ${SECONDS.quick})
   --out <folder>     where the reports go (reports)
 
-Exit code: 0 all targets met, 1 one was missed, 2 it could not be measured, or the machine was too busy to
-judge by, 130 interrupted.`
+Exit code: 0 all targets met, 1 a target was missed, 2 not measured, or the machine was too busy to judge,
+130 interrupted.`

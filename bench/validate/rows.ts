@@ -84,7 +84,7 @@ export const TRUTHS: readonly Column[] = [
   { name: 'measured', unit: '%', target: '' }
 ]
 
-/** What the server says of itself, beside what is seen from outside. */
+/** The server's own figures beside those measured outside. */
 export function truths ({ measurements }: Report): Array<{ readonly measurement: Measurement, readonly cells: readonly string[] }> {
   const maybe = (value: number | null | undefined): string => value == null ? NONE : decimals(value)
   return measurements.flatMap(measurement => {

@@ -1,4 +1,4 @@
-// What is published, by name. Each event is a request of its own, at irregular times, into one room that all viewers hear.
+// Workloads by name. Each event is a separate request, at irregular times, to one room that all viewers have joined.
 
 import { around, times } from '../measure.ts'
 import type { Workload } from '../measure.ts'

@@ -1,4 +1,4 @@
-// What `npm run bench` counts and says; no timing is asserted.
+// The counts and texts of `npm run bench`; no timing is asserted.
 
 import t from 'tap'
 import { against, atMost, ratioAtMost } from '../../bench/compare/chapter.ts'

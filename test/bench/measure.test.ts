@@ -1,4 +1,4 @@
-// A measurement of the built product, whatever it measures. In a process of its own: benches keep to one core.
+// A measurement of the built product; its figures do not matter. In a separate process, because a bench pins itself to one core.
 
 import t from 'tap'
 import { around, measure } from '../../bench/measure.ts'

@@ -1,5 +1,5 @@
-// The built product as its users run it: a process, its ports, its signals. Publishers that go on until they are
-// answered, and followers that come back with their cursor: what they count is what the contract promises.
+// The built product as its users run it: a process, its ports, its signals. Publishers repeat each request until it is
+// answered, and followers reconnect with their cursor: they count what the contract guarantees.
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -26,7 +26,7 @@ export type Env = Record<string, string | number>
 export type LogLine = { readonly level: number, readonly msg: string } & Record<string, unknown>
 
 export interface Ended {
-  /** Null where a signal ended it. */
+  /** Null if a signal ended it. */
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
@@ -37,11 +37,11 @@ export interface Launched {
   readonly url: string
   readonly pid: number
   readonly child: ChildProcess
-  /** What it has logged so far. */
+  /** Its log so far. */
   log (): LogLine[]
   /** Sends a signal and does not wait. */
   signal (signal: NodeJS.Signals): void
-  /** Ends it with a signal. @returns its exit code, null where the signal itself ended it */
+  /** Ends it with a signal. @returns its exit code, null if the signal itself ended it */
   stop (signal?: NodeJS.Signals): Promise<number | null>
   kill9 (): Promise<void>
   readonly ended: Promise<Ended>
@@ -54,7 +54,7 @@ process.on('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
-/** All that a test starts, and the end of it. */
+/** Everything that a test starts, ended with the test. */
 export class Stage {
   readonly #closers: Array<() => unknown> = []
 
@@ -76,9 +76,9 @@ export class Stage {
   }
 
   /**
-   * Starts the product and waits until it listens, all of its workers where there are several.
-   * @param how `ipc`: by a supervisor that speaks to it; `group`: in a process group of its own
-   * @throws Error with all that it said where it does not
+   * Starts the product and waits until it listens, with all of its workers if there are several.
+   * @param how `ipc`: with an IPC channel, as under a supervisor; `group`: in a new process group
+   * @throws Error with its output if it does not listen
    */
   async launch (env: Env, how: { ipc?: boolean, group?: boolean } = {}): Promise<Launched> {
     const { child, ended, output } = this.#spawn(env, [], how)
@@ -124,7 +124,7 @@ export class Stage {
     return follower
   }
 
-  /** A connection of its own, cut at the end. */
+  /** A new connection, cut at the end. */
   async client (...open: Parameters<typeof WireClient.open>): Promise<WireClient> {
     const client = await WireClient.open(...open)
     this.#closers.push(() => client.cut())
@@ -133,7 +133,7 @@ export class Stage {
 
   #spawn (env: Env, args: readonly string[], { ipc = false, group = false } = {}): { child: ChildProcess, ended: Promise<Ended>, output: () => { stdout: string, stderr: string } } {
     if (!existsSync(LAUNCHER)) throw new Error(`${LAUNCHER} is missing: npm run build makes it`)
-    // Nothing of this process's own environment but what the system needs, and a folder without `.env`.
+    // Of this process's environment only what the system needs, and a folder without `.env`.
     const { PATH, SystemRoot, TMPDIR } = process.env
     const options = {
       cwd: this.folder(),
@@ -166,8 +166,8 @@ export class Stage {
 const given = new Set<number>()
 
 /**
- * A port nothing listens on, below those the system gives to outgoing connections: a client that knocks again and
- * again while the server is away may otherwise be given this very port, and meet itself.
+ * A port that nothing listens on, below those the system gives to outgoing connections: a client that keeps connecting while
+ * the server is away might otherwise be given this port and connect to itself.
  */
 export async function freePort (): Promise<number> {
   for (;;) {
@@ -176,7 +176,7 @@ export async function freePort (): Promise<number> {
       const server = createServer().once('error', () => resolve(false))
       server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
     })
-    // Whoever was given it may not have begun to listen yet.
+    // A process that got this port may not have begun to listen yet.
     if (free && !given.has(port)) {
       given.add(port)
       return port
@@ -188,11 +188,11 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  /** Null where it is no JSON. */
+  /** Null if it is not JSON. */
   readonly body: any
 }
 
-/** A request of its own connection. @throws Error where there is no answer */
+/** A request on a new connection. @throws Error if there is no answer */
 export async function request (url: string, init: RequestInit & { json?: unknown } = {}): Promise<Answer> {
   const { json, headers, ...rest } = init
   const response = await fetch(url, {
@@ -246,14 +246,14 @@ const AGAIN_MS = 40
 export interface PublisherOptions {
   readonly name: string
   readonly url: string
-  /** Where it publishes to, in turn; null: publicly. */
+  /** Rooms it publishes to, in turn; null: publicly. */
   readonly rooms: ReadonlyArray<string | null>
-  /** Events in a request, by turns facts and values; default 4. */
+  /** Events in a request, alternately facts and values; default 4. */
   readonly batch?: number
   readonly keys?: number
   readonly pauseMs?: number
   readonly bytes?: number
-  /** Now and then it hangs up on a request and never asks again: those facts may arrive or not. */
+  /** It abandons some requests after a few milliseconds and never repeats them: those facts may arrive or not. */
   readonly strays?: boolean
   /** False: its requests have no Idempotency-Key. */
   readonly keyed?: boolean
@@ -269,7 +269,7 @@ export class Publisher {
   readonly acknowledged = new Map<string, { sent: Sent, id: string }>()
   /** The last acknowledged value by `room type key`. */
   readonly newest = new Map<string, { sent: Sent, id: string }>()
-  /** Requests sent again, and those of them that were not taken then either; answers that were neither yes nor "later". */
+  /** Requests sent again, and those of them that failed again; answers other than acceptance and "try later". */
   retries = 0
   refusedTwice = 0
   readonly refused: string[] = []
@@ -283,7 +283,7 @@ export class Publisher {
     this.#options = options
   }
 
-  /** Publishes until it is told to finish, or that many events. */
+  /** Publishes until `finish`, or `count` events. */
   start (count = Infinity): this {
     this.#state = 'running'
     this.#loop = (async () => {
@@ -358,14 +358,14 @@ export class Publisher {
   }
 }
 
-/** What a follower needs of a connection. */
+/** The part of a connection that a follower uses. */
 export type Client = Pick<WireClient, 'messages' | 'head' | 'closed' | 'until' | 'cut'> & { readonly socket: Pick<WireClient['socket'], 'pause' | 'resume'> }
 
-/** How a follower gets to the gateway. */
+/** How a follower reaches the gateway. */
 export interface Way {
-  /** Null where nobody answers. */
+  /** Null if nothing answers. */
   profile (): Promise<ProfileName | null>
-  /** @throws Error where there is no connection */
+  /** @throws Error if there is no connection */
   open (profile: ProfileName, wish: Wish & { readonly cursor: string | null }): Promise<Client>
 }
 
@@ -374,7 +374,7 @@ const straightTo = (port: number): Way => ({
   open: async (profile, wish) => await WireClient.open(profile, port, wish)
 })
 
-/** A page that comes back with its cursor however its connection ends, and counts what it gets. */
+/** A page that reconnects with its cursor however its connection ends, and counts what it receives. */
 export class Follower {
   readonly wish: Wish
   readonly page = new Page()
@@ -412,7 +412,7 @@ export class Follower {
     await this.#loop
   }
 
-  /** Stops reading: what is sent stays in the system's buffers, and then in the server. */
+  /** Stops reading: bytes stay in the system's buffers, and then in the server. */
   pause (): void {
     this.#paused = true
     this.#client?.socket.pause()
@@ -437,7 +437,7 @@ export class Follower {
     const opening = this.#way.open(profile, { ...this.wish, cursor })
     const client = await Promise.race([opening.catch(() => null), delay(2000, null, { ref: false })])
     if (client === null) {
-      // The server died between the two halves of a handshake. If anything still comes of it, nobody is there.
+      // The server died during a handshake. A connection that still comes of it is cut.
       opening.then(late => late.cut(), () => {})
       return null
     }
@@ -494,16 +494,16 @@ export interface Tally {
   /** Facts sent, and acknowledged. */
   readonly attempted: number
   readonly acknowledged: number
-  /** Over all followers: facts they got, and acknowledged ones they did not get though they hear them. */
+  /** Over all followers: facts received, and acknowledged ones not received though they match the wish. */
   readonly received: number
   readonly lost: number
   readonly twice: number
   readonly disorder: number
   /** Facts nobody sent. */
   readonly foreign: number
-  /** Facts never acknowledged that some got, and others who hear them did not. */
+  /** Facts never acknowledged that some followers received and others with a matching wish did not. */
   readonly torn: number
-  /** Keys whose present value at a follower is not the last acknowledged one. */
+  /** Keys whose value at a follower is not the last acknowledged one. */
   readonly stale: number
   readonly resets: number
   readonly connections: number
@@ -511,7 +511,7 @@ export interface Tally {
   readonly complaints: readonly string[]
 }
 
-/** What became of all that was published, at all who were there from the start. */
+/** Compares everything published with everything received, for followers connected from the start. */
 export function tally (publishers: readonly Publisher[], followers: readonly Follower[]): Tally {
   const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, number) => total + number, 0)
   const attempted = new Set(publishers.flatMap(({ attempted }) => [...attempted.keys()]))
@@ -535,7 +535,7 @@ export function tally (publishers: readonly Publisher[], followers: readonly Fol
   }
 }
 
-/** The tally once everybody has everything, `ms` at most, and what should not arrive any more had a moment to do so. */
+/** The tally once everything has arrived, after `ms` at most, and after a moment for events that should not arrive. */
 export async function finalTally (publishers: readonly Publisher[], followers: readonly Follower[], ms: number): Promise<Tally> {
   const complete = (): boolean => {
     const { lost, stale } = tally(publishers, followers)
@@ -551,7 +551,7 @@ export const sentence = (counts: Tally): string =>
   `attempted ${counts.attempted}, acknowledged ${counts.acknowledged}, received ${counts.received}, lost ${counts.lost}, twice ${counts.twice}, out of order ${counts.disorder}, ` +
   `stale values ${counts.stale}, resets ${counts.resets}; ${counts.connections} connections, ${counts.retries} publishes repeated`
 
-/** Resident memory of a process in MiB; null where the system does not tell. */
+/** Resident memory of a process in MiB; null if the system does not report it. */
 export function residentMiB (pid: number): number | null {
   try {
     const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]

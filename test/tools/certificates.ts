@@ -1,4 +1,4 @@
-// Certificates for loopback, of an authority that lives for one test.
+// Certificates for loopback, of an authority created for one test.
 
 import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ export interface Certificates {
   readonly key: string
 }
 
-/** An authority, and by it a certificate for 127.0.0.1 and localhost. Needs `openssl`. */
+/** A certificate for 127.0.0.1 and localhost and the authority that signed it. Needs `openssl`. */
 export async function certificatesFor (t: Test): Promise<Certificates> {
   const tool = need('openssl')
   const folder = folderFor(t)

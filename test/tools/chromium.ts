@@ -1,4 +1,4 @@
-// A real Chromium for a test, driven by playwright-core: without a window, with nothing kept, gone with the test.
+// A real Chromium for a test, driven by playwright-core: headless, with an empty profile, closed with the test.
 
 import { chromium } from 'playwright-core'
 import type { Browser, BrowserContext, BrowserContextOptions } from 'playwright-core'
@@ -9,7 +9,7 @@ export { skipWithout } from './find.ts'
 
 let opened: Promise<Browser> | null = null
 
-/** The one browser of this process, launched when it is first asked for. @param t with whose end it closes: the file's */
+/** The one browser of this process, launched on first use. @param t the test that closes it at its end: the file's */
 export async function openBrowser (t: Test): Promise<Browser> {
   return await (opened ??= launch(t))
 }
@@ -24,7 +24,7 @@ async function launch (t: Test): Promise<Browser> {
   return browser
 }
 
-/** What one user has open: pages that share storage, and nothing with another context. Closed with the test. */
+/** One user's pages: they share storage with each other and nothing with another context. Closed with the test. */
 export async function openContext (t: Test, browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options)
   context.setDefaultTimeout(10_000)

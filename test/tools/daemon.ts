@@ -1,4 +1,4 @@
-// A server beside a test: a child process, what it says, and the end of it.
+// A server beside a test: a child process, its output, and its end.
 
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -24,7 +24,11 @@ process.on('exit', () => {
 
 let prefix: readonly string[] | undefined
 
-/** The command as one that does not outlive this process, however this ends, where the system can do that (Linux). */
+/**
+ * The command, extended so that it does not outlive this process, however this ends. Where the system cannot do that (it needs
+ * Linux's setpriv), the command as it is.
+ * @param signal sent to it when this process dies
+ */
 export function mortal (command: readonly string[], signal = 'KILL'): { file: string, args: string[] } {
   prefix ??= spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' }).status === 0 ? ['setpriv', '--pdeathsig'] : []
   const [file, ...args] = prefix.length === 0 ? command : [...prefix, signal, ...command]
@@ -44,12 +48,12 @@ export function folderFor (t: Test): string {
 
 export class Daemon {
   readonly pid: number
-  /** What it has written to its standard output and error. */
+  /** Its standard output and error so far. */
   log = ''
   readonly ended: Promise<void>
   readonly #child: ChildProcess
 
-  /** @param dying what it gets when this process dies */
+  /** @param dying the signal it gets when this process dies */
   constructor (tool: Tool, args: readonly string[], cwd: string, dying?: string) {
     const command = mortal([tool.bin, ...args], dying)
     this.#child = spawn(command.file, command.args, { cwd, env: childEnv(tool), stdio: ['ignore', 'pipe', 'pipe'] })
@@ -76,18 +80,18 @@ export class Daemon {
     if (this.running) this.#child.kill(name)
   }
 
-  /** Waits for what it promises of itself. @throws Error with its log where it has ended or it takes too long */
+  /** Waits until `done`. @throws Error with its log if it ends before, or takes too long */
   async until (what: string, done: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!await done()) {
-      if (!this.running || Date.now() > deadline) throw new Error(`${this.running ? `not within ${ms} ms` : 'it has ended before'}: ${what}\n${this.log}`)
+      if (!this.running || Date.now() > deadline) throw new Error(`${this.running ? `not within ${ms} ms` : 'it ended before'}: ${what}\n${this.log}`)
       await delay(20)
     }
   }
 
-  /** Ends it, by force where it does not go. */
+  /** Ends it, by force if it does not end in time. */
   async stop (name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    // A frozen process takes no other signal but SIGKILL.
+    // A stopped process handles no signal but SIGKILL until it continues.
     this.signal('SIGCONT')
     this.signal(name)
     const timer = setTimeout(() => this.signal('SIGKILL'), STOP_MS)

@@ -1,5 +1,5 @@
-// Gets what is missing, on Debian and its like: packages are downloaded and extracted into the cache. Nothing is
-// installed, no service is started, apt's own state is not touched, and root is not needed.
+// Downloads missing tools on Debian and its relatives and extracts them into the cache. Nothing is installed, no service is
+// started, apt's own state is not changed, and root is not needed.
 
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -13,8 +13,8 @@ import type { ToolName, Tools } from './find.ts'
 const PATIENCE_MS = 300_000
 
 /**
- * All tools; those that are missing are fetched where that is possible.
- * @param say told before a download, never otherwise
+ * All tools; missing ones are downloaded where that is possible.
+ * @param say called before a download only
  */
 export async function prepareTools (say: (line: string) => void): Promise<Tools> {
   const tools = findAll()
@@ -25,7 +25,7 @@ export async function prepareTools (say: (line: string) => void): Promise<Tools>
   return findAll(await fetchTools(wanted))
 }
 
-/** @returns by tool, why it could not be fetched */
+/** @returns by tool, why it could not be downloaded */
 async function fetchTools (names: readonly ToolName[]): Promise<Map<ToolName, string>> {
   const failures = new Map<ToolName, string>()
   let work: string | null = null
@@ -49,8 +49,8 @@ async function fetchTools (names: readonly ToolName[]): Promise<Map<ToolName, st
 }
 
 /**
- * Packages and what they need, extracted into a place of their own in the cache, once.
- * @throws Error where they are not there and cannot be fetched
+ * Packages and their dependencies, extracted into a folder of the cache, once.
+ * @throws Error if they are missing and cannot be downloaded
  */
 export async function fetchTree (name: string, packages: readonly string[], say: (line: string) => void): Promise<string> {
   const place = join(CACHE, name)
@@ -69,7 +69,7 @@ export async function fetchTree (name: string, packages: readonly string[], say:
   }
 }
 
-/** What a run that was killed has left behind. */
+/** Removes the leftovers of runs that were killed. */
 function sweep (): void {
   mkdirSync(CACHE, { recursive: true })
   for (const name of readdirSync(CACHE).filter(name => name.startsWith('.work-'))) {
@@ -79,7 +79,7 @@ function sweep (): void {
   }
 }
 
-/** Puts a complete tree in its place, where another run may have put one meanwhile, in use by now. */
+/** Moves a complete tree to its place. Another run may have put one there already and be using it. */
 function settle (name: ToolName, tree: string, work: string): void {
   if (FIND[name](tree) === null) throw new Error(`${WORDS[name].debian} was extracted and does not run here`)
   const place = join(CACHE, name)
@@ -95,7 +95,7 @@ function settle (name: ToolName, tree: string, work: string): void {
 class Apt {
   readonly #work: string
   readonly #signal: AbortSignal
-  /** What the update could not get, which explains what is not found later. */
+  /** What the update could not download: explains a package that is missing later. */
   #unfetched: string | undefined
 
   private constructor (work: string, signal: AbortSignal) {
@@ -103,7 +103,7 @@ class Apt {
     this.#signal = signal
   }
 
-  /** With lists of its own. */
+  /** With separate package lists. */
   static async update (work: string, signal: AbortSignal): Promise<Apt> {
     for (const folder of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(work, folder), { recursive: true })
     // Hooks of the system would touch its caches.
@@ -126,11 +126,11 @@ class Apt {
     return apt
   }
 
-  /** Extracts packages and whatever of their dependencies the system does not have. @returns the tree */
+  /** Extracts packages and those of their dependencies that the system lacks. @returns the tree */
   async extract (names: readonly string[], tree: string): Promise<string> {
     // A simulation names the packages; those are only downloaded.
     const { stdout } = await this.#run(['-s', '--no-install-recommends', 'install', ...names], this.#work)
-    // Another C library than the one of the running loader would break every process.
+    // A C library other than the running loader's would break every process.
     const packages = [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string).filter(name => !/^libc6\b/.test(name))
     if (packages.length === 0) throw new Error(`apt-get says that all is installed: ${names.join(', ')}`)
     const folder = `${tree}-packages`

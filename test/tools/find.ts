@@ -8,7 +8,7 @@ import { delimiter, dirname, join } from 'node:path'
 
 export interface Tool {
   readonly bin: string
-  /** What its process needs besides `childEnv`'s. */
+  /** Environment that its process needs besides `childEnv`'s. */
   readonly env: Readonly<Record<string, string>>
 }
 
@@ -84,13 +84,13 @@ function toolAt (bin: string): Tool {
   if (tree === undefined) return { bin, env: {} }
   const libraries = ['usr/lib', 'lib'].map(folder => join(tree, folder)).filter(folder => existsSync(folder))
     .flatMap(folder => readdirSync(folder).filter(name => name.includes('-linux-')).map(name => join(folder, name)))
-    // Sound is the one library that keeps a part of itself in a folder of its own.
+    // The sound library is the only one with parts in a separate folder.
     .flatMap(folder => [folder, join(folder, 'pulseaudio')]).filter(folder => existsSync(folder))
   return { bin, env: libraries.length === 0 ? {} : { LD_LIBRARY_PATH: libraries.join(delimiter) } }
 }
 
 function runs (tool: Tool, args: readonly string[]): boolean {
-  // From a folder of its own: python looks for modules where it stands.
+  // In an empty folder: python looks for modules in its working directory.
   return spawnSync(tool.bin, args, { env: childEnv(tool), cwd: tmpdir(), stdio: 'ignore', timeout: 10_000 }).status === 0
 }
 

@@ -1,4 +1,4 @@
-// A real nginx for a test: on loopback, in a folder of its own, gone with the test.
+// A real nginx for a test: on loopback, in a new folder, stopped and removed with the test.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -13,7 +13,7 @@ const ATTEMPTS = 5
 export interface NginxOptions {
   /** Default: a free one. */
   readonly port?: number
-  /** What stands inside `http`. Relative paths of files start at nginx's folder; `root` would like `files`. */
+  /** The content of the block `http`. Paths of files are relative to nginx's folder. */
   readonly http: (port: number) => string
   /** Files of its folder, by relative path. */
   readonly files?: Readonly<Record<string, string>>
@@ -66,8 +66,8 @@ export class Nginx {
   }
 
   /**
-   * Has it read its configuration again; its old workers go on with the connections they have.
-   * @throws Error with its log where the configuration does not do
+   * Makes it read its configuration again; its old workers keep the connections they have.
+   * @throws Error with its log if the configuration is not valid
    */
   async reload (http?: string): Promise<void> {
     if (http !== undefined) this.#configure(http)

@@ -1,4 +1,4 @@
-// More than one plain Redis: a cluster, one that speaks TLS, one that sentinels watch.
+// Redis as a cluster, with TLS, and with Sentinel.
 
 import { freePort, until } from '../process/harness.ts'
 import { certificatesFor } from './certificates.ts'
@@ -28,13 +28,13 @@ export async function redisCluster (t: Test, options: Omit<RedisOptions, 'port'>
   return nodes
 }
 
-/** One that speaks nothing but TLS, for clients that trust `certificates.ca`. Needs `openssl`. */
+/** One that accepts only TLS, for clients that trust `certificates.ca`. Needs `openssl`. */
 export async function redisTls (t: Test, options: Omit<RedisOptions, 'tls'> = {}): Promise<{ server: RedisServer, certificates: Certificates }> {
   const certificates = await certificatesFor(t)
   return { server: await RedisServer.start(t, { ...options, tls: certificates }), certificates }
 }
 
-/** A primary, its replica, and one sentinel that takes a second of silence for death. */
+/** A primary, its replica, and one sentinel that considers a server down after a second of silence. */
 export async function redisSentinel (t: Test): Promise<RedisSentinel> {
   const name = 'mymaster'
   const primary = await RedisServer.start(t)

@@ -1,4 +1,4 @@
-// A real Redis for a test: on loopback, in a folder of its own, gone with the test.
+// A real Redis for a test: on loopback, in a new folder, stopped and removed with the test.
 
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ export interface RedisOptions {
   readonly port?: number
   /** More of the command line, as `--maxmemory 10mb`; wins over the defaults. */
   readonly args?: readonly string[]
-  /** Of the default user. */
+  /** Password of the default user. */
   readonly password?: string
   /** Lines of an ACL file. */
   readonly acl?: readonly string[]
@@ -73,12 +73,12 @@ export class RedisServer {
     return this.#daemon?.running ?? false
   }
 
-  /** What it has said since its last start. */
+  /** Its output since its last start. */
   get log (): string {
     return this.#daemon?.log ?? ''
   }
 
-  /** As an operator does: it says goodbye and syncs its log. */
+  /** As an operator stops it: it closes connections and syncs its log. */
   async stop (): Promise<void> {
     await this.#daemon?.stop()
   }
@@ -87,13 +87,13 @@ export class RedisServer {
     await this.#daemon?.stop('SIGKILL')
   }
 
-  /** Starts it again on the same port and data, stopping it first where it runs. */
+  /** Starts it again on the same port and data, after stopping it if it runs. */
   async restart (): Promise<void> {
     await this.stop()
     await this.#launch()
   }
 
-  /** Its connections stay open and the system goes on taking what is sent, but nothing is answered. */
+  /** Connections stay open and the system accepts bytes, but nothing is answered. */
   freeze (): void {
     this.#daemon?.signal('SIGSTOP')
   }
@@ -102,7 +102,7 @@ export class RedisServer {
     this.#daemon?.signal('SIGCONT')
   }
 
-  /** The first line it answers to PING, over a connection of its own. @throws Error where there is none in time */
+  /** The first line of its answer to PING, over a new connection. @throws Error if there is none in time */
   async ping (ms = 1000): Promise<string> {
     const { tls } = this.#options
     const to = { host: '127.0.0.1', port: this.port }
@@ -139,7 +139,7 @@ export class RedisServer {
   async #launch (): Promise<void> {
     const daemon = new Daemon(need('redis'), this.#args(), this.folder)
     this.#daemon = daemon
-    // Who has to say a password is told so: it is up.
+    // An answer that asks for a password also shows that it is up.
     await daemon.until(`redis-server answers on port ${this.port}`, async () => /^(\+PONG|-NOAUTH)/.test(await this.ping().catch(() => '')))
   }
 
@@ -149,7 +149,7 @@ export class RedisServer {
     if (sentinel !== undefined) return ['sentinel.conf', '--sentinel', ...own, ...args].map(String)
     return [
       ...own, '--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec',
-      // A replica would otherwise wait five seconds for others to come along.
+      // The default makes a replica wait five seconds for others to join.
       '--repl-diskless-sync-delay', 0,
       ...(password === undefined ? [] : ['--requirepass', password]),
       ...(acl === undefined ? [] : ['--aclfile', join(this.folder, 'users.acl')]),

@@ -1,4 +1,4 @@
-// What the runner makes of tap's output.
+// The runner's counts and failures from tap's output.
 
 import t from 'tap'
 import { TapSummary } from './tap-summary.ts'

@@ -1,5 +1,5 @@
-// What a run of tap has to say, read from its TAP 14 as it arrives. Tap's own reporters stop at the first file that
-// meets its time limit, and then name no file and count nothing.
+// Counts and failures of a run of tap, read from its TAP 14 as it arrives. Tap's terse reporter prints neither once a file
+// meets its time limit.
 
 /** A file, or a check outside of any, that did not pass. */
 interface Failure {
@@ -8,7 +8,7 @@ interface Failure {
 }
 
 const LINE = /^( *)(not )?ok \d+(?: - (.*))?$/
-/** Behind the name there may be a directive, a time, or the brace of a buffered subtest. */
+/** A directive or a time may follow the name. */
 const TAIL = / # (?:(SKIP|TODO)\b.*|time=\S+)$/i
 
 export class TapSummary {
@@ -16,7 +16,7 @@ export class TapSummary {
   failed = 0
   skipped = 0
   readonly failures: Failure[] = []
-  /** Files tap meant to run; null before it has said. */
+  /** Files that tap will run; null until it has printed its plan. */
   planned: number | null = null
   finished = 0
 
@@ -48,7 +48,7 @@ export class TapSummary {
   }
 
   #read (line: string): void {
-    // A diagnosis holds whatever the test had in hands, lines like these among it.
+    // A diagnosis may quote lines that look like checks.
     if (this.#diagnosis !== null) return this.#readDiagnosis(this.#diagnosis, line)
     if (this.#last !== null && line === `${this.#last.indent}  ---`) {
       this.#diagnosis = { indent: this.#last.indent, check: this.#last.failed ? this.#last.check : '', lines: [] }

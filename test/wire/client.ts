@@ -118,7 +118,7 @@ export class WireClient {
     return this.messages.findLast(message => message.cursor !== null)?.cursor ?? null
   }
 
-  /** What a page can act on: without the messages that are no event, value or position. */
+  /** The messages a page acts on: events, values and positions. */
   get pageMessages (): Received[] {
     return pageMessages(this.messages)
   }

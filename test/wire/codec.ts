@@ -42,7 +42,7 @@ export interface WireMessage {
   readonly data: unknown
   /** The cursor. */
   readonly id: string | null
-  /** What a WebSocket client gave its request to find the answer by. */
+  /** The reference by which a WebSocket client finds the answer to its request. */
   readonly ref?: unknown
 }
 
@@ -169,7 +169,7 @@ export function splitBlocks (next: (block: Buffer) => void): Feed {
   })
 }
 
-/** Where a frame's payload lies in the bytes, which may end before it does. */
+/** The position of a frame's payload in the bytes, which may end before it does. */
 export interface FrameHead {
   readonly opcode: number
   readonly start: number
