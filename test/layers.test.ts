@@ -1,7 +1,7 @@
 // The house: imports run downward only, the core needs nothing but Node, and no import goes round in a circle.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { dirname, join, normalize, sep } from 'node:path'
+import { basename, dirname, join, normalize, sep } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 
@@ -160,4 +160,21 @@ t.test('no imports go round in a circle, those of types included', async t => {
   }
   for (const file of all) visit(file)
   t.equal(done.size, new Set([...all, ...done]).size)
+})
+
+t.test('the picture in docs/architecture.md has the imports that there are, and no others', t => {
+  const NAMES: ReadonlyMap<string, string> = new Map(PARTS.map(part => [part === 'profiles/index.ts' ? 'profiles' : basename(part, '.ts'), part]))
+  const picture = /```mermaid\n([^]*?)```/.exec(readFileSync(join(root, 'docs', 'architecture.md'), 'utf8'))?.[1] ?? ''
+  const drawn = [...picture.matchAll(/^ *(\w+)(?:\[[^\]]*\])? --> (\w+)/gm)].map(([, from = '', to = '']) => `${NAMES.get(from)} -> ${NAMES.get(to)}`)
+  const found = new Set<string>()
+  for (const part of PARTS) {
+    for (const file of files(part)) {
+      for (const { target } of importsOf(file)) {
+        const other = partOf(target)
+        if (other !== undefined && other !== part) found.add(`${part} -> ${other}`)
+      }
+    }
+  }
+  t.same(drawn.sort(), [...found].sort())
+  t.end()
 })

@@ -19,6 +19,7 @@ import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
+import type { Logger } from './logger.ts'
 import { Operator } from './operator.ts'
 import { Pulse } from './pulse.ts'
 import { Rate } from './rate.ts'
@@ -45,7 +46,7 @@ export interface GatewayOptions {
   /** Age at which a value ends, ms; 0 = never. */
   readonly stateTtlMs: number
   readonly stateTypes: ReadonlySet<string>
-  readonly log: { error (details: object, message: string): void, warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'error' | 'warn'>
 }
 
 const RETURN_AFTER_MS = 1000

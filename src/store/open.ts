@@ -4,6 +4,7 @@ import type { RedisAddress } from '../../config/redis-url.ts'
 import type { Backing } from '../core/backing.ts'
 import type { Clock } from '../core/clock.ts'
 import { alone } from '../core/group.ts'
+import type { Logger } from '../core/logger.ts'
 
 export interface BackingOptions {
   /** Null for the embedded store. */
@@ -26,7 +27,7 @@ export interface BackingOptions {
   /** Makes a JSON Schema a check of a backend's arguments: what is wrong with them, in words, or null. @throws Error where it is no schema */
   readonly compile: (schema: object) => (args: unknown) => string | null
   readonly clock: Clock
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
+  readonly log: Logger
 }
 
 /** @throws Error with a sentence for the operator where the directory cannot be used. Redis may be away: the store then waits for it. */

@@ -10,6 +10,7 @@ import { access, constants, mkdir, readdir, readFile, rename, stat, statfs } fro
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Range } from './record.ts'
+import type { Logger } from '../../core/logger.ts'
 
 export type Change =
   | { readonly type: 'put', readonly key: string, readonly value: string }
@@ -25,19 +26,13 @@ export interface Disk {
   close (): Promise<void>
 }
 
-export interface StoreLogger {
-  info (details: object, message: string): void
-  warn (details: object, message: string): void
-  error (details: object, message: string): void
-}
-
 export interface DiskOptions {
   readonly dir: string
   /** One fsync per write. */
   readonly sync: boolean
   /** Milliseconds since 1970, for the name of a directory set aside. */
   readonly wall: () => number
-  readonly log: StoreLogger
+  readonly log: Logger
   /** The error that closed it before. If that was damage, the directory is repaired before it is opened. */
   readonly since?: unknown
 }
@@ -149,7 +144,7 @@ async function setAside ({ dir, wall, log }: DiskOptions, damage: unknown): Prom
 }
 
 /** LevelDB reports dropped records only in its file LOG, which it starts again at each opening. */
-async function reportDropped (dir: string, log: StoreLogger): Promise<void> {
+async function reportDropped (dir: string, log: Logger): Promise<void> {
   const text = await readFile(join(dir, 'LOG'), 'utf8').catch(() => '')
   const lines = text.split('\n').filter(line => /dropping \d+ bytes|ignoring|dropped:/i.test(line))
   if (lines.length === 0) return

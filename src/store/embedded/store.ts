@@ -27,8 +27,9 @@ import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
+import type { Logger } from '../../core/logger.ts'
 import type { Follower, Image, CommandRecord, Lineage, Once, Store } from '../../core/store.ts'
-import type { Disk, StoreLogger } from './disk.ts'
+import type { Disk } from './disk.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { StoreLimits } from './log-in-memory.ts'
 
@@ -39,7 +40,7 @@ export interface EmbeddedOptions extends StoreLimits {
   readonly durability: 'fsync' | 'process'
   readonly idempotencyTtlMs: number
   readonly clock: Clock
-  readonly log: StoreLogger
+  readonly log: Logger
   /** Bytes of appends that may wait to be written; more are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
   /** How long a write may wait for more appends when that pays (see group-commit.ts), ms. Default 4; 0: not at all. */

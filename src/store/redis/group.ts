@@ -9,6 +9,7 @@ import { fullOf } from '../../core/group.ts'
 import type { EnterResult, Group, Hit, OrderHandler } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './connect.ts'
 import type { RedisStore } from './log/store.ts'
 import { script } from './scripts.ts'
@@ -17,7 +18,7 @@ export interface GroupOptions {
   readonly worker: string
   readonly store: RedisStore
   readonly clock: Clock
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 const LEASE_MS = 12_000

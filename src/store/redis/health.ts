@@ -6,6 +6,7 @@
 
 import type { Clock } from '../../core/clock.ts'
 import type { Id } from '../../core/id.ts'
+import type { Logger } from '../../core/logger.ts'
 import { reasonOf, replaceIfSilent } from './connect.ts'
 import type { RedisClient } from './connect.ts'
 
@@ -27,7 +28,7 @@ export interface HealthOptions {
   }
   /** Redis cannot be used, and why; null when it can again. */
   readonly onChange: (trouble: string | null) => void
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
 const PROBE_MS = 2000

@@ -8,6 +8,7 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import { readJson } from '../../../core/json.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import type { RedisStore } from '../log/store.ts'
@@ -24,7 +25,7 @@ export interface AnswersOptions {
   readonly onSettled: (ids: readonly string[]) => void
   /** A command was carried out more than once. */
   readonly onDuplicate: (id: string, command: string) => void
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
 /** An entry of `results`; without fields if it was deleted. */

@@ -10,6 +10,7 @@ import { Refusal } from '../../../core/errors.ts'
 import { NAME } from '../../../core/event.ts'
 import type { Gateway } from '../../../core/gateway.ts'
 import type { CommandRecord } from '../../../core/store.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { Answers } from './answers.ts'
 import { DEFAULT, parseDeclaration } from './declaration.ts'
 import type { Check, Declaration } from './declaration.ts'
@@ -25,7 +26,7 @@ export interface HandlersOptions {
   readonly idempotencyTtlMs: number
   /** Turns a JSON Schema into a check of arguments. @throws Error if it is not one */
   readonly compile: (schema: object) => Check
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
 interface DeclarationEntry {

@@ -6,6 +6,7 @@ import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
 import type { DispatchedCommand } from './command-record.ts'
 import { script } from '../scripts.ts'
+import type { Logger } from '../../../core/logger.ts'
 
 /** Backends that may be lost over one repeatable command: the command itself may crash them. */
 const MAX_ATTEMPTS = 5
@@ -101,7 +102,7 @@ type OverdueEntry = [entry: string, kind: 'waiting' | 'taken', backend: string, 
 export interface OverdueOptions {
   readonly store: RedisStore
   readonly idempotencyTtlMs: number
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 export class Overdue {

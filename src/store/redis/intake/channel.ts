@@ -9,6 +9,7 @@ import { Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
@@ -29,7 +30,7 @@ export interface ChannelOptions {
   readonly clock: Clock
   /** The subscription began or ended. */
   readonly onChange: () => void
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 export interface ChannelCounters {

@@ -3,6 +3,7 @@
 
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
@@ -47,7 +48,7 @@ export interface DeadLettersOptions {
   readonly client: RedisClient
   readonly keys: Keys
   readonly clock: Clock
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 export class DeadLetters {

@@ -11,6 +11,7 @@ import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
 import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
@@ -28,7 +29,7 @@ export interface IngestOptions {
   readonly gateway: Gateway
   readonly deadLetters: DeadLetters
   readonly clock: Clock
-  readonly log: { warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'warn'>
 }
 
 export interface IngestCounters {

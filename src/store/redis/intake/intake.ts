@@ -7,6 +7,7 @@ import { Wakeup } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Gateway } from '../../../core/gateway.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { Channel } from './channel.ts'
 import type { ChannelCounters } from './channel.ts'
 import { replaceIfSilent } from '../connect.ts'
@@ -25,7 +26,7 @@ export interface IntakeOptions {
   /** Where messages are published (REDIS_CHANNEL). */
   readonly channel: string
   readonly clock: Clock
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
+  readonly log: Logger
 }
 
 /** Why a term has ended. */

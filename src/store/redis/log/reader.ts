@@ -8,6 +8,7 @@ import type { Entry } from '../../../core/event.ts'
 import { compareIds } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower } from '../../../core/store.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { BLOCK_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
@@ -31,7 +32,7 @@ export interface LogReaderOptions {
   readonly onLoad: () => void
   /** Nothing can be read now, and why. */
   readonly onTrouble: (reason: string) => void
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void }
+  readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
 const PAGE = 1000

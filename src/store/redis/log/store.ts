@@ -10,6 +10,7 @@ import type { Draft } from '../../../core/event.ts'
 import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower, CommandRecord, Once, Store } from '../../../core/store.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { append } from './append.ts'
 import type { CallReply } from './append.ts'
 import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
@@ -40,7 +41,7 @@ export interface RedisStoreOptions {
   readonly maxKeysPerRoom: number
   readonly idempotencyTtlMs: number
   readonly clock: Clock
-  readonly log: { info (details: object, message: string): void, warn (details: object, message: string): void, error (details: object, message: string): void }
+  readonly log: Logger
   /** Bytes of appends that may be in flight; more are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
   /** Bytes of the stream `log`, which serves only for following. Default 64 MiB. */
