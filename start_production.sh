@@ -1,11 +1,11 @@
 #!/bin/sh
 # Starts the gateway on a server (Linux, macOS, WSL): one worker, on the embedded store unless REDIS_URL is set.
 # Settings come from the environment and from .env in this folder; relative paths in them are relative to this folder.
-# Ends as the gateway does: 0 after a clean drain, 78 where the settings are wrong, 1 for everything else.
+# Exit codes are those of the gateway: 0 after a clean drain, 78 for invalid settings, 1 for everything else.
 #
-# Whatever is said before the gateway runs goes to stderr: stdout is the gateway's log and nothing else.
+# Output before the gateway runs goes to stderr: stdout is only for the gateway's log.
 #
-# For start_production_advanced.sh: --prepare does all but the start, --workers-as-set leaves WORKERS alone.
+# For start_production_advanced.sh: --prepare does everything but the start, --workers-as-set does not change WORKERS.
 
 set -u
 CDPATH='' cd -- "$(dirname -- "$0")" || exit 1
@@ -26,7 +26,7 @@ number=${version#v}
 major=${number%%.*}
 minor=${number#*.}
 minor=${minor%%.*}
-# What is not a number at all is false here too, and is shown below.
+# A version that is not a number fails this test too, and is shown below.
 if ! { [ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 19 ]; }; } 2>/dev/null; then
   fail "Signalbox needs Node.js 20.19 or newer; this is ${number:-one that does not run}."
 fi
@@ -36,28 +36,28 @@ installed=node_modules/.package-lock.json
 built=dist/tsconfig.tsbuildinfo
 
 npm_or_fail () {
-  command -v npm >/dev/null 2>&1 || fail 'There is no npm in the PATH; it comes with Node.js, and is needed to install and to build.'
-  # tsc writes its files even where it finds errors: without this the next start would run them.
-  npm "$@" >&2 || { rm -f "$built"; fail "npm $* did not work, see above; nothing was started."; }
+  command -v npm >/dev/null 2>&1 || fail 'There is no npm in the PATH; it is part of Node.js, and is needed to install and build.'
+  # tsc writes its output even if it finds errors: without this the next start would run it.
+  npm "$@" >&2 || { rm -f "$built"; fail "npm $* failed, see above; nothing was started."; }
 }
 
 is_built () {
-  # What tsconfig.json includes, and itself.
+  # The files that tsconfig.json includes, and tsconfig.json.
   [ -e dist/launcher.js ] && [ -e "$built" ] &&
     [ -z "$(find launcher.ts config src profiles tsconfig.json \( -name '*.ts' -o -name tsconfig.json \) -newer "$built")" ]
 }
 
-# The build needs typescript, a devDependency, which npm leaves out where NODE_ENV=production or omit=dev is set.
-# `npm ci` builds by itself (the script `prepare`), unless npm is told to ignore scripts: hence two questions, not one.
+# The build needs typescript, a devDependency, which npm leaves out if NODE_ENV=production or omit=dev is set.
+# `npm ci` builds too (the script `prepare`), unless npm is configured to ignore scripts: hence two checks, not one.
 if [ ! -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ]; then
-  say 'Installing what package-lock.json lists.'
+  say 'Installing the packages of package-lock.json.'
   npm_or_fail ci --include=dev
 fi
 if ! is_built; then
   say 'Building.'
-  # tsc does not miss files that were deleted from dist as long as this one says that all is built.
+  # tsc does not rebuild files deleted from dist while this file says that everything is built.
   [ -e dist/launcher.js ] || rm -f "$built"
-  # `npm prune --omit=dev` took the compiler away, and then the sources changed.
+  # `npm prune --omit=dev` removed the compiler, and then the sources changed.
   [ -e node_modules/typescript ] || npm_or_fail ci --include=dev
   npm_or_fail run build
 fi
@@ -74,5 +74,5 @@ say 'The settings in effect:'
 say
 node --enable-source-maps dist/launcher.js --check >&2 || exit
 
-# In place of this shell: signals reach the gateway itself, and its exit code is this script's.
+# Replaces this shell: signals reach the gateway itself, and its exit code is that of this script.
 exec node --enable-source-maps dist/launcher.js

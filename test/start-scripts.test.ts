@@ -212,7 +212,7 @@ t.test('where npm does not get it done nothing is started, and the next start tr
     const { code, stdout, stderr } = await site.run(PLAIN)
     t.equal(code, 1)
     t.equal(stdout, '')
-    t.match(stderr, 'npm run build did not work, see above; nothing was started.')
+    t.match(stderr, 'npm run build failed, see above; nothing was started.')
     t.same(site.npmRan(), ['run build'])
     site.date('src/core/gateway.ts', new Date(0))
   }
