@@ -160,7 +160,7 @@ export function quote (setting: Setting, value: unknown): string {
 
 function mask (setting: Setting, text: string): string {
   if (setting.secret === 'whole') return MASK
-  // What can't be read as a URL may be the bare password, so nothing of it is shown.
+  // A text that is not a URL may be the bare password: nothing of it is shown.
   if (setting.secret === 'credentials' && !(text.includes('://') && (URL.canParse(text) || namesSeveralHosts(text)))) return MASK
   if (setting.secret === 'credentials') text = text.replace(/\?.*$/s, `?${MASK}`)
   // Up to the last @: a password that was not percent-encoded may hold one itself.

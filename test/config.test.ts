@@ -122,7 +122,7 @@ t.test('the environment of this process does not leak in', async (t) => {
   t.equal(loadConfig({ cwd: t.testdir() }).config.maxRoomSize, 9, 'unless nothing else is given')
 })
 
-t.test('all problems are told at once, one sentence each, with name, value and what is allowed', async (t) => {
+t.test('all problems are reported together, one sentence each, with name, value and allowed values', async (t) => {
   const env = {
     PORT: 'abc',
     DURABILITY: 'disk',
@@ -336,12 +336,12 @@ t.test('names that resemble a setting are pointed out', async (t) => {
   }
 })
 
-t.test('a misspelt name is pointed out also where loading fails, for it may be the cause', async (t) => {
+t.test('a misspelt name is reported even if loading fails, because it may be the cause', async (t) => {
   const error = t.throws(() => load(t, { WORKERS: '2', REDIS_URI: 'redis://me:hunter2@cache' })) as ConfigError
   t.strictSame(error.warnings, ['REDIS_URI is not a setting; did you mean REDIS_URL?'])
 })
 
-t.test('what belongs to the machine or to others is left in peace', async (t) => {
+t.test('variables of the system or of other programs cause no warning', async (t) => {
   const others = [
     'HOME', 'HOSTNAME', 'HOSTTYPE', 'HOSTS', 'PATH', 'PWD', 'OLDPWD', 'SHELL', 'SHLVL', 'TERM', 'LANG', 'LC_ALL', 'LOGNAME', 'USER', 'USERNAME', 'TZ', 'TMPDIR', 'EDITOR',
     'HISTSIZE', 'HISTFILE', 'HISTFILESIZE', 'HISTTIMEFORMAT', 'PORTS', 'SSH_PORT', 'PG_PORT', 'PGHOST', 'DB_HOST', 'DB_PORT', 'HTTP_PORT', 'HTTPS_PORT', 'VITE_PORT',
@@ -432,14 +432,14 @@ t.test('the settings of a running gateway are shown with what they mean, and wit
   t.equal(showValue(SETTINGS.AUTH_JWT_SECRET, 's3cret'), '***')
 })
 
-t.test('what can be tuned is described so that a form can be made of it', async (t) => {
+t.test('settings that can be tuned are described well enough to build a form', async (t) => {
   const schemas = tunableSchemas()
   t.strictSame(Object.keys(schemas), [...TUNABLE])
   t.match(schemas.MAX_ROOM_SIZE, { type: 'integer', minimum: 0, maximum: 100_000_000, description: /^Members of one named room.* \(members; 0: no limit\)$/ })
   t.match(schemas.LOG_LEVEL, { type: 'string', enum: ['trace', 'debug'], description: String })
 })
 
-t.test('tune changes what may change at run time, and says what was and what is', async (t) => {
+t.test('tune changes settings that may change at run time, and returns their values before and after', async (t) => {
   const { config } = load(t, {})
   const tuned = retune(config, { MAX_ROOM_SIZE: 500, LOG_LEVEL: 'DEBUG' })
   t.match(tuned.config, { maxRoomSize: 500, logLevel: 'debug', port: 3000 })
@@ -454,7 +454,7 @@ t.test('tune changes what may change at run time, and says what was and what is'
   ])
 })
 
-t.test('tune takes the floor down with the tick, says so, and tuning to previous undoes both', async (t) => {
+t.test('tune lowers the floor with the tick and reports both; tuning to the previous values restores both', async (t) => {
   const { config } = load(t, {})
   const tuned = retune(config, { MONITOR_TICK_MS: 0 })
   t.strictSame(tuned.now, { MONITOR_TICK_MS: 0, TICK_FLOOR_MS: 0 })
@@ -475,7 +475,7 @@ t.test('tune keeps the profile that was chosen by the older switches', async (t)
   t.match(retune(config, { FLUSH_INTERVAL_MS: 50 }), { config: { appProfile: 'WEBSOCKET', enableWs: true }, now: { TICK_FLOOR_MS: 50 } })
 })
 
-t.test('tune tells all problems at once and changes nothing', async (t) => {
+t.test('tune reports all problems together and changes nothing', async (t) => {
   const { config } = load(t, {})
   const changes = JSON.parse('{"PORT":1,"MAX_ROM_SIZE":3,"MAX_ROOM_SIZE":"100","MAX_ROOMS":0,"MAX_CLIENTS":null,"MAX_QUEUE_PER_CLIENT":1.5,"TICK_FLOOR_MS":201,"__proto__":1,"LOG_LEVEL":3}')
   t.strictSame([...problemsOf(() => retune(config, changes))].sort(), [

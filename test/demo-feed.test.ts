@@ -50,7 +50,7 @@ t.test('counters become rates per second', async t => {
   t.equal(rates.next('eth0', [5, 6], 3000), null)
 })
 
-t.test('a threshold is told of after its time, and again when the value is well below', async t => {
+t.test('a threshold is reported after its time, and again when the value is well below', async t => {
   const threshold = new Threshold({ above: 90, below: 70, forMs: 3000 })
   t.equal(threshold.next(95, 0), null)
   t.equal(threshold.next(80, 1000), null, 'a dip begins the time anew')
@@ -71,7 +71,7 @@ t.test('a value that trembles around a step stays on it', async t => {
   t.equal(stepOf(22, 45, 5, 1), 20)
 })
 
-t.test('notices tell what has changed, not what was so from the start', async t => {
+t.test('notices report changes, not the state at the start', async t => {
   const notices = new Notices()
   const eth0 = { receivedPerSecond: 1, sentPerSecond: 1 }
   const figures = (memory: number, one: number, more: Measurement[] = []): Measurement[] => [

@@ -300,7 +300,7 @@ t.test('a publisher gets the gateway\'s answers through nginx, and a key where i
   t.match(await ask(to, '/metrics'), { status: 404, text: /port of each process/ })
 })
 
-t.test('nobody gets around limits by an address it says it has', { skip }, async t => {
+t.test('a client cannot avoid limits by sending a false address', { skip }, async t => {
   const stage = new Stage(t)
   const to = await front(t)
   const LIMIT = 2
@@ -327,7 +327,7 @@ t.test('nobody gets around limits by an address it says it has', { skip }, async
   t.equal(other.status, 200, 'who comes from elsewhere is counted for itself')
 })
 
-t.test('while no process answers, a stream ends with a word, and everything else is a 503 in the gateway\'s words', { skip }, async t => {
+t.test('while no process answers, a stream gets a bye, and every other request a 503 in the shape of the gateway', { skip }, async t => {
   const to = await front(t)
   for (const cursor of [null, '1763770000000-0']) {
     const stream = await Stream.open(to, { cursor })
@@ -360,7 +360,7 @@ t.test('in the midst of a rollback, streams and sockets find the process that ha
   }
 })
 
-t.test('what was sent to a process that broke off is tried at the other one where that is safe: with the same key', { skip }, async t => {
+t.test('a request to a process that broke the connection is repeated at the other one if that is safe: with the same key', { skip }, async t => {
   const to = await front(t)
   // Stand-ins for the gateway: the first one breaks off when it has read a request, or says that it drains.
   let drains = false
@@ -402,7 +402,7 @@ t.test('what was sent to a process that broke off is tried at the other one wher
   t.equal(connections.size, 1, 'a connection to a process is used again')
 })
 
-t.test('what the gateway refuses passes as it is', { skip }, async t => {
+t.test('refusals of the gateway are passed on unchanged', { skip }, async t => {
   const stage = new Stage(t)
   const to = await front(t)
   const nowhere = `redis://127.0.0.1:${await freePort()}`

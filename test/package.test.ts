@@ -31,7 +31,7 @@ t.test('publint has nothing to say', async t => {
   t.same(messages.map(message => formatMessage(message, pkg)), [])
 })
 
-t.test('it holds what runs and what types it, and nothing of how it was made', async t => {
+t.test('it contains code and types, and no tests or build files', async t => {
   for (const name of ['dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/src/client/index.d.ts', 'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example']) t.ok(files.includes(name), name)
   t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|(?<!\.d)\.ts$/.test(name)), [])
   t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')

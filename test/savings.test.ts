@@ -30,7 +30,7 @@ t.test('only the last ten samples count, and snapshots make no saving negative',
   t.end()
 })
 
-t.test('what is owed and not sent yet is not counted as saved time and again', t => {
+t.test('pending events are not counted as saved again and again', t => {
   const savings = new Savings()
   let owed = 0
   savings.sample({ owed, bundles: 0, served: 0, servingMs: 0, cpuMs: 0 })

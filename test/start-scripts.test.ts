@@ -204,7 +204,7 @@ t.test('the first start installs, and builds; the second does neither, until pac
   t.same(await start(), ['ci --include=dev'])
 })
 
-t.test('where npm does not get it done nothing is started, and the next start tries again', { skip }, async t => {
+t.test('if npm fails nothing is started, and the next start tries again', { skip }, async t => {
   const site = new Site(t)
   site.command('npm', `echo "$*" >> '${site.bin}/npm.notes'; touch ${BUILT}; exit 7`)
   site.date('src/core/gateway.ts', new Date(Date.now() + 60_000))

@@ -47,7 +47,7 @@ for (const profile of PROFILES) {
   const CLIENTS = 1000
   const SHUTDOWN_S = 10
 
-  t.test(`a drain of ${CLIENTS} connections over ${profile} sends each what it is owed and a bye, and ends the process with 0`, { skip: noSignals }, async t => {
+  t.test(`a drain of ${CLIENTS} connections over ${profile} sends each its pending events and a bye, and the process exits with 0`, { skip: noSignals }, async t => {
     const stage = new Stage(t)
     const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), SHUTDOWN_TIMEOUT: SHUTDOWN_S })
     const clients: WireClient[] = []
@@ -115,7 +115,7 @@ t.test('while a drain waits for a command, nothing new is taken in, and the comm
   t.match((await request(`${again.url}/api/control/${body.id}`)).body, { status: 'done', result: 'it was waited for' })
 })
 
-t.test('a second signal ends at once; a command that never ends keeps nobody from a goodbye', { skip: noSignals }, async t => {
+t.test('a second signal ends at once; a command that never ends delays no bye', { skip: noSignals }, async t => {
   const stage = new Stage(t)
   const commands = commandsModule(stage)
   const launch = async (shutdown: number): Promise<Launched> => {
@@ -170,7 +170,7 @@ t.test('SIGINT, the command shutdown and the message shutdown of a supervisor dr
   }))
 })
 
-t.test('what keeps it from starting is said in a sentence', async t => {
+t.test('a cause that prevents the start is reported in one sentence', async t => {
   const stage = new Stage(t)
   const folder = stage.folder()
   const server = await stage.launch({ PORT: 0, DATA_DIR: folder })
@@ -203,7 +203,7 @@ t.test('what keeps it from starting is said in a sentence', async t => {
   t.equal((await request(`${server.url}/readyz`)).status, 200, 'who was there first is not disturbed')
 })
 
-t.test('--check, --version and --help say it and end with 0', async t => {
+t.test('--check, --version and --help print their text and exit with 0', async t => {
   const stage = new Stage(t)
   const folder = join(stage.folder(), 'not-made')
   const [check, version, help, wrong] = await Promise.all([
@@ -234,7 +234,7 @@ for (const profile of PROFILES) {
   const BYTES = 4096
   const BOUND_MIB = 64
 
-  t.test(`clients that stop reading over ${profile} cost no memory and hold nobody up, and have the present at once when they read again`, async t => {
+  t.test(`clients that stop reading over ${profile} cost no memory, delay nobody, and get the current values at once when they read again`, async t => {
     const stage = new Stage(t)
     const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), HISTORY_SIZE: 600, PING_INTERVAL: 60, SLOW_CLIENT_TIMEOUT: 120 })
     const follow = async (count: number, rooms: (index: number) => string[]): Promise<Follower[]> =>

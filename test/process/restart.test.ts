@@ -74,7 +74,7 @@ const FATES = ['wiped', 'replaced by another server\'s', 'set back to an older c
 
 for (const profile of PROFILES) {
   for (const fate of FATES) {
-    t.test(`over ${profile}, a client that returns to a DATA_DIR ${fate} is told so and gets the present values`, async t => {
+    t.test(`over ${profile}, a client that returns to a DATA_DIR ${fate} gets a reset and the current values`, async t => {
       const stage = new Stage(t)
       const port = await freePort()
       const folder = stage.folder()

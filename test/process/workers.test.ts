@@ -164,7 +164,7 @@ t.test('several workers listen on one port, share the connections, and answer /m
   t.same(['workers', 'ready', 'events_total', 'delivered_events_total'].map(again.of), [3, 1, EVENTS, CLIENTS * EVENTS], 'no count has fallen')
 })
 
-t.test('a worker that is killed is followed by another one, its clients miss nothing, and its key in @system goes away', { skip, buffered: true }, async t => {
+t.test('a worker that is killed is replaced, its clients miss nothing, and its key in @system is removed', { skip, buffered: true }, async t => {
   const stage = new Stage(t)
   const server = await launch(stage, await settings(t, { APP_PROFILE: 'WEBSOCKET' }))
   const watcher = await stage.follower(server.port, { rooms: ['@system'] }).start()
@@ -195,7 +195,7 @@ t.test('a worker that is killed is followed by another one, its clients miss not
   await until('who drains takes its key along', () => !reports().some(({ pid }) => pid === drained), GONE_MS / 4)
 })
 
-t.test('however all are told to end, each says goodbye to its clients, nothing is started again, and the code is 0', { skip: noSignals, buffered: true }, async t => {
+t.test('however a shutdown is requested, each worker sends bye to its clients, nothing is started again, and the exit code is 0', { skip: noSignals, buffered: true }, async t => {
   const ways: Array<[name: string, how: { ipc?: boolean, group?: boolean }, end: (server: Launched) => unknown]> = [
     ['SIGTERM', {}, server => server.signal('SIGTERM')],
     ['Ctrl-C, which the whole group hears', { group: true }, server => process.kill(-server.pid, 'SIGINT')],
@@ -219,7 +219,7 @@ t.test('however all are told to end, each says goodbye to its clients, nothing i
   }
 })
 
-t.test('what keeps the workers from starting is said once and ends the process with its code', { skip, buffered: true }, async t => {
+t.test('a cause that prevents workers from starting is reported once and ends the process with its exit code', { skip, buffered: true }, async t => {
   const stage = new Stage(t)
   const env = await settings(t)
   const taken = await stage.launch({ PORT: 0, DATA_DIR: ':memory:' })

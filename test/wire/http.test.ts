@@ -169,7 +169,7 @@ t.test('GET /api/control lists the commands by name, with the schemas of their a
   t.match(await (await fetch(`${url}/docs/json`)).json(), { paths: { '/api/control': { get: { summary: String } } } })
 })
 
-t.test('whoever is refused is counted by code, whichever way the refusal went', async t => {
+t.test('every refusal is counted by code, whatever transport it was sent over', async t => {
   const { url, gateway } = await server(t)
   await send(url, '/api/events', { type: 'x' })
   await send(url, '/api/control', { command: 'nothing' })
@@ -189,7 +189,7 @@ t.test('whoever is refused is counted by code, whichever way the refusal went', 
   client.cut()
 })
 
-t.test('settings are told once and when they change, troubles as they come, and nothing is written while nobody listens', async t => {
+t.test('@system has settings once and after each change, and troubles as they occur; nothing is written while it has no members', async t => {
   const { url, port, gateway } = await server(t, { limits: { maxRoomSize: 50 } })
   await send(url, '/api/events', { type: 'x' })
   const before = gateway.view.history.head
@@ -229,7 +229,7 @@ t.test('the built-in commands publish, pause, clear and list', async t => {
   t.match(await (await fetch(`${url}/api/rooms`)).json(), { rooms: [{ room: 'a', keys: 1 }] })
 })
 
-t.test('CONTROL_RATE_LIMIT counts both doors before anything is looked at, whatever is forwarded', async t => {
+t.test('CONTROL_RATE_LIMIT counts both transports before the request is checked, whatever the forwarded headers say', async t => {
   const { url } = await server(t, { limits: { controlRateLimit: 3 } })
   const answers: Answer[] = []
   for (let n = 0; n < 12; n++) answers.push(await send(url, '/api/control', n % 2 === 0 ? { command: 'ping' } : 'nonsense', { 'x-forwarded-for': `10.0.0.${n}`, 'x-real-ip': `10.0.0.${n}` }))
@@ -284,7 +284,7 @@ t.test('the header Last-Event-ID wins over the query, and an empty one is none',
   t.same(await ask('?lastEventId=', ''), [])
 })
 
-t.test('the other profile\'s path says which one runs, and sends a returning EventSource away kindly', async t => {
+t.test('the path of the other profile says which one runs, and a returning EventSource gets a bye with a time to retry', async t => {
   const { url } = await server(t, { profile: 'WEBSOCKET' })
   const first = await fetch(`${url}/api/events/stream`)
   t.equal(first.status, 404)
@@ -322,7 +322,7 @@ t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that 
   await drained
 })
 
-t.test('ENABLE_CONTROL_HTTP=false leaves commands to the socket', async t => {
+t.test('ENABLE_CONTROL_HTTP=false leaves only the WebSocket for commands', async t => {
   const { url, port } = await server(t, { profile: 'WEBSOCKET', enableControlHttp: false })
   t.match(await send(url, '/api/control', { command: 'ping' }), { status: 404, body: { code: 'NOT_FOUND' } })
   t.equal((await (await fetch(`${url}/api/profile`)).json() as { control: null }).control, null)
@@ -332,7 +332,7 @@ t.test('ENABLE_CONTROL_HTTP=false leaves commands to the socket', async t => {
   client.cut()
 })
 
-t.test('pages of other sites may call only where CORS_ORIGINS lists them', async t => {
+t.test('pages of other origins may send requests only if CORS_ORIGINS lists them', async t => {
   const { url } = await server(t, { corsOrigins: ['https://app.example.com'] })
   const allow = async (origin: string): Promise<string | null> => (await fetch(`${url}/api/profile`, { headers: { origin } })).headers.get('access-control-allow-origin')
   t.equal(await allow('https://app.example.com'), 'https://app.example.com')
@@ -354,7 +354,7 @@ t.test('MAX_CLIENTS and MAX_CLIENTS_PER_IP bound the connections', async t => {
   await again.untilKind('ready')
 })
 
-t.test('a stream asked for in one packet with another request is opened; whatever is asked behind a stream ends it', async t => {
+t.test('a pipelined request for a stream opens it; a further request after a stream closes the connection', async t => {
   const { port, gateway } = await server(t)
   const socket = connect(port, '127.0.0.1')
   let text = ''
@@ -370,7 +370,7 @@ t.test('a stream asked for in one packet with another request is opened; whateve
   t.same(gateway.view.rooms, [])
 })
 
-t.test('to the last moment of a drain a returning EventSource is sent away kindly', async t => {
+t.test('until the end of a drain a returning EventSource gets a bye with a time to retry', async t => {
   const { url, port, close } = await server(t)
   // It takes the goodbye and does not go, so the drain waits for it for a while.
   const lingering = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
@@ -392,7 +392,7 @@ t.test('to the last moment of a drain a returning EventSource is sent away kindl
   await closing
 })
 
-t.test('what never becomes a request is answered in the same shape', async t => {
+t.test('invalid HTTP is answered in the same shape', async t => {
   const { port, url } = await server(t)
   const raw = async (bytes: string): Promise<string> => await new Promise(resolve => {
     const socket = connect(port, '127.0.0.1')
@@ -409,7 +409,7 @@ t.test('what never becomes a request is answered in the same shape', async t => 
   }
 })
 
-t.test('a client that goes while its stream is being opened leaves nothing behind', async t => {
+t.test('a client that disconnects while its stream is opening leaves no session', async t => {
   const { port, gateway } = await server(t)
   for (let n = 0; n < 50; n++) {
     const socket = connect(port, '127.0.0.1')

@@ -48,7 +48,7 @@ t.test('join, leave, ping and control are answered with their ref', async t => {
   t.match(await ask(client, { action: 'leave' }), { data: { rooms: ['@public'] } })
 })
 
-t.test('a full room refuses the whole join, names it, and the connection lives on', async t => {
+t.test('a full room refuses the whole join, names it, and the connection stays open', async t => {
   const s = await server(t, { limits: { maxRoomSize: 2 } })
   const [one, two, three] = [await open(t, s), await open(t, s), await WireClient.open('WEBSOCKET', s.port, { rooms: ['elsewhere'] })]
   await three.untilKind('ready')
@@ -74,7 +74,7 @@ t.test('a cursor counts in the first join; a later one with a cursor is reset, f
   t.match(await ask(client, { action: 'join', room: 'a' }), { data: { position: 'resumed' } }, 'joining it again begins nothing')
 })
 
-t.test('a message that cannot be understood gets an error and the connection lives on', async t => {
+t.test('an invalid message gets an error and the connection stays open', async t => {
   const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0 } })
   const client = await open(t, s)
   const bad = ['', 'not json', '{}', '[]', 'null', '"x"', '{"action":[]}', '{"action":"toString"}', '{"action":"events"}', '{"action":"join","room":1}', '{"action":"join","room":"a b"}', '{"action":"join","room":"a","rooms":["b"]}',
@@ -108,7 +108,7 @@ t.test('commands over the socket count in the same window as those over HTTP', a
   t.ok(taken >= 3 && taken <= 6, `${taken} of 10 in at most two windows`)
 })
 
-t.test('one idempotency key runs a command once, over either door', async t => {
+t.test('one idempotency key runs a command once, over either transport', async t => {
   let runs = 0
   const s = await server(t, { commands: { once: { handler: () => ++runs } } })
   const client = await open(t, s)
@@ -139,7 +139,7 @@ t.test('close codes: 1003 binary, 1008 too many errors, 1009 too large, 1001 no 
   t.notOk(healthy.closed, 'who answers stays')
 })
 
-t.test('a client that does not read its answers is not listened to, and ended in time', async t => {
+t.test('a client that does not read its answers is no longer read, and is disconnected in time', async t => {
   const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0, controlRateLimit: 0, slowClientTimeoutMs: 500 }, pingInterval: 0.2, pingTimeout: 0.2 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
@@ -157,7 +157,7 @@ t.test('a client that does not read its answers is not listened to, and ended in
   client.cut()
 })
 
-t.test('a client that reads its answers late is listened to again', async t => {
+t.test('a client that reads its answers late is read again', async t => {
   const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0, controlRateLimit: 0 }, pingInterval: 0.1, pingTimeout: 0.1 })
   await s.publish(...Array.from({ length: 900 }, (_, n) => ({ type: 'x', room: `room-${n}`, key: 'k', data: 1 })))
   const client = await WireClient.open('WEBSOCKET', s.port, { join: false })
@@ -175,7 +175,7 @@ t.test('a client that reads its answers late is listened to again', async t => {
   client.cut()
 })
 
-t.test('what an ended connection still says has no effect', async t => {
+t.test('messages on a closed connection have no effect', async t => {
   const s = await server(t)
   const client = await open(t, s)
   t.equal(await s.gateway.operator.disconnect({ room: 'home' }), 1)
@@ -184,7 +184,7 @@ t.test('what an ended connection still says has no effect', async t => {
   t.same(s.gateway.view.rooms, [])
 })
 
-t.test('subscriptions are bounded in what they name', async t => {
+t.test('the number of rooms and types in a subscription is limited', async t => {
   const s = await server(t, { limits: { maxEventsPerSecondPerClient: 0 } })
   const client = await open(t, s)
   const many = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ room: 'a', types: [`type-number-${n}`] }))
@@ -196,7 +196,7 @@ t.test('subscriptions are bounded in what they name', async t => {
   t.match(await client.untilKind('error', 3), { data: { code: 'BAD_MESSAGE', message: /ref/ } })
 })
 
-t.test('a request that wants to be upgraded to anything else is answered and its socket closed', async t => {
+t.test('a request for any other upgrade is refused and its socket closed', async t => {
   const s = await server(t)
   const answer = async (request: string): Promise<string> => await new Promise(resolve => {
     const socket = connect(s.port, '127.0.0.1')
@@ -208,7 +208,7 @@ t.test('a request that wants to be upgraded to anything else is answered and its
   t.match(await answer('GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'), /^HTTP\/1.1 400 .*BAD_REQUEST/s)
 })
 
-t.test('a handshake from another site\'s page is refused before it is one', async t => {
+t.test('a handshake from a page of another origin is refused', async t => {
   const s = await server(t, { corsOrigins: ['https://app.example.com'] })
   const status = async (origin: string | null): Promise<string> => await new Promise((resolve, reject) => {
     const socket = connect(s.port, '127.0.0.1')
