@@ -3,7 +3,7 @@
 // REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 downloads nothing. With `--coverage`, which lines they reached comes first.
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -13,7 +13,9 @@ import { prepareTools } from './tools/fetch.ts'
 import { TapSummary } from './tools/tap-summary.ts'
 
 const coverage = process.argv.includes('--coverage')
+// Tap would run every file of a folder, helpers among them.
 const args = process.argv.slice(2).filter(arg => arg !== '--coverage')
+  .map(arg => statSync(arg, { throwIfNoEntry: false })?.isDirectory() === true ? `${arg.replaceAll('\\', '/').replace(/\/$/, '')}/**/*.test.ts` : arg)
 const tools = await prepareTools(line => console.log(line))
 const missing = Object.values(tools).flatMap(tool => 'missing' in tool ? [tool.missing] : [])
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
