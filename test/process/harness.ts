@@ -163,6 +163,9 @@ export class Stage {
   }
 }
 
+/** How long a follower waits for the head of a response. */
+const UNSERVED_MS = 10_000
+
 const given = new Set<number>()
 
 /**
@@ -452,6 +455,9 @@ export class Follower {
     let taken = 0
     // A refusal, or the short stream of one, leaves the connection open.
     const refused = (): boolean => client.head !== '' && (!/^HTTP\/1.1 (101|200) /.test(client.head) || /\r\ncontent-length:/i.test(client.head))
+    // A connection that the primary handed to a worker which was killed before it took it stays open, and no process serves
+    // it: Node's cluster forgets it. Clients give such a connection up, as ours does (src/client/watchdog.ts).
+    await client.until(() => client.head !== '' || client.closed, UNSERVED_MS).catch(() => client.cut())
     for (;;) {
       while (taken < client.messages.length) this.#take(client.messages[taken++] as Arrived)
       if (client.closed || refused()) break

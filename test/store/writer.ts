@@ -18,7 +18,8 @@ import { dataOf, fact } from './harness.ts'
 import type { Entry } from '../../src/core/event.ts'
 import type { Image } from '../../src/core/store.ts'
 
-const [dir = '', publishers = '1', bytes = '100', ballast = ''] = process.argv.slice(2)
+const [dir, publishers = '1', bytes = '100', ballast = ''] = process.argv.slice(2)
+if (dir === undefined) throw new Error('which directory?')
 
 /** Written at once and whole, however slow the listener: what was said before a kill -9 was said. */
 function say (...words: unknown[]): void {
