@@ -3,7 +3,7 @@
 
 import { readDotenv } from './dotenv.ts'
 import { NOT_YET, PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
-import { NAMES, SETTINGS, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
+import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
@@ -127,6 +127,12 @@ export function configFrom (options: Partial<Config>): Config {
   problems.push(...derivation.problems)
   if (problems.length > 0) throw new ConfigError(problems)
   return toConfig(derivation.values, values.TICK_FLOOR_MS)
+}
+
+/** The settings with those of `changed` that the command `tune` may change. */
+export function adoptTunable (config: Config, changed: Config): Config {
+  const values = { ...toValues(config), ...pick(toValues(changed), TUNABLE) }
+  return toConfig(values, changed.wantedTickFloorMs)
 }
 
 interface Derivation {

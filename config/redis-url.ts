@@ -44,24 +44,24 @@ export const namesSeveralHosts = (text: string): boolean => SCHEME.exec(text)?.[
 /** @returns what is wrong with it, in words and without secrets, where it is no URL of Redis */
 export function parseRedisUrl (text: string): RedisAddress | string {
   const [scheme, s, kind] = SCHEME.exec(text) ?? []
-  if (scheme === undefined) return 'it begins with none of redis://, redis+sentinel:// and redis+cluster://, nor with rediss'
+  if (scheme === undefined) return 'it must begin with redis://, redis+sentinel:// or redis+cluster:// (rediss for TLS)'
   const [, userinfo, hosts = '', path = '', rest] = PARTS.exec(text.slice(scheme.length)) ?? []
   const credentials = credentialsOf(/^.*(?=@)/.exec(text.slice(scheme.length))?.[0])
   if (credentials === null) return 'its user or password is not percent-encoded'
   const shown = text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '')
   if (kind === undefined) {
-    if (!URL.canParse(text)) return 'it is no URL'
-    return /^\/?\d*$/.test(new URL(text).pathname) ? { kind: 'server', url: text, shown } : 'its path is no number of a database'
+    if (!URL.canParse(text)) return 'it is not a valid URL'
+    return /^\/?\d*$/.test(new URL(text).pathname) ? { kind: 'server', url: text, shown } : 'its path must be the number of a database'
   }
   if (hosts === '') return 'it names no host'
   if (!hosts.split(',').every(host => URL.canParse(`redis://${host}`))) return 'one of its hosts is not host or host:port'
-  if (rest !== '') return 'with several hosts a URL has no options, nothing behind ? or #'
+  if (rest !== '') return 'a URL with several hosts cannot have options after ? or #'
   const [username = '', password = ''] = userinfo === undefined ? [] : credentials
   const several = { tls: s !== undefined, hosts: hosts.split(',').map(host => hostOf(host, kind.toLowerCase() === 'sentinel' ? SENTINEL_PORT : REDIS_PORT)), username, password, shown }
   if (kind.toLowerCase() === 'cluster') return path === '' ? { kind: 'cluster', ...several } : 'the URL of a cluster has no path'
   const [, name = '', db = '0'] = /^([^/]+)(?:\/(\d+))?$/.exec(path) ?? []
   const master = decoded(name)
-  if (master === null || master === '') return 'the hosts are not followed by /name, the name of the primary, or /name/db'
+  if (master === null || master === '') return 'after the hosts it needs /name, the name of the primary, or /name/db'
   return { kind: 'sentinel', ...several, master, db: Number(db) }
 }
 

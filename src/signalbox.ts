@@ -3,7 +3,7 @@
 
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { ConfigError, retune } from '../config/index.ts'
+import { adoptTunable, ConfigError, retune } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
@@ -29,7 +29,7 @@ export interface SignalboxOptions {
   readonly worker?: number
   /** Access to the metrics of the other workers, if there are several. Default: the metrics of this process only. */
   readonly metricsExchange?: MetricsExchange | undefined
-  /** Called after the command `tune` changed the settings of all processes. */
+  /** Called when the command `tune` has changed the settings of this process. */
   readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
   /** Called when the command `shutdown` reaches this process. Default: `close`. */
   readonly onShutdown?: () => void
@@ -37,7 +37,7 @@ export interface SignalboxOptions {
 
 export interface Signalbox {
   readonly gateway: Gateway
-  /** All routes, for any Fastify app. Closing that app closes the gateway. */
+  /** All routes. Encapsulated: the app's own parsers, validation and error handler stay as they are. Closing the app closes the gateway. */
   readonly plugin: FastifyPluginAsync
   /** A server with only these routes. */
   createServer (): Promise<FastifyInstance>
@@ -60,13 +60,19 @@ export interface Signalbox {
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
 export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
-  const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { void close() } } = options
+  const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
   const { appProfile: profile } = config
   const backing = await openBacking({
-    ...config,
     redis: config.redisUrl === '' ? null : redisAddress(config.redisUrl),
+    redisPrefix: config.redisPrefix,
+    redisChannel: config.redisChannel,
+    dataDir: config.dataDir,
+    durability: config.durability,
+    historySize: config.historySize,
+    historyBytes: config.historyBytes,
     historyTtlMs: config.historyTtl * 1000,
+    maxKeysPerRoom: config.maxKeysPerRoom,
     idempotencyTtlMs: config.idempotencyTtl * 1000,
     clock: systemClock,
     compile: schema => compile({ schema, handler () {} }).check,
@@ -99,13 +105,14 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     log
   })
 
+  let closed: Promise<void> | null = null
   let started: Promise<void> | null = null
   const start = async (): Promise<void> => await (started ??= (async () => {
     reports.start()
     await gateway.start()
-    backing.serve(gateway)
+    // Closed while the log was being read.
+    if (closed === null) backing.serve(gateway)
   })())
-  let closed: Promise<void> | null = null
   const close = async (): Promise<void> => await (closed ??= (async () => {
     await gateway.drain()
     await reports.stop()
@@ -114,7 +121,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })())
 
   const configure = (changed: Config): void => {
-    config = changed
+    config = adoptTunable(config, changed)
     gateway.operator.tune(limitsOf(config))
   }
   /** @throws Refusal BAD_COMMAND with every problem */
@@ -128,8 +135,9 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   gateway.operator.onOrder('tune', (changes: Record<string, unknown>) => {
     const { config: changed, previous, now } = retuned(changes)
     configure(changed)
-    log.info({ previous, now }, 'settings tuned')
     onTuned(config, changes)
+    // At the new level, where that was changed.
+    log.info({ previous, now }, 'settings tuned')
   })
   // The answers are sent first: a drain waits for the command that started it.
   gateway.operator.onOrder('shutdown', () => onShutdown())
@@ -147,34 +155,38 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })
   if (config.commandsModule !== '') {
     const names = await loadCommands(config.commandsModule, gateway).catch(async (error: Error) => {
-      await close()
+      await close().catch(() => {})
       throw new ConfigError([error.message])
     })
     log.info({ commands: names }, `commands of ${config.commandsModule}`)
   }
 
-  // Not encapsulated: on a server with only these routes, error handler and body parsers apply to the whole server.
-  const plugin = fp(async (app: FastifyInstance) => {
+  const routes = async (app: FastifyInstance): Promise<void> => {
+    const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout } = config
+    // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
-      ...config,
       gateway,
       profile,
       paths: pathsOf(profile),
-      mountProfile: async scope => await mountProfile(scope, profile, { ...config, gateway, pingTimeoutMs: config.pingTimeout * 1000 }),
+      mountProfile: async scope => await mountProfile(scope, profile, { gateway, pingTimeoutMs: pingTimeout * 1000, maxHttpBufferSize, corsOrigins }),
       pingIntervalMs: config.pingInterval * 1000,
+      enableControlHttp,
+      corsOrigins,
       savings,
       intake,
       metricsExchange
     })
     app.addHook('onClose', async () => await close())
-  }, { name: 'signalbox' })
+  }
 
   return {
     gateway,
-    plugin,
+    plugin: routes,
     async createServer () {
-      const app = createServer({ ...config, log })
-      await app.register(plugin)
+      const { maxHttpBufferSize, trustProxy } = config
+      const app = createServer({ log, maxHttpBufferSize, trustProxy })
+      // Not encapsulated: on a server with only these routes, error handler and body parsers are those of the whole server.
+      await app.register(fp(async (root: FastifyInstance) => await routes(root), { name: 'signalbox' }))
       return app
     },
     start,
@@ -187,10 +199,24 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
 }
 
 function limitsOf (config: Config): Limits {
+  const {
+    tickFloorMs, maxEventsPerSecondPerClient, maxQueuePerClient, maxHttpBufferSize, slowClientTimeout, maxRoomSize, maxRooms, maxRoomsPerClient,
+    maxClients, maxClientsPerIp, controlRateLimit, publishRateLimit
+  } = config
   return {
-    ...config,
     tickMs: config[tickSettingOf(config.appProfile)],
-    maxBundleBytes: config.maxHttpBufferSize,
-    slowClientTimeoutMs: config.slowClientTimeout * 1000
+    tickFloorMs,
+    maxEventsPerSecondPerClient,
+    maxQueuePerClient,
+    maxHttpBufferSize,
+    maxBundleBytes: maxHttpBufferSize,
+    slowClientTimeoutMs: slowClientTimeout * 1000,
+    maxRoomSize,
+    maxRooms,
+    maxRoomsPerClient,
+    maxClients,
+    maxClientsPerIp,
+    controlRateLimit,
+    publishRateLimit
   }
 }

@@ -265,7 +265,7 @@ t.test('several workers need Redis, whose URL has one of three forms', async (t)
   for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x']) {
     refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
   }
-  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here with several hosts a URL has no options/)
+  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here a URL with several hosts cannot have options/)
   t.equal(load(t, { REDIS_URL: 'redis://a?family=6' }).config.redisUrl, 'redis://a?family=6', 'one server may have options')
 })
 

@@ -93,3 +93,47 @@ t.test('a gateway whose commands cannot be loaded closes the store it had opened
   const { box } = await run(t, { appProfile: 'SSE', dataDir })
   t.equal(box.gateway.notReady, null, 'another one can open it')
 })
+
+t.test('the level of the log is one for all routes, and changes with tune', async t => {
+  const lines: string[] = []
+  const log = pino({ level: 'error' }, { write: line => lines.push(line) })
+  const box = await createSignalbox({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log, onTuned: ({ logLevel }) => { log.level = logLevel } })
+  const app = await box.createServer()
+  t.teardown(async () => await app.close())
+  await box.start()
+  const refusedStream = async (): Promise<boolean> => {
+    lines.length = 0
+    await app.inject('/api/events/stream?rums=a')
+    return lines.some(line => line.includes('BAD_SUBSCRIPTION'))
+  }
+  t.equal(await refusedStream(), false)
+  await box.control({ command: 'tune', args: { LOG_LEVEL: 'debug' }, caller: 'test' })
+  t.ok(lines.some(line => line.includes('settings tuned')), 'said at the new level')
+  t.equal(await refusedStream(), true)
+  await box.control({ command: 'tune', args: { LOG_LEVEL: 'error' }, caller: 'test' })
+  t.equal(await refusedStream(), false)
+})
+
+t.test('on an app of somebody else the gateway leaves validation and errors of other routes alone', async t => {
+  const { default: Fastify } = await import('fastify')
+  const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:' })
+  const app = Fastify()
+  t.teardown(async () => await app.close())
+  const schema = { body: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } } }
+  app.post('/before', { schema }, async () => ({ ok: true }))
+  await app.register(box.plugin)
+  app.post('/after', { schema }, async () => ({ ok: true }))
+  app.get('/broken', async () => { throw new Error('theirs') })
+  for (const url of ['/before', '/after']) t.match(await app.inject({ method: 'POST', url, payload: {} }), { statusCode: 400, body: /must have required property 'name'/ }, url)
+  t.match((await app.inject('/broken')).json(), { statusCode: 500, message: 'theirs' })
+  t.match((await app.inject({ method: 'POST', url: '/api/events', payload: { type: 'x', data: 1 } })), { statusCode: 202 })
+  t.match((await app.inject({ method: 'POST', url: '/api/events', payload: {} })).json(), { code: 'BAD_EVENT' })
+})
+
+t.test('a gateway that is closed while it starts stays closed', async t => {
+  const box = await createSignalbox({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log: pino({ level: 'silent' }) })
+  const starting = box.start()
+  await box.close()
+  await starting
+  t.match(box.gateway.notReady, { code: 'DRAINING' })
+})

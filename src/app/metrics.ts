@@ -111,7 +111,7 @@ function deliveryHistogram (latency: Latency): Metric {
     })
     return {
       name,
-      help: 'Time from the acceptance of an event to its hand-over to a connection that was open by then',
+      help: 'Time from the acceptance of an event to its hand-over to a connection that was already listening when it was accepted',
       type: 'histogram',
       aggregator: 'sum',
       values: [...buckets, { metricName: `${name}_sum`, labels: {}, value: sumMs / 1000 }, { metricName: `${name}_count`, labels: {}, value: count }]

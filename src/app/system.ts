@@ -33,7 +33,7 @@ export interface SystemOptions {
 }
 
 /** An event for each type, with the data of that type. */
-type SystemReport = { [Type in keyof SystemFigures]: { readonly type: Type, readonly key: string, readonly data: SystemFigures[Type] } }[keyof SystemFigures]
+type FigureReport = { [Type in keyof SystemFigures]: { readonly type: Type, readonly key: string, readonly data: SystemFigures[Type] } }[keyof SystemFigures]
 
 export class SystemReports {
   readonly #options: SystemOptions
@@ -116,7 +116,7 @@ export class SystemReports {
       { type: 'sessions', key, data: { total: sessions.total, sessions: sessions.first } },
       { type: 'troubles', key, data: { recent: gateway.troubles.recent } },
       ...text === this.#reportedSettings && gateway.operator.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
-    ] satisfies SystemReport[])
+    ] satisfies FigureReport[])
     this.#reportedSettings = text
     for (const [other, at] of gateway.operator.reported(TYPES)) {
       if (other === key || Date.now() - at < OLD_MS || await gateway.operator.isAlive(other)) continue

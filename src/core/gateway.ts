@@ -164,7 +164,8 @@ export class Gateway {
       available: (yes, reason) => this.#setTrouble(yes ? null : reason ?? 'the store cannot be reached')
     }
     await this.#options.store.follow(follower)
-    this.#state = 'open'
+    // A drain may have begun meanwhile.
+    if (this.#state === 'starting') this.#state = 'open'
     await this.#expiry.start()
   }
 

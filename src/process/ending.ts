@@ -24,15 +24,15 @@ const HANDOVER_MS = 200
 export function endInOrder ({ primary, log, limitMs, drain, stopListening }: EndingOptions): () => void {
   const reportLate = (): void => log.error(`the drain took longer than ${limitMs} ms (SHUTDOWN_TIMEOUT): exiting`)
   let draining: Promise<void> | null = null
-  const drainOnce = async (signal?: string): Promise<void> => await (draining ??= drain(signal))
+  const drainOnce = async (signal?: string): Promise<void> => await (draining ??= drain(signal).catch(err => {
+    log.fatal({ err }, 'the drain failed')
+    throw err
+  }))
 
   // A signal that arrives during this drain counts as the first one, and waits for the same drain.
   const shutDown = (): void => {
     setTimeout(() => { reportLate(); process.exit(1) }, limitMs)
-    drainOnce().then(() => process.exit(0), err => {
-      log.fatal({ err }, 'the drain failed')
-      process.exit(1)
-    })
+    drainOnce().then(() => process.exit(0), () => process.exit(1))
   }
 
   // The primary decides what SIGHUP means. A closed terminal sends it to the workers too.

@@ -35,7 +35,7 @@ const SHORTEST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
 /** A worker exits by itself when its drain time is over; after this much more it is killed. */
 const OVERTIME_MS = 1000
-/** Wait for the metrics of one worker. The worker that requested those of all waits twice as long (METRICS_TIMEOUT_MS in worker.ts). */
+/** Wait for the metrics of one worker. The worker that requested those of all waits twice as long (GROUP_METRICS_TIMEOUT_MS in worker.ts). */
 const METRICS_TIMEOUT_MS = 1000
 
 /** Holds one worker. If it dies, its replacement takes the same slot and number. */

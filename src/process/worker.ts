@@ -36,7 +36,7 @@ export type PrimaryMessage =
   | { readonly kind: 'groupMetrics', readonly id: number, readonly text: string | null }
 
 /** A primary that does not answer in this time may be busy or frozen. */
-const METRICS_TIMEOUT_MS = 2000
+const GROUP_METRICS_TIMEOUT_MS = 2000
 
 /** Connects a process that a primary forked to that primary. @returns null in any other process */
 export async function connectToPrimary<Settings> (): Promise<{ primary: Primary, settings: Settings } | null> {
@@ -102,7 +102,7 @@ export class Primary implements MetricsExchange {
         this.#pendingMetrics.delete(id)
         resolve(text)
       }
-      const timer = setTimeout(done, METRICS_TIMEOUT_MS, null)
+      const timer = setTimeout(done, GROUP_METRICS_TIMEOUT_MS, null)
       this.#pendingMetrics.set(id, done)
       this.send({ kind: 'groupMetrics', id })
     })

@@ -15,7 +15,7 @@ import { createSignalbox } from '../../src/signalbox.ts'
 import type { Signalbox } from '../../src/signalbox.ts'
 import { LIMITS } from '../core/rig.ts'
 
-export const PROFILES: readonly ProfileName[] = ['SSE', 'WEBSOCKET']
+export { PROFILE_NAMES as PROFILES } from '../../profiles/index.ts'
 
 export interface ServerOptions extends Partial<Config> {
   profile: ProfileName

@@ -1,5 +1,6 @@
 // Lua scripts as typed calls. A script is one constant: its name, its text, and the types of its keys, arguments and
-// reply. ioredis sends the text to each connection once and its digest after that, also when Redis has forgotten it.
+// reply. ioredis sends the text to each connection once and its digest after that; where Redis has
+// forgotten the digest, it sends the text again.
 
 import type { RedisClient } from './connect.ts'
 

@@ -1,12 +1,10 @@
-// The ledger's record of a command that was handed over to backends: the record that the core wrote (see command.ts), and the
+// The ledger's record of a command that was handed over to backends: the record that the core wrote (core/ledger.ts), and the
 // entry of its stream. Redis compares the text as a whole and never parses it: numbers would lose digits there.
 
-import type { Outcome } from '../../../core/ledger.ts'
+import type { CommandRecord } from '../../../core/store.ts'
 
-export interface DispatchedCommand extends Omit<Outcome, 'id'> {
-  readonly fingerprint: string
-  /** Empty: it was handed over. */
-  readonly by: string
+/** Its `by` is empty: it was handed over. */
+export interface DispatchedCommand extends CommandRecord {
   /** The entry of its stream; once it is settled, the one whose answer counted. */
   readonly entry?: string
 }
