@@ -1,7 +1,9 @@
 // A gateway in somebody's process: built from settings, with no process of its own around it.
 
 import { existsSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -136,4 +138,13 @@ t.test('a gateway that is closed while it starts stays closed', async t => {
   await box.close()
   await starting
   t.match(box.gateway.notReady, { code: 'DRAINING' })
+})
+
+t.test('the operator\'s own commands come from COMMANDS_MODULE, in this process too', async t => {
+  const folder = await tempDir(t)
+  await mkdir(folder)
+  const commandsModule = join(folder, 'commands.mjs')
+  await writeFile(commandsModule, 'export default { double: { description: "Doubles a number.", schema: { type: "object", properties: { n: { type: "number" } } }, handler: ({ n }) => 2 * n } }')
+  const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:', commandsModule })
+  t.match(await box.control({ command: 'double', args: { n: 21 }, caller: 'test' }), { status: 'done', result: 42 })
 })
