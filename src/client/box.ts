@@ -14,7 +14,7 @@ import { fetchProfile } from './profile.ts'
 import { canShare, SharedLink } from './shared.ts'
 import { guarded, State } from './state.ts'
 import { isBefore } from './wire.ts'
-import type { Delivery, Event, Hello, Ready, Reset, Status } from './wire.ts'
+import type { Delivery, Event, Hello, Problem, Ready, Reset, Status } from './wire.ts'
 
 export interface ConnectOptions {
   /** Rooms to listen to. Default: none, which means the public feed. */
@@ -42,6 +42,8 @@ export interface Happenings {
   hello: Hello
   reset: Reset
   ready: Ready
+  /** Something was lost that the client can't restore: a message that nobody could read. Without a listener it goes to the console. */
+  error: Problem
 }
 
 export interface Box {
@@ -67,7 +69,7 @@ export interface Box {
 export function connect (url: string, { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket }: ConnectOptions = {}): Box {
   const base = new URL(url, globalThis.location?.href).href.replace(/\/+$/, '')
   const listeners: { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> } = {
-    event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set()
+    event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set(), error: new Set()
   }
   const state = new State()
   let status: Status = { state: 'connecting' }
@@ -101,6 +103,10 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
         break
       case 'ready':
         emit('ready', delivery.data)
+        break
+      case 'error':
+        if (listeners.error.size === 0) console.error(delivery.data.reason)
+        emit('error', delivery.data)
         break
       case 'status':
         setStatus(delivery.data)

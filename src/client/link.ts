@@ -8,7 +8,7 @@ import { socketTransport } from './socket.ts'
 import { streamTransport } from './stream.ts'
 import { Watchdog } from './watchdog.ts'
 import { LOST, pause, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Status, TransportOptions } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Problem, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
@@ -32,6 +32,14 @@ const STABLE_MS = 5000
 /** Time limit for the gateway to answer and say hello. */
 const ANSWER_MS = 15_000
 
+/**
+ * A message that could not be read is asked for again, by reconnecting, since it may have been damaged on its way. After that,
+ * for this long, further ones are passed over: reconnecting would go on for ever.
+ */
+const REREAD_MS = 60_000
+
+const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
+const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: 'a message of the gateway cannot be read and was passed over: its events are missing' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
@@ -44,6 +52,7 @@ export class Link {
   #watchdog: Watchdog | null = null
   #heardAt = Date.now()
   #failures = 0
+  #unreadableAt = -Infinity
   #send: ((message: object) => void) | null = null
   /** Ends the current connection. */
   #cut: (end: End) => void = () => {}
@@ -150,6 +159,16 @@ export class Link {
           }
           this.#options.deliver(delivery)
           catchUp.take(delivery)
+        },
+        unreadable: cursor => {
+          // Before the greeting a stranger may be speaking.
+          if (greetedAt === Infinity) return UNREADABLE
+          if (performance.now() - this.#unreadableAt > REREAD_MS) {
+            this.#unreadableAt = performance.now()
+            return UNREADABLE
+          }
+          this.#options.deliver({ kind: 'error', data: PASSED_OVER, cursor })
+          return null
         },
         onOpen: send => { this.#send = send },
         onAnswer: (ref, answer) => {

@@ -1,7 +1,7 @@
 // One WebSocket connection. It joins all rooms in one message, because only the first join may carry a cursor.
 
-import { endOfBye, endOfRefusal } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
+import { deliveryOf, endOfBye, endOfRefusal } from './wire.ts'
+import type { End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
 
 const JOIN = 'join'
 
@@ -33,13 +33,17 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
     let hello: Partial<Hello> = {}
     socket.onmessage = ({ data: text }) => {
       options.alive()
-      const { event, id, data, ref } = JSON.parse(String(text))
+      try {
+        read(JSON.parse(String(text)))
+      } catch {
+        const why = options.unreadable(null)
+        if (why !== null) end(why)
+      }
+    }
+    const read = ({ event, id, data, ref }: any): void => {
       switch (event) {
         case 'hello':
           hello = data
-          break
-        case 'joined':
-          options.deliver({ kind: 'hello', data: { ...hello as Hello, position: data.position }, cursor: data.cursor })
           break
         case 'bye':
           end(endOfBye(data))
@@ -51,10 +55,12 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
           else if (event === 'error') end(endOfRefusal(answer))
           break
         }
-        case 'events':
-        case 'reset':
-        case 'ready':
-          options.deliver({ kind: event, data, cursor: id ?? data.cursor } as Delivery)
+        default: {
+          const delivery = event === 'joined'
+            ? deliveryOf('hello', { ...hello, position: data.position }, data.cursor)
+            : deliveryOf(event, data, id ?? data?.cursor ?? null)
+          if (delivery !== null) options.deliver(delivery)
+        }
       }
     }
   })

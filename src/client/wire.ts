@@ -50,6 +50,12 @@ export interface Ready {
   readonly rooms: readonly string[]
 }
 
+/** A mistake that the client survives. */
+export interface Problem {
+  readonly code: string
+  readonly reason: string
+}
+
 /** What a link or a leading tab delivers to a box. `cursor`: the position after it; null if it does not change. */
 export type Delivery =
   | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
@@ -57,6 +63,7 @@ export type Delivery =
   | { readonly kind: 'reset', readonly data: Reset, readonly cursor: string | null }
   | { readonly kind: 'ready', readonly data: Ready, readonly cursor: string | null }
   | { readonly kind: 'position', readonly data: unknown, readonly cursor: string | null }
+  | { readonly kind: 'error', readonly data: Problem, readonly cursor: string | null }
   | { readonly kind: 'status', readonly data: Status, readonly cursor: null }
 
 /** Why a connection ended. */
@@ -81,6 +88,8 @@ export interface TransportOptions {
   /** Bytes have arrived. */
   alive: () => void
   deliver: (delivery: Delivery) => void
+  /** A message could not be read. `cursor`: the position after it, if known. @returns the end of the connection; null to pass the message over */
+  unreadable: (cursor: string | null) => End | null
   /** Called if the connection can also send messages. */
   onOpen: (send: (message: object) => void) => void
   /** The gateway has answered the message with this `ref`. */
@@ -98,6 +107,24 @@ export interface GatewayAnswer {
 }
 
 export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
+
+const KINDS = ['hello', 'events', 'reset', 'ready', 'position']
+
+/**
+ * Checks a message before anything acts on it: half of a bundle must not count as delivered.
+ * @returns null if this client does not know the kind
+ * @throws TypeError if the message is not as the protocol has it
+ */
+export function deliveryOf (kind: string, data: any, cursor: string | null): Delivery | null {
+  if (!KINDS.includes(kind)) return null
+  const isReadable = kind === 'events'
+    ? Array.isArray(data) && data.every(event => typeof event?.id === 'string' && typeof event.type === 'string')
+    : isObject(data) && typeof (data.head ?? '') === 'string' && ((kind !== 'reset' && kind !== 'ready') || Array.isArray(data.rooms))
+  if (!isReadable) throw new TypeError(kind)
+  return { kind, data, cursor } as Delivery
+}
+
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const GOODBYES: Readonly<Record<string, string>> = {
   DRAINING: 'the gateway is restarting',
