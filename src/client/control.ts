@@ -1,7 +1,7 @@
 // Commands. Each carries an Idempotency-Key, and can be sent again after a lost answer or a rate limit without running
 // twice. They go over HTTP or over the WebSocket, depending on what the gateway mounts.
 
-import { endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
+import { backoff, endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
 import type { GatewayAnswer } from './wire.ts'
 
 export interface ControlOptions {
@@ -71,7 +71,7 @@ export async function run (route: ControlRoute, command: string, args: object, {
       return null
     })
     signal?.throwIfAborted()
-    const waitMs = answer?.retryMs ?? Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** asked)
+    const waitMs = backoff(asked, RETRY_MIN_MS, RETRY_MAX_MS, answer?.retryMs)
     if (answer?.body.status === 'running') {
       running = String(answer.body.id)
       until = Date.now() + PATIENCE_MS

@@ -7,7 +7,7 @@ import type { ProfileInfo } from './profile.ts'
 import { socketTransport } from './socket.ts'
 import { streamTransport } from './stream.ts'
 import { Watchdog } from './watchdog.ts'
-import { LOST, pause, uniqueId } from './wire.ts'
+import { backoff, LOST, pause, uniqueId } from './wire.ts'
 import type { Delivery, End, GatewayAnswer, Problem, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
@@ -26,7 +26,10 @@ export interface LinkOptions {
 }
 
 const RETRY_MIN_MS = 1000
-const RETRY_MAX_MS = 30_000
+/** While nobody answers, an attempt costs nobody anything, and the end of a downtime should be noticed soon. */
+const RETRY_MAX_MS = 5000
+/** Each attempt costs the gateway a refusal: a full room can have hundreds of clients at its door. */
+const REFUSED_MAX_MS = 30_000
 /** After a connection this long the backoff starts again from its minimum. */
 const STABLE_MS = 5000
 /** Time limit for the gateway to answer and say hello. */
@@ -51,7 +54,9 @@ export class Link {
   readonly #pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   #watchdog: Watchdog | null = null
   #heardAt = Date.now()
+  /** In a row and of one kind. */
   #failures = 0
+  #wasRefused = false
   #unreadableAt = -Infinity
   #send: ((message: object) => void) | null = null
   /** Ends the current connection. */
@@ -101,20 +106,24 @@ export class Link {
       const { code, reason, retryMs, forGood } = await this.#connect()
       if (signal.aborted) return
       if (forGood === true) return this.#setStatus({ state: 'refused', code, reason })
-      const waitMs = retryMs ?? this.#backoff()
+      const waitMs = this.#backoff(retryMs)
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
       this.#setStatus({ ...stale, retryMs: waitMs })
       const wait = new AbortController()
-      // If the gateway said when to return, respect that.
-      if (retryMs === undefined) this.#hurry = () => wait.abort()
-      await pause(waitMs, AbortSignal.any([signal, wait.signal]))
+      this.#hurry = () => wait.abort()
+      await pause(retryMs ?? 0, signal)
+      await pause(waitMs - (retryMs ?? 0), AbortSignal.any([signal, wait.signal]))
       this.#setStatus({ ...stale, retryMs: null })
     }
   }
 
-  /** Full jitter: clients that lost the gateway at the same time do not return at the same time. */
-  #backoff (): number {
-    return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++))
+  /** @param floorMs the time that the gateway asked for */
+  #backoff (floorMs: number | undefined): number {
+    const isRefused = floorMs !== undefined
+    // A refusal after a downtime is the first one.
+    if (isRefused !== this.#wasRefused) this.#failures = 0
+    this.#wasRefused = isRefused
+    return backoff(this.#failures++, RETRY_MIN_MS, isRefused ? REFUSED_MAX_MS : RETRY_MAX_MS, floorMs)
   }
 
   /** One connection, from fetching the profile to its end. */

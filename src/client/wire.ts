@@ -106,6 +106,9 @@ export interface GatewayAnswer {
   readonly retryMs?: number | undefined
 }
 
+/** Floor for a refusal that names no time. */
+const REFUSED_MS = 1000
+
 export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
 
 const KINDS = ['hello', 'events', 'reset', 'ready', 'position']
@@ -142,8 +145,8 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
   return {
     code: String(code ?? status),
     reason: String(message ?? `the answer was ${status}`),
-    retryMs,
-    // An answer without a code comes from a proxy, not from the gateway.
+    // An answer without a code comes from a proxy, not from the gateway. What has a code is a refusal even if it names no time.
+    retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
     forGood: code !== undefined && [400, 401, 403].includes(status)
   }
 }
@@ -158,6 +161,15 @@ export async function readAnswer (response: Response): Promise<GatewayAnswer> {
     // Retry-After has whole seconds: spread clients that were refused together.
     retryMs: seconds >= 0 ? Math.round((seconds + Math.random()) * 1000) : undefined
   }
+}
+
+/**
+ * A random time, so that clients refused or cut off together do not return together. Its range doubles from `minMs` to `maxMs`
+ * with each failure in a row. `floorMs`: the time that the gateway asked for, which has some jitter of its own: the first wait is just that.
+ */
+export function backoff (failures: number, minMs: number, maxMs: number, floorMs?: number): number {
+  const rangeMs = Math.min(maxMs, minMs * 2 ** failures)
+  return Math.round(floorMs === undefined ? Math.random() * rangeMs : floorMs + Math.random() * (rangeMs - minMs))
 }
 
 /** Waits for the time or the signal, and leaves no timer or listener behind. */

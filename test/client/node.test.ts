@@ -2,11 +2,13 @@
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t from 'tap'
+import type { Test as Tap } from 'tap'
 import { connect } from '../../src/client/node.ts'
-import type { Event } from '../../src/client/node.ts'
-import { request, Stage, until } from '../process/harness.ts'
+import type { Event, Status } from '../../src/client/node.ts'
+import { freePort, request, Stage, until } from '../process/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { Proxy } from './proxy.ts'
 import { record } from './record.ts'
@@ -77,6 +79,43 @@ t.test('onWait reports when a command waits for its turn, and for how long', { b
   await proxy.up()
   t.match(await order, { result: { pong: true } })
   t.equal(waits[0]?.[1], 'UNREACHABLE')
+})
+
+/** @returns the waits that clients announce within `ms` */
+async function waitsOf (test: Tap, count: number, url: string, ms: number): Promise<Array<{ at: number, retryMs: number }>> {
+  const waits: Array<{ at: number, retryMs: number }> = []
+  const begun = Date.now()
+  const boxes = Array.from({ length: count }, () => connect(url, { rooms: ['a'] }))
+  test.teardown(() => boxes.forEach(box => box.close()))
+  for (const box of boxes) {
+    box.on('status', (status: Status) => {
+      if ('retryMs' in status && typeof status.retryMs === 'number') waits.push({ at: Date.now() - begun, retryMs: status.retryMs })
+    })
+  }
+  await delay(ms)
+  return waits
+}
+
+for (const profile of PROFILES) {
+  t.test(`clients at the door of a full room over ${profile} come ever more seldom, and never before the gateway's time`, { buffered: true }, async t => {
+    const stage = new Stage(t)
+    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), MAX_ROOM_SIZE: 1 })
+    const member = connect(server.url, { rooms: ['a'] })
+    t.teardown(() => member.close())
+    await until('the room is full', async () => member.status.state === 'connected')
+    const waits = await waitsOf(t, 60, server.url, 10_000)
+    t.ok(waits.every(({ retryMs }) => retryMs >= 1000 && retryMs <= 1000 + 1000 + 29_000), `the shortest was ${Math.min(...waits.map(({ retryMs }) => retryMs))} ms`)
+    const early = waits.filter(({ at }) => at < 3000).length
+    const late = waits.filter(({ at }) => at >= 7000).length
+    t.ok(late < early / 2, `${early} refusals in the first 3 s, ${late} in the last`)
+  })
+}
+
+t.test('while nobody answers, clients spread their attempts, and no wait is longer than 5 s', { buffered: true }, async t => {
+  const waits = await waitsOf(t, 40, `http://127.0.0.1:${await freePort()}`, 9000)
+  const longest = Math.max(...waits.map(({ retryMs }) => retryMs))
+  t.ok(longest <= 5000 && longest > 2500, `the longest wait was ${longest} ms`)
+  t.ok(waits.length < 40 * 10, `${waits.length} attempts`)
 })
 
 t.test('after close() nothing is delivered, not even the rest of a bundle', { buffered: true }, async t => {
