@@ -2,12 +2,13 @@
 // ends, and resumes from its cursor. A restart, even into the other profile, loses and repeats nothing.
 
 import { CatchUp } from './catch-up.ts'
+import { ControlError } from './control.ts'
 import { fetchProfile } from './profile.ts'
 import type { ProfileInfo } from './profile.ts'
 import { socketTransport } from './socket.ts'
 import { streamTransport } from './stream.ts'
 import { Watchdog } from './watchdog.ts'
-import { backoff, LOST, pause, uniqueId } from './wire.ts'
+import { backoff, LOST, pause, REFUSED_MS, uniqueId } from './wire.ts'
 import type { Delivery, End, GatewayAnswer, Problem, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
@@ -43,6 +44,7 @@ const REREAD_MS = 60_000
 
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
 const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: 'a message of the gateway cannot be read and was passed over: its events are missing' }
+const NO_WEBSOCKET: End = { code: 'NO_WEBSOCKET', reason: 'the gateway runs WEBSOCKET, and this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
@@ -136,11 +138,15 @@ export class Link {
       ended.abort()
     }
     this.#cut = cut
-    const opening = setTimeout(() => ended.abort(), ANSWER_MS)
+    const opening = setTimeout(() => cut(this.#noAnswer()), ANSWER_MS)
+    /** A token may take for ever. */
+    const ready = async (): Promise<Record<string, string>> => await Promise.race([headers(), new Promise<never>((_resolve, reject) => {
+      ended.signal.addEventListener('abort', () => reject(ended.signal.reason))
+    })])
     let greetedAt = Infinity
     const catchUp = new CatchUp(status => this.#setStatus(status))
     try {
-      const profile = await fetchProfile(base, await headers(), ended.signal)
+      const profile = await fetchProfile(base, await ready(), ended.signal)
       if ('code' in profile) return profile
       this.profile = profile
       const { stream, websocket, pingIntervalMs } = profile
@@ -148,7 +154,7 @@ export class Link {
         rooms,
         types,
         cursor: cursor(),
-        headers: await headers(),
+        headers: await ready(),
         signal: ended.signal,
         alive: () => {
           this.#heardAt = Date.now()
@@ -186,13 +192,15 @@ export class Link {
         }
       }
       ended.signal.throwIfAborted()
-      if (stream !== null) return await streamTransport(base + stream, options)
+      if (typeof stream === 'string') return await streamTransport(base + stream, options)
+      if (typeof Socket !== 'function') return NO_WEBSOCKET
       return await socketTransport(Socket)(base + String(websocket), options)
-    } catch {
+    } catch (error) {
+      if (error instanceof ControlError) return { code: error.code, reason: error.message }
       // Messages of fetch differ between browsers, and a socket has none.
       if (globalThis.navigator?.onLine === false) return OFFLINE
       if (early !== null || greetedAt < Infinity) return early ?? LOST
-      // Browsers hide CORS rejections from the page, too.
+      // Browsers hide the reason from the page.
       const isStranger = !`${base}/`.startsWith(`${globalThis.location?.origin ?? base}/`)
       return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
     } finally {
@@ -205,6 +213,12 @@ export class Link {
       this.#pending.clear()
       if (performance.now() - greetedAt > STABLE_MS) this.#failures = 0
     }
+  }
+
+  #noAnswer (): End {
+    // A browser holds a seventh request back in silence.
+    const isFull = globalThis.document !== undefined && typeof this.profile?.websocket !== 'string'
+    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections that a browser opens to a host over HTTP/1.1: use share: true, or HTTP/2' : ''}` }
   }
 
   #setStatus (status: Status): void {

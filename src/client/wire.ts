@@ -107,7 +107,7 @@ export interface GatewayAnswer {
 }
 
 /** Floor for a refusal that names no time. */
-const REFUSED_MS = 1000
+export const REFUSED_MS = 1000
 
 export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
 
@@ -149,6 +149,11 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
     retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
     forGood: code !== undefined && [400, 401, 403].includes(status)
   }
+}
+
+/** Something else answers in the gateway's place, such as a web server that has one page for every address. */
+export function strangerAt ({ url, headers }: Response): End {
+  return { code: 'NOT_A_GATEWAY', reason: `${url} is not answered by a Signalbox gateway; the answer is ${headers.get('Content-Type') ?? 'without a type'}`, retryMs: REFUSED_MS }
 }
 
 /** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */

@@ -3,6 +3,7 @@
 
 import type { Box } from '../client/index.ts'
 import { clock } from './format.ts'
+import { here } from './here.ts'
 import { SYSTEM } from './reports.ts'
 
 /** Reports arrive every second. */
@@ -51,7 +52,7 @@ export class Silence {
     if (performance.now() - this.#askedAt < ASK_MS) return
     this.#askedAt = performance.now()
     try {
-      const response = await fetch('/readyz', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
+      const response = await fetch(here('/readyz'), { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
       const { code, message } = await response.json() as { code?: string, message?: string }
       this.#reason = response.ok ? '' : ` It is not ready (${code ?? response.status}): ${message ?? 'it gives no reason'}.`
     } catch {

@@ -6,6 +6,7 @@ import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env, Launched } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import type { Test } from '../tools/daemon.ts'
+import { Nginx } from '../tools/nginx.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 
@@ -267,6 +268,37 @@ t.test('tabs of one browser share a connection, and one continues when the other
   await says(other.locator('#feed'), /"to the other"/)
   await says(other.locator('#status'), /^Live$/)
   test.same(complaints, [])
+})
+
+t.test('under a path of a proxy the page is whole: styles, figures, an open room, commands and links', { skip: skipWithout('chromium', 'nginx'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: stage.folder(), PORT: 0 })
+  const nginx = await Nginx.start(test, {
+    http: port => `server {
+      listen 127.0.0.1:${port};
+      location /live/ {
+        proxy_pass http://127.0.0.1:${server.port}/;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+      }
+    }`
+  })
+  await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 })
+  const page = await (await openContext(test, await openBrowser(t))).newPage()
+  const failed: string[] = []
+  page.on('response', response => { if (response.status() >= 400) failed.push(response.url()) })
+  await page.goto(`${nginx.url}/live/#room=plant-1`)
+  await says(page.locator('#status'), /^Live$/)
+  await says(page.getByRole('group', { name: 'Values' }), /kiln ?temperature ?812/)
+  test.equal(await page.locator('header').evaluate(element => getComputedStyle(element).display), 'flex', 'it has its styles')
+  await run(page)
+  await says(page.locator('#result-data'), /"pong": true/)
+  await says(page.locator('#curl'), new RegExp(`${nginx.url}/live/api/events`))
+  for (const name of ['API reference', 'Metrics', 'Profile']) {
+    const address = await page.getByRole('link', { name, exact: true }).evaluate((link: HTMLAnchorElement) => link.href)
+    test.equal((await request(address)).status, 200, address)
+  }
+  test.same(failed, [])
 })
 
 t.test('on a phone nothing is wider than the page', { skip, buffered: true }, async test => {

@@ -28,6 +28,7 @@ export class Proxy {
   readonly passed: RequestRecord[] = []
   readonly #to: number
   readonly #sockets = new Set<Socket>()
+  readonly #near = new Set<Socket>()
   readonly #rules: ProxyRule[] = []
   readonly #garblings: Array<{ readonly text: string, readonly other: string, times: number }> = []
   #server: Server | null = null
@@ -99,6 +100,11 @@ export class Proxy {
     this.#garblings.push({ text, other, times })
   }
 
+  /** Sends a text to every client, as if it came from the gateway. */
+  send (text: string): void {
+    for (const near of this.#near) near.write(text)
+  }
+
   #garbled (data: Buffer): Buffer {
     let out = data
     for (const garbling of this.#garblings) {
@@ -112,6 +118,8 @@ export class Proxy {
   #pass (near: Socket): void {
     const far = connect(this.#to, '127.0.0.1')
     let cutting = false
+    this.#near.add(near)
+    near.on('close', () => this.#near.delete(near))
     for (const [socket, other] of [[near, far], [far, near]] as const) {
       this.#sockets.add(socket)
       if (this.#hangs) socket.pause()
