@@ -6,7 +6,7 @@ import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
-import { parseJoins } from '../../src/core/subscription.ts'
+import { checkNames, parseJoins } from '../../src/core/subscription.ts'
 
 export interface ServerMessage {
   readonly event: string
@@ -85,6 +85,7 @@ function roomsOf (room: unknown, rooms: unknown): unknown[] {
   if (room !== undefined) return [room]
   if (rooms === undefined) return []
   if (!Array.isArray(rooms)) throw bad('rooms must be an array of names, or of { "room", "types" }')
+  checkNames(rooms.length)
   return rooms
 }
 

@@ -27,7 +27,7 @@ import type { SharedBundles } from './shared-bundles.ts'
 import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
 import type { Track } from './standing.ts'
 import type { Stalls } from './stalls.ts'
-import { added, checkRooms, Subscription } from './subscription.ts'
+import { added, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
 import type { Ticker } from './ticker.ts'
 
@@ -92,6 +92,7 @@ export class Session {
     this.caller = caller
     this.connection = connection
     this.openedAt = context.clock.now()
+    this.subscription.hold()
   }
 
   get state (): string {
@@ -122,9 +123,8 @@ export class Session {
   /** The subscription after a join, checked before anything is changed. */
   #allowed (joins: readonly Join[]): Subscription {
     const { limits, reservations } = this.#context
-    const after = this.subscription.with(joins)
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
-    checkRooms(after.rooms.size, limits.maxRoomsPerClient)
+    const after = this.subscription.with(joins, limits.maxRoomsPerClient)
     reservations.checkJoin(after.rooms)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
@@ -143,7 +143,7 @@ export class Session {
     const first = !this.#joined
     this.#joined = true
     this.settle()
-    this.subscription = after
+    this.#subscribe(after)
     this.#passed = null
     // Nothing new is heard: the session stays where it stands.
     if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
@@ -165,7 +165,7 @@ export class Session {
     const left = rooms.filter(room => this.subscription.rooms.has(room))
     this.settle()
     const before = this.subscription.parts
-    this.subscription = this.subscription.without(left)
+    this.#subscribe(this.subscription.without(left))
     this.#passed = null
     this.#context.rooms.move(this, before, this.subscription.parts)
     this.#context.reservations.membershipChanged(left)
@@ -284,7 +284,14 @@ export class Session {
     this.#context.rooms.move(this, this.subscription.parts, new Map())
     this.#context.reservations.membershipChanged(this.subscription.rooms)
     this.#tracks = []
+    this.subscription.release()
     this.#context.forget(this)
+  }
+
+  #subscribe (subscription: Subscription): void {
+    subscription.hold()
+    this.subscription.release()
+    this.subscription = subscription
   }
 
   /** The id of the oldest pending event; null where none is pending. */

@@ -21,19 +21,30 @@ export type Parts = ReadonlyMap<string, Filter>
 /** Bounds one join: every read carries its filter. */
 const MAX_TYPES = 100
 /** Bounds one message. */
-const MAX_JOINS = 1000
-/** Bounds the subscriptions kept for sharing. */
-const MAX_RECENT = 1000
+const MAX_NAMES = 1000
 /** Bounds the lists of types a cursor may have to spell out, in characters: a cursor must fit into a header. */
 const MAX_SPELLING = 4000
 
-export class Subscription {
-  static readonly none = new Subscription([])
-  /** Thousands of clients ask for the same subscription and share one object, which saves 1 KB a client. The most recent ones are kept. */
-  static readonly #recent = new Map<string, Subscription>()
+/** What is asked of one room: every type, some types, or both, since types also concern the public feed. */
+interface Wish {
+  readonly all: boolean
+  /** Sorted. Rooms with the same types share the list. */
+  readonly types: TypeList | null
+}
 
-  /** The joins, one for each room and list of types. */
-  readonly joins: readonly Join[]
+interface TypeList {
+  readonly names: readonly string[]
+  readonly text: string
+}
+
+export class Subscription {
+  static readonly none = new Subscription(new Map(), '')
+  /**
+   * The subscriptions of all sessions, by name: thousands of clients ask for the same and share one object, which saves
+   * 1 KB a client. What was refused, or has no session any more, is not kept.
+   */
+  static readonly #held = new Map<string, Subscription>()
+
   /** The types heard in each room, those of the public feed that a join with types implies among them. */
   readonly parts: Parts
   /** Equal for subscriptions that hear the same, in both profiles and in every process. */
@@ -41,53 +52,133 @@ export class Subscription {
   /** The rooms joined by name. */
   readonly rooms: ReadonlySet<string>
 
-  private constructor (joins: readonly Join[]) {
-    this.joins = joins
-    this.rooms = new Set(joins.map(join => join.room))
-    const heard = new Map<string, Set<string> | null>()
-    const hear = (room: string, types: readonly string[]): void => {
-      const set = heard.get(room)
-      if (set === null) return
-      if (set === undefined) heard.set(room, new Set(types))
-      else for (const type of types) set.add(type)
-    }
-    for (const { room, types } of joins) {
-      if (types === undefined) {
-        heard.set(room, null)
-      } else {
-        hear(room, types)
-        hear(PUBLIC, types)
-      }
-    }
-    this.parts = new Map([...heard].map(([room, types]) => [room, types === null ? ALL : only(types)]))
+  readonly #wishes: ReadonlyMap<string, Wish>
+  readonly #name: string
+  #holders = 0
+
+  private constructor (wishes: ReadonlyMap<string, Wish>, name: string) {
+    this.#wishes = wishes
+    this.#name = name
+    this.rooms = new Set(wishes.keys())
+    this.parts = partsOf(wishes)
     this.signature = sign(this.parts)
   }
 
-  /** @throws Refusal BAD_SUBSCRIPTION where it would name more than a cursor can carry */
-  with (joins: readonly Join[]): Subscription {
-    const merged = new Map(this.joins.map(join => [nameOf(join), join]))
-    const before = merged.size
-    for (const join of joins) merged.set(nameOf(join), join)
-    if (merged.size === before) return this
-    const lists = new Set([...merged.values()].map(({ types = [] }) => types.join()))
-    const spelling = [...lists].reduce((sum, list) => sum + list.length, 0)
-    if (spelling > MAX_SPELLING) throw bad('a connection may not name so many different types; leave types out for every type')
-    return Subscription.#of([...merged.values()])
-  }
-
-  static #of (joins: readonly Join[]): Subscription {
-    const name = joins.map(nameOf).join(';')
-    const known = Subscription.#recent.get(name)
-    if (known !== undefined) return known
-    const subscription = new Subscription(joins)
-    if (Subscription.#recent.size >= MAX_RECENT) Subscription.#recent.delete(Subscription.#recent.keys().next().value as string)
-    Subscription.#recent.set(name, subscription)
-    return subscription
+  /**
+   * Checks the request before it costs anything: what it takes to build a subscription grows with rooms and types.
+   * @param maxRooms rooms a connection may be in; 0 = no limit
+   * @throws Refusal BAD_SUBSCRIPTION where it would have more rooms, or name more types than a cursor can carry
+   */
+  with (joins: readonly Join[], maxRooms = 0): Subscription {
+    const rooms = new Set(this.rooms)
+    for (const { room } of joins) rooms.add(room)
+    checkRooms(rooms.size, maxRooms)
+    const widened = widen(this.#wishes, joins)
+    return widened === null ? this : Subscription.#of(widened)
   }
 
   without (rooms: readonly string[]): Subscription {
-    return new Subscription(this.joins.filter(join => !rooms.includes(join.room)))
+    const left = new Set(rooms)
+    return Subscription.#of(new Map([...this.#wishes].filter(([room]) => !left.has(room))))
   }
+
+  /** A session has this subscription now; see `release`. */
+  hold (): void {
+    if (this.#holders++ === 0) Subscription.#held.set(this.#name, this)
+  }
+
+  release (): void {
+    if (--this.#holders === 0) Subscription.#held.delete(this.#name)
+  }
+
+  static #of (wishes: ReadonlyMap<string, Wish>): Subscription {
+    const name = nameOf(wishes)
+    return Subscription.#held.get(name) ?? new Subscription(wishes, name)
+  }
+}
+
+/** @returns the wishes with those of the joins; null where they hold nothing new */
+function widen (before: ReadonlyMap<string, Wish>, joins: readonly Join[]): Map<string, Wish> | null {
+  const asked = new Map<string, { all: boolean, lists: Set<readonly string[]> }>()
+  for (const { room, types } of joins) {
+    let wish = asked.get(room)
+    if (wish === undefined) {
+      const { all = false, types: names } = before.get(room) ?? {}
+      wish = { all, lists: new Set(names == null ? [] : [names.names]) }
+      asked.set(room, wish)
+    }
+    if (types === undefined) wish.all = true
+    else wish.lists.add(types)
+  }
+  const lists = new ListTable()
+  for (const { types } of before.values()) if (types !== null) lists.add(types)
+  const after = new Map(before)
+  let isWider = false
+  for (const [room, { all, lists: named }] of asked) {
+    const types = lists.join(named)
+    const wish = before.get(room)
+    isWider ||= wish === undefined || wish.all !== all || wish.types?.text !== types?.text
+    after.set(room, { all, types })
+  }
+  return isWider ? after : null
+}
+
+/** The lists of types in a subscription, each once: a hundred rooms may name the same hundred types. */
+class ListTable {
+  readonly #byText = new Map<string, TypeList>()
+  readonly #byNames = new Map<readonly string[], TypeList>()
+  #spelling = 0
+
+  add (list: TypeList): TypeList {
+    const known = this.#byText.get(list.text)
+    if (known !== undefined) return known
+    this.#spelling += list.text.length
+    if (this.#spelling > MAX_SPELLING) throw tooMuchSpelling()
+    this.#byText.set(list.text, list)
+    return list
+  }
+
+  /** All types of some lists as one. */
+  join (lists: ReadonlySet<readonly string[]>): TypeList | null {
+    if (lists.size === 0) return null
+    if (lists.size > 1) return this.#add([...union(lists)].sort())
+    const [names] = lists as unknown as [readonly string[]]
+    let list = this.#byNames.get(names)
+    if (list === undefined) this.#byNames.set(names, list = this.#add(names))
+    return list
+  }
+
+  #add (names: readonly string[]): TypeList {
+    return this.add({ names, text: names.join() })
+  }
+}
+
+function union (lists: Iterable<readonly string[]>): Set<string> {
+  const types = new Set<string>()
+  let spelling = 0
+  for (const names of lists) {
+    for (const type of names) {
+      if (types.has(type)) continue
+      types.add(type)
+      spelling += type.length
+    }
+    if (spelling > MAX_SPELLING) throw tooMuchSpelling()
+  }
+  return types
+}
+
+function partsOf (wishes: ReadonlyMap<string, Wish>): Parts {
+  const filters = new Map<TypeList, Filter>()
+  const parts = new Map<string, Filter>()
+  for (const [room, { all, types }] of wishes) {
+    if (types !== null && !filters.has(types)) filters.set(types, only(types.names))
+    parts.set(room, all ? ALL : filters.get(types as TypeList) as Filter)
+  }
+  if (filters.size > 0 && wishes.get(PUBLIC)?.all !== true) {
+    const [first] = filters.values()
+    parts.set(PUBLIC, filters.size === 1 ? first as Filter : only([...filters.keys()].flatMap(({ names }) => names)))
+  }
+  return parts
 }
 
 /** The types and rooms that `after` hears and `before` did not. */
@@ -108,40 +199,73 @@ export function added (before: Parts, after: Parts): Parts {
  * @throws Refusal BAD_SUBSCRIPTION
  */
 export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknown }>): Join[] {
-  if (joins.length > MAX_JOINS) throw bad(`a join may name ${MAX_JOINS} rooms; this one names ${joins.length}`)
+  checkNames(joins.length)
+  // Rooms that came with one list of types keep one.
+  const lists = new Map<unknown, readonly string[]>()
   const requested = joins.length === 0 ? [{ room: PUBLIC }] : joins
   return requested.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
     if (typeof room !== 'string' || !(NAME.test(room) || room === PUBLIC || room === SYSTEM)) {
       throw bad(`room ${show(room)} is not a room's name: 1 to 128 characters of A-Z a-z 0-9 _ . : / -, or ${PUBLIC} for the public feed, or ${SYSTEM}`)
     }
     if (types === undefined) return { room }
-    if (!Array.isArray(types) || types.length === 0) throw bad('types must name at least one type; leave it out for every type')
-    for (const type of types) {
-      if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type ${show(type)} must be 1 to 128 characters of A-Z a-z 0-9 _ . : / -`)
-    }
-    const sorted = [...new Set(types as string[])].sort()
-    if (sorted.length > MAX_TYPES) throw bad(`a subscription may name ${MAX_TYPES} types; leave types out for every type`)
-    return { room, types: sorted }
+    let list = lists.get(types)
+    if (list === undefined) lists.set(types, list = parseTypes(types))
+    return { room, types: list }
   })
 }
 
-/** @throws Refusal BAD_SUBSCRIPTION where a connection would be in more rooms than it may */
-export function checkRooms (count: number, limit: number): void {
+function parseTypes (types: unknown): readonly string[] {
+  if (!Array.isArray(types) || types.length === 0) throw bad('types must name at least one type; leave it out for every type')
+  if (types.length > MAX_NAMES) throw tooManyTypes()
+  for (const type of types) {
+    if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type ${show(type)} must be 1 to 128 characters of A-Z a-z 0-9 _ . : / -`)
+  }
+  const sorted = [...new Set(types as string[])].sort()
+  if (sorted.length > MAX_TYPES) throw tooManyTypes()
+  return sorted
+}
+
+/**
+ * Checks how many rooms one message names, to be called before it costs anything.
+ * @throws Refusal BAD_SUBSCRIPTION
+ */
+export function checkNames (count: number): void {
+  if (count > MAX_NAMES) throw bad(`a message may name ${MAX_NAMES} rooms; this one names ${count}`)
+}
+
+function checkRooms (count: number, limit: number): void {
   if (limit > 0 && count > limit) {
     throw bad(`a connection may join ${limit} rooms (MAX_ROOMS_PER_CLIENT); this makes ${count}`)
   }
 }
 
-const nameOf = (join: Join): string => join.types === undefined ? join.room : `${join.room}=${join.types.join()}`
+/** Each list of types is spelled once. */
+function nameOf (wishes: ReadonlyMap<string, Wish>): string {
+  const lists = new Map<TypeList, number>()
+  const rooms = Array.from(wishes, ([room, { all, types }]) => {
+    if (types === null) return room
+    if (!lists.has(types)) lists.set(types, lists.size)
+    return `${room}${all ? '+' : '='}${lists.get(types)}`
+  })
+  return [...rooms, ...Array.from(lists.keys(), ({ text }) => text)].join(';')
+}
 
 function sign (parts: Parts): string {
+  const spelled = new Map<Filter, string>()
+  const spell = (filter: Filter): string => {
+    let text = spelled.get(filter)
+    if (text === undefined) spelled.set(filter, text = [...filter.types].sort().join())
+    return text
+  }
   const text = [...parts]
-    .map(([room, filter]) => filter.inverted ? room : `${room}=${[...filter.types].sort().join()}`)
+    .map(([room, filter]) => filter.inverted ? room : `${room}=${spell(filter)}`)
     .sort()
     .join(';')
   // A digest long enough to stand for the text itself: frames are shared by it.
   return createHash('sha256').update(text).digest('base64url')
 }
 
+const tooMuchSpelling = (): Refusal => bad('a connection may not name so many different types; leave types out for every type')
+const tooManyTypes = (): Refusal => bad(`a subscription may name ${MAX_TYPES} types; leave types out for every type`)
 const bad = (message: string): Refusal => new Refusal('BAD_SUBSCRIPTION', message)
 const show = (value: unknown): string => typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : `of type ${Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value}`

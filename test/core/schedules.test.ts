@@ -1,6 +1,7 @@
 // Schedules that broke earlier drafts of the design, one test each; and the limits of ticks, paces and rooms.
 
 import t from 'tap'
+import { parseJoins } from '../../src/core/subscription.ts'
 import { Page } from '../page.ts'
 import { Client, rig } from './rig.ts'
 import type { Rig } from './rig.ts'
@@ -440,13 +441,46 @@ t.test('a public event reaches the feed, and rooms only where its type is named'
   t.same([feed, feedOfType, room, roomOfType].map(({ events }) => events.map(({ data }) => data)), [[1, 2], [1], [3, 4], [1, 3]])
 })
 
+t.test('sessions that ask for the same share one subscription, which is forgotten with the last of them; a refused join leaves none', async t => {
+  const r = await rig({ limits: { maxRoomsPerClient: 2 } })
+  const joins = parseJoins([{ room: 'a', types: ['y', 'x'] }, { room: 'b' }])
+  const [one, two] = [r.connect(joins), r.connect(parseJoins([{ room: 'a', types: ['x'] }, { room: 'a', types: ['y', 'x'] }, { room: 'b' }]))]
+  const { subscription } = one.session
+  t.equal(two.session.subscription, subscription)
+  one.session.end()
+  const three = r.connect(joins)
+  t.equal(three.session.subscription, subscription)
+  for (const { session } of [two, three]) session.end()
+  t.not(r.connect(joins).session.subscription, subscription)
+})
+
+t.test('a join beyond MAX_ROOMS_PER_CLIENT, or with more types than a cursor can carry, is refused before it costs anything', async t => {
+  const r = await rig({ limits: { maxRoomsPerClient: 100 } })
+  const types = (room: number): string[] => Array.from({ length: 100 }, (_, type) => `type-${room}-${type}`)
+  const rooms = Array.from({ length: 1000 }, (_, room) => `room-${room}`)
+  const refused = {
+    'a thousand rooms with types': rooms.map((room, index) => ({ room, types: types(index) })),
+    'one room a thousand times': rooms.map((_, index) => ({ room: 'a', types: types(index) })),
+    'a thousand rooms with the same types': rooms.map(room => ({ room, types: types(0) }))
+  }
+  const client = new Client(r.gateway)
+  for (const [what, named] of Object.entries(refused)) {
+    const joins = parseJoins(named)
+    const began = performance.now()
+    await t.rejects(client.session.join(joins), { code: 'BAD_SUBSCRIPTION' }, what)
+    t.ok(performance.now() - began < 50, what)
+  }
+  t.throws(() => parseJoins([...rooms, 'one'].map(room => ({ room }))), { code: 'BAD_SUBSCRIPTION', message: /1000 rooms/ })
+  t.throws(() => parseJoins([{ room: 'a', types: rooms.flatMap((_, room) => types(room)) }]), { code: 'BAD_SUBSCRIPTION', message: /100 types/ })
+})
+
 t.test('a room takes MAX_ROOM_SIZE members, a refused join changes nothing, and a place becomes free', async t => {
   const r = await rig({ limits: { maxRoomSize: 2 } })
   const [one] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
   const third = new Client(r.gateway)
   const join = async (...rooms: string[]): Promise<unknown> => await third.session.join(rooms.map(room => ({ room })))
   await t.rejects(join('b', 'a'), { code: 'ROOM_FULL', message: /^room a / })
-  t.same(third.session.subscription.joins, [], 'all or nothing')
+  t.same([...third.session.subscription.rooms], [], 'all or nothing')
   t.equal(r.gateway.view.room('b'), undefined)
   await join('@public')
   one?.session.end()

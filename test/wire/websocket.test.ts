@@ -46,6 +46,8 @@ t.test('join, leave, ping and control are answered with their ref', async t => {
   const others = [await open(t, s)]
   t.match(await ask(others[0] as WireClient, { action: 'join', room: 'b' }), { kind: 'joined', data: { members: { b: 2 } } })
   t.match(await ask(client, { action: 'leave' }), { data: { rooms: ['@public'] } })
+  const names = Array.from({ length: 100_000 }, (_, index) => `room-${index}`)
+  t.match(await ask(client, { action: 'leave', rooms: names }), { kind: 'error', data: { code: 'BAD_SUBSCRIPTION', message: /1000 rooms/ } })
 })
 
 t.test('a full room refuses the whole join, names it, and the connection stays open', async t => {
