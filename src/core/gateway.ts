@@ -29,6 +29,7 @@ import { Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
+import { StateBudget } from './state-bytes.ts'
 import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
@@ -77,6 +78,7 @@ export class Gateway {
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #reservations: Reservations
+  readonly #stateBudget: StateBudget
   #limits: Limits
   #state: 'starting' | 'open' | 'draining' = 'starting'
   #storeTrouble: string | null = null
@@ -103,6 +105,7 @@ export class Gateway {
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
     this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
+    this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
       group,
@@ -189,11 +192,14 @@ export class Gateway {
     this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
     this.#checkPaused(named)
-    const opening = this.#reservations.open(named)
+    const bytes = this.#stateBudget.reserve(drafts)
+    let opening: readonly string[] = []
     try {
+      opening = this.#reservations.open(named)
       return await this.#counted(async () => await append(drafts))
     } finally {
       this.#reservations.opened(opening)
+      this.#stateBudget.release(bytes)
     }
   }
 
