@@ -5,6 +5,8 @@ import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
 import type { Command, CommandContext } from '../core/command.ts'
 import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
+import { MAX_ROOMS } from '../core/figures/view.ts'
+import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 
@@ -46,7 +48,11 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
 
   defineReadOnly('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
   defineReadOnly('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
-  defineReadOnly('rooms', 'Lists the rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
+  defineReadOnly<Partial<RoomPage>>('rooms', 'Lists the rooms in order of name, with their members over all processes, keys and last id.', {
+    type: 'object',
+    additionalProperties: false,
+    properties: { limit: { type: 'integer', minimum: 1, maximum: MAX_ROOMS }, after: { type: 'string' }, prefix: { type: 'string' } }
+  }, async page => await gateway.view.presence(page))
   define<{ event?: unknown, events?: unknown[] }>('publish', `Publishes one event, or up to ${MAX_BATCH} of them, all or none.`, {
     type: 'object',
     additionalProperties: false,
