@@ -62,6 +62,8 @@ const TABLE = {
     { default: 100, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
   MAX_KEYS_PER_ROOM: whole(ROOMS, 'Keys with a current value in one room, or in the public feed; one more is refused with KEYS_FULL.',
     { default: 10_000, minimum: 1, maximum: MANY, unit: 'keys' }),
+  STATE_BYTES: whole(ROOMS, 'Memory for the current values of all rooms, each with its text and 500 bytes; what would add to more is refused with STATE_FULL.',
+    { default: 0, minimum: 0, maximum: 1_099_511_627_776, unit: 'bytes', zero: 'a quarter of the heap limit', tunable: true }),
   STATE_TTL: whole(ROOMS, 'A key that was not updated for this long is deleted.',
     { default: DAY, minimum: 0, maximum: YEAR, unit: 'seconds', zero: 'never' }),
   STATE_TYPES: list(ROOMS, 'Treat un-keyed events of these types as state: the newest per type and room wins. For publishers that cannot send keys.',

@@ -1,6 +1,7 @@
 // The composition root: builds a gateway with one profile from settings, in this process. It does not listen, handles no
 // signals and never exits the process. The calling program does that; for the launcher it is src/process.
 
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { adoptTunable, ConfigError, retune } from '../config/index.ts'
@@ -217,6 +218,7 @@ function limitsOf (config: Config): Limits {
     maxClients,
     maxClientsPerIp,
     controlRateLimit,
-    publishRateLimit
+    publishRateLimit,
+    stateBytes: config.stateBytes === 0 ? Math.floor(getHeapStatistics().heap_size_limit / 4) : config.stateBytes
   }
 }

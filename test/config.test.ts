@@ -450,7 +450,7 @@ t.test('tune changes settings that may change at run time, and returns their val
   t.strictSame(retune(config, {}), { config, previous: {}, now: {} })
   t.strictSame([...TUNABLE].sort(), [
     'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
-    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'TICK_FLOOR_MS'
+    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
   ])
 })
 

@@ -1,4 +1,4 @@
-// The state of the gateway: profile, rooms, health.
+// The state of the gateway: profile, health.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
@@ -31,10 +31,6 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       features: []
     }
   })
-
-  app.get('/api/rooms', {
-    schema: { tags: ['status'], summary: 'Rooms with members, keys and last id' }
-  }, async () => ({ rooms: await gateway.view.presence() }))
 
   app.get('/healthz', { schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
 

@@ -29,6 +29,7 @@ import { Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
+import { StateBudget } from './state-bytes.ts'
 import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
@@ -77,8 +78,9 @@ export class Gateway {
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #reservations: Reservations
+  readonly #stateBudget: StateBudget
   #limits: Limits
-  #state: 'starting' | 'open' | 'draining' = 'starting'
+  #state: 'starting' | 'open' | 'draining' | 'drained' = 'starting'
   #storeTrouble: string | null = null
   #publishing = 0
   #drained: Promise<void> | null = null
@@ -103,12 +105,14 @@ export class Gateway {
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
     this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
+    this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
       group,
       clock,
       timeoutMs: options.commandTimeoutMs,
-      publish: events => this.publish(events),
+      // A drain waits for running commands, and what they publish is still taken.
+      publish: events => this.#publish(events, this.#state === 'draining'),
       onError: (err, what) => options.log.error({ err }, what),
       onBad: ({ command, status, error }) => {
         if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)
@@ -176,7 +180,7 @@ export class Gateway {
    * @throws Refusal
    */
   async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
-    return await this.take(events, async drafts => await this.#options.store.append(drafts, once)) as string[]
+    return await this.#publish(events, false, once)
   }
 
   /**
@@ -186,15 +190,26 @@ export class Gateway {
    * @throws Refusal, and what `append` throws
    */
   async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
+    return await this.#take(events, append, false)
+  }
+
+  async #publish (events: readonly unknown[], whileDraining: boolean, once?: Once): Promise<string[]> {
+    return await this.#take(events, async drafts => await this.#options.store.append(drafts, once), whileDraining) as string[]
+  }
+
+  async #take (events: readonly unknown[], append: AppendDrafts, whileDraining: boolean): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    this.#checkOpen()
+    if (!whileDraining) this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
     this.#checkPaused(named)
-    const opening = this.#reservations.open(named)
+    const bytes = this.#stateBudget.reserve(drafts)
+    let opening: readonly string[] = []
     try {
+      opening = this.#reservations.open(named)
       return await this.#counted(async () => await append(drafts))
     } finally {
       this.#reservations.opened(opening)
+      this.#stateBudget.release(bytes)
     }
   }
 
@@ -220,7 +235,7 @@ export class Gateway {
     return session
   }
 
-  /** Runs a command; see `Commands.run`. The callers of both doors end here. */
+  /** Runs a command; see `Commands.run`. The callers of both doors end here. Refused while draining. */
   async control (order: Parameters<Commands['run']>[0]): ReturnType<Commands['run']> {
     return await this.commands.run(order)
   }
@@ -238,8 +253,9 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
+    const left = await this.commands.stop(patienceMs)
+    this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
-    const left = await this.commands.idle(patienceMs)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
@@ -263,7 +279,7 @@ export class Gateway {
 
   /** Why new work is refused; null while it is accepted. */
   get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
-    if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
+    if (this.#state === 'draining' || this.#state === 'drained') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
     if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }

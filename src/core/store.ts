@@ -69,6 +69,8 @@ export interface CommandRecord {
   /** `unknown`: it was started, and its outcome was lost. */
   readonly status: 'running' | 'done' | 'failed' | 'unknown'
   readonly result?: unknown
+  /** There was a result that was not kept. */
+  readonly resultOmitted?: true
   readonly error?: { readonly code: string, readonly message: string }
   /** A digest of name and arguments: a key that comes with another one is refused. */
   readonly fingerprint: string

@@ -609,3 +609,28 @@ t.test('drain refuses new requests, sends pending events and ends every connecti
   t.equal(client.closed, 'DRAINING')
   t.same(client.events.map(({ data }) => data).slice(-3), [2, 0, 1], 'not waiting for the tick')
 })
+
+t.test('a drain takes no more commands, waits for those that run, and what these publish still reaches clients', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  let finish = (): void => {}
+  r.gateway.commands.register('report', {
+    check: () => null,
+    handler: async (_args: never, { publish }) => {
+      await new Promise<void>(resolve => { finish = resolve })
+      return await publish([{ type: 'done', room: 'a', data: 1 }])
+    }
+  })
+  const running = r.gateway.control({ command: 'report', caller: 'me' })
+  await r.clock.settle()
+  const drained = r.gateway.drain(SECOND)
+  await t.rejects(r.gateway.control({ command: 'report', caller: 'me' }), { code: 'DRAINING' })
+  await t.rejects(r.publish({ type: 'late', data: 1 }), { code: 'DRAINING' })
+  finish()
+  await r.clock.settle()
+  t.match(await running, { status: 'done', result: [String] })
+  await pass(r, SECOND)
+  await drained
+  t.same(client.events.map(({ data }) => data), [1])
+  t.equal(client.closed, 'DRAINING')
+})
