@@ -120,6 +120,8 @@ const TABLE = {
   ALLOW_ANONYMOUS: flag(AUTH, 'Let anybody who can reach HOST publish, read and control. Only for networks where that is intended.',
     { default: false }),
 
+  SHUTDOWN_DELAY: whole(PROCESS, 'Before a drain, /readyz answers 503 for this long while everything is still served. For balancers that notice late.',
+    { default: 0, minimum: 0, maximum: 3600, unit: 'seconds', zero: 'drain at once' }),
   SHUTDOWN_TIMEOUT: whole(PROCESS, 'Maximum time for draining before exit is forced.',
     { default: 10, minimum: 1, maximum: DAY, unit: 'seconds' }),
   LOG_LEVEL: choice(PROCESS, 'Minimum log level.',

@@ -49,6 +49,8 @@ export interface Signalbox {
   control: Gateway['control']
   /** Applies changed settings; only those that `tune` may change have an effect. */
   configure (config: Config): void
+  /** Makes /readyz answer 503, for balancers; everything is still served. A drain follows. */
+  announceDrain (): void
   /** See `Gateway.drain`. */
   drain: Gateway['drain']
   /** Drains, leaves the deployment and closes the store. Idempotent. */
@@ -105,6 +107,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     await gateway.start()
     backing.serve(gateway)
   })())
+  let isLeaving = false
   let closed: Promise<void> | null = null
   const close = async (): Promise<void> => await (closed ??= (async () => {
     await gateway.drain()
@@ -159,6 +162,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       ...config,
       gateway,
       profile,
+      isLeaving: () => isLeaving,
       paths: pathsOf(profile),
       mountProfile: async scope => await mountProfile(scope, profile, { ...config, gateway, pingTimeoutMs: config.pingTimeout * 1000 }),
       pingIntervalMs: config.pingInterval * 1000,
@@ -181,6 +185,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     publish: async (...args) => await gateway.publish(...args),
     control: async request => await gateway.control(request),
     configure,
+    announceDrain: () => { isLeaving = true },
     drain: async patienceMs => await gateway.drain(patienceMs),
     close
   }

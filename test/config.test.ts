@@ -81,6 +81,7 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     historyBytes: 67_108_864,
     authJwtSecret: '',
     allowAnonymous: false,
+    shutdownDelay: 0,
     shutdownTimeout: 10,
     logLevel: 'info',
     demoFeed: false
