@@ -260,13 +260,13 @@ t.test('addresses beyond loopback need ALLOW_ANONYMOUS', async (t) => {
 
 t.test('several workers need Redis, whose URL has one of three forms', async (t) => {
   refuses(t, { WORKERS: '4' }, /^WORKERS is 4; more than 1 needs REDIS_URL/)
-  for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379']) {
+  for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379', 'redis+sentinel://a/m?sentinelPassword=x%26y&sentinelTls=true']) {
     t.equal(load(t, { WORKERS: '4', REDIS_URL, REDIS_PREFIX: '{sb}:' }).config.redisUrl, REDIS_URL)
   }
-  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x']) {
+  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x', 'redis+cluster://a,b?x', 'redis://a,b', 'redis+sentinel://a/m?x=y', 'redis+sentinel://a/m?sentinelTls=maybe']) {
     refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
   }
-  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here with several hosts a URL has no options/)
+  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here the URL of a cluster has no options/)
   t.equal(load(t, { REDIS_URL: 'redis://a?family=6' }).config.redisUrl, 'redis://a?family=6', 'one server may have options')
 })
 
