@@ -7,6 +7,7 @@ import { TYPE } from '../config/format.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
 import { showValue } from '../config/setting.ts'
 import { NAME } from '../src/core/event.ts'
+import { folderFor } from './tools/daemon.ts'
 
 type Texts = Record<string, string>
 
@@ -268,6 +269,40 @@ t.test('several workers need Redis, whose URL has one of three forms', async (t)
   }
   refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here the URL of a cluster has no options/)
   t.equal(load(t, { REDIS_URL: 'redis://a?family=6' }).config.redisUrl, 'redis://a?family=6', 'one server may have options')
+})
+
+t.test('a value with quotes around it, as docker --env-file passes it on, is refused, and not shown where it is a secret', async (t) => {
+  for (const [name, value] of [['DATA_DIR', '"/data"'], ['REDIS_CHANNEL', "'events'"], ['REDIS_PREFIX', '"sb:"'], ['PORT', '"3000"'], ['CORS_ORIGINS', '"https://a.example"']] as const) {
+    refuses(t, { [name]: value }, new RegExp(`^${name} has quotes around its value \\(${value.replace(/[/.]/g, '\\$&')}\\); .*docker --env-file.* write it without\\.$`))
+  }
+  t.strictSame(problemsOf(() => load(t, { REDIS_URL: '"redis://:hunter2@a"' })).filter(problem => problem.includes('hunter2')), [])
+  t.equal(load(t, { DATA_DIR: 'a "b" c' }).config.dataDir, 'a "b" c', 'inside a value they are letters like others')
+  t.equal(load(t, {}, 'DATA_DIR="/data"\n').config.dataDir, '/data', 'in .env they are no part of it')
+})
+
+t.test('a secret may be given as a file', async (t) => {
+  const folder = folderFor(t)
+  const path = join(folder, 'redis')
+  writeFileSync(path, 'redis://:hunter2@cache:6379\n')
+  writeFileSync(join(folder, 'blank'), '\n')
+  const loaded = load(t, { REDIS_URL_FILE: path })
+  t.equal(loaded.config.redisUrl, 'redis://:hunter2@cache:6379')
+  t.strictSame([loaded.sources.REDIS_URL, loaded.warnings], ['environment', []])
+  const fromDotenv = load(t, {}, `REDIS_URL_FILE=${path}\n`)
+  t.strictSame([fromDotenv.config.redisUrl, fromDotenv.sources.REDIS_URL, fromDotenv.warnings], ['redis://:hunter2@cache:6379', '.env', []])
+  t.equal(load(t, { REDIS_URL: 'redis://other' }, `REDIS_URL_FILE=${path}\n`).config.redisUrl, 'redis://other', 'the environment overrides .env')
+  refuses(t, { REDIS_URL: 'redis://a', REDIS_URL_FILE: path }, /^REDIS_URL and REDIS_URL_FILE are both set; allowed: one of them\.$/)
+  refuses(t, { REDIS_URL_FILE: join(folder, 'none') }, /^REDIS_URL_FILE is ".*none", which cannot be read \(ENOENT\)/)
+  refuses(t, { REDIS_URL_FILE: join(folder, 'blank') }, /^REDIS_URL_FILE is ".*blank", which is empty/)
+  t.equal(load(t, { REDIS_URL_FILE: ' ' }).config.redisUrl, '')
+})
+
+t.test('a prefix of its own without a channel of its own is warned of', async (t) => {
+  const env = { REDIS_URL: 'redis://a', REDIS_PREFIX: 'mine:' }
+  t.match(load(t, env).warnings, [/^REDIS_PREFIX is set and REDIS_CHANNEL is not: /])
+  t.strictSame(load(t, { ...env, REDIS_CHANNEL: 'mine' }).warnings, [])
+  t.strictSame(load(t, { ...env, REDIS_PREFIX: '{signalbox}:' }).warnings, [], 'which a cluster needs')
+  t.strictSame(load(t, { REDIS_PREFIX: 'mine:' }).warnings, [], 'nothing listens without Redis')
 })
 
 t.test('on a cluster the prefix needs a hash tag', async (t) => {
