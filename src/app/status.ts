@@ -14,9 +14,11 @@ export interface StatusOptions {
   readonly paths: { readonly stream: string | null, readonly websocket: string | null }
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
+  /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
+  readonly isLeaving: () => boolean
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, isLeaving }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     schema: { tags: ['status'], summary: 'The mounted profile: a client requests this first' }
   }, async (_request, reply) => {
@@ -39,6 +41,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
   }, async () => {
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
+    if (isLeaving()) throw new Refusal('DRAINING', 'the gateway is about to shut down')
     const { warnings } = gateway
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })
