@@ -115,6 +115,11 @@ export class Proxy {
     return out
   }
 
+  /** Answers and cuts that have not happened yet do not happen. */
+  forget (): void {
+    this.#rules.length = 0
+  }
+
   #pass (near: Socket): void {
     const far = connect(this.#to, '127.0.0.1')
     let cutting = false

@@ -45,7 +45,7 @@ export class Seat {
   }
 
   /** Looks until `done` holds. @throws Error with the last statuses after `ms` */
-  async until (what: string, done: () => boolean, ms = 10_000): Promise<void> {
+  async until (what: string, done: () => boolean, ms = 30_000): Promise<void> {
     const deadline = Date.now() + ms
     for (;;) {
       await this.look()
