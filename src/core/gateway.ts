@@ -280,7 +280,7 @@ export class Gateway {
   /** Why new work is refused; null while it is accepted. */
   get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
     if (this.#state === 'draining' || this.#state === 'drained') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
-    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
+    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#options.store.progress ?? this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }
 

@@ -16,6 +16,8 @@ export interface Store {
   readonly name: string
   /** Warnings for the operator though the store works, as sentences. */
   readonly warnings: readonly string[]
+  /** While the log is read at the start: how far, as a sentence. */
+  readonly progress?: string | null
 
   /**
    * Gives the follower an image of the log, then all later entries. Called once; resolves when the image has been handed

@@ -80,6 +80,8 @@ export interface StoreListener {
   onLoad? (): void
   /** Redis can be used again, or for the first time. */
   onUsable? (): void
+  /** What the operator should know though Redis can be used, as sentences. */
+  warnings? (): readonly string[]
 }
 
 export class RedisStore implements Store {
@@ -95,6 +97,7 @@ export class RedisStore implements Store {
   readonly #asked = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
   readonly #listeners: StoreListener[] = []
+  #lostAt = -Infinity
 
   constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
@@ -102,6 +105,7 @@ export class RedisStore implements Store {
     this.keys = keysOf(options.prefix)
     this.name = `Redis at ${options.address.shown}`
     this.#client = this.connect('commands', TIMEOUT_MS)
+    this.#client.on('close', () => { this.#lostAt = clock.now() })
     this.#calls = new Calls({ clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
     this.#reader = new LogReader({
       client: this.connect('follow', BLOCK_TIMEOUT_MS),
@@ -142,8 +146,18 @@ export class RedisStore implements Store {
     return this.#health.trouble
   }
 
+  /** When the connection for commands was last lost, by the monotonic clock. */
+  get lostAt (): number {
+    return this.#lostAt
+  }
+
   get warnings (): readonly string[] {
-    return this.#health.warnings
+    const { warning } = this.#reader
+    return [...this.#health.warnings, ...(warning === null ? [] : [warning]), ...this.#listeners.flatMap(({ warnings }) => warnings?.() ?? [])]
+  }
+
+  get progress (): string | null {
+    return this.#reader.progress
   }
 
   listen (listener: StoreListener): void {
