@@ -243,15 +243,33 @@ t.test('the page reports a restart into the other profile, keeps the last values
 
 t.test('while Redis is down the page says that the figures are old and why, and recovers when it is back', { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
   const redis = await RedisServer.start(test)
-  const { page, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
+  const { page, server, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
   await says(page.locator('#verdict'), /^All well|^Over target/)
   await redis.kill9()
+  await until('readiness says so', async () => (await request(`${server.url}/readyz`)).status === 503)
+  // A page that opens only now gets the last figures as present values.
+  const late = await (await openContext(test, await openBrowser(t))).newPage()
+  await late.addInitScript(`
+    globalThis.verdicts = new Set()
+    setInterval(() => verdicts.add(document.querySelector('#verdict')?.textContent), 5)`)
+  await late.goto(server.url)
+  await says(late.locator('#banner'), /reported no figures since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
+  await says(late.locator('#verdict'), /^No figures$/)
+  test.notMatch((await late.evaluate('[...verdicts].join("; ")')) as string, /All well|Over target/, 'nor does it call old figures current before')
   await says(page.locator('#banner'), /reported no figures since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
   await says(page.locator('#verdict'), /^No figures$/)
   await says(page.locator('#status'), /^Live$/)
   await redis.restart()
   await says(page.locator('#verdict'), /^All well|^Over target/)
   await until('the banner is gone', async () => !/reported no figures/.test(await textOf(page.locator('#banner'))))
+  test.same(complaints, [])
+})
+
+t.test('what readiness warns of is on the page, which then does not say that all is well', { skip, buffered: true }, async test => {
+  const { page, complaints } = await visit(test, { DATA_DIR: ':memory:' })
+  await says(page.locator('#banner'), /The gateway warns: DATA_DIR is :memory:, so nothing outlives this process\./)
+  await says(page.locator('#verdict'), /^Ready, with warnings$|^Over target/)
+  test.match(await page.title(), /^▲ Signalbox: (Ready, with warnings|Over target)/)
   test.same(complaints, [])
 })
 
