@@ -3,7 +3,7 @@
 // join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
 
 import { randomBytes } from 'node:crypto'
-import { pause, secondOf } from './clock.ts'
+import { LogClock, pause, secondOf } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
@@ -17,6 +17,7 @@ import { Latency } from './figures/latency.ts'
 import { Troubles } from './figures/troubles.ts'
 import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
+import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
@@ -51,6 +52,8 @@ export interface GatewayOptions {
 }
 
 const RETURN_AFTER_MS = 1000
+/** The log may be this far ahead of the wall clock before it is worth a warning: clocks of several machines differ a little. */
+const AHEAD_MS = 60_000
 /** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
@@ -77,12 +80,14 @@ export class Gateway {
   readonly #pulse: Pulse<Session>
   readonly #context: SessionContext
   readonly #expiry: Expiry
+  readonly #logClock: LogClock
   readonly #reservations: Reservations
   readonly #stateBudget: StateBudget
   #limits: Limits
   #state: 'starting' | 'open' | 'draining' | 'drained' = 'starting'
   #storeTrouble: string | null = null
   #publishing = 0
+  #wasAhead = false
   #drained: Promise<void> | null = null
 
   constructor (options: GatewayOptions) {
@@ -90,6 +95,7 @@ export class Gateway {
     this.#limits = options.limits
     const { clock, store, group } = options
     const limits = (): Limits => this.#limits
+    const logClock = this.#logClock = new LogClock(clock)
     this.latency = new Latency(clock)
     this.troubles = new Troubles(clock)
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
@@ -103,7 +109,7 @@ export class Gateway {
       }
     })
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
-    this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
+    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
@@ -128,6 +134,7 @@ export class Gateway {
     })
     this.operator = new Operator({
       clock,
+      logClock,
       group,
       rooms: this.#rooms,
       sessions: this.#sessions,
@@ -286,7 +293,21 @@ export class Gateway {
 
   /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
-    return this.#options.store.warnings
+    const { warnings } = this.#options.store
+    return this.#logClock.aheadMs < AHEAD_MS ? warnings : [...warnings, `the newest event is ${this.#ahead} ahead of this machine's clock: one of the clocks is or was wrong; ages are measured from that event on`]
+  }
+
+  get #ahead (): string {
+    const seconds = Math.round(this.#logClock.aheadMs / 1000)
+    return seconds < 7200 ? `${seconds} s` : `${Math.round(seconds / 3600)} h`
+  }
+
+  /** Ages go by the log's clock. One that runs far ahead of ours is told once. */
+  #sawHead (): void {
+    this.#logClock.saw(millisOf(this.#rooms.head))
+    const isAhead = this.#logClock.aheadMs >= AHEAD_MS
+    if (isAhead && !this.#wasAhead) this.#options.log.warn({ head: this.#rooms.head }, `the newest event is ${this.#ahead} ahead of this machine's clock; ages are measured from that event on`)
+    this.#wasAhead = isAhead
   }
 
   get tickMs (): number {
@@ -298,6 +319,7 @@ export class Gateway {
     const { epoch } = this.#rooms.lineage
     for (const session of this.#sessions) session.settle()
     this.#rooms.load(image)
+    this.#sawHead()
     for (const session of this.#sessions) session.relocate(epoch)
   }
 
@@ -328,6 +350,7 @@ export class Gateway {
       this.#rooms.apply(entry)
     }
     this.#rooms.trim(floor)
+    this.#sawHead()
   }
 
   #checkOpen (): void {

@@ -1,7 +1,7 @@
 // A read-only view of the gateway: figures and lists for /api/rooms, /metrics, `@system` and the built-in commands.
 
 import { secondOf } from '../clock.ts'
-import type { Clock } from '../clock.ts'
+import type { Clock, LogClock } from '../clock.ts'
 import { SYSTEM } from '../event.ts'
 import type { Group } from '../group.ts'
 import { compareIds, millisOf } from '../id.ts'
@@ -63,6 +63,7 @@ export interface Excerpt<Item> {
 
 export interface ViewOptions {
   readonly clock: Clock
+  readonly logClock: Pick<LogClock, 'now'>
   readonly group: Group
   readonly rooms: Rooms<Session>
   readonly sessions: ReadonlySet<Session>
@@ -118,8 +119,8 @@ export class View {
 
   /** The sessions that are furthest behind, then those whose connection holds most bytes back. */
   furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
-    const { clock } = this.#options
-    const [now, wall] = [clock.now(), clock.wall()]
+    const { clock, logClock } = this.#options
+    const [now, wall] = [clock.now(), logClock.now()]
     const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
       b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
     for (const session of this.#options.sessions) {
@@ -179,7 +180,7 @@ export class View {
       const id = session.oldestPendingId
       if (id !== null && (oldest === null || compareIds(id, oldest) < 0)) oldest = id
     }
-    return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
+    return oldest === null ? 0 : Math.max(0, this.#options.logClock.now() - millisOf(oldest))
   }
 }
 
