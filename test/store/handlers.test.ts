@@ -167,7 +167,7 @@ async function until (what: string, done: () => boolean | Promise<boolean>, ms =
 
 const examples: Array<{ language: string, example: string, command: string, args: object, result: object, wrong: object, error: string, skip: string | false, tool: () => Tool }> = [
   { language: 'Node', example: 'handler.mjs', command: 'move', args: { axis: 'x', to: 12 }, result: { axis: 'x', position: 12 }, wrong: { axis: 'x', to: 1001 }, error: 'axis x ends at 1000', skip: false, tool: () => ({ bin: process.execPath, env: {} }) },
-  { language: 'Python', example: 'handler.py', command: 'measure', args: { sensor: 'n7' }, result: { sensor: 'n7', percent: 42 }, wrong: { sensor: 'none' }, error: 'there is no such sensor', skip: skipWithout('python'), tool: () => need('python') }
+  { language: 'Python', example: 'handler.py', command: 'move', args: { axis: 'x', to: 12 }, result: { axis: 'x', position: 12 }, wrong: { axis: 'x', to: 1001 }, error: 'axis x ends at 1000', skip: skipWithout('python'), tool: () => need('python') }
 ]
 for (const { language, example, command, args, result, wrong, error, skip, tool } of examples) {
   t.test(`a command that a backend in ${language} declares is answered through every worker, without a restart`, { skip }, async t => {
