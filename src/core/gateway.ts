@@ -14,6 +14,7 @@ import { Expiry } from './expiry.ts'
 import { newCounters } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
 import { Latency } from './figures/latency.ts'
+import { RefusalLog } from './figures/refusal-log.ts'
 import { Troubles } from './figures/troubles.ts'
 import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
@@ -48,7 +49,7 @@ export interface GatewayOptions {
   /** Age at which a value ends, ms; 0 = never. */
   readonly stateTtlMs: number
   readonly stateTypes: ReadonlySet<string>
-  readonly log: Pick<Logger, 'error' | 'warn'>
+  readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
 }
 
 const RETURN_AFTER_MS = 1000
@@ -97,7 +98,7 @@ export class Gateway {
     const limits = (): Limits => this.#limits
     const logClock = this.#logClock = new LogClock(clock)
     this.latency = new Latency(clock)
-    this.troubles = new Troubles(clock)
+    this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({

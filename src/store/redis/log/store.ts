@@ -17,6 +17,7 @@ import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { IntakeSource, WorkerNote } from './entry.ts'
+import type { StoreListener } from './listener.ts'
 import { LogReader } from './reader.ts'
 import { Calls } from './calls.ts'
 import type { AppendAnswer, AppendCondition, PendingAppend } from './calls.ts'
@@ -69,20 +70,6 @@ return false
 
 /** Another worker holds the lease of the intake: nothing was appended. */
 export class LeaseLost extends Error {}
-
-/** What parts of this process learn from the store besides events. */
-export interface StoreListener {
-  /** A note of any worker, this one included, after the events before it. */
-  onNote? (note: WorkerNote): void
-  /** An event that came in through Redis is in the log. Not called for events that a load brings. */
-  onTakenIn? (source: IntakeSource): void
-  /** The log was read as a whole. */
-  onLoad? (): void
-  /** Redis can be used again, or for the first time. */
-  onUsable? (): void
-  /** What the operator should know though Redis can be used, as sentences. */
-  warnings? (): readonly string[]
-}
 
 export class RedisStore implements Store {
   readonly name: string
