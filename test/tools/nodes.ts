@@ -8,11 +8,10 @@ import { CACHE } from './find.ts'
 const SUITES = ['test/core', 'test/wire', 'test/store/embedded.test.ts']
 const VERSIONS = ['22', '24', 'latest']
 
-/** The binary of a version, installed if it is not there. A tag such as `latest` is looked up each time. @throws Error if it cannot be had */
+/** The binary of a version or tag, installed if it is not there. @throws Error if it cannot be had */
 function nodeOf (version: string): string {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
   const folder = join(CACHE, `node-${version}`)
-  // The version in the folder is taken only where its own package is satisfied: nothing is asked of the registry then.
   const { status, stderr } = spawnSync('npm', ['install', '--prefix', folder, '--ignore-scripts', '--prefer-offline', `${name}@${version}`], { encoding: 'utf8', shell: process.platform === 'win32' })
   if (status !== 0) throw new Error(`${name}@${version} cannot be installed: ${stderr.trim().split('\n')[0]}`)
   return join(folder, 'node_modules', name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
