@@ -4,6 +4,7 @@
 // reported at once, and an old Node gets a sentence instead of a stack trace.
 
 import cluster from 'node:cluster'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Startup } from './src/process/run.ts'
 
@@ -13,6 +14,9 @@ if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
   console.error(`signalbox needs Node.js ${NEEDED.join('.')} or newer; this is ${process.versions.node}`)
   process.exit(1)
 }
+
+/** Open files that a start needs; without connections it uses fewer than 50. */
+const LEAST_FILES = 100
 
 const USAGE = `signalbox: event gateway over SSE or WebSocket
 
@@ -26,7 +30,12 @@ Settings come from the environment and from .env; .env.example lists them all.`
 /** Settings for trying out the gateway. --demo takes effect only if no other setting is set. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
-await main()
+if (process.platform === 'linux') requireDescriptors()
+await main().catch((error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error
+  console.error(`${error.message}: raise the limit of open files (ulimit -n, or LimitNOFILE= of systemd)`)
+  process.exit(1)
+})
 
 async function main (): Promise<void> {
   const connected = await (await import('./src/process/worker.ts')).connectToPrimary<Startup>()
@@ -65,25 +74,41 @@ async function readStartup (): Promise<Startup | null> {
   }
 }
 
+/**
+ * Exits with a sentence if the limit of open files is too low to start: the modules and the store take some 50, each connection one.
+ * Where the limit cannot be read, the first file that cannot be opened ends the start.
+ */
+function requireDescriptors (): void {
+  let limits = ''
+  try {
+    limits = readFileSync('/proc/self/limits', 'utf8')
+  } catch {}
+  const limit = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? LEAST_FILES)
+  if (limit >= LEAST_FILES) return
+  console.error(`signalbox needs ${LEAST_FILES} open files and one more for each connection; the limit is ${limit}: raise it (ulimit -n, or LimitNOFILE= of systemd)`)
+  process.exit(1)
+}
+
 async function run (...args: Parameters<typeof import('./src/process/run.ts').runGateway>): Promise<void> {
   await (await import('./src/process/run.ts')).runGateway(...args)
 }
 
 /** Runs the workers. Every worker gets the settings read here plus later changes by `tune`, however late it starts. */
 async function lead (startup: Startup): Promise<void> {
-  const [{ createLog }, { runWorkers }, { version }, { retune }] = await Promise.all([
+  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { retune }] = await Promise.all([
     import('./src/process/log.ts'),
+    import('./src/process/systemd.ts'),
     import('./src/process/primary.ts'),
     import('./src/app/package.ts'),
     import('./config/index.ts')
   ])
-  const { appProfile, logLevel, shutdownTimeout, workers } = startup.config
+  const { appProfile, logLevel, shutdownDelay, shutdownTimeout, workers } = startup.config
   const log = createLog(logLevel)
   process.exit(await runWorkers({
     exec: import.meta.filename,
     args: process.argv.slice(2),
     count: workers,
-    drainMs: shutdownTimeout * 1000,
+    drainMs: (shutdownDelay + shutdownTimeout) * 1000,
     log,
     settings: () => startup,
     onTuned: changes => {
@@ -92,6 +117,7 @@ async function lead (startup: Startup): Promise<void> {
     },
     onReady: url => {
       log.info(`signalbox ${version}: profile ${appProfile}, ${workers} workers on ${url}`)
+      feedWatchdog(log)
       process.send?.('ready')
     }
   }))

@@ -27,7 +27,6 @@ node -e "const [major, minor] = process.versions.node.split('.').map(Number); if
 if %ERRORLEVEL% neq 0 exit /b 1
 
 rem The build needs typescript, a devDependency, which npm leaves out if NODE_ENV=production or omit=dev is set.
-rem "npm ci" builds too, by the script "prepare", unless npm is configured to ignore scripts: hence two checks, not one.
 rem npm writes node_modules/.package-lock.json last, when everything is installed; tsc its .tsbuildinfo, when all is built.
 rem npm is a batch file itself: without "call" this one would end with it.
 node -e "const fs = require('fs'); const at = file => { try { return fs.statSync(file).mtimeMs } catch { return -1 } }; process.exit(at('package-lock.json') > at('node_modules/.package-lock.json') ? 1 : 0)"

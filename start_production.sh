@@ -48,7 +48,6 @@ is_built () {
 }
 
 # The build needs typescript, a devDependency, which npm leaves out if NODE_ENV=production or omit=dev is set.
-# `npm ci` builds too (the script `prepare`), unless npm is configured to ignore scripts: hence two checks, not one.
 if [ ! -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ]; then
   say 'Installing the packages of package-lock.json.'
   npm_or_fail ci --include=dev

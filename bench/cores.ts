@@ -17,10 +17,10 @@ export interface CoreTimes {
   readonly total: number
 }
 
-/** @returns null if the system does not report it */
-export function coreTimes (core: number): CoreTimes | null {
+/** @param core null: all of them together. @returns null if the system does not report it */
+export function coreTimes (core: number | null): CoreTimes | null {
   try {
-    const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''
+    const line = new RegExp(`^cpu${core ?? ''} +(.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''
     const [user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, stolen = 0] = line.split(' ').map(Number)
     const busy = user + nice + system + irq + softirq
     return { busy, stolen, total: busy + idle + iowait + stolen }

@@ -10,6 +10,7 @@ import type { Wrongs } from './ledger.ts'
 import { quantile } from './metrics.ts'
 import { localDoor, publish } from './publisher.ts'
 import type { Door, Source } from './publisher.ts'
+import type { ServerProcess } from './process.ts'
 import { startServer } from './server.ts'
 import { Viewer } from './viewer.ts'
 import { Watch } from './watch.ts'
@@ -47,6 +48,8 @@ export interface Setting extends Duration {
   readonly viewers: number
   readonly settings: Record<string, string | number>
   readonly coalesced: boolean
+  /** One that runs already and goes on; default: a new one, which ends with the measurement. */
+  readonly server?: ServerProcess
 }
 
 export interface Measurement {
@@ -81,6 +84,8 @@ export interface Measurement {
   /** Shares of the server's core used by other processes, and taken by the host; null if the system does not report it. */
   readonly others: number | null
   readonly stolen: number | null
+  /** Share of all cores of this machine in use by anybody, where the server's is not known; null if it is, or the system does not report it. */
+  readonly crowd: number | null
   readonly wrongs: Wrongs
   /** Connections lost, resets and complaints. */
   readonly troubles: readonly string[]
@@ -90,11 +95,18 @@ export interface Measurement {
 export const around = (ms: number, spread: number) => (): number => ms * (1 - spread + 2 * spread * Math.random())
 export const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
 
-/** Measures the built product in a separate process, which ends with the measurement. */
-export async function measure ({ profile, workload, warmUp, viewers: count, settings, coalesced, ...duration }: Setting): Promise<Measurement> {
-  const server = await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+/** The built product as it is measured. */
+export const serverFor = async ({ profile, settings }: Pick<Setting, 'profile' | 'settings'>): Promise<ServerProcess> =>
+  await startServer({ APP_PROFILE: profile, MAX_ROOM_SIZE: 0, ...settings })
+
+let measured = 0
+
+/** Measures the built product in a separate process. */
+export async function measure ({ profile, workload, warmUp, viewers: count, settings, coalesced, server: running, ...duration }: Setting): Promise<Measurement> {
+  const server = running ?? await serverFor({ profile, settings })
   const { port } = server
-  const room = 'bench'
+  // Nothing of a measurement before.
+  const room = `bench-${++measured}`
   const viewers: Viewer[] = []
   try {
     const ledger = new Ledger(count)
@@ -120,7 +132,7 @@ export async function measure ({ profile, workload, warmUp, viewers: count, sett
     return await measureWindow({ profile, workload, viewers: count, coalesced, ...duration, ledger, troubles, room, open, metrics: `http://127.0.0.1:${port}/metrics`, core: pinned ? SERVER_CORE : null })
   } finally {
     for (const viewer of viewers) viewer.close()
-    await server.stop()
+    if (running === undefined) await server.stop()
   }
 }
 
@@ -145,7 +157,7 @@ export async function measureWindow ({ profile, workload, viewers, coalesced, wi
   const look = (): Look => ({
     at: performance.now(),
     load: process.cpuUsage(),
-    core: core === null ? null : coreTimes(core),
+    core: coreTimes(core),
     published: ledger.published,
     events: ledger.events,
     messages: ledger.messages,
@@ -194,8 +206,9 @@ export async function measureWindow ({ profile, workload, viewers, coalesced, wi
     backlogSeconds: observed?.backlogSeconds ?? null,
     inside,
     loadCpu: load / seconds,
-    others: share === null || observed === null ? null : Math.max(0, share.busy - observed.serverCpu),
+    others: core === null || share === null || observed === null ? null : Math.max(0, share.busy - observed.serverCpu),
     stolen: share?.stolen ?? null,
+    crowd: core === null ? share?.busy ?? null : null,
     wrongs: ledger.wrongs,
     troubles
   }

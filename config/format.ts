@@ -51,7 +51,7 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
     check: (text) => /^https?:\/\//i.test(text) && URL.canParse(text)
   },
   redis: {
-    allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS; special characters of a password percent-encoded, as %40 for @), redis+sentinel://[user:password@]host:port,host:port/name, or redis+cluster://[user:password@]host:port,host:port',
+    allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS; special characters of a password percent-encoded, as %40 for @), redis+sentinel://[user:password@]host:port,host:port/name[?sentinelPassword=…], or redis+cluster://[user:password@]host:port,host:port',
     check: (text) => typeof parseRedisUrl(text) !== 'string',
     problem: (text) => {
       const parsed = parseRedisUrl(text)

@@ -2,6 +2,7 @@
 // (validate.ts) and together (rules.ts). All problems are reported together, so that one correction is enough.
 
 import { readDotenv } from './dotenv.ts'
+import { isFileName, readFiles } from './secret-file.ts'
 import { NOT_YET, PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
 import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readChoice, readText } from './setting.ts'
@@ -39,14 +40,24 @@ export class ConfigError extends Error {
   }
 }
 
+/** The prefix of the guide for a cluster: it says nothing about another deployment. */
+const CLUSTER_PREFIX = '{signalbox}:'
+
 type Texts = Readonly<Record<string, string | undefined>>
 
 /** Loads and checks the settings. @throws ConfigError with all problems */
 export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: Texts, cwd?: string } = {}): LoadedConfig {
   const dotenv = readDotenv(cwd)
-  const problems = [...dotenv.problems]
-  const environment = readLayer(env)
-  const file = readLayer(dotenv.texts)
+  const fromEnvironment = readFiles(env, cwd)
+  const fromDotenv = readFiles(dotenv.texts, cwd)
+  const problems = [...dotenv.problems, ...fromEnvironment.problems, ...fromDotenv.problems]
+  const quoted = NAMES.filter((name) => isQuoted(env[name]))
+  for (const name of quoted) {
+    const shown = SETTINGS[name].secret ? '' : ` (${env[name]?.trim()})`
+    problems.push(`${name} has quotes around its value${shown}; they would be part of it, as docker --env-file and systemd's Environment="…" inside quotes pass them on: write it without.`)
+  }
+  const environment = without(readLayer(fromEnvironment.texts), quoted)
+  const file = readLayer(fromDotenv.texts)
   const sourceOf = (name: SettingName): SettingSource => name in environment ? 'environment' : name in file ? '.env' : 'default'
   const place = (name: SettingName): string => sourceOf(name) === '.env' ? ' in .env' : ''
 
@@ -60,7 +71,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
   for (const name of NAMES) {
     const setting = SETTINGS[name]
     // For a list the invalid items are shown; any other value is shown as it was written.
-    const written = (name in environment ? env : dotenv.texts)[name]
+    const written = (name in environment ? fromEnvironment : fromDotenv).texts[name]
     for (const item of wrong.get(name) ?? []) {
       const what = setting.type === 'list' ? `holds ${quote(setting, item)}` : `is ${quote(setting, written)}`
       problems.push(`${name} ${what}${place(name)}; allowed: ${allowed(setting)}${problem(setting, written)}.`)
@@ -71,6 +82,9 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
   const derivation = derive(values, isSet, (name) => wrong.has(name) || unsupported.includes(name))
   problems.push(...derivation.problems)
   const warnings = [...warnAbout(env), ...warnAboutFile(dotenv.texts)]
+  if (isSet('REDIS_PREFIX') && !isSet('REDIS_CHANNEL') && values.REDIS_URL !== '' && values.REDIS_PREFIX !== CLUSTER_PREFIX) {
+    warnings.push('REDIS_PREFIX is set and REDIS_CHANNEL is not: a channel belongs to the whole Redis, whatever prefix or database. Another deployment there that listens to "events" too takes in the same messages.')
+  }
   if (problems.length > 0) throw new ConfigError(problems, warnings)
 
   const sources = Object.fromEntries(NAMES.map((name) => [name, derivation.derived.includes(name) ? 'derived' : sourceOf(name)]))
@@ -166,6 +180,9 @@ function readLayer (texts: Texts): Layer {
   return Object.fromEntries(read.filter(([, value]) => value !== undefined))
 }
 
+/** In `.env` quotes are no part of a value; in the environment they are, and nobody means that. */
+const isQuoted = (text: string | undefined): boolean => /^(["']).*\1$/s.test(text?.trim() ?? '')
+
 function readJson (name: SettingName, value: unknown): unknown {
   const setting = SETTINGS[name]
   return setting.type === 'choice' && typeof value === 'string' ? readChoice(setting, value) : value
@@ -179,7 +196,7 @@ function warnAbout (env: Texts): string[] {
 }
 
 function warnAboutFile (texts: Texts): string[] {
-  return Object.keys(texts).filter((name) => !isName(name)).map((name) => notASetting(`${name} in .env`, guess(name)))
+  return Object.keys(texts).filter((name) => !isName(name) && !isFileName(name)).map((name) => notASetting(`${name} in .env`, guess(name)))
 }
 
 function notASetting (name: string, meant: SettingName | undefined): string {

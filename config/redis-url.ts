@@ -2,12 +2,21 @@
 // and by the connection. Three forms, each with rediss for TLS:
 //
 //   redis://[user:password@]host[:port][/db]
-//   redis+sentinel://[user:password@]host[:port],…/name[/db]
+//   redis+sentinel://[user:password@]host[:port],…/name[/db][?sentinelUsername=…&sentinelPassword=…&sentinelTls=…]
 //   redis+cluster://[user:password@]host[:port],…
 
 export interface RedisHost {
   readonly host: string
   readonly port: number
+}
+
+/** How to talk to the Sentinels themselves. */
+export interface SentinelAccess {
+  /** Default: as the server. */
+  readonly tls: boolean
+  /** Empty for none. */
+  readonly username: string
+  readonly password: string
 }
 
 interface Common {
@@ -27,12 +36,13 @@ interface SeveralHosts extends Common {
 export type RedisAddress =
   /** The URL as it was given: ioredis reads it, with the options in its query. */
   | Common & { readonly kind: 'server', readonly url: string }
-  /** `master` names the primary among those that the Sentinels watch. */
-  | SeveralHosts & { readonly kind: 'sentinel', readonly master: string, readonly db: number }
+  /** `master` names the primary among those that the Sentinels watch. `tls`, `username` and `password` are the server's. */
+  | SeveralHosts & { readonly kind: 'sentinel', readonly master: string, readonly db: number, readonly sentinels: SentinelAccess }
   | SeveralHosts & { readonly kind: 'cluster' }
 
 const REDIS_PORT = 6379
 const SENTINEL_PORT = 26379
+const SENTINEL_OPTIONS = ['sentinelUsername', 'sentinelPassword', 'sentinelTls']
 
 const SCHEME = /^redis(s)?(?:\+(sentinel|cluster))?:\/\//i
 /** Up to the last @: a password that was not percent-encoded may hold one itself. */
@@ -51,18 +61,36 @@ export function parseRedisUrl (text: string): RedisAddress | string {
   const shown = text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '')
   if (kind === undefined) {
     if (!URL.canParse(text)) return 'it is not a valid URL'
-    return /^\/?\d*$/.test(new URL(text).pathname) ? { kind: 'server', url: text, shown } : 'its path must be the number of a database'
+    if (hosts.includes(',')) return 'several hosts need redis+sentinel:// or redis+cluster://'
+    // ioredis knows the schemes in lower case only: REDISS:// would be a connection without TLS.
+    const url = text.replace(scheme, scheme.toLowerCase())
+    return /^\/?\d*$/.test(new URL(text).pathname) ? { kind: 'server', url, shown } : 'its path must be the number of a database'
   }
   if (hosts === '') return 'it names no host'
   if (!hosts.split(',').every(host => URL.canParse(`redis://${host}`))) return 'one of its hosts is not host or host:port'
-  if (rest !== '') return 'a URL with several hosts cannot have options after ? or #'
+  const isSentinel = kind.toLowerCase() === 'sentinel'
+  const options = optionsOf(rest ?? '', isSentinel ? SENTINEL_OPTIONS : [])
+  if (typeof options === 'string') return options
   const [username = '', password = ''] = userinfo === undefined ? [] : credentials
-  const several = { tls: s !== undefined, hosts: hosts.split(',').map(host => hostOf(host, kind.toLowerCase() === 'sentinel' ? SENTINEL_PORT : REDIS_PORT)), username, password, shown }
-  if (kind.toLowerCase() === 'cluster') return path === '' ? { kind: 'cluster', ...several } : 'the URL of a cluster has no path'
+  const several = { tls: s !== undefined, hosts: hosts.split(',').map(host => hostOf(host, isSentinel ? SENTINEL_PORT : REDIS_PORT)), username, password, shown }
+  if (!isSentinel) return path === '' ? { kind: 'cluster', ...several } : 'the URL of a cluster has no path'
   const [, name = '', db = '0'] = /^([^/]+)(?:\/(\d+))?$/.exec(path) ?? []
   const master = decoded(name)
   if (master === null || master === '') return 'after the hosts it needs /name, the name of the primary, or /name/db'
-  return { kind: 'sentinel', ...several, master, db: Number(db) }
+  const { sentinelUsername = '', sentinelPassword = '', sentinelTls = String(several.tls) } = options
+  if (!/^(true|false)$/.test(sentinelTls)) return 'sentinelTls is neither true nor false'
+  return { kind: 'sentinel', ...several, master, db: Number(db), sentinels: { tls: sentinelTls === 'true', username: sentinelUsername, password: sentinelPassword } }
+}
+
+/** The options behind `?`, decoded. @returns what is wrong with them, in words */
+function optionsOf (text: string, known: readonly string[]): Partial<Record<string, string>> | string {
+  const allowed = known.length === 0 ? 'the URL of a cluster has no options, nothing behind ? or #' : `the options behind ? are ${known.join(', ')}`
+  if (text === '') return {}
+  if (!/^\?[^#]*$/.test(text)) return allowed
+  const pairs = text.slice(1).split('&').map(pair => /^([^=]*)=(.*)$/.exec(pair))
+  if (!pairs.every(pair => pair !== null && known.includes(pair[1] as string))) return allowed
+  const values = pairs.map(pair => [pair?.[1], decoded(pair?.[2] ?? '')] as const)
+  return values.some(([, value]) => value === null) ? 'one of its options is not percent-encoded' : Object.fromEntries(values) as Record<string, string>
 }
 
 /** The address that a URL names. @throws Error what is wrong with it */

@@ -63,7 +63,8 @@ export function environmentExample (): string {
 
 function explain (name: SettingName): string[] {
   const setting = SETTINGS[name]
-  return ['', `# ${meaning(name)}`, `# Allowed: ${allowed(setting)}.`, `#${name}=${writeText(setting, setting.default)}`]
+  const file = setting.fromFile ? [`# Or ${name}_FILE, the path of a file that holds the value.`] : []
+  return ['', `# ${meaning(name)}`, `# Allowed: ${allowed(setting)}.`, ...file, `#${name}=${writeText(setting, setting.default)}`]
 }
 
 /** The settings as Markdown, one table a section. */

@@ -12,6 +12,8 @@ interface Common {
   readonly tunable?: true
   /** The part that must never be shown: the whole value, or the credentials in a URL. */
   readonly secret?: 'whole' | 'credentials'
+  /** Whether NAME_FILE may name a file that holds the value. */
+  readonly fromFile?: true
 }
 
 export interface WholeNumber extends Common {

@@ -1,6 +1,7 @@
 // The composition root: builds a gateway with one profile from settings, in this process. It does not listen, handles no
 // signals and never exits the process. The calling program does that; for the launcher it is src/process.
 
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { adoptTunable, ConfigError, retune } from '../config/index.ts'
@@ -49,6 +50,8 @@ export interface Signalbox {
   control: Gateway['control']
   /** Applies changed settings; only those that `tune` may change have an effect. */
   configure (config: Config): void
+  /** Makes /readyz answer 503, for balancers; everything is still served. A drain follows. */
+  announceDrain (): void
   /** See `Gateway.drain`. */
   drain: Gateway['drain']
   /** Drains, leaves the deployment and closes the store. Idempotent. */
@@ -113,6 +116,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     // Closed while the log was being read.
     if (closed === null) backing.serve(gateway)
   })())
+  let isLeaving = false
   const close = async (): Promise<void> => await (closed ??= (async () => {
     await gateway.drain()
     await reports.stop()
@@ -167,6 +171,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     await registerRoutes(app, {
       gateway,
       profile,
+      isLeaving: () => isLeaving,
       paths: pathsOf(profile),
       mountProfile: async scope => await mountProfile(scope, profile, { gateway, pingTimeoutMs: pingTimeout * 1000, maxHttpBufferSize, corsOrigins }),
       pingIntervalMs: config.pingInterval * 1000,
@@ -193,6 +198,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     publish: async (...args) => await gateway.publish(...args),
     control: async request => await gateway.control(request),
     configure,
+    announceDrain: () => { isLeaving = true },
     drain: async patienceMs => await gateway.drain(patienceMs),
     close
   }
@@ -217,6 +223,7 @@ function limitsOf (config: Config): Limits {
     maxClients,
     maxClientsPerIp,
     controlRateLimit,
-    publishRateLimit
+    publishRateLimit,
+    stateBytes: config.stateBytes === 0 ? Math.floor(getHeapStatistics().heap_size_limit / 4) : config.stateBytes
   }
 }

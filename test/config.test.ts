@@ -7,6 +7,7 @@ import { TYPE } from '../config/format.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
 import { showValue } from '../config/setting.ts'
 import { NAME } from '../src/core/event.ts'
+import { folderFor } from './tools/daemon.ts'
 
 type Texts = Record<string, string>
 
@@ -81,6 +82,7 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     historyBytes: 67_108_864,
     authJwtSecret: '',
     allowAnonymous: false,
+    shutdownDelay: 0,
     shutdownTimeout: 10,
     logLevel: 'info',
     demoFeed: false
@@ -259,14 +261,48 @@ t.test('addresses beyond loopback need ALLOW_ANONYMOUS', async (t) => {
 
 t.test('several workers need Redis, whose URL has one of three forms', async (t) => {
   refuses(t, { WORKERS: '4' }, /^WORKERS is 4; more than 1 needs REDIS_URL/)
-  for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379']) {
+  for (const REDIS_URL of ['redis://a', 'rediss://me:p%40ss@a:6380/2', 'redis+sentinel://:pass@a:26379,b:26379/mymaster/1', 'rediss+cluster://a:7000,b:7001', 'redis://[::1]:6379', 'redis+sentinel://a/m?sentinelPassword=x%26y&sentinelTls=true']) {
     t.equal(load(t, { WORKERS: '4', REDIS_URL, REDIS_PREFIX: '{sb}:' }).config.redisUrl, REDIS_URL)
   }
-  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x']) {
+  for (const REDIS_URL of ['a:6379', 'http://a', 'redis+sentinel://a:26379', 'redis+cluster://a:x', 'redis+other://a', 'redis://a/x', 'redis+sentinel://a/m/x', 'redis://:p%zz@a', 'redis+cluster://a,b?family=6', 'redis+sentinel://a/m#x', 'redis+cluster://a,b?x', 'redis://a,b', 'redis+sentinel://a/m?x=y', 'redis+sentinel://a/m?sentinelTls=maybe']) {
     refuses(t, { REDIS_URL }, /^REDIS_URL is ".*"; allowed: redis:\/\/.*redis\+sentinel/)
   }
-  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here a URL with several hosts cannot have options/)
+  refuses(t, { REDIS_URL: 'redis+cluster://a,b?family=6' }, /; here the URL of a cluster has no options/)
   t.equal(load(t, { REDIS_URL: 'redis://a?family=6' }).config.redisUrl, 'redis://a?family=6', 'one server may have options')
+})
+
+t.test('a value with quotes around it, as docker --env-file passes it on, is refused, and not shown where it is a secret', async (t) => {
+  for (const [name, value] of [['DATA_DIR', '"/data"'], ['REDIS_CHANNEL', "'events'"], ['REDIS_PREFIX', '"sb:"'], ['PORT', '"3000"'], ['CORS_ORIGINS', '"https://a.example"']] as const) {
+    refuses(t, { [name]: value }, new RegExp(`^${name} has quotes around its value \\(${value.replace(/[/.]/g, '\\$&')}\\); .*docker --env-file.* write it without\\.$`))
+  }
+  t.strictSame(problemsOf(() => load(t, { REDIS_URL: '"redis://:hunter2@a"' })).filter(problem => problem.includes('hunter2')), [])
+  t.equal(load(t, { DATA_DIR: 'a "b" c' }).config.dataDir, 'a "b" c', 'inside a value they are letters like others')
+  t.equal(load(t, {}, 'DATA_DIR="/data"\n').config.dataDir, '/data', 'in .env they are no part of it')
+})
+
+t.test('a secret may be given as a file', async (t) => {
+  const folder = folderFor(t)
+  const path = join(folder, 'redis')
+  writeFileSync(path, 'redis://:hunter2@cache:6379\n')
+  writeFileSync(join(folder, 'blank'), '\n')
+  const loaded = load(t, { REDIS_URL_FILE: path })
+  t.equal(loaded.config.redisUrl, 'redis://:hunter2@cache:6379')
+  t.strictSame([loaded.sources.REDIS_URL, loaded.warnings], ['environment', []])
+  const fromDotenv = load(t, {}, `REDIS_URL_FILE=${path}\n`)
+  t.strictSame([fromDotenv.config.redisUrl, fromDotenv.sources.REDIS_URL, fromDotenv.warnings], ['redis://:hunter2@cache:6379', '.env', []])
+  t.equal(load(t, { REDIS_URL: 'redis://other' }, `REDIS_URL_FILE=${path}\n`).config.redisUrl, 'redis://other', 'the environment overrides .env')
+  refuses(t, { REDIS_URL: 'redis://a', REDIS_URL_FILE: path }, /^REDIS_URL and REDIS_URL_FILE are both set; allowed: one of them\.$/)
+  refuses(t, { REDIS_URL_FILE: join(folder, 'none') }, /^REDIS_URL_FILE is ".*none", which cannot be read \(ENOENT\)/)
+  refuses(t, { REDIS_URL_FILE: join(folder, 'blank') }, /^REDIS_URL_FILE is ".*blank", which is empty/)
+  t.equal(load(t, { REDIS_URL_FILE: ' ' }).config.redisUrl, '')
+})
+
+t.test('a prefix of its own without a channel of its own is warned of', async (t) => {
+  const env = { REDIS_URL: 'redis://a', REDIS_PREFIX: 'mine:' }
+  t.match(load(t, env).warnings, [/^REDIS_PREFIX is set and REDIS_CHANNEL is not: /])
+  t.strictSame(load(t, { ...env, REDIS_CHANNEL: 'mine' }).warnings, [])
+  t.strictSame(load(t, { ...env, REDIS_PREFIX: '{signalbox}:' }).warnings, [], 'which a cluster needs')
+  t.strictSame(load(t, { REDIS_PREFIX: 'mine:' }).warnings, [], 'nothing listens without Redis')
 })
 
 t.test('on a cluster the prefix needs a hash tag', async (t) => {
@@ -450,7 +486,7 @@ t.test('tune changes settings that may change at run time, and returns their val
   t.strictSame(retune(config, {}), { config, previous: {}, now: {} })
   t.strictSame([...TUNABLE].sort(), [
     'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
-    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'TICK_FLOOR_MS'
+    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
   ])
 })
 

@@ -416,6 +416,16 @@ t.test('refusals of the gateway are passed on unchanged', { skip }, async t => {
   t.match(returning.bye, { reason: 'PROFILE_NOT_MOUNTED' })
 })
 
+t.test('while Redis is away the code is STORE_UNAVAILABLE, also where one of the processes is not there', { skip: skipOnRedis }, async t => {
+  const stage = new Stage(t)
+  const to = await front(t)
+  await stage.launch({ ...BEHIND, PORT: to.gateways[0], REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+  for (let n = 0; n < 6; n++) {
+    t.match(await ask(to, '/api/events', publishing({ type: 'fact', data: 1 })), { status: 503, body: { code: 'STORE_UNAVAILABLE' } })
+    t.match(await ask(to, '/readyz'), { status: 503, body: { code: 'STORE_UNAVAILABLE' } })
+  }
+})
+
 t.test('a plain EventSource in a browser survives a restart and misses nothing', { skip: skipInBrowser }, async t => {
   const stage = new Stage(t)
   const to = await front(t)

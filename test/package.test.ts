@@ -31,10 +31,32 @@ t.test('publint has nothing to say', async t => {
   t.same(messages.map(message => formatMessage(message, pkg)), [])
 })
 
-t.test('it contains code and types, and no tests or build files', async t => {
-  for (const name of ['dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/src/client/index.d.ts', 'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example']) t.ok(files.includes(name), name)
-  t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|(?<!\.d)\.ts$/.test(name)), [])
+t.test('it contains code, types and the guide, and no tests, build files or maps of sources that it does not contain', async t => {
+  const wanted = [
+    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/src/client/index.d.ts',
+    'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example', 'deploy/nginx.conf', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
+  ]
+  for (const name of wanted) t.ok(files.includes(name), name)
+  t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
   t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')
+})
+
+t.test('installing it runs no script, in the repository too, where the compiler may be left out', async t => {
+  t.same(['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'].filter(name => name in manifest.scripts), [])
+  t.equal(manifest.scripts.prepack, 'npm run build', 'what is published is built')
+})
+
+t.test('npm start without the compiler starts what was built before, or says what to do', async t => {
+  const site = folderFor(t)
+  const prestart = async (): Promise<{ code: number, stderr: string }> => await run(process.execPath, [join(ROOT, 'prestart.js')], { cwd: site }).then(({ stderr }) => ({ code: 0, stderr }), error => error)
+  t.match(await prestart(), { code: 1, stderr: /npm ci --include=dev/ })
+  mkdirSync(join(site, 'dist'))
+  writeFileSync(join(site, 'dist', 'launcher.js'), '')
+  t.match(await prestart(), { code: 0, stderr: '' })
+})
+
+t.test('the lock fits package.json and its overrides: npm ls has nothing to say', async t => {
+  t.same(JSON.parse((await run('npm', ['ls', '--all', '--package-lock-only', '--json'], { cwd: ROOT, shell: process.platform === 'win32', maxBuffer: 1e8 })).stdout).problems, undefined)
 })
 
 t.test('all that it imports is a dependency of its own', async t => {

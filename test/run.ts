@@ -1,6 +1,7 @@
 // Runs the tests and ends with one plain line of counts: `npm test`, or `npm test -- test/core/pure.test.ts`.
-// Real servers that tests need are found or downloaded first (tools/). A test without its server is skipped, or with
-// REQUIRE_ALL=1 a failure. SIGNALBOX_NO_SETUP=1 downloads nothing. With `--coverage`, which lines they reached comes first.
+// Real servers and clients that tests need are looked for first (tools/), and a test without its own is skipped; the run says
+// how to get them. With REQUIRE_ALL=1 they are downloaded, and one that is missing is a failure. With `--coverage`, which lines
+// they reached comes first.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -10,13 +11,15 @@ import { dirname, join } from 'node:path'
 import { reportCoverage } from './tools/coverage.ts'
 import { mortal } from './tools/daemon.ts'
 import { prepareTools } from './tools/fetch.ts'
+import { findAll } from './tools/find.ts'
 import { TapSummary } from './tools/tap-summary.ts'
 
 const coverage = process.argv.includes('--coverage')
 // Tap would run every file of a folder, helpers among them.
 const args = process.argv.slice(2).filter(arg => arg !== '--coverage')
   .map(arg => statSync(arg, { throwIfNoEntry: false })?.isDirectory() === true ? `${arg.replaceAll('\\', '/').replace(/\/$/, '')}/**/*.test.ts` : arg)
-const tools = await prepareTools(line => console.log(line))
+const requireAll = process.env.REQUIRE_ALL === '1'
+const tools = requireAll ? await prepareTools(line => console.log(line)) : findAll()
 const missing = Object.values(tools).flatMap(tool => 'missing' in tool ? [tool.missing] : [])
 const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist', 'esm', 'run.mjs')
 // A test that is killed removes nothing: all their folders are in this one.
@@ -36,7 +39,7 @@ child.on('close', (code, signal) => {
   if (coverage) reportCoverage(tap)
   const { passed, skipped, failures, finished, planned, complete } = summary
   const early = !complete || signal !== null
-  const failed = Math.max(summary.failed, early ? 1 : 0) + (process.env.REQUIRE_ALL === '1' ? missing.length : 0)
+  const failed = Math.max(summary.failed, early ? 1 : 0) + (requireAll ? missing.length : 0)
   for (const { file, timedOut } of failures) console.log(`${timedOut ? 'timed out' : 'failed'}: ${file}`)
   if (early) console.log(`tap ended early (${signal ?? `exit code ${code}`}): ${finished} of ${planned ?? 'an unknown number of'} files have run`)
   if (missing.length > 0) console.log(`\n${missing.join('\n')}`)

@@ -52,13 +52,15 @@ class Site {
       cpSync(join(ROOT, name), join(this.folder, name), { recursive: true, preserveTimestamps: true })
     }
     this.date(LOCK, new Date(0))
-    // What `npm ci` comes to, without the network; what is built is whatever the tests' own build left.
+    // What `npm ci` comes to, without the network; a first build begins with what the tests' own build left.
     this.command('npm', `
       echo "$*" >> '${this.bin}/npm.notes'
-      [ "$1" = ci ] || PATH=\${PATH#*:} exec npm "$@"
-      [ -e node_modules ] || ln -s '${join(ROOT, 'node_modules')}' node_modules
-      cp -R '${join(ROOT, 'dist')}' .
-      touch ${BUILT}`)
+      if [ "$1" = ci ]; then
+        [ -e node_modules ] || ln -s '${join(ROOT, 'node_modules')}' node_modules
+      else
+        [ -e dist ] || cp -R '${join(ROOT, 'dist')}' .
+        PATH=\${PATH#*:} exec npm "$@"
+      fi`)
     if (fresh) return
     symlinkSync(join(ROOT, 'node_modules'), join(this.folder, 'node_modules'))
     cpSync(join(ROOT, 'dist'), join(this.folder, 'dist'), { recursive: true })
@@ -195,7 +197,7 @@ t.test('the first start installs, and builds; the second does neither, until pac
     t.equal(code, 78, stderr)
     return site.npmRan()
   }
-  t.same(await start(), ['ci --include=dev'], 'with what the build needs, also where NODE_ENV says production; npm ci builds')
+  t.same(await start(), ['ci --include=dev', 'run build'], 'with what the build needs, also where NODE_ENV says production')
   t.same(await start(), [])
   site.date('src/core/gateway.ts', new Date())
   t.same(await start(), ['run build'])

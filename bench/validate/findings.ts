@@ -27,7 +27,7 @@ export const machine = (): string =>
   `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB; ${platform()} ${release()} ${arch()}; Node.js ${process.version}`
 
 /** The meaning of each figure: term and explanation. */
-export function definitions ({ url, viewers, windowMs, warmUpMs, workloads, pinned }: Report): ReadonlyArray<readonly [string, string]> {
+export function definitions ({ url, quick, viewers, windowMs, warmUpMs, workloads, pinned }: Report): ReadonlyArray<readonly [string, string]> {
   const local = url === null
   return [
     ['Latency', `from the moment a publisher's HTTP request is ${local ? 'written' : 'handed to fetch'} to the moment a viewer has ${local ? 'the last byte of the bundle' : 'the event from the client'}, the store's fsync included: of every fact, and of every update of a key until it or a newer value of its key is there, at every viewer. Publishers and viewers are one process, so it is one clock. A request that could not start when it was due, because the one before it was not answered yet, counts from its start; the report says if that happened.`],
@@ -38,7 +38,7 @@ export function definitions ({ url, viewers, windowMs, warmUpMs, workloads, pinn
     ['Messages', `bundles received by all viewers together, a second, and their bytes ${local ? 'as they came out of the sockets, framing included' : 'by the server\'s own count of all its traffic'}.`],
     ['Lost, twice, last values', `each viewer has every fact that was acknowledged, once and in order, and in the end the newest value of every key.${local ? '' : ' As the client delivers them; it skips repeated events itself.'}`],
     ['Inside', 'the figure of the server itself: from the acceptance of an event (the milliseconds of its id) to its hand-over to a connection (signalbox_delivery_seconds). The latency outside also includes the way of the request to the server and of the bundle to the viewer. Both 95th percentiles are computed from the same coarse buckets, and of delivered events: an update that was replaced counts in neither.'],
-    ['Work', `${viewers} viewers in one room; each event 150 B, a separate request on a keep-alive connection. ${warmUpMs / 1000} s of warm-up, then ${windowMs / 1000} s${workloads.some(({ longer }) => longer > 1) ? ` (sparse: ${windowMs * 1.5 / 1000} s)` : ''} measured, and up to 15 s for the rest to arrive.${local ? ` The product as built, with its defaults (DURABILITY=fsync, a new DATA_DIR in the folder for temporary files, which TMPDIR changes), except MAX_ROOM_SIZE=0; a new process for each measurement. ${pinned ? 'Server and load have a core each.' : 'Server and load share cores here: each affects the other\'s figures.'}` : ''}`]
+    ['Work', `${viewers} viewers in one room; each event 150 B, a separate request on a keep-alive connection. ${warmUpMs / 1000} s of warm-up, then ${windowMs / 1000} s${workloads.some(({ longer }) => longer > 1) ? ` (sparse: ${windowMs * 1.5 / 1000} s)` : ''} measured, and up to 15 s for the rest to arrive.${local ? ` The product as built, with its defaults (DURABILITY=fsync, a new DATA_DIR in the folder for temporary files, which TMPDIR changes), except MAX_ROOM_SIZE=0; ${quick ? 'one process for each way of delivery, which has worked before it is measured' : 'a new process for each measurement'}. ${pinned ? 'Server and load have a core each.' : 'Server and load share cores here: each affects the other\'s figures.'}` : ''}`]
   ]
 }
 

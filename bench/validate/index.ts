@@ -6,8 +6,9 @@
 
 import { relative, resolve } from 'node:path'
 import type { ProfileName } from '../../profiles/index.ts'
-import { measure } from '../measure.ts'
-import type { Measurement } from '../measure.ts'
+import { measure, serverFor } from '../measure.ts'
+import type { Measurement, Setting } from '../measure.ts'
+import type { ServerProcess } from '../process.ts'
 import { LOAD_CORE, pinned, SERVER_CORE } from '../cores.ts'
 import { percent } from '../format.ts'
 import { CannotMeasure, findDeployed, measureDeployed } from './deployed.ts'
@@ -21,6 +22,8 @@ import type { Named } from './workloads.ts'
 
 /** Spent on a measurement beside its warm-up and its window: start, quiet, arrival, end. */
 const OVERHEAD_MS = 1800
+/** With --quick, how long a server works before it is measured: one just started spends a good part of its CPU on compiling. */
+const WARM_MS = 2000
 /** Of a whole run: what was disturbed is measured again only where it ends within that. */
 const LIMIT_MS = 570_000
 const INTERRUPTED = 130
@@ -96,24 +99,37 @@ async function validate (options: Options): Promise<0 | 1 | 2> {
   return verdict.code
 }
 
-function localSteps ({ quick, viewers, warmUpMs, windowMs }: Options, workloads: readonly Named[]): Step[] {
+function localSteps ({ quick, viewers, load, warmUpMs, windowMs }: Options, workloads: readonly Named[]): Step[] {
   say(pinned ? `server on core ${SERVER_CORE}, publishers and viewers on core ${LOAD_CORE}` : 'fewer than two cores, or no taskset: server and load share cores')
   const deliveries = (['SSE', 'WEBSOCKET'] as readonly ProfileName[]).flatMap(profile => [{ profile, coalesced: false }, { profile, coalesced: true }])
+  const settingOf = (profile: ProfileName, coalesced: boolean, workload: Named): Setting => ({
+    profile,
+    workload,
+    warmUp: workload.warmUp,
+    viewers,
+    warmUpMs,
+    windowMs: windowMs * workload.longer,
+    settings: coalesced ? {} : { [TICK[profile]]: 0 },
+    coalesced
+  })
+  // With --quick one server for each way of delivery: it is warm for all its measurements, and ends with this process.
+  const warm = new Map<string, ServerProcess>()
+  const warmServer = async (setting: Setting): Promise<ServerProcess> => {
+    const way = `${setting.profile} ${setting.coalesced}`
+    const server = warm.get(way) ?? await serverFor(setting)
+    if (!warm.has(way)) await measure({ ...setting, warmUp: workload('mix', load).sources, warmUpMs: WARM_MS, windowMs: WARM_MS / 10, server })
+    warm.set(way, server)
+    return server
+  }
   // Workloads that are not judged are left out to stay within a minute.
-  return workloads.flatMap(workload => deliveries.filter(({ coalesced }) => coalesced || workload.saves || !quick).map(({ profile, coalesced }) => ({
-    name: `${workload.name}, ${profile}${coalesced ? '' : ', each event at once'}`,
-    ms: warmUpMs + windowMs * workload.longer + OVERHEAD_MS,
-    run: async () => await measure({
-      profile,
-      workload,
-      warmUp: workload.warmUp,
-      viewers,
-      warmUpMs,
-      windowMs: windowMs * workload.longer,
-      settings: coalesced ? {} : { [TICK[profile]]: 0 },
-      coalesced
-    })
-  })))
+  return workloads.flatMap((workload, index) => deliveries.filter(({ coalesced }) => coalesced || workload.saves || !quick).map(({ profile, coalesced }) => {
+    const setting = settingOf(profile, coalesced, workload)
+    return {
+      name: `${workload.name}, ${profile}${coalesced ? '' : ', each event at once'}`,
+      ms: warmUpMs + setting.windowMs + OVERHEAD_MS + (quick && index === 0 ? WARM_MS : 0),
+      run: async () => await measure(quick ? { ...setting, server: await warmServer(setting) } : setting)
+    }
+  }))
 }
 
 async function deployedSteps ({ metrics, viewers, warmUpMs, windowMs }: Options, url: string, workloads: readonly Named[]): Promise<Step[]> {

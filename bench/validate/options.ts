@@ -87,7 +87,7 @@ export const HELP = `npm run validate -- [options]
 
 ${wrap('Measures Signalbox against its targets. The same work is delivered un-coalesced (each event at once), by the profile SSE and by the profile WEBSOCKET. Measured are latency, event-loop lag, server CPU, messages, bytes and backlog, and whether events were lost, came twice or are not the newest value. Writes reports/validation.html and reports/validation.json.')}
 
-  --quick            takes less than a minute (otherwise seven to ten); for an impression
+  --quick            takes a minute (otherwise seven to ten); for an impression
   --only a,b         only these workloads:
 ${NAMES.map(name => wrap(`${name}: ${workload(name, 1).what}`, 75).replace(/^/gm, ' '.repeat(25))).join('\n')}
   --url <address>    measures a deployed server from here instead, over the profile it runs. Publishes

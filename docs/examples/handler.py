@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A backend that serves a command over Redis. Start as many as you like: each command goes to exactly one of them.
+"""A backend that serves a command over Redis. Start as many as you like, of handler.mjs too: each command goes to exactly one of them.
 
     pip install redis
     REDIS_URL=redis://127.0.0.1:6379 python3 docs/examples/handler.py
     curl -X POST http://127.0.0.1:3000/api/control -H 'Content-Type: application/json' \
-      -d '{"command": "measure", "args": {"sensor": "n7"}}'
+      -d '{"command": "move", "args": {"axis": "x", "to": 12}}'
 """
 import json
 import os
@@ -14,29 +14,29 @@ import time
 
 import redis
 
-COMMAND = "measure"
+COMMAND = "move"
 # What the gateway knows about this command. retry: whether it may run again on another backend if this one dies while it
 # runs. timeout: seconds until this backend counts as dead. schema: the gateway refuses invalid arguments.
 DECLARATION = {
-    "description": "Reads a sensor.",
-    "retry": True,
+    "description": "Moves an axis to a position.",
+    "retry": False,
     "timeout": 30,
     "schema": {
         "type": "object",
-        "required": ["sensor"],
+        "required": ["axis", "to"],
         "additionalProperties": False,
-        "properties": {"sensor": {"type": "string", "maxLength": 20}, "seconds": {"type": "number", "minimum": 0, "maximum": 20}},
+        "properties": {"axis": {"enum": ["x", "y", "z"]}, "to": {"type": "number"}, "seconds": {"type": "number", "minimum": 0, "maximum": 20}},
     },
 }
 
 
-def measure(args, job):
+def move(args, job):
     """The return value is the result, any JSON. An exception is the error. job["id"] is the same in every attempt."""
     print(f"run {job['id']} attempt {job['attempt']} for {job['caller']}", flush=True)
-    if args["sensor"] == "none":
-        raise ValueError("there is no such sensor")
+    if args["to"] > 1000:
+        raise ValueError(f"axis {args['axis']} ends at 1000")
     time.sleep(args.get("seconds", 0))
-    return {"sensor": args["sensor"], "percent": 42}
+    return {"axis": args["axis"], "position": args["to"]}
 
 
 PREFIX = os.environ.get("REDIS_PREFIX", "signalbox:")
@@ -47,7 +47,7 @@ r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), 
 
 def serve(entry, job):
     try:
-        answer = {"result": json.dumps(measure(json.loads(job["args"]), job))}
+        answer = {"result": json.dumps(move(json.loads(job["args"]), job))}
     except Exception as error:
         answer = {"error": str(error)}
     while True:

@@ -12,6 +12,7 @@ import errors from './errors.ts'
 import metrics from './metrics.ts'
 import type { MetricsExchange } from './metrics.ts'
 import publish from './publish.ts'
+import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
 import status from './status.ts'
 import type { StatusOptions } from './status.ts'
@@ -45,6 +46,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(body)
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
+  await app.register(rooms, { gateway })
   await app.register(status, options)
   await app.register(metrics, { gateway, profile, savings, intake, metricsExchange })
   await app.register(dashboard)

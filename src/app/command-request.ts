@@ -18,9 +18,9 @@ export function parseCommandRequest (value: unknown): { command: unknown, args?:
 }
 
 /** The response to a command: HTTP status and body. Over a WebSocket the body is sent as `result`, or as `error` from status 400 on. */
-export function commandResponse ({ id, command, status, result, error }: Outcome): { status: number, body: object } {
+export function commandResponse ({ id, command, status, result, resultOmitted, error }: Outcome): { status: number, body: object } {
   switch (status) {
-    case 'done': return { status: 200, body: { ok: true, id, command, result } }
+    case 'done': return { status: 200, body: { ok: true, id, command, result, ...(resultOmitted === undefined ? {} : { resultOmitted }) } }
     case 'running': return { status: 202, body: { id, command, status } }
     case 'unknown': return { status: 200, body: { ok: false, id, command, status, message: 'the command was started, but its outcome was lost; it was not run again' } }
     case 'failed': return { status: 500, body: { statusCode: 500, code: 'COMMAND_FAILED', error: 'Internal Server Error', message: error?.message, id, command, status } }

@@ -3,16 +3,20 @@
 
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
-import { Ajv } from 'ajv'
 import type { Command, CommandContext } from '../core/command.ts'
 import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
+import { MAX_ROOMS } from '../core/figures/view.ts'
+import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
+import { boundedCheckOf, checkOf } from './argument-check.ts'
 
 export interface CommandDefinition<Args = never> {
   /** A JSON Schema for `args`. Default: no arguments are allowed. */
   readonly schema?: object
   /** One sentence for users of the command. */
   readonly description?: string
+  /** It changes nothing: a repeat with the same Idempotency-Key runs it again, and its result is not kept. */
+  readonly readOnly?: boolean
   readonly handler: (args: Args, context: CommandContext) => unknown
 }
 
@@ -28,30 +32,27 @@ export interface BuiltInOptions {
   readonly shutdown: () => Promise<void>
 }
 
-// Stops at the first problem: listing a hundred thousand of them would take long.
-const ajv = new Ajv({ strict: false })
-const MAX_COMPLAINT = 500
 const NO_ARGS = { type: 'object', additionalProperties: false }
 const ROOM = { type: 'string', pattern: `${NAME.source}|^${PUBLIC}$` }
 
 /** Compiles a definition to a command. @throws Error if its schema is not valid */
-export function compile ({ schema = NO_ARGS, description, handler }: CommandDefinition): Command {
-  const validate = ajv.compile(schema)
-  return {
-    check: args => validate(args) ? null : ajv.errorsText(validate.errors, { dataVar: 'args' }).slice(0, MAX_COMPLAINT),
-    schema,
-    description,
-    handler
-  }
+export function compile ({ schema = NO_ARGS, description, readOnly, handler }: CommandDefinition): Command {
+  return { check: boundedCheckOf(schema), schema, description, readOnly, handler }
 }
 
 export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
-    gateway.commands.register(name, compile({ schema, description, handler }), 'built-in')
+    gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
+  const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args) => unknown): void =>
+    gateway.commands.register(name, { check: checkOf(schema), schema, description, handler, readOnly: true }, 'built-in')
 
-  define('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
-  define('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
-  define('rooms', 'Lists the rooms with their members over all processes, keys and last id.', NO_ARGS, async () => ({ rooms: await gateway.view.presence() }))
+  defineReadOnly('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
+  defineReadOnly('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
+  defineReadOnly<Partial<RoomPage>>('rooms', 'Lists the rooms in order of name, with their members over all processes, keys and last id.', {
+    type: 'object',
+    additionalProperties: false,
+    properties: { limit: { type: 'integer', minimum: 1, maximum: MAX_ROOMS }, after: { type: 'string' }, prefix: { type: 'string' } }
+  }, async page => await gateway.view.presence(page))
   define<{ event?: unknown, events?: unknown[] }>('publish', `Publishes one event, or up to ${MAX_BATCH} of them, all or none.`, {
     type: 'object',
     additionalProperties: false,
@@ -69,11 +70,9 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
   }
   // The table of settings checks the values and explains errors better than a schema. The schema shown is for building forms.
   gateway.commands.register('tune', {
-    ...compile({
-      schema: { type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } },
-      description: 'Changes ticks and limits of all processes until the next restart.',
-      handler: async (changes: Record<string, unknown>) => await tune(changes)
-    }),
+    check: checkOf({ type: 'object', minProperties: 1, maxProperties: 50, propertyNames: { maxLength: 64 } }),
+    description: 'Changes ticks and limits of all processes until the next restart.',
+    handler: async (changes: Record<string, unknown>) => await tune(changes),
     schema: { type: 'object', minProperties: 1, additionalProperties: false, properties: tunable }
   }, 'built-in')
   define<{ session?: string, room?: string }>('disconnect', 'Ends one session, or all sessions in a room; the clients may reconnect.', {
@@ -114,6 +113,7 @@ export async function loadCommands (path: string, gateway: Gateway): Promise<str
     if (!NAME.test(name)) throw new Error(`COMMANDS_MODULE ${path}: ${JSON.stringify(name)} is not a valid name for a command`)
     if (gateway.commands.names.includes(name)) throw new Error(`COMMANDS_MODULE ${path}: the command ${name} is built in; choose another name`)
     if (typeof definition?.handler !== 'function') throw new Error(`COMMANDS_MODULE ${path}: the command ${name} has no handler function`)
+    if (definition.readOnly !== undefined && typeof definition.readOnly !== 'boolean') throw new Error(`COMMANDS_MODULE ${path}: readOnly of ${name} must be true or false`)
     if (definition.description !== undefined && typeof definition.description !== 'string') throw new Error(`COMMANDS_MODULE ${path}: the description of ${name} must be a string`)
     try {
       gateway.commands.register(name, compile(definition as CommandDefinition))

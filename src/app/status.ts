@@ -1,4 +1,4 @@
-// The state of the gateway: profile, rooms, health.
+// The state of the gateway: profile, health.
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
@@ -14,9 +14,11 @@ export interface StatusOptions {
   readonly paths: { readonly stream: string | null, readonly websocket: string | null }
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
+  /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
+  readonly isLeaving: () => boolean
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, isLeaving }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     schema: { tags: ['status'], summary: 'The mounted profile: a client requests this first' }
   }, async (_request, reply) => {
@@ -32,10 +34,6 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     }
   })
 
-  app.get('/api/rooms', {
-    schema: { tags: ['status'], summary: 'Rooms with members, keys and last id' }
-  }, async () => ({ rooms: await gateway.view.presence() }))
-
   app.get('/healthz', { schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
@@ -43,6 +41,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
   }, async () => {
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
+    if (isLeaving()) throw new Refusal('DRAINING', 'the gateway is about to shut down')
     const { warnings } = gateway
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })

@@ -118,8 +118,8 @@ export class SystemReports {
       ...text === this.#reportedSettings && gateway.operator.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
     ] satisfies FigureReport[])
     this.#reportedSettings = text
-    for (const [other, at] of gateway.operator.reported(TYPES)) {
-      if (other === key || Date.now() - at < OLD_MS || await gateway.operator.isAlive(other)) continue
+    for (const [other, ageMs] of gateway.operator.reported(TYPES)) {
+      if (other === key || ageMs < OLD_MS || await gateway.operator.isAlive(other)) continue
       for (const type of TYPES) await gateway.operator.clear(SYSTEM, type, other)
     }
   }

@@ -6,33 +6,18 @@
 //     shared.ts     one link for many tabs      watchdog.ts            detects a dead connection
 //     state.ts      the newest values           catch-up.ts            when a connection has caught up
 //     profile.ts    what the gateway mounts     control.ts             commands
+//     options.ts    what callers may pass
 
 import { ControlError, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
 import { Link } from './link.ts'
+import { baseOf, checked, CONNECT } from './options.ts'
+import type { ConnectOptions } from './options.ts'
 import { fetchProfile } from './profile.ts'
 import { canShare, SharedLink } from './shared.ts'
 import { guarded, State } from './state.ts'
 import { isBefore } from './wire.ts'
-import type { Delivery, Event, Hello, Ready, Reset, Status } from './wire.ts'
-
-export interface ConnectOptions {
-  /** Rooms to listen to. Default: none, which means the public feed. */
-  readonly rooms?: readonly string[]
-  /** Event types to listen to. Default: none, which means every type. */
-  readonly types?: readonly string[]
-  /**
-   * Tabs of this browser with the same rooms and types share one connection. Requires HTTPS or localhost; elsewhere
-   * each tab has its own connection. Default false.
-   */
-  readonly share?: boolean
-  /** Where to resume: a saved `box.lastEventId`. Default: none, and all present values come first. */
-  readonly lastEventId?: string
-  /** Sent with every HTTP request as `Authorization: Bearer`; a function is called for each request. The gateway does not check tokens yet. */
-  readonly token?: string | (() => string | Promise<string>)
-  /** The WebSocket class, if the platform has none. Default: `globalThis.WebSocket`. */
-  readonly WebSocket?: typeof WebSocket
-}
+import type { Delivery, Event, Hello, Problem, Ready, Reset, Status } from './wire.ts'
 
 /** The names for `box.on`, and what each listener receives. */
 export interface Happenings {
@@ -42,6 +27,8 @@ export interface Happenings {
   hello: Hello
   reset: Reset
   ready: Ready
+  /** Something was lost that the client can't restore: a message that nobody could read. Without a listener it goes to the console. */
+  error: Problem
 }
 
 export interface Box {
@@ -49,7 +36,7 @@ export interface Box {
   readonly state: Pick<State, 'get' | 'entries' | 'subscribe' | 'size'>
   /** The cursor after everything that listeners have received; empty before the first. */
   readonly lastEventId: string
-  /** @returns a function that removes the listener */
+  /** @returns a function that removes the listener @throws TypeError if there is no such name */
   on: <Name extends keyof Happenings>(name: Name, listener: (happening: Happenings[Name]) => void) => () => void
   /**
    * Runs a command and waits for its result. The command runs once, even if it had to be sent again after a lost answer
@@ -63,11 +50,13 @@ export interface Box {
 /**
  * Connects and stays connected until `close`, or until the gateway rejects the request for good.
  * @param url the gateway's address; `/` is the page's own host
+ * @throws TypeError if the URL cannot be one, or naming an option that is unknown or of the wrong type
  */
-export function connect (url: string, { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket }: ConnectOptions = {}): Box {
-  const base = new URL(url, globalThis.location?.href).href.replace(/\/+$/, '')
+export function connect (url: string | URL, options: ConnectOptions = {}): Box {
+  const base = baseOf(url)
+  const { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket } = checked(options, CONNECT)
   const listeners: { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> } = {
-    event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set()
+    event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set(), error: new Set()
   }
   const state = new State()
   let status: Status = { state: 'connecting' }
@@ -102,6 +91,10 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
       case 'ready':
         emit('ready', delivery.data)
         break
+      case 'error':
+        if (listeners.error.size === 0) console.error(delivery.data.reason)
+        emit('error', delivery.data)
+        break
       case 'status':
         setStatus(delivery.data)
     }
@@ -120,8 +113,16 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
     emit('status', status)
   }
 
-  const headers = async (): Promise<Record<string, string>> =>
-    token === undefined ? {} : { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
+  const headers = async (): Promise<Record<string, string>> => {
+    if (token === undefined) return {}
+    try {
+      const named = { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
+      // It throws for what no header can hold.
+      return Object.fromEntries(new Headers(named))
+    } catch (error) {
+      throw new ControlError(`no token: ${(error as Error).message}`, 'NO_TOKEN', {})
+    }
+  }
 
   const route = {
     headers,
@@ -138,16 +139,17 @@ export function connect (url: string, { rooms = [], types = [], share = false, l
   // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
     if (!open()) return
-    const options = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }
+    const how = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }
     link = share && canShare()
-      ? new SharedLink(options, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
-      : new Link(options)
+      ? new SharedLink(how, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
+      : new Link(how)
   })
   return {
     get status () { return status },
     get lastEventId () { return cursor },
     state,
     on (name, listener) {
+      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)} and ${typeof listener}`)
       listeners[name].add(listener)
       return () => { listeners[name].delete(listener) }
     },

@@ -1,7 +1,8 @@
 // Commands. Each carries an Idempotency-Key, and can be sent again after a lost answer or a rate limit without running
 // twice. They go over HTTP or over the WebSocket, depending on what the gateway mounts.
 
-import { endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
+import { checked, CONTROL } from './options.ts'
+import { backoff, endOfRefusal, pause, readAnswer, uniqueId } from './wire.ts'
 import type { GatewayAnswer } from './wire.ts'
 
 export interface ControlOptions {
@@ -60,7 +61,11 @@ const RETRY_MAX_MS = 5000
 const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
 
 /** Runs a command and waits for its result, for as long as it runs. @throws ControlError; the signal's reason */
-export async function run (route: ControlRoute, command: string, args: object, { idempotencyKey = uniqueId(), signal, onWait }: ControlOptions): Promise<CommandResult> {
+export async function run (route: ControlRoute, command: string, args: object, options: ControlOptions): Promise<CommandResult> {
+  const { idempotencyKey = uniqueId(), signal, onWait } = checked(options, CONTROL)
+  // What cannot be sent must not look like a lost answer: both of these throw a TypeError.
+  JSON.stringify(args)
+  void new Headers({ 'Idempotency-Key': idempotencyKey })
   const request: CommandRequest = { command, args, idempotencyKey, signal }
   let until = Date.now() + PATIENCE_MS
   let running = ''
@@ -71,7 +76,7 @@ export async function run (route: ControlRoute, command: string, args: object, {
       return null
     })
     signal?.throwIfAborted()
-    const waitMs = answer?.retryMs ?? Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** asked)
+    const waitMs = backoff(asked, RETRY_MIN_MS, RETRY_MAX_MS, answer?.retryMs)
     if (answer?.body.status === 'running') {
       running = String(answer.body.id)
       until = Date.now() + PATIENCE_MS

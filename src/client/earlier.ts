@@ -1,7 +1,9 @@
 // The API of the earlier system's client, on top of this one. Pages that use it only change their import.
 
 import { connect } from './box.ts'
-import type { Box, ConnectOptions } from './box.ts'
+import { baseOf, checked, CONNECT } from './options.ts'
+import type { Box } from './box.ts'
+import type { ConnectOptions } from './options.ts'
 import { pause, readAnswer, uniqueId } from './wire.ts'
 import type { Event } from './wire.ts'
 
@@ -13,9 +15,10 @@ export class RobustEventSource {
   /** @param url such as `/api/events/stream?rooms=plant-1&types=cpu` */
   constructor (url: string, options: ConnectOptions = {}) {
     this.url = url
+    if (!URL.canParse(url, globalThis.location?.href)) baseOf(url)
     const { href, searchParams } = new URL(url, globalThis.location?.href)
     const list = (name: string): string[] => (searchParams.get(name) ?? '').split(',').filter(item => item !== '')
-    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types'), lastEventId: searchParams.get('lastEventId') ?? '', ...options })
+    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types'), lastEventId: searchParams.get('lastEventId') ?? '', ...checked(options, CONNECT) })
     this.box.on('event', event => this.handleEvent(event))
   }
 

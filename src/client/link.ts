@@ -2,13 +2,14 @@
 // ends, and resumes from its cursor. A restart, even into the other profile, loses and repeats nothing.
 
 import { CatchUp } from './catch-up.ts'
+import { ControlError } from './control.ts'
 import { fetchProfile } from './profile.ts'
 import type { ProfileInfo } from './profile.ts'
 import { socketTransport } from './socket.ts'
 import { streamTransport } from './stream.ts'
 import { Watchdog } from './watchdog.ts'
-import { LOST, pause, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Status, TransportOptions } from './wire.ts'
+import { backoff, LOST, pause, REFUSED_MS, uniqueId } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Problem, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
@@ -26,12 +27,24 @@ export interface LinkOptions {
 }
 
 const RETRY_MIN_MS = 1000
-const RETRY_MAX_MS = 30_000
+/** While nobody answers, an attempt costs nobody anything, and the end of a downtime should be noticed soon. */
+const RETRY_MAX_MS = 5000
+/** Each attempt costs the gateway a refusal: a full room can have hundreds of clients at its door. */
+const REFUSED_MAX_MS = 30_000
 /** After a connection this long the backoff starts again from its minimum. */
 const STABLE_MS = 5000
 /** Time limit for the gateway to answer and say hello. */
 const ANSWER_MS = 15_000
 
+/**
+ * A message that could not be read is asked for again, by reconnecting, since it may have been damaged on its way. After that,
+ * for this long, further ones are passed over: reconnecting would go on for ever.
+ */
+const REREAD_MS = 60_000
+
+const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
+const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: 'a message of the gateway cannot be read and was passed over: its events are missing' }
+const NO_WEBSOCKET: End = { code: 'NO_WEBSOCKET', reason: 'the gateway runs WEBSOCKET, and this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
@@ -43,7 +56,10 @@ export class Link {
   readonly #pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   #watchdog: Watchdog | null = null
   #heardAt = Date.now()
+  /** In a row and of one kind. */
   #failures = 0
+  #wasRefused = false
+  #unreadableAt = -Infinity
   #send: ((message: object) => void) | null = null
   /** Ends the current connection. */
   #cut: (end: End) => void = () => {}
@@ -92,20 +108,24 @@ export class Link {
       const { code, reason, retryMs, forGood } = await this.#connect()
       if (signal.aborted) return
       if (forGood === true) return this.#setStatus({ state: 'refused', code, reason })
-      const waitMs = retryMs ?? this.#backoff()
+      const waitMs = this.#backoff(retryMs)
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
       this.#setStatus({ ...stale, retryMs: waitMs })
       const wait = new AbortController()
-      // If the gateway said when to return, respect that.
-      if (retryMs === undefined) this.#hurry = () => wait.abort()
-      await pause(waitMs, AbortSignal.any([signal, wait.signal]))
+      this.#hurry = () => wait.abort()
+      await pause(retryMs ?? 0, signal)
+      await pause(waitMs - (retryMs ?? 0), AbortSignal.any([signal, wait.signal]))
       this.#setStatus({ ...stale, retryMs: null })
     }
   }
 
-  /** Full jitter: clients that lost the gateway at the same time do not return at the same time. */
-  #backoff (): number {
-    return Math.round(Math.random() * Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++))
+  /** @param floorMs the time that the gateway asked for */
+  #backoff (floorMs: number | undefined): number {
+    const isRefused = floorMs !== undefined
+    // A refusal after a downtime is the first one.
+    if (isRefused !== this.#wasRefused) this.#failures = 0
+    this.#wasRefused = isRefused
+    return backoff(this.#failures++, RETRY_MIN_MS, isRefused ? REFUSED_MAX_MS : RETRY_MAX_MS, floorMs)
   }
 
   /** One connection, from fetching the profile to its end. */
@@ -118,11 +138,15 @@ export class Link {
       ended.abort()
     }
     this.#cut = cut
-    const opening = setTimeout(() => ended.abort(), ANSWER_MS)
+    const opening = setTimeout(() => cut(this.#noAnswer()), ANSWER_MS)
+    /** A token may take for ever. */
+    const ready = async (): Promise<Record<string, string>> => await Promise.race([headers(), new Promise<never>((_resolve, reject) => {
+      ended.signal.addEventListener('abort', () => reject(ended.signal.reason))
+    })])
     let greetedAt = Infinity
     const catchUp = new CatchUp(status => this.#setStatus(status))
     try {
-      const profile = await fetchProfile(base, await headers(), ended.signal)
+      const profile = await fetchProfile(base, await ready(), ended.signal)
       if ('code' in profile) return profile
       this.profile = profile
       const { stream, websocket, pingIntervalMs } = profile
@@ -130,7 +154,7 @@ export class Link {
         rooms,
         types,
         cursor: cursor(),
-        headers: await headers(),
+        headers: await ready(),
         signal: ended.signal,
         alive: () => {
           this.#heardAt = Date.now()
@@ -151,6 +175,16 @@ export class Link {
           this.#options.deliver(delivery)
           catchUp.take(delivery)
         },
+        unreadable: cursor => {
+          // Before the greeting a stranger may be speaking.
+          if (greetedAt === Infinity) return UNREADABLE
+          if (performance.now() - this.#unreadableAt > REREAD_MS) {
+            this.#unreadableAt = performance.now()
+            return UNREADABLE
+          }
+          this.#options.deliver({ kind: 'error', data: PASSED_OVER, cursor })
+          return null
+        },
         onOpen: send => { this.#send = send },
         onAnswer: (ref, answer) => {
           this.#pending.get(ref)?.(answer)
@@ -158,13 +192,15 @@ export class Link {
         }
       }
       ended.signal.throwIfAborted()
-      if (stream !== null) return await streamTransport(base + stream, options)
+      if (typeof stream === 'string') return await streamTransport(base + stream, options)
+      if (typeof Socket !== 'function') return NO_WEBSOCKET
       return await socketTransport(Socket)(base + String(websocket), options)
-    } catch {
+    } catch (error) {
+      if (error instanceof ControlError) return { code: error.code, reason: error.message }
       // Messages of fetch differ between browsers, and a socket has none.
       if (globalThis.navigator?.onLine === false) return OFFLINE
       if (early !== null || greetedAt < Infinity) return early ?? LOST
-      // Browsers hide CORS rejections from the page, too.
+      // Browsers hide the reason from the page.
       const isStranger = !`${base}/`.startsWith(`${globalThis.location?.origin ?? base}/`)
       return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
     } finally {
@@ -177,6 +213,12 @@ export class Link {
       this.#pending.clear()
       if (performance.now() - greetedAt > STABLE_MS) this.#failures = 0
     }
+  }
+
+  #noAnswer (): End {
+    // A browser holds a seventh request back in silence.
+    const isFull = globalThis.document !== undefined && typeof this.profile?.websocket !== 'string'
+    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections that a browser opens to a host over HTTP/1.1: use share: true, or HTTP/2' : ''}` }
   }
 
   #setStatus (status: Status): void {

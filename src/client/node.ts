@@ -3,22 +3,19 @@
 import { WebSocket as WsSocket } from 'ws'
 import { connect as connectWith, RobustEventSource as RobustEventSourceWith } from './index.ts'
 import type { Box, ConnectOptions } from './index.ts'
+import { checked, CONNECT } from './options.ts'
 
 export * from './index.ts'
 
 const Socket = (globalThis.WebSocket ?? WsSocket) as typeof WebSocket
 
 /** As in the browser, except that `url` must be absolute and `share` has no effect. */
-export const connect = (url: string, options: ConnectOptions = {}): Box => connectWith(absolute(url), { WebSocket: Socket, ...options, share: false })
+export const connect = (url: string | URL, options: ConnectOptions = {}): Box => connectWith(url, forNode(options))
 
 export class RobustEventSource extends RobustEventSourceWith {
   constructor (url: string, options: ConnectOptions = {}) {
-    super(absolute(url), { WebSocket: Socket, ...options, share: false })
+    super(url, forNode(options))
   }
 }
 
-/** @throws TypeError if the URL has no host */
-function absolute (url: string): string {
-  if (URL.canParse(url, globalThis.location?.href)) return url
-  throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000; there is no page to resolve ${JSON.stringify(url)} against`)
-}
+const forNode = (options: ConnectOptions): ConnectOptions => ({ WebSocket: Socket, ...checked(options, CONNECT), share: false })

@@ -1,6 +1,6 @@
 // Asks the gateway what it mounts.
 
-import { endOfRefusal, readAnswer } from './wire.ts'
+import { endOfRefusal, isObject, readAnswer, strangerAt } from './wire.ts'
 import type { End } from './wire.ts'
 
 /** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
@@ -14,5 +14,10 @@ export interface ProfileInfo {
 /** @throws if the gateway does not answer */
 export async function fetchProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProfileInfo | End> {
   const response = await fetch(`${base}/api/profile`, { headers, cache: 'no-store', signal })
-  return response.ok ? await response.json() as ProfileInfo : endOfRefusal(await readAnswer(response))
+  const answer = await readAnswer(response)
+  return !response.ok ? endOfRefusal(answer) : isProfile(answer.body) ? answer.body : strangerAt(response)
+}
+
+function isProfile (body: unknown): body is ProfileInfo {
+  return isObject(body) && typeof (body.stream ?? body.websocket) === 'string' && Number(body.pingIntervalMs) > 0
 }

@@ -1,7 +1,7 @@
 // One WebSocket connection. It joins all rooms in one message, because only the first join may carry a cursor.
 
-import { endOfBye, endOfRefusal } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
+import { deliveryOf, endOfBye, endOfRefusal, LOST, readAnswer, REFUSED_MS } from './wire.ts'
+import type { End, GatewayAnswer, Hello, Transport, TransportOptions } from './wire.ts'
 
 const JOIN = 'join'
 
@@ -9,11 +9,14 @@ const JOIN = 'join'
 export function socketTransport (Socket: typeof WebSocket): Transport {
   return (address, options) => new Promise<End>((resolve, reject) => {
     const socket = new Socket(address.replace(/^http/, 'ws'))
+    let isOpen = false
+    let isOver = false
     const end = (why: End): void => {
       resolve(why)
       leave()
     }
     const leave = (): void => {
+      isOver = true
       socket.onmessage = null
       socket.close()
     }
@@ -22,10 +25,15 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
       reject(signal.reason)
       leave()
     })
-    // The close event that follows carries the code.
-    socket.onerror = () => {}
-    socket.onclose = ({ code }) => reject(new Error(`closed with ${code}`))
+    // Node's own WebSocket has versions in which a refused handshake makes an error and no close. `ws` throws an error without a listener.
+    socket.onerror = socket.onclose = () => {
+      if (isOver) return
+      isOver = true
+      if (isOpen) resolve(LOST)
+      else reasonOf(address, options).then(resolve, reject)
+    }
     socket.onopen = () => {
+      isOpen = true
       const send = (message: object): void => socket.send(JSON.stringify(message))
       send(joinOf(options))
       options.onOpen(send)
@@ -33,13 +41,17 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
     let hello: Partial<Hello> = {}
     socket.onmessage = ({ data: text }) => {
       options.alive()
-      const { event, id, data, ref } = JSON.parse(String(text))
+      try {
+        read(JSON.parse(String(text)))
+      } catch {
+        const why = options.unreadable(null)
+        if (why !== null) end(why)
+      }
+    }
+    const read = ({ event, id, data, ref }: any): void => {
       switch (event) {
         case 'hello':
           hello = data
-          break
-        case 'joined':
-          options.deliver({ kind: 'hello', data: { ...hello as Hello, position: data.position }, cursor: data.cursor })
           break
         case 'bye':
           end(endOfBye(data))
@@ -51,13 +63,23 @@ export function socketTransport (Socket: typeof WebSocket): Transport {
           else if (event === 'error') end(endOfRefusal(answer))
           break
         }
-        case 'events':
-        case 'reset':
-        case 'ready':
-          options.deliver({ kind: event, data, cursor: id ?? data.cursor } as Delivery)
+        default: {
+          const delivery = event === 'joined'
+            ? deliveryOf('hello', { ...hello, position: data.position }, data.cursor)
+            : deliveryOf(event, data, id ?? data?.cursor ?? null)
+          if (delivery !== null) options.deliver(delivery)
+        }
       }
     }
   })
+}
+
+/** The WebSocket API hides why a handshake failed. A plain GET of the same address is refused for the same reason, or asked to upgrade. */
+async function reasonOf (address: string, { headers, signal }: TransportOptions): Promise<End> {
+  const answer = await readAnswer(await fetch(address, { headers, cache: 'no-store', signal }))
+  if (answer.body.code !== 'UPGRADE_REQUIRED') return endOfRefusal(answer)
+  const page = globalThis.location?.origin
+  return { code: 'NO_UPGRADE', reason: `the gateway answers, but opens no WebSocket: its CORS_ORIGINS must list ${page ?? "the client's origin"}, or a proxy changes Host or does not pass Upgrade`, retryMs: REFUSED_MS }
 }
 
 function joinOf ({ rooms, types, cursor }: TransportOptions): object {

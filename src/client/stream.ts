@@ -1,19 +1,34 @@
 // One SSE connection, read with fetch. EventSource would hide heartbeats, the status of a refusal and its Retry-After,
 // and has its own reconnect rules.
 
-import { endOfBye, endOfRefusal, LOST, readAnswer } from './wire.ts'
-import type { Delivery, End, TransportOptions } from './wire.ts'
+import { deliveryOf, endOfBye, endOfRefusal, LOST, readAnswer, strangerAt } from './wire.ts'
+import type { End, TransportOptions } from './wire.ts'
 
-export async function streamTransport (address: string, { rooms, types, cursor, headers, signal, alive, deliver }: TransportOptions): Promise<End> {
-  const query = new URLSearchParams(Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor }).filter(([, value]) => value !== ''))
+export async function streamTransport (address: string, { rooms, types, cursor, headers, signal, alive, deliver, unreadable }: TransportOptions): Promise<End> {
+  // Percent-encoding would triple what names consist of, and the address has a limit.
+  const query = Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor })
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|2F|3A|3B|40)/g, decodeURIComponent)}`)
+    .join('&')
   const response = await fetch(`${address}?${query}`, { headers: { ...headers, Accept: 'text/event-stream' }, cache: 'no-store', signal })
-  if (!response.ok || response.body === null) return endOfRefusal(await readAnswer(response))
+  if (!response.ok || response.body === null) {
+    const end = endOfRefusal(await readAnswer(response))
+    return [414, 431].includes(response.status) ? { ...end, reason: `the rooms and types have too many characters for one address (${response.status}): name fewer`, forGood: true } : end
+  }
+  if (!/^text\/event-stream/i.test(response.headers.get('Content-Type') ?? '')) return strangerAt(response)
   let end: End | null = null
   let lost = LOST
   const parse = eventStreamParser((event, text, id) => {
-    const data = JSON.parse(text)
-    if (event === 'bye') end = endOfBye(data)
-    else deliver({ kind: event === 'message' ? 'events' : event, data, cursor: id } as Delivery)
+    // Nothing that follows may move the cursor past a message that will be asked for again.
+    if (end !== null) return
+    try {
+      const data = JSON.parse(text)
+      if (event === 'bye') end = endOfBye(data)
+      const delivery = deliveryOf(event === 'message' ? 'events' : event, data, id)
+      if (delivery !== null) deliver(delivery)
+    } catch {
+      end = unreadable(id)
+    }
   }, retryMs => { lost = { ...LOST, retryMs } })
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   try {

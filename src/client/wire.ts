@@ -50,6 +50,12 @@ export interface Ready {
   readonly rooms: readonly string[]
 }
 
+/** A mistake that the client survives. */
+export interface Problem {
+  readonly code: string
+  readonly reason: string
+}
+
 /** What a link or a leading tab delivers to a box. `cursor`: the position after it; null if it does not change. */
 export type Delivery =
   | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
@@ -57,6 +63,7 @@ export type Delivery =
   | { readonly kind: 'reset', readonly data: Reset, readonly cursor: string | null }
   | { readonly kind: 'ready', readonly data: Ready, readonly cursor: string | null }
   | { readonly kind: 'position', readonly data: unknown, readonly cursor: string | null }
+  | { readonly kind: 'error', readonly data: Problem, readonly cursor: string | null }
   | { readonly kind: 'status', readonly data: Status, readonly cursor: null }
 
 /** Why a connection ended. */
@@ -81,6 +88,8 @@ export interface TransportOptions {
   /** Bytes have arrived. */
   alive: () => void
   deliver: (delivery: Delivery) => void
+  /** A message could not be read. `cursor`: the position after it, if known. @returns the end of the connection; null to pass the message over */
+  unreadable: (cursor: string | null) => End | null
   /** Called if the connection can also send messages. */
   onOpen: (send: (message: object) => void) => void
   /** The gateway has answered the message with this `ref`. */
@@ -97,7 +106,28 @@ export interface GatewayAnswer {
   readonly retryMs?: number | undefined
 }
 
+/** Floor for a refusal that names no time. */
+export const REFUSED_MS = 1000
+
 export const LOST: End = { code: 'LOST', reason: 'the connection was lost' }
+
+const KINDS = ['hello', 'events', 'reset', 'ready', 'position']
+
+/**
+ * Checks a message before anything acts on it: half of a bundle must not count as delivered.
+ * @returns null if this client does not know the kind
+ * @throws TypeError if the message is not as the protocol has it
+ */
+export function deliveryOf (kind: string, data: any, cursor: string | null): Delivery | null {
+  if (!KINDS.includes(kind)) return null
+  const isReadable = kind === 'events'
+    ? Array.isArray(data) && data.every(event => typeof event?.id === 'string' && typeof event.type === 'string')
+    : isObject(data) && typeof (data.head ?? '') === 'string' && ((kind !== 'reset' && kind !== 'ready') || Array.isArray(data.rooms))
+  if (!isReadable) throw new TypeError(kind)
+  return { kind, data, cursor } as Delivery
+}
+
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const GOODBYES: Readonly<Record<string, string>> = {
   DRAINING: 'the gateway is restarting',
@@ -115,10 +145,15 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
   return {
     code: String(code ?? status),
     reason: String(message ?? `the answer was ${status}`),
-    retryMs,
-    // An answer without a code comes from a proxy, not from the gateway.
+    // An answer without a code comes from a proxy, not from the gateway. What has a code is a refusal even if it names no time.
+    retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
     forGood: code !== undefined && [400, 401, 403].includes(status)
   }
+}
+
+/** Something else answers in the gateway's place, such as a web server that has one page for every address. */
+export function strangerAt ({ url, headers }: Response): End {
+  return { code: 'NOT_A_GATEWAY', reason: `${url} is not answered by a Signalbox gateway; the answer is ${headers.get('Content-Type') ?? 'without a type'}`, retryMs: REFUSED_MS }
 }
 
 /** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */
@@ -131,6 +166,15 @@ export async function readAnswer (response: Response): Promise<GatewayAnswer> {
     // Retry-After has whole seconds: spread clients that were refused together.
     retryMs: seconds >= 0 ? Math.round((seconds + Math.random()) * 1000) : undefined
   }
+}
+
+/**
+ * A random time, so that clients refused or cut off together do not return together. Its range doubles from `minMs` to `maxMs`
+ * with each failure in a row. `floorMs`: the time that the gateway asked for, which has some jitter of its own: the first wait is just that.
+ */
+export function backoff (failures: number, minMs: number, maxMs: number, floorMs?: number): number {
+  const rangeMs = Math.min(maxMs, minMs * 2 ** failures)
+  return Math.round(floorMs === undefined ? Math.random() * rangeMs : floorMs + Math.random() * (rangeMs - minMs))
 }
 
 /** Waits for the time or the signal, and leaves no timer or listener behind. */

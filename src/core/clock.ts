@@ -1,5 +1,5 @@
 // The clock is injected: tests control it. `now` is monotonic: ticks, pings and windows must not jump with the wall
-// clock, which serves only for timestamps.
+// clock, which serves only for timestamps and, as a LogClock, for ids.
 
 export interface Clock {
   /** Monotonic milliseconds. */
@@ -21,6 +21,42 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
   soon: run => { setImmediate(run) }
+}
+
+/**
+ * Time as the log tells it: the wall clock's, but never before the newest id. A wall clock that was ahead for a moment
+ * leaves an id of the future; from that id this clock goes on with the monotonic one until the wall clock has caught up,
+ * so that what is kept for a time (HISTORY_TTL, IDEMPOTENCY_TTL, STATE_TTL) still comes to its end.
+ */
+export class LogClock {
+  readonly #clock: Pick<Clock, 'now' | 'wall'>
+  #newestMs = 0
+  #seenAt = 0
+
+  constructor (clock: Pick<Clock, 'now' | 'wall'>) {
+    this.#clock = clock
+  }
+
+  /** The log holds an id of this time. */
+  saw (ms: number): void {
+    if (ms <= this.#fromNewest) return
+    this.#newestMs = ms
+    this.#seenAt = this.#clock.now()
+  }
+
+  /** Whole milliseconds since 1970. */
+  now (): number {
+    return Math.floor(Math.max(this.#clock.wall(), this.#fromNewest))
+  }
+
+  /** How far the log is ahead of the wall clock, ms; 0 or less where it is not. */
+  get aheadMs (): number {
+    return this.#fromNewest - this.#clock.wall()
+  }
+
+  get #fromNewest (): number {
+    return this.#newestMs + this.#clock.now() - this.#seenAt
+  }
 }
 
 export const pause = (clock: Pick<Clock, 'after'>, ms: number): Promise<void> =>

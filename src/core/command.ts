@@ -19,6 +19,8 @@ export interface CommandInfo {
 }
 
 export interface Command extends CommandInfo {
+  /** It changes nothing: its Idempotency-Key is ignored, a repeat runs it again, and its result is not kept. */
+  readonly readOnly?: boolean | undefined
   /** @returns what is wrong with the arguments, as a sentence; null where nothing is */
   check (args: unknown): string | null
   handler (args: never, context: CommandContext): unknown
@@ -84,10 +86,12 @@ export interface CommandsOptions {
   readonly onBad?: (outcome: Outcome) => void
 }
 
+type LocalCommand = Command & { readonly source: CommandSource }
+
 /** A checked request. */
 interface Task extends Omit<CommandJob, 'command'> {
   readonly name: string
-  readonly command: Command | RemoteCommand
+  readonly command: LocalCommand | RemoteCommand
   readonly fingerprint: string
   /** It came with an Idempotency-Key. */
   readonly isKeyed: boolean
@@ -98,8 +102,13 @@ interface Execution {
   readonly outcome: Promise<Outcome>
 }
 
-/** Largest record kept of a command without a key that was answered in time, in characters. */
+/** Largest result kept, in characters of its JSON; and of a command without a key that was answered in time. */
+const MAX_RESULT = 65_536
 const MAX_ASIDE = 4096
+/** Longest message of a failure. */
+const MAX_MESSAGE = 1000
+/** Commands that may run at a time in this process. */
+const MAX_RUNNING = 1000
 
 /** Longest Idempotency-Key, in characters. */
 export const MAX_KEY = 200
@@ -107,8 +116,9 @@ export const MAX_KEY = 200
 export class Commands {
   readonly #options: CommandsOptions
   readonly #ledger: CommandLedger
-  readonly #registry = new Map<string, Command & { readonly source: CommandSource }>()
+  readonly #registry = new Map<string, LocalCommand>()
   readonly #running = new Map<string, Execution>()
+  #stopped = false
   #remote: RemoteCommands = { find: async () => null, list: () => [] }
 
   constructor (options: CommandsOptions) {
@@ -145,9 +155,11 @@ export class Commands {
 
   /**
    * Runs a command, or finds its outcome where its key is known.
-   * @throws Refusal BAD_COMMAND, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, and what the handler refuses with
+   * @throws Refusal BAD_COMMAND, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, OVERLOADED, DRAINING, and what a
+   *   built-in command refuses with
    */
   async run (request: CommandRequest): Promise<Outcome> {
+    this.#checkStopped()
     const task = await this.#check(request)
     const { id, name } = task
     const twin = this.#running.get(id)
@@ -163,11 +175,19 @@ export class Commands {
     return await this.#ledger.outcome(id)
   }
 
-  /** Waits until nothing runs in this process any more, at most `ms`. @returns the names of the commands that still do */
-  async idle (ms: number): Promise<string[]> {
+  /** Takes no more commands, waits until none runs in this process any more, at most `ms`. @returns the names of those that still do */
+  async stop (ms: number): Promise<string[]> {
+    this.#stopped = true
+    const until = this.#options.clock.now() + ms
     const here = (): Execution[] => [...this.#running.values()].filter(({ task }) => !('dispatch' in task.command))
     await within<unknown>(this.#options.clock, ms, Promise.allSettled(here().map(({ outcome }) => outcome)), null)
+    // The last chance for outcomes that the store did not take.
+    await within<unknown>(this.#options.clock, Math.max(0, until - this.#options.clock.now()), this.#ledger.store(), null)
     return here().map(({ task }) => task.name)
+  }
+
+  #checkStopped (): void {
+    if (this.#stopped) throw new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
   }
 
   async #check ({ command: name, args = {}, idempotencyKey, caller }: CommandRequest): Promise<Task> {
@@ -181,11 +201,15 @@ export class Commands {
     }
     const problem = command.check(args)
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)
-    const id = idempotencyKey === undefined ? randomBytes(16).toString('base64url') : digest(caller, idempotencyKey)
-    return { id, name, command, args, caller, fingerprint: digest(name, JSON.stringify(args)), isKeyed: idempotencyKey !== undefined }
+    const key = 'readOnly' in command && command.readOnly === true ? undefined : idempotencyKey
+    const id = key === undefined ? randomBytes(16).toString('base64url') : digest(caller, key)
+    return { id, name, command, args, caller, fingerprint: digest(name, JSON.stringify(args)), isKeyed: key !== undefined }
   }
 
   #start (task: Task): Promise<Outcome> {
+    // A drain may have begun since the request came.
+    this.#checkStopped()
+    if (this.#running.size >= MAX_RUNNING) throw new Refusal('OVERLOADED', `${MAX_RUNNING} commands are running; try again later`)
     const outcome = this.#claimAndRun(task)
     this.#running.set(task.id, { task, outcome })
     const forget = (): void => { this.#running.delete(task.id) }
@@ -222,27 +246,49 @@ export class Commands {
     return await this.#ledger.follow(id, record) ?? { id, command: name, status: 'unknown' }
   }
 
-  async #handle ({ id, name, args, caller, isKeyed }: Task, command: Command, record: CommandRecord): Promise<Outcome> {
+  async #handle ({ id, name, args, caller, isKeyed }: Task, command: LocalCommand, record: CommandRecord): Promise<Outcome> {
     const { clock, timeoutMs, publish, onError } = this.#options
-    let ended: CommandRecord
     const began = clock.now()
+    let ended: CommandRecord
+    let size = 0
     try {
-      const result = await command.handler(args as never, { id, caller, publish })
-      ended = { ...record, status: 'done', result: result ?? null }
+      const result: unknown = await command.handler(args as never, { id, caller, publish }) ?? null
+      size = sizeOf(result)
+      ended = { ...record, status: 'done', result }
     } catch (error) {
-      if (error instanceof Refusal) {
-        // A refusal has changed nothing and is not recorded: the same key may try again.
+      // A built-in command that refuses has changed nothing: the same key may try again. Any other handler may have done
+      // half of its work before a publish of its own was refused.
+      if (error instanceof Refusal && command.source === 'built-in') {
         if (isKeyed) await this.#ledger.settle(id, null)
         throw error
       }
       onError(error, `command ${name} (${id}) failed`)
-      ended = { ...record, status: 'failed', error: { code: 'COMMAND_FAILED', message: error instanceof Error ? error.message : String(error) } }
+      ended = { ...record, status: 'failed', error: { code: 'COMMAND_FAILED', message: messageOf(error) } }
     }
-    if (isKeyed) await this.#ledger.settle(id, ended)
-    // A caller that got a large result as the answer will not ask for it again, and the disk need not keep it.
-    else if (clock.now() - began < timeoutMs && JSON.stringify(ended).length > MAX_ASIDE) void this.#ledger.settle(id, { ...ended, result: undefined })
-    else void this.#ledger.settle(id, ended)
+    // A caller that got the result as the answer will not ask for it again.
+    const isAnswered = !isKeyed && clock.now() - began < timeoutMs
+    const isKept = size <= (isAnswered ? command.readOnly === true ? 0 : MAX_ASIDE : MAX_RESULT)
+    const settled = this.#ledger.settle(id, isKept ? ended : { ...ended, result: undefined, resultOmitted: true })
+    if (isKeyed) await settled
     return await this.#ledger.outcomeOf(id, ended)
+  }
+}
+
+/** Characters of a result as JSON. @throws TypeError where it cannot be sent */
+function sizeOf (result: unknown): number {
+  try {
+    return JSON.stringify(result)?.length ?? 0
+  } catch (error) {
+    throw new TypeError(`it was carried out, but its result cannot be sent as JSON: ${messageOf(error)}`)
+  }
+}
+
+/** What a handler threw may be anything. */
+function messageOf (error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error).slice(0, MAX_MESSAGE)
+  } catch {
+    return 'it threw something that is no error'
   }
 }
 

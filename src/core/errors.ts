@@ -23,6 +23,7 @@ const KINDS = {
   ROOM_PAUSED: { status: 409, title: 'Conflict', retryMs: 1000 },
   ROOMS_FULL: { status: 409, title: 'Conflict', retryMs: 1000 },
   KEYS_FULL: { status: 409, title: 'Conflict' },
+  STATE_FULL: { status: 409, title: 'Conflict' },
   IDEMPOTENCY_CONFLICT: { status: 409, title: 'Conflict' },
   TOO_LARGE: { status: 413, title: 'Payload Too Large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'Unsupported Media Type' },

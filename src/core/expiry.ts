@@ -1,9 +1,13 @@
 // Ends values that were not updated for a time (STATE_TTL), by publishing deletions.
+//
+// A value ends by how long it really stood. While this process runs, the monotonic clock says that: each look notes how
+// far the log has come, and what was there at a look that is old enough has stood as long. What came before the start is
+// as old as its id says then. A wall clock that jumps therefore ends nothing early and keeps nothing for ever.
 
 import type { Clock } from './clock.ts'
 import { SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
-import { millisOf } from './id.ts'
+import { isAfter, millisOf, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import type { Room } from './room.ts'
 
@@ -24,6 +28,10 @@ const SHORTEST_PAUSE_MS = 250
 
 export class Expiry {
   readonly #options: ExpiryOptions
+  /** The two clocks and the log at the start. */
+  #start = { now: 0, wall: 0, head: ORIGIN }
+  /** How far the log had come at each look, oldest first. */
+  #looks: Array<{ readonly now: number, readonly head: Id }> = []
   #cancel: (() => void) | null = null
   #stopped = false
 
@@ -33,7 +41,10 @@ export class Expiry {
 
   /** Resolves when the values that ran out while no process ran are ended. */
   async start (): Promise<void> {
-    if (this.#options.ageMs > 0) await this.#look()
+    const { clock, ageMs, rooms } = this.#options
+    if (ageMs === 0) return
+    this.#start = { now: clock.now(), wall: clock.wall(), head: rooms.head }
+    await this.#look()
   }
 
   stop (): void {
@@ -43,16 +54,33 @@ export class Expiry {
 
   async #look (): Promise<void> {
     const { clock, ageMs, rooms, end, onError } = this.#options
-    // An age is that of the id, against the later one of clock and log: a clock that was set back keeps no value alive.
-    const before = Math.max(clock.wall(), millisOf(rooms.head)) - ageMs
+    const { now, wall, head } = this.#start
+    const elapsed = clock.now() - now
+    const standing = this.#standing()
+    // What the log held at the start: an id beyond the wall clock of then is from a clock that was ahead.
+    const ageAtStart = (ms: number): number => (ms <= wall ? wall : millisOf(head)) - ms
+    const isOver = (id: Id): boolean => !isAfter(id, standing) || (!isAfter(id, head) && ageAtStart(millisOf(id)) + elapsed >= ageMs)
+    const last = Math.max(millisOf(standing), millisOf(head) > wall ? millisOf(head) : wall + elapsed - ageMs)
     const expired: Entry[] = []
     for (const room of rooms) {
       if (room.name === SYSTEM) continue
-      for (let value = room.oldestValue; value !== null && millisOf(value.entry.id) <= before; value = value.newer) expired.push(value.entry)
+      for (let value = room.oldestValue; value !== null && millisOf(value.entry.id) <= last; value = value.newer) {
+        if (isOver(value.entry.id)) expired.push(value.entry)
+      }
     }
     if (expired.length > 0) await end(expired).catch(onError)
     if (this.#stopped) return
     const pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, ageMs * GRAIN))
     this.#cancel = clock.after(pauseMs, () => { void this.#look() })
+  }
+
+  /** Notes how far the log has come. @returns how far it had come when values of then are old enough by now */
+  #standing (): Id {
+    const { clock, ageMs, rooms } = this.#options
+    const now = clock.now()
+    this.#looks.push({ now, head: rooms.head })
+    const first = this.#looks.findLastIndex(look => look.now <= now - ageMs)
+    if (first > 0) this.#looks.splice(0, first)
+    return first < 0 ? ORIGIN : (this.#looks[0] as { head: Id }).head
   }
 }

@@ -3,7 +3,7 @@
 // join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
 
 import { randomBytes } from 'node:crypto'
-import { pause, secondOf } from './clock.ts'
+import { LogClock, pause, secondOf } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
@@ -14,9 +14,11 @@ import { Expiry } from './expiry.ts'
 import { newCounters } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
 import { Latency } from './figures/latency.ts'
+import { RefusalLog } from './figures/refusal-log.ts'
 import { Troubles } from './figures/troubles.ts'
 import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
+import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
@@ -29,6 +31,7 @@ import { Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
+import { StateBudget } from './state-bytes.ts'
 import type { Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
@@ -46,10 +49,12 @@ export interface GatewayOptions {
   /** Age at which a value ends, ms; 0 = never. */
   readonly stateTtlMs: number
   readonly stateTypes: ReadonlySet<string>
-  readonly log: Pick<Logger, 'error' | 'warn'>
+  readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
 }
 
 const RETURN_AFTER_MS = 1000
+/** The log may be this far ahead of the wall clock before it is worth a warning: clocks of several machines differ a little. */
+const AHEAD_MS = 60_000
 /** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
@@ -76,11 +81,14 @@ export class Gateway {
   readonly #pulse: Pulse<Session>
   readonly #context: SessionContext
   readonly #expiry: Expiry
+  readonly #logClock: LogClock
   readonly #reservations: Reservations
+  readonly #stateBudget: StateBudget
   #limits: Limits
-  #state: 'starting' | 'open' | 'draining' = 'starting'
+  #state: 'starting' | 'open' | 'draining' | 'drained' = 'starting'
   #storeTrouble: string | null = null
   #publishing = 0
+  #wasAhead = false
   #drained: Promise<void> | null = null
 
   constructor (options: GatewayOptions) {
@@ -88,8 +96,9 @@ export class Gateway {
     this.#limits = options.limits
     const { clock, store, group } = options
     const limits = (): Limits => this.#limits
+    const logClock = this.#logClock = new LogClock(clock)
     this.latency = new Latency(clock)
-    this.troubles = new Troubles(clock)
+    this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
     this.#stalls = new Stalls({
@@ -101,14 +110,16 @@ export class Gateway {
       }
     })
     this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
-    this.view = new View({ clock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
+    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
+    this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
       group,
       clock,
       timeoutMs: options.commandTimeoutMs,
-      publish: events => this.publish(events),
+      // A drain waits for running commands, and what they publish is still taken.
+      publish: events => this.#publish(events, this.#state === 'draining'),
       onError: (err, what) => options.log.error({ err }, what),
       onBad: ({ command, status, error }) => {
         if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)
@@ -124,6 +135,7 @@ export class Gateway {
     })
     this.operator = new Operator({
       clock,
+      logClock,
       group,
       rooms: this.#rooms,
       sessions: this.#sessions,
@@ -176,7 +188,7 @@ export class Gateway {
    * @throws Refusal
    */
   async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
-    return await this.take(events, async drafts => await this.#options.store.append(drafts, once)) as string[]
+    return await this.#publish(events, false, once)
   }
 
   /**
@@ -186,15 +198,26 @@ export class Gateway {
    * @throws Refusal, and what `append` throws
    */
   async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
+    return await this.#take(events, append, false)
+  }
+
+  async #publish (events: readonly unknown[], whileDraining: boolean, once?: Once): Promise<string[]> {
+    return await this.#take(events, async drafts => await this.#options.store.append(drafts, once), whileDraining) as string[]
+  }
+
+  async #take (events: readonly unknown[], append: AppendDrafts, whileDraining: boolean): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    this.#checkOpen()
+    if (!whileDraining) this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
     this.#checkPaused(named)
-    const opening = this.#reservations.open(named)
+    const bytes = this.#stateBudget.reserve(drafts)
+    let opening: readonly string[] = []
     try {
+      opening = this.#reservations.open(named)
       return await this.#counted(async () => await append(drafts))
     } finally {
       this.#reservations.opened(opening)
+      this.#stateBudget.release(bytes)
     }
   }
 
@@ -220,7 +243,7 @@ export class Gateway {
     return session
   }
 
-  /** Runs a command; see `Commands.run`. The callers of both doors end here. */
+  /** Runs a command; see `Commands.run`. The callers of both doors end here. Refused while draining. */
   async control (order: Parameters<Commands['run']>[0]): ReturnType<Commands['run']> {
     return await this.commands.run(order)
   }
@@ -238,8 +261,9 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
+    const left = await this.commands.stop(patienceMs)
+    this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
-    const left = await this.commands.idle(patienceMs)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
@@ -263,14 +287,28 @@ export class Gateway {
 
   /** Why new work is refused; null while it is accepted. */
   get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
-    if (this.#state === 'draining') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
-    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble ?? 'the log is being read' }
+    if (this.#state === 'draining' || this.#state === 'drained') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
+    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#options.store.progress ?? this.#storeTrouble ?? 'the log is being read' }
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }
 
   /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
-    return this.#options.store.warnings
+    const { warnings } = this.#options.store
+    return this.#logClock.aheadMs < AHEAD_MS ? warnings : [...warnings, `the newest event is ${this.#ahead} ahead of this machine's clock: one of the clocks is or was wrong; ages are measured from that event on`]
+  }
+
+  get #ahead (): string {
+    const seconds = Math.round(this.#logClock.aheadMs / 1000)
+    return seconds < 7200 ? `${seconds} s` : `${Math.round(seconds / 3600)} h`
+  }
+
+  /** Ages go by the log's clock. One that runs far ahead of ours is told once. */
+  #sawHead (): void {
+    this.#logClock.saw(millisOf(this.#rooms.head))
+    const isAhead = this.#logClock.aheadMs >= AHEAD_MS
+    if (isAhead && !this.#wasAhead) this.#options.log.warn({ head: this.#rooms.head }, `the newest event is ${this.#ahead} ahead of this machine's clock; ages are measured from that event on`)
+    this.#wasAhead = isAhead
   }
 
   get tickMs (): number {
@@ -282,6 +320,7 @@ export class Gateway {
     const { epoch } = this.#rooms.lineage
     for (const session of this.#sessions) session.settle()
     this.#rooms.load(image)
+    this.#sawHead()
     for (const session of this.#sessions) session.relocate(epoch)
   }
 
@@ -312,6 +351,7 @@ export class Gateway {
       this.#rooms.apply(entry)
     }
     this.#rooms.trim(floor)
+    this.#sawHead()
   }
 
   #checkOpen (): void {

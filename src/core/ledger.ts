@@ -8,7 +8,7 @@ import type { Group } from './group.ts'
 import type { CommandRecord, Store } from './store.ts'
 
 /** What became of a command. */
-export interface Outcome extends Pick<CommandRecord, 'command' | 'status' | 'result' | 'error'> {
+export interface Outcome extends Pick<CommandRecord, 'command' | 'status' | 'result' | 'resultOmitted' | 'error'> {
   readonly id: string
 }
 
@@ -24,6 +24,8 @@ export interface LedgerOptions {
 
 /** Outcomes kept in memory while the store does not take them; beyond that the oldest go. */
 const MAX_UNSTORED = 10_000
+/** Between two attempts to store them. */
+const STORE_AGAIN_MS = 1000
 /** Between two looks what became of a command that runs elsewhere, ms; growing from the first to the second. */
 const FIRST_LOOK_MS = 50
 const LAST_LOOK_MS = 1000
@@ -32,8 +34,9 @@ const WITHDRAW_LOOKS = 60
 
 export class CommandLedger {
   readonly #options: LedgerOptions
-  /** Outcomes that the store did not take, newest last: no command runs again because its record is missing. */
-  readonly #unstored = new Map<string, CommandRecord>()
+  /** What the store did not take, newest last, and still gets: no command runs again because its record is missing. Null: to be forgotten. */
+  readonly #unstored = new Map<string, CommandRecord | null>()
+  #storing = false
   /** Ends the pause of those that follow a command running elsewhere. */
   readonly #followers = new Map<string, () => void>()
 
@@ -48,6 +51,8 @@ export class CommandLedger {
    */
   async claim (id: string, record: CommandRecord): Promise<CommandRecord | null> {
     const { store, group } = this.#options
+    // What is to be forgotten is claimed anew: nothing may take that claim away later.
+    if (this.#unstored.get(id) === null) this.#unstored.delete(id)
     try {
       const earlier = this.#unstored.get(id) ?? await store.claim(id, record)
       // Our own record of a command that does not run comes from a claim that failed and was kept nevertheless: it never started.
@@ -65,21 +70,44 @@ export class CommandLedger {
     await store.claim(id, record).catch(error => onError(error, `command ${record.command} (${id}) could not be recorded`))
   }
 
-  /** Records an outcome; null forgets the command. Where the store does not take an outcome, it is kept in memory. */
+  /** Records an outcome; null forgets the command. What the store does not take is kept in memory and given to it again. */
   async settle (id: string, record: CommandRecord | null): Promise<void> {
     try {
       await this.#options.store.settle(id, record)
     } catch (error) {
-      this.#options.onError(error, `the outcome of command ${id} could not be recorded`)
-      if (record === null) return
+      this.#options.onError(error, `the outcome of command ${id} could not be recorded yet`)
       this.#unstored.set(id, record)
       if (this.#unstored.size > MAX_UNSTORED) this.#unstored.delete(this.#unstored.keys().next().value as string)
+      void this.#storeLater()
     }
+  }
+
+  /** Gives the store what it did not take. @returns whether it has everything now */
+  async store (): Promise<boolean> {
+    for (const [id, record] of [...this.#unstored]) {
+      if (this.#unstored.get(id) !== record) continue
+      try {
+        await this.#options.store.settle(id, record)
+      } catch {
+        return false
+      }
+      if (this.#unstored.get(id) === record) this.#unstored.delete(id)
+    }
+    return this.#unstored.size === 0
+  }
+
+  async #storeLater (): Promise<void> {
+    if (this.#storing) return
+    this.#storing = true
+    do await pause(this.#options.clock, STORE_AGAIN_MS)
+    while (!await this.store())
+    this.#storing = false
   }
 
   /** What became of a command; null for an id never seen. @throws Refusal STORE_UNAVAILABLE */
   async outcome (id: string): Promise<Outcome | null> {
-    const record = this.#unstored.get(id) ?? await this.#options.store.recall(id)
+    const unstored = this.#unstored.get(id)
+    const record = unstored === undefined ? await this.#options.store.recall(id) : unstored
     return record === null ? null : await this.outcomeOf(id, record)
   }
 
@@ -104,7 +132,7 @@ export class CommandLedger {
     this.#followers.get(id)?.()
   }
 
-  async outcomeOf (id: string, { command, status, result, error, by }: CommandRecord): Promise<Outcome> {
+  async outcomeOf (id: string, { command, status, result, resultOmitted, error, by }: CommandRecord): Promise<Outcome> {
     const { group } = this.#options
     // Where the process that ran it is gone, the outcome is not known.
     const isLost = status === 'running' && by !== '' && by !== group.worker && !await group.isAlive(by)
@@ -113,6 +141,7 @@ export class CommandLedger {
       command,
       status: isLost ? 'unknown' : status,
       ...(result === undefined ? {} : { result }),
+      ...(resultOmitted === undefined ? {} : { resultOmitted }),
       ...(error === undefined ? {} : { error })
     }
   }

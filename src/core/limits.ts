@@ -22,6 +22,8 @@ export interface Limits {
   /** Named rooms. */
   readonly maxRooms: number
   readonly maxRoomsPerClient: number
+  /** Bytes of present values over all rooms. */
+  readonly stateBytes: number
   /** Connections; and those of one address. */
   readonly maxClients: number
   readonly maxClientsPerIp: number

@@ -1,7 +1,7 @@
 // What the built-in commands and the gateway's own reports are made of: it changes a running gateway and orders things
 // done in all processes of the deployment. `orderAll` is how a command reaches all of them.
 
-import type { Clock } from './clock.ts'
+import type { Clock, LogClock } from './clock.ts'
 import { draftOf, MAX_BATCH, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import type { Group } from './group.ts'
@@ -30,6 +30,7 @@ export interface SystemReport {
 
 export interface OperatorOptions {
   readonly clock: Pick<Clock, 'wall'>
+  readonly logClock: Pick<LogClock, 'now'>
   readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'isAlive'>
   readonly rooms: Pick<Rooms<Session>, 'get'>
   readonly sessions: Iterable<Session>
@@ -84,12 +85,13 @@ export class Operator {
     await this.#options.append(reports.map(({ type, key, data }) => draftOf({ type, room: SYSTEM, key, data, timestamp })))
   }
 
-  /** When each key was last reported under one of these types, by any process; wall-clock ms. */
+  /** How long ago each key was last reported under one of these types, by any process, ms. */
   reported (types: readonly string[]): Map<string, number> {
     const room = this.#options.rooms.get(SYSTEM)
     // In id order: the newest of each key counts.
     const entries = room === undefined ? [] : [...valuesOf(room)].filter(({ type }) => types.includes(type))
-    return new Map(entries.map(({ key, id }) => [key as string, millisOf(id)]))
+    const now = this.#options.logClock.now()
+    return new Map(entries.map(({ key, id }) => [key as string, now - millisOf(id)]))
   }
 
   /** Whether a process of the deployment still runs. @param worker its name in the group */

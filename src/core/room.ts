@@ -10,6 +10,7 @@ import type { Entry } from './event.ts'
 import { isAfter } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
+import { valueBytes } from './state-bytes.ts'
 
 /** A present value, linked to its neighbours in id order. */
 export interface Value {
@@ -34,6 +35,8 @@ export class Room<Member> {
   floor: Id
   /** The newest entry the room has had, also where history no longer holds it. */
   lastId: Id | null = null
+  /** What its present values take; see state-bytes.ts. */
+  stateBytes = 0
   /** Facts that were trimmed from history. */
   trimmed = 0
   #second = -1
@@ -51,6 +54,11 @@ export class Room<Member> {
 
   get keys (): number {
     return this.#values.size
+  }
+
+  /** The present value of a field (`fieldOf`). */
+  value (field: string): Entry | undefined {
+    return this.#values.get(field)?.entry
   }
 
   /** No entries and no members are left: the room may be forgotten. */
@@ -96,8 +104,10 @@ export class Room<Member> {
       this.#values.set(field, value)
     } else {
       this.#unlink(value)
+      this.stateBytes -= valueBytes(value.entry)
       value.entry = entry
     }
+    this.stateBytes += valueBytes(entry)
     value.older = this.#newest
     value.newer = null
     if (this.#newest === null) this.#oldest = value
@@ -135,6 +145,7 @@ export class Room<Member> {
     if (value === undefined) return
     this.#values.delete(field)
     this.#unlink(value)
+    this.stateBytes -= valueBytes(value.entry)
   }
 
   #unlink (value: Value): void {

@@ -25,6 +25,8 @@ export class Rooms<Member extends Listener> {
   head: Id = ORIGIN
   /** Everything up to here may be gone from history. */
   floor: Id = ORIGIN
+  /** What the present values of all rooms take; see state-bytes.ts. */
+  stateBytes = 0
   /** The history of all rooms in id order. */
   history = new Log()
 
@@ -42,6 +44,7 @@ export class Rooms<Member extends Listener> {
       this.open(entry.room).put(entry)
       this.#switch(entry)
     }
+    this.stateBytes = [...this.#rooms.values()].reduce((sum, { stateBytes }) => sum + stateBytes, 0)
     for (const entry of image.history) {
       this.history.push(entry)
       this.open(entry.room).remember(entry)
@@ -57,7 +60,9 @@ export class Rooms<Member extends Listener> {
   /** Takes in one entry behind the head and wakes the idle members of its room. */
   apply (entry: Entry): void {
     const room = this.open(entry.room)
+    this.stateBytes -= room.stateBytes
     room.apply(entry)
+    this.stateBytes += room.stateBytes
     if (entry.key === null || entry.deletion) this.history.push(entry)
     this.#switch(entry)
     const before = this.head

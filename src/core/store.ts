@@ -16,6 +16,8 @@ export interface Store {
   readonly name: string
   /** Warnings for the operator though the store works, as sentences. */
   readonly warnings: readonly string[]
+  /** While the log is read at the start: how far, as a sentence. */
+  readonly progress?: string | null
 
   /**
    * Gives the follower an image of the log, then all later entries. Called once; resolves when the image has been handed
@@ -69,6 +71,8 @@ export interface CommandRecord {
   /** `unknown`: it was started, and its outcome was lost. */
   readonly status: 'running' | 'done' | 'failed' | 'unknown'
   readonly result?: unknown
+  /** There was a result that was not kept. */
+  readonly resultOmitted?: true
   readonly error?: { readonly code: string, readonly message: string }
   /** A digest of name and arguments: a key that comes with another one is refused. */
   readonly fingerprint: string

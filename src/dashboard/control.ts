@@ -6,6 +6,7 @@ import { byId, make, mark, show, write } from './element.ts'
 import { ArgsForm } from './form.ts'
 import type { Schema } from './form.ts'
 import { clock, duration, json, many, ms } from './format.ts'
+import { here } from './here.ts'
 import type { Reports } from './reports.ts'
 import { roomsOf } from './rooms.ts'
 import { settingsOf, textOf } from './settings.ts'
@@ -255,7 +256,7 @@ function sentence (command: string, error: Error, pace: string): string {
 }
 
 async function answer (path: string): Promise<unknown> {
-  const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
+  const response = await fetch(here(path), { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
   return response.ok ? await response.json() : null
 }
 

@@ -7,6 +7,7 @@ import { connect } from '../client/index.ts'
 import { ControlPanel } from './control.ts'
 import { byId } from './element.ts'
 import { FeedPanel } from './feed.ts'
+import { here } from './here.ts'
 import { MachinePanel } from './machine.ts'
 import { fitMenu } from './menu.ts'
 import { Overview } from './overview.ts'
@@ -26,7 +27,7 @@ import { WorkersPanel } from './workers.ts'
 const screen = new Screen()
 const ask = (): void => screen.ask()
 /** Browsers limit the connections to one host, so all tabs of this page share one. */
-const box = connect('/', { rooms: ['@public', SYSTEM], share: true })
+const box = connect(here(), { rooms: ['@public', SYSTEM], share: true })
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
 const status = new StatusLine(box, new Silence(box, ask), ask)

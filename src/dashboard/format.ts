@@ -8,7 +8,10 @@ const figure = (format: (value: number) => string): FigureFormat => value => typ
 
 const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 
-const number = (value: number, digits: number): string => value.toLocaleString('en', { maximumFractionDigits: digits })
+/** From here on digits would be noise: 1e300 would have 300 of them. */
+const HUGE = 1e15
+
+const number = (value: number, digits: number): string => Math.abs(value) < HUGE ? value.toLocaleString('en', { maximumFractionDigits: digits }) : value.toExponential(2)
 
 /** Three significant digits are enough for a changing figure. */
 const moving = (value: number): string => number(value, Math.abs(value) < 10 ? 1 : 0)
@@ -18,7 +21,7 @@ export const count = figure(value => number(value, 1))
 /** Large numbers in compact notation. */
 export const short = figure(value => {
   if (Math.abs(value) < 10_000) return moving(value)
-  return value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 })
+  return Math.abs(value) < HUGE ? value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 }) : number(value, 0)
 })
 export const bytes = figure(value => {
   const power = Math.min(BYTES.length - 1, Math.floor(Math.log2(Math.max(1, value)) / 10))
@@ -36,7 +39,7 @@ export const share = figure(value => {
 export const ms = figure(value => value >= 1000 ? `${moving(value / 1000)} s` : `${moving(value)} ms`)
 export const duration = figure(seconds => {
   const [days, hours, minutes] = [seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60].map(Math.floor) as [number, number, number]
-  if (days > 0) return `${days} d ${hours} h`
+  if (days > 0) return `${count(days)} d ${hours} h`
   if (hours > 0) return `${hours} h ${minutes} min`
   return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`
 })

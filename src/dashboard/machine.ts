@@ -2,7 +2,7 @@
 
 import type { Box, Event } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
-import { bytes, bytesPerSecond, clock, count, duration, percent } from './format.ts'
+import { bytes, bytesPerSecond, clock, count, duration, percent, shorten } from './format.ts'
 import type { Reports } from './reports.ts'
 import { Rows } from './rows.ts'
 import { Sparkline } from './sparkline.ts'
@@ -93,7 +93,7 @@ export class MachinePanel {
 
   #sums (type: string, fields: Readonly<Record<string, string>>): Record<string, number> {
     const events = this.#of(type)
-    return Object.fromEntries(Object.entries(fields).map(([name, of]) => [name, events.reduce((sum, event) => sum + number(field(event, of)), 0)]))
+    return Object.fromEntries(Object.entries(fields).map(([name, of]) => [name, number(events.reduce((sum, event) => sum + number(field(event, of)), 0))]))
   }
 
   #of (type: string): Event[] {
@@ -132,7 +132,7 @@ export class MachinePanel {
   #drawHost (): void {
     const host = this.#one('host', 'this')
     show(byId('machine-host'), host !== undefined)
-    write(byId('machine-host'), [field(host, 'name'), field(host, 'system'), field(host, 'processor'), `up for ${duration(field(host, 'uptimeSeconds'))}`].filter(text => typeof text === 'string').join(' · '))
+    write(byId('machine-host'), [field(host, 'name'), field(host, 'system'), field(host, 'processor')].filter(text => typeof text === 'string').map(text => shorten(text as string, 100)).concat(`up for ${duration(field(host, 'uptimeSeconds'))}`).join(' · '))
   }
 
   #drawProcessor (): void {

@@ -115,9 +115,9 @@ export class Overview {
 
   #verdict (): [kind: string, text: string] {
     if (this.#status.isStale) return ['none', this.#status.isConnected ? 'No figures' : 'Not connected']
-    if (!this.#isKnown) return ['none', 'Waiting for the first figures']
-    if (this.#missed.length === 0) return ['met', 'All well']
-    return ['missed', `Over target: ${this.#missed.map(({ name }) => name).join(', ')}`]
+    if (!this.#isKnown || this.#status.isWaiting) return ['none', 'Waiting for the first figures']
+    if (this.#missed.length > 0) return ['missed', `Over target: ${this.#missed.map(({ name }) => name).join(', ')}`]
+    return this.#status.hasWarnings ? ['missed', 'Ready, with warnings'] : ['met', 'All well']
   }
 }
 

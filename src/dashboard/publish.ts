@@ -1,12 +1,13 @@
 // A command line that publishes an event, to copy into a shell.
 
 import { byId, write } from './element.ts'
+import { here } from './here.ts'
 
 const FEEDBACK_MS = 3000
 
 export function offerCurl (): void {
   const event = { type: 'greeting', key: 'me', data: 'Hello' }
-  const line = `curl -X POST ${window.location.origin}/api/events -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
+  const line = `curl -X POST ${here('/api/events')} -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
   write(byId('curl'), line)
   const button = byId('copy')
   const copy = async (): Promise<void> => {

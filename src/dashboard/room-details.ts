@@ -4,6 +4,7 @@ import { connect } from '../client/index.ts'
 import type { Box, Event } from '../client/index.ts'
 import { make, mark, show, write } from './element.ts'
 import { ago, clock, many } from './format.ts'
+import { here } from './here.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
 import { fillValue } from './value.ts'
@@ -58,7 +59,7 @@ export class RoomDetails {
       make('div', { class: 'bar' }, this.#heading, this.#state, make('label', {}, 'Filter ', this.#filter), close),
       this.#sides)
     this.#filter.addEventListener('input', () => this.draw())
-    this.#box = connect('/', { rooms: [room], share: true })
+    this.#box = connect(here(), { rooms: [room], share: true })
     this.#box.on('event', event => {
       if (event.key === undefined) this.#facts.splice(0, this.#facts.length, event, ...this.#facts.slice(0, MAX_FACTS - 1))
       screen.ask()

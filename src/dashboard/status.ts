@@ -65,6 +65,16 @@ export class StatusLine {
     return this.#interruption !== null || this.#silence.isSilent || this.#box.status.state === 'refused' || this.#box.status.state === 'closed'
   }
 
+  /** Connected, but no current figures have come yet. */
+  get isWaiting (): boolean {
+    return this.#silence.isWaiting
+  }
+
+  /** The gateway works, and warns of something. */
+  get hasWarnings (): boolean {
+    return this.#silence.warnings.length > 0
+  }
+
   get isConnected (): boolean {
     return this.#box.status.state === 'connected'
   }
@@ -82,7 +92,7 @@ export class StatusLine {
     write(this.#word, WORDS[state])
     mark(document.body, { 'data-stale': this.isStale })
     const text = this.#sentence(this.#box.status)
-    mark(this.#banner, { 'data-kind': this.isStale || state === 'connecting' ? 'trouble' : 'good' })
+    mark(this.#banner, { 'data-kind': this.isStale || this.hasWarnings || state === 'connecting' ? 'trouble' : 'good' })
     show(this.#banner, text !== '')
     this.#say(text)
   }
@@ -112,7 +122,7 @@ export class StatusLine {
       case 'catching-up': return this.#interruption === null ? '' : `Reconnected over ${NAMES[status.profile]}. Missed events are arriving.`
       case 'connected':
         if (this.#notice !== null && Date.now() > this.#notice.until) this.#notice = null
-        return this.#silence.sentence || (this.#notice?.text ?? '')
+        return [this.#notice?.text ?? '', this.#silence.sentence].filter(text => text !== '').join(' ')
       case 'stale': return `${this.#why(status)} ${this.#next()} These are the last values, from ${clock(status.since)}.`
       case 'refused': return `The gateway refused this page: ${status.reason}. The page will not retry; reload it when the problem is fixed.`
       case 'closed': return 'This page has closed its connection.'

@@ -12,7 +12,7 @@ import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
 import { GroupMetrics } from '../app/group-metrics.ts'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
-import { FAULTS } from './ending.ts'
+import { FAULTS, hangsUp, onNpmGone } from './ending.ts'
 import { WORKER } from './worker.ts'
 import type { PrimaryMessage, StopMode, WorkerMessage } from './worker.ts'
 
@@ -21,7 +21,7 @@ export interface WorkersOptions {
   readonly exec: string
   readonly args: readonly string[]
   readonly count: number
-  /** Maximum time for a worker's drain, ms (SHUTDOWN_TIMEOUT). */
+  /** Maximum time from the order to stop to the end of a worker's drain, ms (SHUTDOWN_DELAY and SHUTDOWN_TIMEOUT). */
   readonly drainMs: number
   readonly log: pino.Logger
   /** Current settings, for workers that start now. */
@@ -38,6 +38,9 @@ const LONGEST_PAUSE_MS = 10_000
 const OVERTIME_MS = 1000
 /** Wait for the metrics of one worker. The worker that requested those of all waits twice as long (GROUP_METRICS_TIMEOUT_MS in worker.ts). */
 const METRICS_TIMEOUT_MS = 1000
+/** Interval of asking each worker whether its event loop still turns, and questions without an answer after which it is killed. */
+const PING_MS = 1000
+const MAX_UNANSWERED = 15
 
 /** Holds one worker. If it dies, its replacement takes the same slot and number. */
 interface WorkerSlot {
@@ -54,6 +57,8 @@ interface WorkerSlot {
   settings: object | null
   /** How it was, or will be, ordered to stop. */
   stopping: StopMode | null
+  /** Questions sent since it last said anything. Counted instead of time: a primary that slept has asked nothing meanwhile. */
+  unanswered: number
 }
 
 /** Runs the workers until all have exited for good. @returns the exit code */
@@ -65,7 +70,7 @@ export async function runWorkers (options: WorkersOptions): Promise<number> {
     workers.kill()
   }
   // With a terminal, SIGHUP means that it was closed; without one, operators send it to replace the workers.
-  const replacesOnHangup = process.platform !== 'win32' && !process.stdout.isTTY
+  const replacesOnHangup = process.platform !== 'win32' && !hangsUp()
   closeWithGrace({ delay: false, logger: false, skip: [...FAULTS, ...replacesOnHangup ? ['SIGHUP' as const] : []], onSecondSignal: second }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
     const code = await workers.end(err === undefined ? 0 : 1, signal)
@@ -73,6 +78,10 @@ export async function runWorkers (options: WorkersOptions): Promise<number> {
   })
   if (replacesOnHangup) process.on('SIGHUP', () => { void workers.replaceAll() })
   process.on('message', message => { if (message === 'shutdown') void workers.end(0) })
+  onNpmGone(() => {
+    log.info('npm has ended')
+    void workers.end(0)
+  })
   return await workers.run()
 }
 
@@ -97,7 +106,7 @@ class WorkerPool {
   constructor (options: WorkersOptions) {
     this.#options = options
     this.#slots = Array.from({ length: options.count }, (_, index) => ({
-      number: index + 1, worker: null, listeningSince: null, ready: false, failures: 0, restart: undefined, settings: null, stopping: null
+      number: index + 1, worker: null, listeningSince: null, ready: false, failures: 0, restart: undefined, settings: null, stopping: null, unanswered: 0
     }))
     this.#exitCode = new Promise(resolve => { this.#resolveExitCode = resolve })
   }
@@ -108,7 +117,8 @@ class WorkerPool {
     cluster.schedulingPolicy = cluster.SCHED_RR
     cluster.setupPrimary({ exec, args: [...args] })
     this.#start(this.#slots[0] as WorkerSlot)
-    return this.#exitCode
+    const timer = setInterval(() => this.#ping(), PING_MS)
+    return this.#exitCode.finally(() => clearInterval(timer))
   }
 
   /** Drains all workers. @returns the exit code, once all have exited */
@@ -144,7 +154,7 @@ class WorkerPool {
   }
 
   #start (slot: WorkerSlot): void {
-    Object.assign(slot, { listeningSince: null, ready: false, settings: null, stopping: null })
+    Object.assign(slot, { listeningSince: null, ready: false, settings: null, stopping: null, unanswered: 0 })
     let worker: Worker
     try {
       worker = cluster.fork({ [WORKER]: String(slot.number) })
@@ -160,7 +170,22 @@ class WorkerPool {
     worker.on('error', error => { if (pid === undefined) this.#ended(slot, `could not start (${error.message})`, null) })
   }
 
+  /** Kills workers whose event loop hangs: their clients hear nothing, and connect to the others once they are cut off. */
+  #ping (): void {
+    for (const slot of this.#running) {
+      // Before its `hello` a worker gets no messages.
+      if (slot.settings === null) continue
+      if (slot.unanswered === MAX_UNANSWERED) {
+        this.#options.log.error(`worker ${slot.number} (pid ${slot.worker.process.pid}) has not answered for ${MAX_UNANSWERED * PING_MS / 1000} s: killing it`)
+        slot.worker.process.kill('SIGKILL')
+      }
+      slot.unanswered++
+      send(slot.worker, { kind: 'ping' })
+    }
+  }
+
   #receive (slot: WorkerSlot, worker: Worker, message: WorkerMessage): void {
+    slot.unanswered = 0
     // The operator's commands (COMMANDS_MODULE) may send on this channel too.
     switch (message?.kind) {
       case 'hello':

@@ -8,6 +8,7 @@ import { version } from '../app/package.ts'
 import { createSignalbox } from '../signalbox.ts'
 import { endInOrder } from './ending.ts'
 import { createLog } from './log.ts'
+import { feedWatchdog } from './systemd.ts'
 import type { Primary } from './worker.ts'
 
 /** What a process starts with: the settings, and whether the demo feed is on. */
@@ -58,6 +59,8 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
   const shutDown = endInOrder({
     primary,
     log,
+    delayMs: config.shutdownDelay * 1000,
+    announce: () => box.announceDrain(),
     limitMs,
     stopListening: () => { app.server.close() },
     drain: async signal => {
@@ -78,14 +81,26 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     port: config.port,
     backlog: BACKLOG,
     listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
-  }).catch((error: NodeJS.ErrnoException) =>
-    fail(error.code === 'EADDRINUSE' ? new Error(`port ${config.port} on ${config.host} is in use; set PORT to a free one`) : error))
+  }).catch((error: NodeJS.ErrnoException) => fail(new Error(cannotListen(error, config))))
   if (demo) log.info('demo feed on: this machine\'s own metrics are published to the public feed (DEMO_FEED=false turns it off)')
   if (primary === null) {
+    feedWatchdog(log)
     process.send?.('ready')
   } else {
     primary.send({ kind: 'listening', url })
     await started
     primary.send({ kind: 'ready' })
+  }
+}
+
+/** Why the gateway cannot listen, and what to do. */
+function cannotListen ({ code, message }: NodeJS.ErrnoException, { host, port }: Pick<Config, 'host' | 'port'>): string {
+  switch (code) {
+    case 'EADDRINUSE': return `port ${port} on ${host} is in use; set PORT to a free one`
+    case 'EACCES': return `this user may not listen on port ${port}: ports below 1024 need a privilege; set PORT to a higher one, or put a proxy in front`
+    case 'EADDRNOTAVAIL': return `${host} is not an address of this machine; set HOST to one that is, to 0.0.0.0 (every IPv4 address) or to :: (every address)`
+    case 'ENOTFOUND': return `the name ${host} has no address; set HOST to an address of this machine`
+    case 'EAI_AGAIN': return `the address of the name ${host} cannot be found out now; set HOST to an address of this machine`
+    default: return `cannot listen on port ${port} of ${host}: ${message}`
   }
 }

@@ -18,6 +18,8 @@ export type WorkerMessage =
   | { readonly kind: 'shutdown' }
   /** The command `tune` changed the settings of all workers. */
   | { readonly kind: 'tuned', readonly changes: Record<string, unknown> }
+  /** The answer to `ping`. */
+  | { readonly kind: 'pong' }
   /** Requests the metrics of all workers. */
   | { readonly kind: 'groupMetrics', readonly id: number }
   /** The answer to `metrics`: its own metrics; null where they could not be read. */
@@ -30,6 +32,8 @@ export type StopMode = 'shutdown' | 'retire'
 export type PrimaryMessage =
   | StopMode
   | { readonly kind: 'settings', readonly settings: unknown }
+  /** Asks whether the worker's event loop still turns. */
+  | { readonly kind: 'ping' }
   /** Requests the worker's own metrics. */
   | { readonly kind: 'metrics', readonly id: number }
   /** The answer to `groupMetrics`; null where they could not be added up. */
@@ -112,6 +116,7 @@ export class Primary implements MetricsExchange {
     if (typeof message === 'string') return this.#stop(message)
     switch (message.kind) {
       case 'settings': return this.#useSettings(message.settings)
+      case 'ping': return this.send({ kind: 'pong' })
       case 'groupMetrics': return this.#pendingMetrics.get(message.id)?.(message.text)
       case 'metrics': void this.#sendMetrics(message.id)
     }

@@ -6,6 +6,7 @@ import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env, Launched } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import type { Test } from '../tools/daemon.ts'
+import { Nginx } from '../tools/nginx.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 
@@ -242,15 +243,33 @@ t.test('the page reports a restart into the other profile, keeps the last values
 
 t.test('while Redis is down the page says that the figures are old and why, and recovers when it is back', { skip: skipWithout('chromium', 'redis'), buffered: true }, async test => {
   const redis = await RedisServer.start(test)
-  const { page, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
+  const { page, server, complaints } = await visit(test, { APP_PROFILE: 'WEBSOCKET', REDIS_URL: redis.url }, {}, /status of 503/)
   await says(page.locator('#verdict'), /^All well|^Over target/)
   await redis.kill9()
+  await until('readiness says so', async () => (await request(`${server.url}/readyz`)).status === 503)
+  // A page that opens only now gets the last figures as present values.
+  const late = await (await openContext(test, await openBrowser(t))).newPage()
+  await late.addInitScript(`
+    globalThis.verdicts = new Set()
+    setInterval(() => verdicts.add(document.querySelector('#verdict')?.textContent), 5)`)
+  await late.goto(server.url)
+  await says(late.locator('#banner'), /reported no figures since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
+  await says(late.locator('#verdict'), /^No figures$/)
+  test.notMatch((await late.evaluate('[...verdicts].join("; ")')) as string, /All well|Over target/, 'nor does it call old figures current before')
   await says(page.locator('#banner'), /reported no figures since \d\d:\d\d:\d\d.*not ready \(STORE_UNAVAILABLE\): /)
   await says(page.locator('#verdict'), /^No figures$/)
   await says(page.locator('#status'), /^Live$/)
   await redis.restart()
   await says(page.locator('#verdict'), /^All well|^Over target/)
   await until('the banner is gone', async () => !/reported no figures/.test(await textOf(page.locator('#banner'))))
+  test.same(complaints, [])
+})
+
+t.test('what readiness warns of is on the page, which then does not say that all is well', { skip, buffered: true }, async test => {
+  const { page, complaints } = await visit(test, { DATA_DIR: ':memory:' })
+  await says(page.locator('#banner'), /The gateway warns: DATA_DIR is :memory:, so nothing outlives this process\./)
+  await says(page.locator('#verdict'), /^Ready, with warnings$|^Over target/)
+  test.match(await page.title(), /^▲ Signalbox: (Ready, with warnings|Over target)/)
   test.same(complaints, [])
 })
 
@@ -267,6 +286,56 @@ t.test('tabs of one browser share a connection, and one continues when the other
   await says(other.locator('#feed'), /"to the other"/)
   await says(other.locator('#status'), /^Live$/)
   test.same(complaints, [])
+})
+
+t.test('whatever anybody publishes as a figure, the page stays as wide as it is, and no drawing fails', { skip, buffered: true }, async test => {
+  for (const width of [390, 1280]) {
+    const { page, server, complaints } = await visit(test, {}, { viewport: { width, height: 800 } })
+    for (const value of [1e300, -1e300, Number.MAX_VALUE, 5e-324, 'x'.repeat(3000), null, { long: 'y'.repeat(3000) }]) {
+      const status = await publish(server,
+        { type: 'cpu', key: 'total', data: { percent: value } }, { type: 'cpu', key: 'core-0', data: { percent: value } }, { type: 'load', key: 'average', data: { one: value, five: value, fifteen: value, cores: value } },
+        { type: 'memory', key: 'total', data: { percent: value, usedBytes: value, totalBytes: value } }, { type: 'disk', key: 'data', data: { percent: value, freeBytes: value, totalBytes: value } },
+        ...['a', 'b'].flatMap(key => [{ type: 'network', key, data: { receivedPerSecond: value, sentPerSecond: value } }, { type: 'disk-traffic', key, data: { readPerSecond: value, writtenPerSecond: value } }]),
+        { type: 'process', key: 'gateway', data: { cpuPercent: value, rssBytes: value, heapUsedBytes: value } }, { type: 'host', key: 'this', data: { name: value, system: value, processor: value, uptimeSeconds: value } },
+        { type: 'a-figure', key: 'mine', data: { value } }, { type: 'notice', data: { text: String(value) } })
+      test.equal(status, 202)
+      await says(page.locator('#feed'), new RegExp(`mine ?a-figure ?."value":${JSON.stringify(value).slice(0, 5).replace(/[+{]/g, '.')}`))
+      await until('it is drawn', async () => await page.locator('#machine-cards').isVisible())
+      test.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, `${JSON.stringify(value).slice(0, 20)} at ${width}`)
+    }
+    test.same(complaints, [])
+  }
+})
+
+t.test('under a path of a proxy the page is whole: styles, figures, an open room, commands and links', { skip: skipWithout('chromium', 'nginx'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: stage.folder(), PORT: 0 })
+  const nginx = await Nginx.start(test, {
+    http: port => `server {
+      listen 127.0.0.1:${port};
+      location /live/ {
+        proxy_pass http://127.0.0.1:${server.port}/;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+      }
+    }`
+  })
+  await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 })
+  const page = await (await openContext(test, await openBrowser(t))).newPage()
+  const failed: string[] = []
+  page.on('response', response => { if (response.status() >= 400) failed.push(response.url()) })
+  await page.goto(`${nginx.url}/live/#room=plant-1`)
+  await says(page.locator('#status'), /^Live$/)
+  await says(page.getByRole('group', { name: 'Values' }), /kiln ?temperature ?812/)
+  test.equal(await page.locator('header').evaluate(element => getComputedStyle(element).display), 'flex', 'it has its styles')
+  await run(page)
+  await says(page.locator('#result-data'), /"pong": true/)
+  await says(page.locator('#curl'), new RegExp(`${nginx.url}/live/api/events`))
+  for (const name of ['API reference', 'Metrics', 'Profile']) {
+    const address = await page.getByRole('link', { name, exact: true }).evaluate((link: HTMLAnchorElement) => link.href)
+    test.equal((await request(address)).status, 200, address)
+  }
+  test.same(failed, [])
 })
 
 t.test('on a phone nothing is wider than the page', { skip, buffered: true }, async test => {

@@ -12,6 +12,8 @@ import { hasAll, idsOf, load, Seat } from '../client/seat.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env, Launched } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
+import type { Test } from '../tools/daemon.ts'
+import { Nginx } from '../tools/nginx.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { blankPage, openFreezableTab, openStrangeTab, openTab } from './tab.ts'
@@ -22,6 +24,25 @@ const skip = skipWithout('chromium')
 const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
+
+/** @returns the origin of a web server with one empty page */
+async function emptySite (test: Test): Promise<string> {
+  const site = createServer((_request, response) => { response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>another site</title>') })
+  test.teardown(() => { site.closeAllConnections(); site.close() })
+  await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
+  return `http://localhost:${(site.address() as AddressInfo).port}`
+}
+
+/** As nginx has it by default: the gateway gets the upstream's name as Host. */
+const rewriting = (listen: number, to: number): string => `server {
+    listen 127.0.0.1:${listen};
+    location / {
+      proxy_pass http://127.0.0.1:${to};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+    }
+  }`
 
 /** What a page without our client has received. */
 interface PlainRecord {
@@ -82,10 +103,7 @@ t.test('a page with our client and one with a plain EventSource live through a r
 for (const profile of PROFILES) {
   t.test(`a page of another site hears and commands over ${profile} where CORS_ORIGINS lists it, and only there`, { skip, buffered: true }, async test => {
     const stage = new Stage(test)
-    const site = createServer((_request, response) => { response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>another site</title>') })
-    test.teardown(() => { site.closeAllConnections(); site.close() })
-    await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
-    const origin = `http://localhost:${(site.address() as AddressInfo).port}`
+    const origin = await emptySite(test)
     const context = await openContext(test, await openBrowser(t))
     const [open, closed] = await Promise.all([origin, 'https://elsewhere.example'].map(async listed =>
       await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), CORS_ORIGINS: listed, CONTROL_RATE_LIMIT: 2 }))) as [Launched, Launched]
@@ -178,3 +196,35 @@ for (const profile of PROFILES) {
     }
   })
 }
+
+t.test('a seventh page of another site over HTTP/1.1 says that others may hold the connections, and connects when one of them is closed', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const site = await emptySite(test)
+  const env = { ...BEATS, APP_PROFILE: 'SSE', PORT: 0, CORS_ORIGINS: site }
+  const [server, library] = [await stage.launch({ ...env, DATA_DIR: stage.folder() }), await stage.launch({ ...env, DATA_DIR: stage.folder() })]
+  const context = await openContext(test, await openBrowser(t))
+  const tabs = []
+  for (let n = 0; n < 7; n++) tabs.push(await openStrangeTab(context, site, server.url, { rooms: ['a'] }, library.url))
+  const seats = tabs.map(tab => new Seat(tab))
+  for (const seat of seats.slice(0, 6)) await seat.untilConnected()
+  const last = seats[6] as Seat
+  await last.until('it says why', () => last.statuses.some(status => 'code' in status), 30_000)
+  test.match(last.statuses.find(status => 'code' in status), { state: 'connecting', code: 'UNREACHABLE', reason: /has not answered for 15 s, or other tabs hold the six connections.*share: true.*HTTP\/2/ })
+  await tabs[0]?.page.close()
+  await last.untilConnected()
+})
+
+t.test('behind a proxy that changes Host, a WebSocket that is refused is reported as that, with CORS_ORIGINS, and listing the origin there mends it', { skip: skipWithout('chromium', 'nginx'), buffered: true }, async test => {
+  const stage = new Stage(test)
+  const nginx = await Nginx.start(test, { http: listen => rewriting(listen, 1) })
+  for (const listed of [false, true]) {
+    const server = await stage.launch({ ...BEATS, APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder(), ...(listed ? { CORS_ORIGINS: nginx.url } : {}) })
+    await nginx.reload(rewriting(nginx.port, server.port))
+    const seat = new Seat(await openTab(await openContext(test, await openBrowser(t)), nginx.url, { rooms: ['a'] }))
+    if (listed) await seat.untilConnected()
+    else {
+      await seat.until('it says why', () => seat.statuses.some(status => 'code' in status))
+      test.match(seat.statuses.find(status => 'code' in status), { code: 'NO_UPGRADE', reason: new RegExp(`the gateway answers, but opens no WebSocket: its CORS_ORIGINS must list ${nginx.url}, or a proxy changes Host`) })
+    }
+  }
+})

@@ -11,7 +11,7 @@ import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { openTab } from './tab.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 t.jobs = 2
 const TABS = 10
 const OPTIONS = { rooms: ['a'], share: true } as const

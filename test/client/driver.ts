@@ -1,7 +1,7 @@
 // Drives a client in this process or in a page of a real browser. Everything its listeners receive is recorded in order, and
 // a test reads the same log from both.
 
-import type { ConnectOptions, Event, Hello, Ready, Reset, Status } from '../../src/client/index.ts'
+import type { ConnectOptions, Event, Hello, Problem, Ready, Reset, Status } from '../../src/client/index.ts'
 import type { Test } from '../tools/daemon.ts'
 
 /** What a listener received. `values`: listeners of `state.subscribe`, with the size; `mistake`: an uncaught error. */
@@ -11,6 +11,7 @@ export type Happening = { /** Milliseconds since 1970. */ readonly at: number } 
   | { readonly name: 'hello', readonly value: Hello }
   | { readonly name: 'reset', readonly value: Reset }
   | { readonly name: 'ready', readonly value: Ready }
+  | { readonly name: 'error', readonly value: Problem }
   | { readonly name: 'values', readonly value: number }
   | { readonly name: 'mistake', readonly value: string }
 )

@@ -1,5 +1,5 @@
 // A TCP proxy between a client and the gateway, for faults: it can stop passing bytes without closing anything, cut an answer
-// off, answer in place of the gateway, or be down.
+// off, answer in place of the gateway, damage what the gateway sends, or be down.
 
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
@@ -28,7 +28,9 @@ export class Proxy {
   readonly passed: RequestRecord[] = []
   readonly #to: number
   readonly #sockets = new Set<Socket>()
+  readonly #near = new Set<Socket>()
   readonly #rules: ProxyRule[] = []
+  readonly #garblings: Array<{ readonly text: string, readonly other: string, times: number }> = []
   #server: Server | null = null
   #hangs = false
 
@@ -92,9 +94,37 @@ export class Proxy {
     this.#rules.push({ line, times, answer: null })
   }
 
+  /** Replaces a text wherever the gateway sends it. `other` must be as long: lengths go before it. */
+  garble (text: string, other: string, times = Infinity): void {
+    if (text.length !== other.length) throw new Error('the texts differ in length')
+    this.#garblings.push({ text, other, times })
+  }
+
+  /** Sends a text to every client, as if it came from the gateway. */
+  send (text: string): void {
+    for (const near of this.#near) near.write(text)
+  }
+
+  #garbled (data: Buffer): Buffer {
+    let out = data
+    for (const garbling of this.#garblings) {
+      if (garbling.times === 0 || !out.includes(garbling.text)) continue
+      garbling.times--
+      out = Buffer.from(out.toString('latin1').replaceAll(garbling.text, garbling.other), 'latin1')
+    }
+    return out
+  }
+
+  /** Answers and cuts that have not happened yet do not happen. */
+  forget (): void {
+    this.#rules.length = 0
+  }
+
   #pass (near: Socket): void {
     const far = connect(this.#to, '127.0.0.1')
     let cutting = false
+    this.#near.add(near)
+    near.on('close', () => this.#near.delete(near))
     for (const [socket, other] of [[near, far], [far, near]] as const) {
       this.#sockets.add(socket)
       if (this.#hangs) socket.pause()
@@ -113,7 +143,7 @@ export class Proxy {
     })
     far.on('data', data => {
       if (cutting) near.destroy()
-      else near.write(data)
+      else near.write(this.#garbled(data))
     })
   }
 

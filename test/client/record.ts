@@ -7,7 +7,7 @@ export function record (box: Box): Remote {
   const seen: Happening[] = []
   const add = (name: Happening['name'], value: unknown): void => { seen.push({ at: Date.now(), name, value } as Happening) }
   add('status', box.status)
-  for (const name of ['event', 'status', 'hello', 'reset', 'ready'] as const) box.on(name, value => add(name, value))
+  for (const name of ['event', 'status', 'hello', 'reset', 'ready', 'error'] as const) box.on(name, value => add(name, value))
   box.state.subscribe(() => add('values', box.state.size))
   for (const name of ['error', 'unhandledrejection']) {
     globalThis.addEventListener?.(name, event => add('mistake', String((event as ErrorEvent).message ?? (event as PromiseRejectionEvent).reason)))

@@ -72,6 +72,8 @@ class Scene {
     }
     commands.register('move', command)
     commands.register('stop', command)
+    commands.register('own', command, 'built-in')
+    commands.register('look', { ...command, readOnly: true })
     return process
   }
 
@@ -85,7 +87,7 @@ class Scene {
   }
 
   async stillRunning ({ commands }: Process): Promise<string[]> {
-    const names = commands.idle(0)
+    const names = commands.stop(0)
     this.clock.advance(0)
     return await names
   }
@@ -156,7 +158,7 @@ t.test('a claim is taken back when the store can be read again, also where it ar
   t.equal(await scene.recordOf(), null)
 })
 
-t.test('an outcome the store does not take is kept in memory: a repeat gets it, and nothing runs twice', async t => {
+t.test('an outcome the store does not take is kept in memory, a repeat gets it, and the store has it a second after it is back', async t => {
   const scene = new Scene()
   const one = scene.process('one')
   scene.store.fail('settle')
@@ -167,6 +169,25 @@ t.test('an outcome the store does not take is kept in memory: a repeat gets it, 
   t.same(await one.commands.outcome(first.id), first)
   await t.rejects(one.run({ args: { to: 2 } }), { code: 'IDEMPOTENCY_CONFLICT' })
   t.equal(one.runs, 1)
+  const two = scene.process('two')
+  const other = two.run()
+  await scene.pass(5000)
+  scene.store.recover()
+  await scene.pass(2000)
+  t.match(await scene.recordOf(), { status: 'done', result: 1 })
+  t.same(await other, first, 'other processes learn of it too')
+  t.equal(two.runs, 0)
+  t.equal(scene.clock.pending, 0)
+})
+
+t.test('an outcome the store did not take is written before the process ends, where the store is back', async t => {
+  const scene = new Scene()
+  const one = scene.process('one')
+  scene.store.fail('settle')
+  await one.run()
+  scene.store.recover()
+  t.same(await scene.stillRunning(one), [])
+  t.match(await scene.recordOf(), { status: 'done', result: 1 })
 })
 
 t.test('while the ledger cannot be read, a process that waits goes by the last record, and gets the outcome later', async t => {
@@ -227,11 +248,42 @@ t.test('a handler that throws has failed, once for all repeats', async t => {
   t.match(one.errors, [/command move .* failed/])
 })
 
-t.test('what a handler refuses is not recorded: the key may come again, with another command too', async t => {
+t.test('a handler whose own publish is refused has failed, once for all repeats', async t => {
+  const scene = new Scene()
+  const one = scene.process('one', () => { throw new Refusal('ROOM_PAUSED', 'publishing to room a is paused') })
+  const failed = { status: 'failed', error: { code: 'COMMAND_FAILED', message: 'publishing to room a is paused' } }
+  t.match(await one.run(), failed)
+  t.match(await one.run(), failed)
+  t.match(await scene.process('two').run(), failed, 'also for those of another process')
+  t.equal(one.runs, 1)
+  t.match(await one.run({ idempotencyKey: undefined }), failed)
+})
+
+for (const [what, make] of [['a circle', () => { const circle: { self?: object } = {}; circle.self = circle; return circle }], ['a BigInt', () => 7n]] as const) {
+  t.test(`a handler that returns ${what} has failed with a sentence, is named in the log, and is not run again`, async t => {
+    const scene = new Scene()
+    const one = scene.process('one', make)
+    const failed = { status: 'failed', error: { message: /carried out, but its result cannot be sent as JSON/ } }
+    t.match(await one.run(), failed)
+    t.match(await one.run(), failed)
+    t.match(await scene.recordOf(), failed)
+    t.equal(one.runs, 1)
+    t.match(one.errors, [/command move .* failed/])
+  })
+}
+
+t.test('a handler may throw anything: it has failed', async t => {
+  for (const thrown of [Object.create(null), 7n, Symbol('stuck'), undefined, Object.assign(new Error(), { message: 7n })]) {
+    const one = new Scene().process('one', () => { throw thrown })
+    t.match(await one.run(), { status: 'failed', error: { message: String } })
+  }
+})
+
+t.test('what a built-in command refuses is not recorded: the key may come again, with another command too', async t => {
   const scene = new Scene()
   let refuses = true
   const one = scene.process('one', () => { if (refuses) throw new Refusal('BAD_COMMAND', 'not while it rains') })
-  await t.rejects(one.run(), { code: 'BAD_COMMAND' })
+  await t.rejects(one.run({ command: 'own' }), { code: 'BAD_COMMAND' })
   t.equal(await scene.recordOf(), null)
   refuses = false
   t.match(await one.run({ command: 'stop' }), { command: 'stop', status: 'done' })
@@ -242,10 +294,53 @@ t.test('a refusal that cannot be taken out of the ledger does not hold up its pr
   let refuses = true
   const one = scene.process('one', () => { if (refuses) throw new Refusal('BAD_COMMAND', 'not while it rains') })
   scene.store.fail('settle', undefined, { count: 1 })
-  await t.rejects(one.run(), { code: 'BAD_COMMAND' })
+  await t.rejects(one.run({ command: 'own' }), { code: 'BAD_COMMAND' })
   t.match(one.errors, [/could not be recorded/])
+  t.equal(await one.commands.outcome(digest('me', 'key')), null)
   refuses = false
-  t.match(await one.run(), { status: 'done' })
+  t.match(await one.run({ command: 'own' }), { status: 'done' })
+  await scene.pass(5000)
+  t.match(await scene.recordOf(), { status: 'done' }, 'and it is not taken out later')
+})
+
+t.test('where a refusal could not be taken out of the ledger, it is when the store is back, and another process runs the command', async t => {
+  const scene = new Scene()
+  const one = scene.process('one', () => { throw new Refusal('BAD_COMMAND', 'not while it rains') })
+  scene.store.fail('settle')
+  await t.rejects(one.run({ command: 'own' }), { code: 'BAD_COMMAND' })
+  const two = scene.process('two')
+  const other = two.run({ command: 'own' })
+  scene.store.recover()
+  await scene.pass(3000)
+  t.match(await other, { status: 'done', result: 1 })
+})
+
+t.test('a process that drains takes no more commands, also none that came just before, and waits for those that run', async t => {
+  const scene = new Scene()
+  let finish = (): void => {}
+  const one = scene.process('one', async () => { await new Promise<void>(resolve => { finish = resolve }) })
+  let found = (): void => {}
+  one.commands.useRemote({ find: async () => await new Promise(resolve => { found = () => resolve({ check: () => null, dispatch: async () => {} }) }), list: () => [] })
+  const [running, checked] = [one.run(), one.run({ command: 'fly', idempotencyKey: 'another' })]
+  await scene.clock.settle()
+  const over = one.commands.stop(TIMEOUT_MS)
+  await t.rejects(one.run({ idempotencyKey: 'late' }), { code: 'DRAINING' })
+  await t.rejects(one.run(), { code: 'DRAINING' }, 'repeats neither')
+  found()
+  await t.rejects(checked, { code: 'DRAINING' })
+  finish()
+  t.same(await over, [])
+  t.match(await running, { status: 'done' })
+  t.equal(one.runs, 1)
+})
+
+t.test('at most a thousand commands run at a time in a process', async t => {
+  const scene = new Scene()
+  const one = scene.process('one', never)
+  for (let command = 0; command < 1000; command++) void one.run({ idempotencyKey: `key-${command}` })
+  await t.rejects(one.run({ idempotencyKey: 'one more' }), { code: 'OVERLOADED', message: /1000 commands/ })
+  await scene.clock.settle()
+  t.equal(one.runs, 1000)
 })
 
 t.test('requests with the same key at the same time run once, in one process and in several', async t => {
@@ -287,16 +382,35 @@ t.test('a command without a key runs while the store does not; that it could not
   t.match(await one.commands.outcome(id), { status: 'done', result: 1 })
 })
 
-t.test('a large result that was the answer is not stored; one with a key is', async t => {
+t.test('a large result that was the answer is not kept; one with a key is, up to 64 KiB', async t => {
   const scene = new Scene()
-  const large = 'x'.repeat(5000)
+  let large = 'x'.repeat(5000)
   const one = scene.process('one', () => large)
   const { id, result } = await one.run({ idempotencyKey: undefined })
   t.equal(result, large)
   await scene.clock.settle()
-  t.same(await one.commands.outcome(id), { id, command: 'move', status: 'done' })
+  t.same(await one.commands.outcome(id), { id, command: 'move', status: 'done', resultOmitted: true })
   t.equal((await one.run()).result, large)
   t.equal((await scene.recordOf())?.result, large)
+  large = 'x'.repeat(70_000)
+  const huge = await one.run({ idempotencyKey: 'huge' })
+  t.equal(huge.result, large, 'whoever waited for it gets it')
+  t.same(await one.run({ idempotencyKey: 'huge' }), { id: huge.id, command: 'move', status: 'done', resultOmitted: true })
+  t.equal(one.runs, 3)
+})
+
+t.test('the result of a command that changes nothing is not kept, and a repeat runs it again', async t => {
+  const scene = new Scene()
+  const one = scene.process('one')
+  const { id, result } = await one.run({ command: 'look' })
+  t.equal(result, 1)
+  await scene.clock.settle()
+  t.equal(await scene.recordOf(), null, 'nothing stands under its key')
+  t.same(await one.commands.outcome(id), { id, command: 'look', status: 'done', resultOmitted: true })
+  t.match(await one.run({ command: 'look' }), { status: 'done', result: 2 })
+  t.match(await one.run(), { command: 'move', status: 'done', result: 3 }, 'nor is the key used up')
+  t.match(await one.run({ command: 'look' }), { command: 'look', status: 'done', result: 4 })
+  t.match(await one.run(), { command: 'move', status: 'done', result: 3 })
 })
 
 /** A process whose command `fly` backends carry out. */
@@ -355,8 +469,8 @@ t.test('a command handed over whose record is gone is `unknown`', async t => {
 
 t.test('a command nobody knows is refused with the names of those there are', async t => {
   const one = remote(new Scene(), async () => {})
-  await t.rejects(one.run({ command: 'swim' }), { code: 'UNKNOWN_COMMAND', message: /move, stop/ })
+  await t.rejects(one.run({ command: 'swim' }), { code: 'UNKNOWN_COMMAND', message: /move, own, stop/ })
   for (const command of ['', 7, undefined]) await t.rejects(one.run({ command }), { code: 'BAD_COMMAND' })
   for (const idempotencyKey of ['', 'x'.repeat(201)]) await t.rejects(one.run({ idempotencyKey }), { code: 'BAD_COMMAND' })
-  t.same(one.commands.list.map(({ name, source }) => [name, source]), [['fly', 'backend'], ['move', 'module'], ['stop', 'module']])
+  t.same(one.commands.list.map(({ name, source }) => [name, source]), [['fly', 'backend'], ['look', 'module'], ['move', 'module'], ['own', 'built-in'], ['stop', 'module']])
 })

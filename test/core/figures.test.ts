@@ -9,6 +9,7 @@ import type { Entry } from '../../src/core/event.ts'
 import { matches, NONE } from '../../src/core/filter.ts'
 import { Latency } from '../../src/core/figures/latency.ts'
 import { Top } from '../../src/core/figures/top.ts'
+import { RefusalLog } from '../../src/core/figures/refusal-log.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
 import { ManualClock } from '../clock.ts'
 import { rig } from './rig.ts'
@@ -228,6 +229,22 @@ t.test('the first few are those that sorting all would give', async t => {
     for (const item of indexed) top.add(item)
     t.same(top.items, indexed.sort((a, b) => b.item - a.item).slice(0, count))
   }))
+})
+
+t.test('refusals are logged: the first of each kind at once, ten lines a minute at most, the others as a count', async t => {
+  const clock = new ManualClock()
+  const lines: string[] = []
+  const troubles = new Troubles(clock, new RefusalLog(clock, { info: (_: object, line: string) => { lines.push(line) } }))
+  for (let n = 0; n < 100; n++) troubles.refused(new Refusal('RATE_LIMITED', `5 requests a second are allowed; try again in ${n} ms`))
+  troubles.refused(new Refusal('NOT_FOUND', 'there is no GET /favicon.ico'))
+  for (let n = 0; n < 50; n++) troubles.refused(new Refusal('BAD_EVENT', `field ${n}`))
+  t.same([lines.length, lines[0], lines[8]], [9, 'refused: RATE_LIMITED: 5 requests a second are allowed; try again in 0 ms', 'refused: BAD_EVENT: field 7'])
+  clock.advance(60_000)
+  t.same(lines.slice(9), ['141 more refused in the last minute: 99 RATE_LIMITED, 42 BAD_EVENT'])
+  troubles.refused(new Refusal('BAD_EVENT', 'field 7'))
+  t.equal(lines.at(-1), 'refused: BAD_EVENT: field 7', 'the next minute begins anew')
+  clock.advance(60_000)
+  t.equal(lines.length, 11)
 })
 
 t.test('troubles that repeat are counted together, the latest first; the list is short and tells no secrets', async t => {

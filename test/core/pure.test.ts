@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { frame as sseFrame, namedEvent, unchunked } from '../../profiles/sse/frame.ts'
 import { frame as wsFrame } from '../../profiles/websocket/frame.ts'
+import { LogClock } from '../../src/core/clock.ts'
 import { formatLaterTrack, formatTrack, parseCursor } from '../../src/core/cursor.ts'
 import { draftOf, entryOf, parseEvent } from '../../src/core/event.ts'
 import type { Entry } from '../../src/core/event.ts'
@@ -14,6 +15,7 @@ import { readJson } from '../../src/core/json.ts'
 import { read } from '../../src/core/read.ts'
 import { Room } from '../../src/core/room.ts'
 import { parseJoins, Subscription } from '../../src/core/subscription.ts'
+import { ManualClock } from '../clock.ts'
 import { parse } from '../wire/client.ts'
 
 const id = fc.tuple(fc.bigInt(0n, 9999999999999999n), fc.oneof(fc.bigInt(0n, 20n), fc.bigInt(0n, 18446744073709551615n))).map(([ms, n]) => `${ms}-${n}`)
@@ -147,4 +149,21 @@ t.test('reading in bundles of any size gives the same events as reading all at o
     const expected = log.filter((entry, index) => matches(heard, entry.type) && (entry.key === null || entry.deletion ? index >= from : newest.get(`${entry.room} ${entry.type} ${entry.key}`) === entry))
     return got.map(({ id }) => id).sort().join() === expected.map(({ id }) => id).sort().join()
   }), { numRuns: 2000 })
+})
+
+t.test('the clock of the log goes on from the newest id while the wall clock is behind it', async t => {
+  const clock = new ManualClock(1_000_000)
+  const log = new LogClock(clock)
+  log.saw(999_000)
+  t.equal(log.now(), 1_000_000)
+  clock.turn(50_000)
+  log.saw(1_050_000)
+  clock.turn(-50_000)
+  clock.advance(1000)
+  t.equal(log.now(), 1_051_000)
+  t.equal(log.aheadMs, 50_000)
+  log.saw(1_040_000)
+  t.equal(log.now(), 1_051_000, 'an older id changes nothing')
+  clock.turn(60_000)
+  t.equal(log.now(), 1_061_000, 'the wall clock has caught up')
 })

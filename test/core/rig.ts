@@ -30,6 +30,7 @@ export const LIMITS: Limits = {
   maxRoomSize: 0,
   maxRooms: 0,
   maxRoomsPerClient: 100,
+  stateBytes: 0,
   maxClients: 0,
   maxClientsPerIp: 0,
   controlRateLimit: 0,

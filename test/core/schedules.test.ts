@@ -1,9 +1,14 @@
 // Schedules that broke earlier drafts of the design, one test each; and the limits of ticks, paces and rooms.
 
 import t from 'tap'
+import { draftOf } from '../../src/core/event.ts'
+import { Gateway } from '../../src/core/gateway.ts'
+import { alone } from '../../src/core/group.ts'
 import { parseJoins } from '../../src/core/subscription.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
+import { ManualClock } from '../clock.ts'
 import { Page } from '../page.ts'
-import { Client, rig } from './rig.ts'
+import { Client, LIMITS, rig, silent } from './rig.ts'
 import type { Rig } from './rig.ts'
 
 const SECOND = 1000
@@ -499,6 +504,72 @@ t.test('values that are not updated for STATE_TTL end; one updated meanwhile doe
   t.equal(r.gateway.view.rooms.find(({ room }) => room === 'a')?.keys, 0)
 })
 
+t.test('a wall clock that was ahead for a moment ends no value early, and keeps none for longer', async t => {
+  const r = await rig({ gateway: { stateTtlMs: 10 * SECOND } })
+  const client = r.connect([{ room: 'a' }])
+  const keys = (): string[] => [...pageOf(client).values.keys()].map(name => name.split(' ').at(-1) as string)
+  const put = async (key: string): Promise<unknown> => await r.publish({ type: 'gauge', room: 'a', key, data: 1 })
+  await put('before')
+  await pass(r, 3 * SECOND)
+  r.clock.turn(24 * HOUR)
+  await put('ahead')
+  await pass(r, 3 * SECOND)
+  r.clock.turn(-24 * HOUR)
+  await put('after')
+  await pass(r, 3 * SECOND)
+  t.same(keys(), ['before', 'ahead', 'after'], 'after 9, 6 and 3 seconds')
+  await pass(r, 3 * SECOND)
+  t.same(keys(), ['ahead', 'after'])
+  await pass(r, 3 * SECOND)
+  t.same(keys(), ['after'])
+  await pass(r, 3 * SECOND)
+  t.same(keys(), [])
+})
+
+t.test('values end by their age where the gateway was down, also where an id of the future is among them', async t => {
+  const clock = new ManualClock()
+  const limits = { historySize: 0, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: HOUR }
+  const store = await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process', log: silent })
+  const put = async (key: string): Promise<unknown> => {
+    const appended = store.append([draftOf({ type: 'gauge', room: 'a', key, data: 1, timestamp: 1 })])
+    await clock.settle()
+    clock.advance(10)
+    return await appended
+  }
+  await put('old')
+  clock.advance(30 * SECOND)
+  await put('young')
+  clock.turn(24 * HOUR)
+  await put('ahead')
+  clock.turn(-24 * HOUR)
+  clock.advance(5 * SECOND)
+  const warned: string[] = []
+  const gateway = new Gateway({
+    store,
+    clock,
+    group: alone(),
+    limits: LIMITS,
+    load: () => 0,
+    pingIntervalMs: SECOND,
+    reconnectJitterMs: 0,
+    commandTimeoutMs: SECOND,
+    stateTtlMs: 20 * SECOND,
+    stateTypes: new Set(),
+    log: { ...silent, warn: (_what: unknown, text?: string) => { warned.push(text ?? '') } }
+  })
+  const started = gateway.start()
+  const wait = async (ms: number): Promise<void> => { for (let passed = 0; passed < ms; passed += 50) { clock.advance(50); await clock.settle() } }
+  await wait(SECOND)
+  await started
+  t.equal(gateway.view.totals.keys, 2, 'the old one was ended at the start')
+  t.match(gateway.warnings, [String, /24 h ahead of this machine's clock/])
+  t.match(warned, [/24 h ahead/], 'and told once')
+  await wait(17 * SECOND)
+  t.equal(gateway.view.totals.keys, 1, 'the young one at its time')
+  await wait(10 * SECOND)
+  t.equal(gateway.view.totals.keys, 0)
+})
+
 t.test('a paused room refuses publishing and stays readable; resumed it goes on', async t => {
   const r = await rig()
   await r.publish(gauge(1))
@@ -605,4 +676,29 @@ t.test('drain refuses new requests, sends pending events and ends every connecti
   await drained
   t.equal(client.closed, 'DRAINING')
   t.same(client.events.map(({ data }) => data).slice(-3), [2, 0, 1], 'not waiting for the tick')
+})
+
+t.test('a drain takes no more commands, waits for those that run, and what these publish still reaches clients', async t => {
+  const r = await rig()
+  const client = r.connect([{ room: 'a' }])
+  let finish = (): void => {}
+  r.gateway.commands.register('report', {
+    check: () => null,
+    handler: async (_args: never, { publish }) => {
+      await new Promise<void>(resolve => { finish = resolve })
+      return await publish([{ type: 'done', room: 'a', data: 1 }])
+    }
+  })
+  const running = r.gateway.control({ command: 'report', caller: 'me' })
+  await r.clock.settle()
+  const drained = r.gateway.drain(SECOND)
+  await t.rejects(r.gateway.control({ command: 'report', caller: 'me' }), { code: 'DRAINING' })
+  await t.rejects(r.publish({ type: 'late', data: 1 }), { code: 'DRAINING' })
+  finish()
+  await r.clock.settle()
+  t.match(await running, { status: 'done', result: [String] })
+  await pass(r, SECOND)
+  await drained
+  t.same(client.events.map(({ data }) => data), [1])
+  t.equal(client.closed, 'DRAINING')
 })

@@ -18,7 +18,7 @@ import { pageMessages, WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../dist/launcher.js', import.meta.url))
-const START_MS = 20_000
+const START_MS = 60_000
 
 export type Env = Record<string, string | number>
 
@@ -199,7 +199,7 @@ export interface Answer {
 export async function request (url: string, init: RequestInit & { json?: unknown } = {}): Promise<Answer> {
   const { json, headers, ...rest } = init
   const response = await fetch(url, {
-    signal: AbortSignal.timeout(5000),
+    signal: AbortSignal.timeout(15_000),
     ...rest,
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
     headers: { connection: 'close', ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
@@ -210,7 +210,8 @@ export async function request (url: string, init: RequestInit & { json?: unknown
   return { status: response.status, headers: response.headers, text, body }
 }
 
-export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+/** Patient: the machine may be busy, and what comes in time costs nothing. */
+export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
   const deadline = Date.now() + ms
   while (!await done()) {
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)

@@ -37,6 +37,7 @@ const metrics = [{ name: 'broken', type: 'gauge', aggregator: 'sum', values: nul
 process.on('message', message => {
   if (message.kind === 'settings') process.send({ kind: 'listening', url: 'http://127.0.0.1:1' })
   else if (message.kind === 'metrics') process.send({ ...message, metrics })
+  else if (message.kind === 'ping') process.send({ kind: 'pong' })
   else process.send({ kind: 'tuned', changes: { message } })
   if (message === 'shutdown') process.exit(0)
 })

@@ -263,6 +263,25 @@ t.test('a worker that cannot start again is tried with growing pauses while the 
   t.equal(await server.stop(), 0)
 })
 
+t.test('a worker whose event loop hangs is killed and replaced within some 15 s, with a line; the others and their clients stay', { skip: noSignals, buffered: true }, async t => {
+  const stage = new Stage(t)
+  const module = join(stage.folder(), 'commands.mjs')
+  writeFileSync(module, 'export default { hang: { handler: () => { for (;;); } } }')
+  const server = await launch(stage, await settings(t, { COMMANDS_MODULE: module }))
+  const before = workersOf(server)
+  const clients = await Promise.all(Array.from({ length: 4 }, async () => await stage.client('SSE', server.port, { rooms: ['a'] })))
+  await Promise.all(clients.map(async client => await client.untilKind('ready')))
+  const begun = performance.now()
+  order(server, 'hang').catch(() => {})
+  await until('one was killed', () => lines(server, /has not answered for 15 s: killing it$/).length === 1, 30_000)
+  t.ok(performance.now() - begun > 10_000, `after ${Math.round(performance.now() - begun)} ms`)
+  await until('another one has its place', () => [1, 2].filter(number => pidOf(server, number) !== before.get(number)).length === 1)
+  await until('its clients know', () => clients.some(({ closed }) => closed))
+  t.notOk(clients.every(({ closed }) => closed), 'those of the other worker stay')
+  t.equal((await request(`${server.url}/readyz`)).status, 200)
+  t.equal(await server.stop(), 0)
+})
+
 t.test('SIGTERM to a worker and SIGHUP to the primary replace workers one at a time, under traffic and without loss', { skip: noSignals, buffered: true }, async t => {
   const stage = new Stage(t)
   const server = await launch(stage, await settings(t))

@@ -4,6 +4,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { redisAddress } from '../../config/redis-url.ts'
@@ -28,6 +30,9 @@ t.setTimeout(180_000)
 
 type Tap = Pick<typeof t, 'teardown'>
 type Fields = Record<string, string>
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
 
 const server = await RedisServer.start(t)
 const EXAMPLES = join(import.meta.dirname, '..', '..', 'docs', 'examples')
@@ -162,7 +167,7 @@ async function until (what: string, done: () => boolean | Promise<boolean>, ms =
 
 const examples: Array<{ language: string, example: string, command: string, args: object, result: object, wrong: object, error: string, skip: string | false, tool: () => Tool }> = [
   { language: 'Node', example: 'handler.mjs', command: 'move', args: { axis: 'x', to: 12 }, result: { axis: 'x', position: 12 }, wrong: { axis: 'x', to: 1001 }, error: 'axis x ends at 1000', skip: false, tool: () => ({ bin: process.execPath, env: {} }) },
-  { language: 'Python', example: 'handler.py', command: 'measure', args: { sensor: 'n7' }, result: { sensor: 'n7', percent: 42 }, wrong: { sensor: 'none' }, error: 'there is no such sensor', skip: skipWithout('python'), tool: () => need('python') }
+  { language: 'Python', example: 'handler.py', command: 'move', args: { axis: 'x', to: 12 }, result: { axis: 'x', position: 12 }, wrong: { axis: 'x', to: 1001 }, error: 'axis x ends at 1000', skip: skipWithout('python'), tool: () => need('python') }
 ]
 for (const { language, example, command, args, result, wrong, error, skip, tool } of examples) {
   t.test(`a command that a backend in ${language} declares is answered through every worker, without a restart`, { skip }, async t => {
@@ -742,4 +747,51 @@ t.test('a worker killed in the middle of a command of its own: the others say un
   t.match(await other.gateway.commands.outcome(id), { status: 'unknown' })
   t.match(await other.gateway.control({ command: 'hang', idempotencyKey: 'mine', caller: '127.0.0.1' }), { id, status: 'unknown' })
   t.equal(runs, 0)
+})
+
+t.test('keys of a wrong type are reported once, and served again when they are right', async t => {
+  const scene = new Scene(t)
+  await scene.client.set(`${scene.prefix}handlers`, 'rubbish')
+  await scene.client.set(`${scene.prefix}results`, 'rubbish')
+  const worker = await scene.worker()
+  const count = (what: RegExp): number => worker.logged.filter(line => what.test(line)).length
+  const handlers = /commands of backends cannot be checked: \S+handlers, .*WRONGTYPE/
+  const results = /answers of backends cannot be read from \S+results: .*WRONGTYPE/
+  await until('both are reported', () => count(handlers) === 1 && count(results) === 1)
+  await delay(2500)
+  t.same([count(handlers), count(results)], [1, 1])
+  await scene.client.del(`${scene.prefix}handlers`, `${scene.prefix}results`)
+  await scene.declare('move', {})
+  await until('it is served', async () => await worker.find('move') !== null)
+  const running = worker.run('move')
+  const { job, entry } = await scene.take('move')
+  await scene.answer({ id: job.id as string, entry, result: '1' })
+  t.match(await running, { status: 'done', result: 1 })
+})
+
+t.test('what a backend declares is bounded, and a declaration that changes each time leaves nothing behind', async t => {
+  const scene = new Scene(t)
+  const worker = await scene.worker()
+  await scene.declare('large', { description: 'x', schema: { type: 'object', description: 'x'.repeat(70_000) } })
+  await t.rejects(worker.find('large'), { code: 'UNKNOWN_COMMAND', message: /it may have 65536 characters and has 70/ })
+  const heap = async (): Promise<number> => {
+    collect()
+    await delay(20)
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const change = async (from: number, to: number): Promise<void> => {
+    for (let n = from; n < to; n++) {
+      await scene.declare('changing', { schema: { type: 'object', title: `${n} ${'x'.repeat(20_000)}` } })
+      await worker.find('changing')
+    }
+  }
+  await change(0, 200)
+  const before = await heap()
+  await change(200, 1200)
+  const grown = (await heap() - before) / 1024 / 1024
+  t.ok(grown < 10, `${grown.toFixed(1)} MiB after a thousand versions of 20 KB`)
+  const fields = Array.from({ length: 1001 }, (_, n) => [`c${n}`, '{}']).flat()
+  await scene.client.hset(`${scene.prefix}handlers`, ...fields)
+  await until('it is reported', () => worker.logged.some(line => /more than 1000 commands are declared/.test(line)))
 })

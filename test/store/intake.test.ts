@@ -816,6 +816,73 @@ t.test('a user that may no more than the operations guide says is enough; one th
   t.match(deaf.workers[0]?.warnings, [/^channel events\d+ cannot be subscribed to now: NOPERM/])
 })
 
+t.test('a lease that a clock set back has made too long is taken over all the same', { skip }, async t => {
+  const { redis, key, start, publish, workers } = await deploy(t, 0)
+  await redis.cli('SET', key('intake'), 'dead.1', 'PX', '3600000')
+  await start()
+  await publish('a')
+  await until('it is taken in', () => workers[0]?.data().length === 1)
+})
+
+t.test('where ingest:refused is no stream, it is set aside with what is in it, and the intake goes on', { skip }, async t => {
+  const { redis, key, publish, ingest, workers, publisher, channel } = await deploy(t, 1)
+  const [worker] = workers as [Worker]
+  await redis.cli('SET', key('ingest:refused'), 'mine')
+  await publisher.xadd(key('ingest'), '*', 'event', 'rubbish')
+  await publisher.publish(channel, 'rubbish')
+  await ingest('a')
+  await publish('b')
+  await until('both are taken in', () => worker.data().length === 2)
+  await until('the refused ones are set aside', async () => await redis.cli('XLEN', key('ingest:refused')) === '2')
+  t.equal(await redis.cli('GET', key('ingest:refused:string')), 'mine')
+  t.equal(worker.warnings.filter(line => / was no stream: what it was is .*ingest:refused:string now/.test(line)).length, 1)
+})
+
+t.test('a lease of a wrong type is reported', { skip }, async t => {
+  const { redis, key, start } = await deploy(t, 0)
+  await redis.cli('HSET', key('intake'), 'a', 'b')
+  const worker = await start()
+  await until('it is reported', () => worker.warnings.some(line => /nothing is taken in through Redis: the lease .*intake cannot be used: .*WRONGTYPE/.test(line)))
+})
+
+t.test('a burst beyond what is kept is reported with its count, in the log and by /readyz', { skip }, async t => {
+  const { redis, publisher, channel, workers } = await deploy(t, 1, { own: true })
+  const [worker] = workers as [Worker]
+  await redis.cli('CONFIG', 'SET', 'maxmemory', '1mb')
+  const text = JSON.stringify({ type: 'x', data: 'x'.repeat(1024 * 1024) })
+  for (let n = 0; n < 20; n++) await publisher.publish(channel, text)
+  await delay(500)
+  await redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+  const says = /^\d+ messages on channel \S+ were dropped: of those not taken in yet 50000 are kept, and 16 Mi characters\. Entries of \S+ingest are never dropped$/
+  await until('it is reported', () => worker.warnings.some(line => says.test(line)), 20_000)
+  t.ok(worker.gateway.warnings.some(line => says.test(line)))
+  t.ok(worker.intake.counters.channel.dropped > 0)
+})
+
+t.test('a subscription that Redis ends alone is reported with the setting that does it; one that ends with the others is not', { skip }, async t => {
+  const { redis, workers } = await deploy(t, 1, { own: true })
+  const [worker] = workers as [Worker]
+  const reported = (): number => worker.warnings.filter(line => /client-output-buffer-limit pubsub/.test(line)).length
+  await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+  await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await delay(2500)
+  t.equal(reported(), 0)
+  await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await until('it is reported', () => reported() === 1)
+})
+
+t.test('UnconfirmedMessages: a hundred thousand messages alike are struck in no time, from either end', async t => {
+  const waiting = new UnconfirmedMessages(new ManualClock())
+  const begun = performance.now()
+  for (let n = 0; n < 100_000; n++) waiting.add('same', 'x', null)
+  for (let n = 0; n < 50_000; n++) waiting.strikeAlike('same')
+  for (const message of waiting.first(50_000, Infinity).reverse()) waiting.strike(message)
+  for (let n = 0; n < 100_000; n++) waiting.strikeAlike('other')
+  for (let n = 0; n < 100_000; n++) waiting.add('other', 'x', null)
+  t.equal(waiting.since, undefined)
+  t.ok(performance.now() - begun < 2000, `${Math.round(performance.now() - begun)} ms`)
+})
+
 t.test('UnconfirmedMessages: each of several messages alike is struck once, whichever is quicker, the log or the subscription', async t => {
   const clock = new ManualClock()
   const heard = new UnconfirmedMessages(clock)

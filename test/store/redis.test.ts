@@ -391,6 +391,104 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     }
   })
 
+  t.test('a worker that starts while others write faster than the log is long gets in at its first attempt, with everything', async t => {
+    const { redis, store } = await alone(t, { limits: { logBytes: 128 * 1024, historySize: 30_000 } })
+    const limits = { logBytes: 128 * 1024, historySize: 30_000 }
+    for (let n = 0; n < 20; n++) await store.append(Array.from({ length: 1000 }, (_, k) => value(`k${n * 1000 + k}`, 0)))
+    for (let n = 0; n < 10; n++) await store.append(Array.from({ length: 1000 }, (_, k) => fact([n, k])))
+    const state = { stopped: false }
+    let written = 0
+    const writing = Promise.all([0, 1].map(async writer => {
+      for (let n = 0; !state.stopped; n++) {
+        await store.append(Array.from({ length: 50 }, (_, k) => k % 5 === 0 ? fact([writer, n, k]) : k % 5 === 1 ? deletion(`k${(n * 50 + k) % 20_000}`) : value(`k${(n * 50 + k) % 20_000}`, [writer, n])))
+        written += 50
+      }
+    }))
+    await delay(200)
+    const before = written
+    const late = await alone(t, { server: redis, limits })
+    t.comment(`${written - before} events were written meanwhile`)
+    t.notOk(late.logged.some(message => message.includes('reading it again')), 'at once')
+    t.ok(written - before > 2000, 'more than the log holds')
+    state.stopped = true
+    await writing
+    const after = await alone(t, { server: redis, limits })
+    await late.follower.until(({ head }) => head === after.follower.head)
+    t.same(late.follower.values, after.follower.values)
+    t.same(late.follower.history, after.follower.history)
+  })
+
+  t.test('spoilt values and facts keep no worker from starting: they are left out, and named', async t => {
+    const { redis, store, follower } = await alone(t)
+    await store.append([value('a', 1), value('b', 1), fact(1), value('c', 1), value('d', 1), value('e', 1)])
+    const fields = (await redis.cli('HKEYS', '{sb}:state')).split('\n')
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(key => fields.find(field => field.includes(`"${key}"`)) as string)
+    await redis.cli('HSET', '{sb}:state', a as string, 'rubbish')
+    await redis.cli('HSET', '{sb}:state', b as string, 'no-id {"type":"gauge","key":"b","data":1,"timestamp":1}')
+    await redis.cli('HSET', '{sb}:state', c as string, '1-1 {"type":"gauge","key":"\\q","data":1,"timestamp":1}')
+    await redis.cli('HSET', '{sb}:state', d as string, '1-1 {"type":"gauge","key":"d","data":{,"timestamp":1}')
+    const late = await alone(t, { server: redis })
+    t.same(late.follower.values.map(({ key }) => key), ['e'])
+    t.same(late.follower.history.map(dataOf), [1])
+    t.match(late.store.warnings, [/^4 values and facts that are not Signalbox's were left out, the first is the field @public gauge "." of \{sb\}:state: delete it/])
+    t.ok(late.logged.some(message => message.includes('were left out')))
+    await store.append([value('a', 2)])
+    await late.follower.until(({ values }) => values.some(({ key }) => key === 'a'))
+    t.equal((await alone(t, { server: redis })).follower.values.length, 2, 'publishing it again heals it')
+    t.equal(follower.loads, 1)
+  })
+
+  t.test('after a head that is ahead of the clock time goes on: ids rise with it, and history ages', async t => {
+    const limits = { historyTtlMs: 1500 }
+    const { redis, store, follower } = await alone(t, { limits })
+    await store.append([fact('before')])
+    const HOUR = 3_600_000
+    // As where a server whose clock was ahead had the last word.
+    const ahead = `${Date.now() + HOUR}-0`
+    await redis.cli('HSET', '{sb}:meta', 'head', ahead)
+    await redis.cli('XADD', '{sb}:log', ahead, `${follower.head} ${follower.lineage.epoch} 0-0 probe`, '')
+    const [first] = await store.append([fact('first')]) as string[]
+    await delay(1000)
+    const [second] = await store.append([fact('second')]) as string[]
+    const millis = (id: string | undefined): number => Number(id?.split('-')[0])
+    t.ok(millis(first) >= millis(ahead))
+    const passed = millis(second) - millis(first)
+    t.ok(passed > 900 && passed < 2500, `a second later the id is ${passed} ms later`)
+    await delay(1000)
+    await store.append([value('a', 1)])
+    await follower.until(({ history }) => !history.some(entry => ['before', 'first'].includes(dataOf(entry) as string)))
+    t.ok(follower.history.some(entry => dataOf(entry) === 'second'), 'only what is old enough is gone')
+    const [third] = await (await alone(t, { server: redis, limits })).store.append([fact('third')]) as string[]
+    t.ok(millis(third) > millis(second), 'for a worker that starts later too')
+  })
+
+  t.test('workers and members of a wrong type are reported, and each worker goes by its own counts', async t => {
+    const { redis, store } = await alone(t)
+    const lines: string[] = []
+    const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: { warn: (_: object, message: string) => { lines.push(message) } } })
+    t.teardown(async () => await group.close())
+    for (const key of ['workers', 'members']) {
+      await redis.cli('DEL', `{sb}:${key}`)
+      await redis.cli('SET', `{sb}:${key}`, 'rubbish')
+      t.match(await group.enter(new Map([['a', 1]]), 5), { full: [] })
+      await redis.cli('DEL', `{sb}:${key}`)
+    }
+    t.ok(lines.some(line => /cannot be counted, .*\{sb\}:workers, \{sb\}:members .*WRONGTYPE/.test(line)), lines.join('\n'))
+    t.ok(lines.length <= 2, 'once')
+  })
+
+  t.test('leases that a clock set back has made too long are shortened', async t => {
+    const { redis, store } = await alone(t)
+    const FAR = String(Date.now() + 3_600_000)
+    await redis.cli('ZADD', '{sb}:workers', FAR, 'dead')
+    await redis.cli('HSET', '{sb}:members', 'dead a', '5')
+    const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: silent })
+    t.teardown(async () => await group.close())
+    const until = performance.now() + 5000
+    while (await redis.cli('ZSCORE', '{sb}:workers', 'dead') === FAR && performance.now() < until) await delay(50)
+    t.ok(Number(await redis.cli('ZSCORE', '{sb}:workers', 'dead')) < Date.now() + 15_000)
+  })
+
   t.test('what is written and does not come back is noticed: the connection that follows is made anew', async t => {
     const redis = await RedisServer.start(t)
     // Passes everything on, but for what comes back on a connection it was told to starve.

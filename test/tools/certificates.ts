@@ -15,8 +15,8 @@ export interface Certificates {
   readonly key: string
 }
 
-/** A certificate for 127.0.0.1 and localhost and the authority that signed it. Needs `openssl`. */
-export async function certificatesFor (t: Test): Promise<Certificates> {
+/** A certificate, by default for 127.0.0.1 and localhost, and the authority that signed it. Needs `openssl`. */
+export async function certificatesFor (t: Test, names = 'IP:127.0.0.1, DNS:localhost'): Promise<Certificates> {
   const tool = need('openssl')
   const folder = folderFor(t)
   const openssl = async (...args: string[]): Promise<unknown> => await promisify(execFile)(tool.bin, args, { cwd: folder, env: childEnv(tool), timeout: 10_000 })
@@ -28,7 +28,7 @@ distinguished_name = name
 basicConstraints = critical, CA:true
 [server]
 basicConstraints = critical, CA:false
-subjectAltName = IP:127.0.0.1, DNS:localhost
+subjectAltName = ${names}
 `)
   const pem = (name: string): string => join(folder, `${name}.pem`)
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-config', 'openssl.cnf']

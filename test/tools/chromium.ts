@@ -27,7 +27,7 @@ async function launch (t: Test): Promise<Browser> {
 /** One user's pages: they share storage with each other and nothing with another context. Closed with the test. */
 export async function openContext (t: Test, browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options)
-  context.setDefaultTimeout(10_000)
+  context.setDefaultTimeout(30_000)
   t.teardown(async () => await context.close())
   return context
 }

@@ -2,8 +2,8 @@
 // started, apt's own state is not changed, and root is not needed.
 
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { isAbsolute, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { mortal } from './daemon.ts'
 import { CACHE, canFetch, FIND, findAll, TOOL_NAMES, WORDS } from './find.ts'
@@ -21,7 +21,7 @@ export async function prepareTools (say: (line: string) => void): Promise<Tools>
   const named = (name: ToolName): boolean => WORDS[name].variables.some(variable => process.env[variable] !== undefined)
   const wanted = TOOL_NAMES.filter(name => 'missing' in tools[name] && !named(name))
   if (wanted.length === 0 || !canFetch()) return tools
-  say(`getting ${wanted.map(name => WORDS[name].debian).join(', ')} (once, into ${CACHE}; nothing is installed)`)
+  say(`getting ${wanted.flatMap(name => WORDS[name].debian.split(' ')).join(', ')} (once, into ${CACHE}; nothing is installed)`)
   return findAll(await fetchTools(wanted))
 }
 
@@ -35,7 +35,7 @@ async function fetchTools (names: readonly ToolName[]): Promise<Map<ToolName, st
     const apt = await Apt.update(work, AbortSignal.timeout(PATIENCE_MS))
     for (const name of names) {
       try {
-        settle(name, await apt.extract([WORDS[name].debian], join(work, name)), work)
+        settle(name, await apt.extract(WORDS[name].debian.split(' '), join(work, name)), work)
       } catch (error) {
         failures.set(name, (error as Error).message)
       }
@@ -92,6 +92,18 @@ function settle (name: ToolName, tree: string, work: string): void {
   }
 }
 
+/** Links from one package's files to another's name them from the root of the system: here from where they stand. */
+function relink (tree: string): void {
+  for (const entry of readdirSync(tree, { recursive: true, withFileTypes: true })) {
+    if (!entry.isSymbolicLink()) continue
+    const link = join(entry.parentPath, entry.name)
+    const target = readlinkSync(link)
+    if (!isAbsolute(target) || !existsSync(join(tree, target))) continue
+    rmSync(link)
+    symlinkSync(relative(entry.parentPath, join(tree, target)), link)
+  }
+}
+
 class Apt {
   readonly #work: string
   readonly #signal: AbortSignal
@@ -138,6 +150,7 @@ class Apt {
     mkdirSync(tree)
     await this.#run(['download', ...packages], folder)
     for (const file of readdirSync(folder)) await this.#command(['dpkg-deb', '-x', join(folder, file), tree], folder)
+    relink(tree)
     return tree
   }
 

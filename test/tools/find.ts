@@ -1,5 +1,5 @@
 // The real servers that tests run against, found and never installed: what an environment variable names, what is on
-// PATH, what `npm test` has extracted into the cache (fetch.ts). A tool that is found has been seen to run.
+// PATH, what `npm run test:tools` has extracted into the cache (fetch.ts). A tool that is found has been seen to run.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -25,15 +25,24 @@ export interface Tools {
   readonly python: Tool | Missing
   readonly openssl: Tool | Missing
   readonly chromium: Tool | Missing
+  readonly firefox: Tool | Missing
+  readonly haproxy: Tool | Missing
+  readonly apache: Tool | Missing
+  /** With HTTP/2. */
+  readonly curl: Tool | Missing
+  readonly wget: Tool | Missing
+  /** A python3 that can import `aiohttp` and `websockets`. */
+  readonly asyncio: Tool | Missing
+  /** With a compiler: `java Program.java`. */
+  readonly java: Tool | Missing
 }
 
 export type ToolName = keyof Tools
 
-export const TOOL_NAMES: readonly ToolName[] = ['redis', 'nginx', 'python', 'openssl', 'chromium']
-
 interface Words {
   readonly what: string
   readonly tests: string
+  /** Packages, with blanks between them. */
   readonly debian: string
   readonly brew: string
   readonly variables: readonly string[]
@@ -44,8 +53,17 @@ export const WORDS: Record<ToolName, Words> = {
   nginx: { what: 'nginx', tests: 'the tests behind a real nginx', debian: 'nginx', brew: 'brew install nginx', variables: ['NGINX_BIN'] },
   python: { what: 'python3 with its module redis', tests: 'the tests with a Python publisher', debian: 'python3-redis', brew: 'python3 -m pip install redis', variables: ['PYTHON_REDIS_BIN'] },
   openssl: { what: 'openssl', tests: 'the tests with TLS', debian: 'openssl', brew: 'brew install openssl', variables: ['OPENSSL_BIN'] },
-  chromium: { what: 'chromium', tests: 'the tests in a real browser', debian: 'chromium', brew: 'brew install --cask chromium', variables: ['CHROMIUM_BIN'] }
+  chromium: { what: 'chromium', tests: 'the tests in a real browser', debian: 'chromium', brew: 'brew install --cask chromium', variables: ['CHROMIUM_BIN'] },
+  firefox: { what: 'firefox', tests: 'the tests in a real Firefox', debian: 'firefox-esr', brew: 'brew install --cask firefox', variables: ['FIREFOX_BIN'] },
+  haproxy: { what: 'haproxy', tests: 'the tests behind a real HAProxy', debian: 'haproxy', brew: 'brew install haproxy', variables: ['HAPROXY_BIN'] },
+  apache: { what: 'apache2', tests: 'the tests behind a real Apache', debian: 'apache2-bin', brew: 'brew install httpd', variables: ['APACHE_BIN'] },
+  curl: { what: 'curl with HTTP/2', tests: 'the tests with curl', debian: 'curl', brew: 'brew install curl', variables: ['CURL_BIN'] },
+  wget: { what: 'wget', tests: 'the tests with wget', debian: 'wget', brew: 'brew install wget', variables: ['WGET_BIN'] },
+  asyncio: { what: 'python3 with its modules aiohttp and websockets', tests: 'the tests with viewers in Python', debian: 'python3-aiohttp python3-websockets', brew: 'python3 -m pip install aiohttp websockets', variables: ['PYTHON_ASYNCIO_BIN'] },
+  java: { what: 'a JDK', tests: 'the tests with a publisher in Java', debian: 'openjdk-17-jdk-headless', brew: 'brew install openjdk', variables: ['JAVA_BIN'] }
 }
+
+export const TOOL_NAMES = Object.keys(WORDS) as readonly ToolName[]
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
@@ -102,6 +120,16 @@ function pick (variable: string, names: readonly string[], args: readonly string
 
 const foldersWith = (tree: string): string[] => [...pathFolders(), '/usr/sbin', '/usr/local/sbin', join(tree, 'usr/bin'), join(tree, 'usr/sbin')]
 
+/** A python3 that runs a script; one that does so only with the modules of the tree gets those. */
+function pickPython (variable: string, script: string, tree: string): Tool | null {
+  const args = ['-c', script]
+  const own = pick(variable, ['python3'], args, [...pathFolders(), '/usr/bin'])
+  if (own !== null || process.env[variable] !== undefined) return own
+  // The system's own python first: what the modules need may be installed for that one alone.
+  const bins = ['/usr/bin', join(tree, 'usr/bin'), ...pathFolders()].map(folder => join(folder, 'python3')).filter(isFile)
+  return bins.map(toolAt).map(({ bin, env }) => ({ bin, env: { ...env, PYTHONPATH: join(tree, 'usr/lib/python3/dist-packages') } })).find(tool => runs(tool, args)) ?? null
+}
+
 const MAC_BROWSERS = ['Chromium', 'Google Chrome'].map(name => `/Applications/${name}.app/Contents/MacOS`)
 
 /** By tool, a search that ends in a tree of extracted packages. */
@@ -112,15 +140,7 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
     return server === null || cli === null ? null : { ...server, cli }
   },
   nginx: tree => pick('NGINX_BIN', ['nginx'], ['-v'], foldersWith(tree)),
-  python: tree => {
-    const args = ['-c', 'import redis; redis.Redis']
-    const variable = 'PYTHON_REDIS_BIN'
-    const own = pick(variable, ['python3'], args, [...pathFolders(), '/usr/bin'])
-    if (own !== null || process.env[variable] !== undefined) return own
-    // The system's own python first: what the module needs may be installed for that one alone.
-    const bins = ['/usr/bin', join(tree, 'usr/bin'), ...pathFolders()].map(folder => join(folder, 'python3')).filter(isFile)
-    return bins.map(toolAt).map(({ bin, env }) => ({ bin, env: { ...env, PYTHONPATH: join(tree, 'usr/lib/python3/dist-packages') } })).find(tool => runs(tool, args)) ?? null
-  },
+  python: tree => pickPython('PYTHON_REDIS_BIN', 'import redis; redis.Redis', tree),
   openssl: tree => pick('OPENSSL_BIN', ['openssl'], ['version'], foldersWith(tree)),
   chromium: tree => {
     // Debian's `usr/bin/chromium` is a script that looks for the browser under `/usr/lib`, extracted or not.
@@ -129,7 +149,19 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
     if (tool === null || !tool.bin.startsWith(tree)) return tool
     // The tree's fonts, for a system that has none.
     return { ...tool, env: { ...tool.env, FONTCONFIG_PATH: join(tree, 'etc/fonts'), XDG_DATA_HOME: join(tree, 'usr/share') } }
-  }
+  },
+  firefox: tree => {
+    // Debian's `usr/bin/firefox-esr` is a script, too.
+    const folders = [...pathFolders(), '/usr/bin', '/Applications/Firefox.app/Contents/MacOS', join(tree, 'usr/lib/firefox-esr')]
+    return pick('FIREFOX_BIN', ['firefox', 'firefox-esr'], ['--version'], folders)
+  },
+  haproxy: tree => pick('HAPROXY_BIN', ['haproxy'], ['-v'], foldersWith(tree)),
+  apache: tree => pick('APACHE_BIN', ['apache2', 'httpd'], ['-v'], foldersWith(tree)),
+  // Without HTTP/2 it does not know the option.
+  curl: tree => pick('CURL_BIN', ['curl'], ['--http2', '--version'], foldersWith(tree)),
+  wget: tree => pick('WGET_BIN', ['wget'], ['--version'], foldersWith(tree)),
+  asyncio: tree => pickPython('PYTHON_ASYNCIO_BIN', 'import aiohttp, websockets; websockets.connect', tree),
+  java: tree => pick('JAVA_BIN', ['java'], ['--describe-module', 'jdk.compiler'], [...pathFolders(), join(tree, 'usr/lib/jvm/java-17-openjdk-amd64/bin'), join(tree, 'usr/lib/jvm/java-17-openjdk-arm64/bin')])
 }
 
 /** @param why why it could not be fetched either */
@@ -140,7 +172,7 @@ function sentence (name: ToolName, why: string | undefined): string {
   if (named !== undefined) return `${what} is missing (${named}=${process.env[named]} does not run): ${leftOut}; without ${named} it is looked for.`
   const install = onPath('apt-get') ? `${process.getuid?.() === 0 ? '' : 'sudo '}apt-get install ${debian}` : brew
   if (process.env.SIGNALBOX_NO_SETUP === '1') return `${what} is missing (SIGNALBOX_NO_SETUP=1): ${leftOut}; to get it: ${install}`
-  if (why === undefined && canFetch()) return `${what} is missing: ${leftOut}; to get it: npm test`
+  if (why === undefined && canFetch()) return `${what} is missing: ${leftOut}; to get it: npm run test:tools`
   return `${what} is missing${why === undefined ? '' : ` (${why})`}: ${leftOut}; to get it: ${install}`
 }
 

@@ -106,7 +106,7 @@ export class RedisServer {
   async ping (ms = 1000): Promise<string> {
     const { tls } = this.#options
     const to = { host: '127.0.0.1', port: this.port }
-    const socket = tls === undefined ? connect(to) : connectTls({ ...to, ca: readFileSync(tls.ca) })
+    const socket = tls === undefined ? connect(to) : connectTls({ ...to, ca: readFileSync(tls.ca), servername: 'localhost' })
     try {
       return await new Promise<string>((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`no answer to PING within ${ms} ms`)), ms)
@@ -146,14 +146,15 @@ export class RedisServer {
   #args (): string[] {
     const { args = [], password, acl, tls, replicaOf, sentinel } = this.#options
     const own = ['--port', tls === undefined ? this.port : 0, '--bind', '127.0.0.1', '--dir', this.folder]
-    if (sentinel !== undefined) return ['sentinel.conf', '--sentinel', ...own, ...args].map(String)
+    const secure = tls === undefined ? [] : ['--tls-port', this.port, '--tls-ca-cert-file', tls.ca, '--tls-cert-file', tls.cert, '--tls-key-file', tls.key, '--tls-auth-clients', 'no']
+    if (sentinel !== undefined) return ['sentinel.conf', '--sentinel', ...own, ...secure, ...args].map(String)
     return [
       ...own, '--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec',
       // The default makes a replica wait five seconds for others to join.
       '--repl-diskless-sync-delay', 0,
       ...(password === undefined ? [] : ['--requirepass', password]),
       ...(acl === undefined ? [] : ['--aclfile', join(this.folder, 'users.acl')]),
-      ...(tls === undefined ? [] : ['--tls-port', this.port, '--tls-ca-cert-file', tls.ca, '--tls-cert-file', tls.cert, '--tls-key-file', tls.key, '--tls-auth-clients', 'no']),
+      ...secure,
       ...(replicaOf === undefined ? [] : ['--replicaof', '127.0.0.1', replicaOf.port]),
       ...args
     ].map(String)

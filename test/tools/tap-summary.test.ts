@@ -71,6 +71,32 @@ t.test('every check is counted once, and a file that did not pass is named', asy
   }
 })
 
+t.test('a file that met its time limit by itself is one failure, and the file whose place tap takes for it has not run', async t => {
+  const summary = new TapSummary(() => {})
+  summary.write(`1..2
+# Subtest: test/slow.test.ts
+    # Subtest: it hangs
+        not ok 1 - timeout!
+          ---
+          expired: TAP
+          ...
+        1..1
+    not ok 1 - it hangs
+    1..1
+not ok 1 - test/slow.test.ts
+  ---
+  signal: SIGALRM
+  ...
+
+not ok 2 - timeout!
+  ---
+  expired: test/slow.test.ts
+  ...
+`)
+  const { failed, finished, planned, complete, failures } = summary
+  t.same({ failed, finished, planned, complete, failures }, { failed: 1, finished: 1, planned: 2, complete: false, failures: [{ file: 'test/slow.test.ts', timedOut: true }] })
+})
+
 t.test('a run that was cut short is not complete', async t => {
   const summary = new TapSummary(() => {})
   summary.write(RUN.slice(0, RUN.indexOf('# Subtest: test/bad')))

@@ -4,7 +4,7 @@
 /** A file, or a check outside of any, that did not pass. */
 interface Failure {
   readonly file: string
-  readonly timedOut: boolean
+  timedOut: boolean
 }
 
 const LINE = /^( *)(not )?ok \d+(?: - (.*))?$/
@@ -93,6 +93,19 @@ export class TapSummary {
     if (failed) this.failures.push({ file: name, timedOut: false })
   }
 
+  #timedOut (file: string): void {
+    this.failures.pop()
+    const reported = this.failures.find(failure => failure.file === file)
+    if (reported === undefined) {
+      this.failures.push({ file, timedOut: true })
+      return
+    }
+    // It met its limit by itself and was reported; tap reports it again, in the place of the last file, which then is not.
+    reported.timedOut = true
+    this.failed--
+    this.finished--
+  }
+
   #readDiagnosis (diagnosis: { indent: string, check: string, lines: string[] }, line: string): void {
     const { indent, check, lines } = diagnosis
     if (line !== `${indent}  ...`) {
@@ -102,7 +115,7 @@ export class TapSummary {
     this.#diagnosis = null
     const expired = this.#last?.top === true ? lines.map(line => /^ {2}expired: (.*)$/.exec(line)?.[1]).find(file => file !== undefined) : undefined
     // Tap reports a time limit as a check outside of every file, which the diagnosis names.
-    if (expired !== undefined) this.failures[this.failures.length - 1] = { file: expired, timedOut: true }
+    if (expired !== undefined) this.#timedOut(expired)
     else if (check !== '') this.#print(`not ok: ${check}\n${lines.join('\n')}\n`)
   }
 }

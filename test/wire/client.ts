@@ -83,7 +83,7 @@ export class WireClient {
   }
 
   /** Resolves once `done` holds; looks whenever something has arrived, and now and then. */
-  async until (done: () => boolean, ms = 10_000): Promise<void> {
+  async until (done: () => boolean, ms = 30_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()

@@ -222,11 +222,39 @@ t.test('the built-in commands publish, pause, clear and list', async t => {
   t.match(await run('publish', { event: EVENT, events: [EVENT] }), { status: 400, body: { code: 'BAD_COMMAND' } })
   await run('pause', { room: 'a' })
   t.match(await send(url, '/api/events', EVENT), { status: 409, body: { code: 'ROOM_PAUSED', message: /resume/ } })
-  t.match((await run('rooms', {})).body.result.rooms, [{ room: 'a', keys: 2, members: 0, paused: true }, { room: '@system' }])
+  t.match((await run('rooms', {})).body.result.rooms, [{ room: '@system' }, { room: 'a', keys: 2, members: 0, paused: true }])
   await run('resume', { room: 'a' })
   t.equal((await send(url, '/api/events', EVENT)).status, 202)
   t.match((await run('clear', { room: 'a', type: 'cpu', key: 'l' })).body.result, { removed: 1 })
-  t.match(await (await fetch(`${url}/api/rooms`)).json(), { rooms: [{ room: 'a', keys: 1 }] })
+  t.match(await (await fetch(`${url}/api/rooms`)).json(), { rooms: [{ room: '@system' }, { room: 'a', keys: 1 }], more: false })
+})
+
+t.test('the list of rooms comes in pages, in order of name, and counts for CONTROL_RATE_LIMIT', async t => {
+  const { url, publish, gateway } = await server(t, { limits: { controlRateLimit: 0 } })
+  const names = Array.from({ length: 2500 }, (_, n) => `room-${(n * 7919) % 2500}`)
+  for (let start = 0; start < names.length; start += 500) await publish(...names.slice(start, start + 500).map(room => ({ type: 'a', room, data: 1 })))
+  const page = async (query: string): Promise<{ rooms: Array<{ room: string }>, more: boolean }> => await (await fetch(`${url}/api/rooms${query}`)).json() as { rooms: Array<{ room: string }>, more: boolean }
+  const sorted = names.toSorted()
+  t.same((await page('')).rooms.map(({ room }) => room), sorted.slice(0, 100))
+  const seen: string[] = []
+  for (let more = true, after = ''; more;) {
+    const next = await page(`?limit=1000&after=${after}`)
+    seen.push(...next.rooms.map(({ room }) => room))
+    more = next.more
+    after = seen.at(-1) as string
+  }
+  t.same(seen, sorted)
+  t.same(await page('?prefix=room-24&limit=2&after=room-2410'), { more: true, rooms: ['room-2411', 'room-2412'].map(room => ({ room, members: 0, keys: 0, lastId: gateway.view.rooms.find(view => view.room === room)?.lastId, paused: false })) })
+  t.same(await page('?prefix=none'), { rooms: [], more: false })
+  for (const query of ['?limit=0', '?limit=1001', '?limit=x', '?limit=1&limit=2', '?after=a&after=b', '?page=2']) {
+    t.match(await page(query), { statusCode: 400, code: 'BAD_REQUEST' }, query)
+  }
+  t.match((await send(url, '/api/control', { command: 'rooms', args: { limit: 3, prefix: 'room-9' } })).body.result, { more: true, rooms: [{ room: 'room-9' }, { room: 'room-90' }, { room: 'room-900' }] })
+  t.match(await send(url, '/api/control', { command: 'rooms', args: { limit: 1001 } }), { status: 400, body: { code: 'BAD_COMMAND' } })
+
+  const limited = await server(t, { limits: { controlRateLimit: 3 } })
+  const statuses = await Promise.all(Array.from({ length: 8 }, async () => (await fetch(`${limited.url}/api/rooms`)).status))
+  t.ok(statuses.includes(429), String(statuses))
 })
 
 t.test('CONTROL_RATE_LIMIT counts both transports before the request is checked, whatever the forwarded headers say', async t => {

@@ -23,6 +23,8 @@ export interface GatewayFigures {
   /** How many there are. */
   readonly rooms: number
   readonly keys: number
+  /** What the current values take. */
+  readonly stateBytes: number
   readonly history: { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string }
   /** Age of the oldest event pending for a connected client; 0 if there is none. */
   readonly backlogMs: number

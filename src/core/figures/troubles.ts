@@ -3,6 +3,7 @@
 
 import type { Clock } from '../clock.ts'
 import type { Code, Refusal } from '../errors.ts'
+import type { RefusalLog } from './refusal-log.ts'
 
 export interface Trouble {
   /** The last time, ms since 1970. */
@@ -25,20 +26,26 @@ export class Troubles {
   /** The latest last. */
   readonly #recent = new Map<string, Trouble>()
 
-  constructor (clock: Pick<Clock, 'wall'>) {
+  readonly #log: RefusalLog | null
+
+  /** @param log where refusals are logged; by default nowhere */
+  constructor (clock: Pick<Clock, 'wall'>, log: RefusalLog | null = null) {
     this.#clock = clock
+    this.#log = log
   }
 
-  /** Counts a refusal, and lists it. */
+  /** Counts a refusal, lists it, and logs it. */
   refused ({ code, message }: Refusal): void {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
-    if (!UNLISTED.has(code)) this.note(code, message)
+    if (UNLISTED.has(code)) return
+    this.note(code, message)
+    const line = tidy(message)
+    this.#log?.add(code, line, kindOf(code, line))
   }
 
   note (code: string, text: string): void {
     const message = tidy(text)
-    // The time to wait differs from one refusal to the next; the trouble is the same.
-    const key = `${code} ${message.replace(/\b\d+ ms\b/g, 'ms')}`
+    const key = kindOf(code, message)
     const count = (this.#recent.get(key)?.count ?? 0) + 1
     this.#recent.delete(key)
     this.#recent.set(key, { at: this.#clock.wall(), code, message, count })
@@ -50,6 +57,9 @@ export class Troubles {
     return [...this.#recent.values()].reverse()
   }
 }
+
+/** The time to wait differs from one refusal to the next; the trouble is the same. */
+const kindOf = (code: string, message: string): string => `${code} ${message.replace(/\b\d+ ms\b/g, 'ms')}`
 
 /** Its first line, cut short, without the credentials a URL may hold. */
 function tidy (text: string): string {

@@ -1,7 +1,7 @@
 // A read-only view of the gateway: figures and lists for /api/rooms, /metrics, `@system` and the built-in commands.
 
 import { secondOf } from '../clock.ts'
-import type { Clock } from '../clock.ts'
+import type { Clock, LogClock } from '../clock.ts'
 import { SYSTEM } from '../event.ts'
 import type { Group } from '../group.ts'
 import { compareIds, millisOf } from '../id.ts'
@@ -18,6 +18,20 @@ export interface RoomView {
   readonly lastId: Id | null
   readonly paused: boolean
 }
+
+/** A part of the list of rooms, which is in order of name. */
+export interface RoomPage {
+  /** Most rooms in it. */
+  readonly limit: number
+  /** Only rooms behind this name. */
+  readonly after: string
+  /** Only rooms whose name begins with this. */
+  readonly prefix: string
+}
+
+/** Most rooms in a page, and how many where nothing is said. */
+export const MAX_ROOMS = 1000
+const ROOMS = 100
 
 /** The traffic of a room, as this process knows it. */
 export interface RoomTraffic {
@@ -49,6 +63,7 @@ export interface Excerpt<Item> {
 
 export interface ViewOptions {
   readonly clock: Clock
+  readonly logClock: Pick<LogClock, 'now'>
   readonly group: Group
   readonly rooms: Rooms<Session>
   readonly sessions: ReadonlySet<Session>
@@ -71,9 +86,9 @@ export class View {
     return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
   }
 
-  /** How many rooms and present values there are. Counted: `rooms` would make as many objects each time. */
-  get totals (): { readonly rooms: number, readonly keys: number } {
-    const totals = { rooms: 0, keys: 0 }
+  /** How many rooms and present values there are, and what these take. Counted: `rooms` would make as many objects each time. */
+  get totals (): { readonly rooms: number, readonly keys: number, readonly stateBytes: number } {
+    const totals = { rooms: 0, keys: 0, stateBytes: this.#options.rooms.stateBytes }
     for (const { keys } of this.#options.rooms) {
       totals.rooms++
       totals.keys += keys
@@ -104,8 +119,8 @@ export class View {
 
   /** The sessions that are furthest behind, then those whose connection holds most bytes back. */
   furthestBehind (count: number, rooms: number): Excerpt<SessionView> {
-    const { clock } = this.#options
-    const [now, wall] = [clock.now(), clock.wall()]
+    const { clock, logClock } = this.#options
+    const [now, wall] = [clock.now(), logClock.now()]
     const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
       b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
     for (const session of this.#options.sessions) {
@@ -126,16 +141,24 @@ export class View {
     }
   }
 
-  /** The rooms with their members over all processes; with those of this process while the group cannot be asked. */
-  async presence (): Promise<RoomView[]> {
-    const elsewhere = new Map(await this.#options.group.membersElsewhere())
-    const here = this.rooms.map(view => {
-      const members = view.members + (elsewhere.get(view.room) ?? 0)
-      elsewhere.delete(view.room)
-      return { ...view, members }
+  /**
+   * Rooms with their members over all processes, or those of this process while the group cannot be asked.
+   * @returns a page of them, and whether there are more behind it
+   */
+  async presence ({ limit = ROOMS, after = '', prefix = '' }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
+    const { group, rooms } = this.#options
+    const elsewhere = await group.membersElsewhere()
+    const first = new FirstNames(limit + 1)
+    const consider = (name: string): void => { if (name > after && name.startsWith(prefix)) first.add(name) }
+    for (const { name } of rooms) consider(name)
+    // Rooms may have members elsewhere and no events.
+    for (const name of elsewhere.keys()) if (rooms.get(name) === undefined) consider(name)
+    const names = first.sorted
+    const page = names.slice(0, limit).map((room): RoomView => {
+      const { members, keys = 0, lastId = null, paused = false } = rooms.get(room) ?? {}
+      return { room, members: (members?.size ?? 0) + (elsewhere.get(room) ?? 0), keys, lastId, paused }
     })
-    // Rooms that have members elsewhere and no events.
-    return [...here, ...Array.from(elsewhere, ([room, members]) => ({ room, members, keys: 0, lastId: null, paused: false }))]
+    return { rooms: page, more: names.length > limit }
   }
 
   /** Members of a room over all processes. */
@@ -157,6 +180,30 @@ export class View {
       const id = session.oldestPendingId
       if (id !== null && (oldest === null || compareIds(id, oldest) < 0)) oldest = id
     }
-    return oldest === null ? 0 : Math.max(0, this.#options.clock.wall() - millisOf(oldest))
+    return oldest === null ? 0 : Math.max(0, this.#options.logClock.now() - millisOf(oldest))
+  }
+}
+
+/** The first of many names, without sorting the many. */
+class FirstNames {
+  readonly #count: number
+  #names: string[] = []
+  /** Names behind this one are not among them. */
+  #last: string | null = null
+
+  constructor (count: number) {
+    this.#count = count
+  }
+
+  add (name: string): void {
+    if (this.#last !== null && name >= this.#last) return
+    this.#names.push(name)
+    if (this.#names.length < 2 * this.#count) return
+    this.#names = this.sorted
+    this.#last = this.#names.at(-1) as string
+  }
+
+  get sorted (): string[] {
+    return this.#names.sort().slice(0, this.#count)
   }
 }

@@ -26,12 +26,37 @@ const LONGEST_PAUSE_MS = 1000
 /** A connection that opens on `connect`, and reopens whenever it is lost until it is ended. */
 export function connection ({ address, name, commandTimeoutMs, onError }: ConnectionOptions): RedisClient {
   const client = open(address, optionsOf(name, commandTimeoutMs))
+  let sentinelReason = ''
+  client.on('sentinelError', (error: Error) => { sentinelReason = reasonOf(error) })
   client.on('error', (error: Error) => {
-    onError(reasonOf(error))
+    const isTimeout = (error as NodeJS.ErrnoException).code === 'ETIMEDOUT'
+    if (/^All sentinels/.test(error.message) && sentinelReason !== '') onError(`no Sentinel names the primary: ${sentinelReason}`)
+    else if (isTimeout && speaksTls(address)) onError(`${reasonOf(error)}, or no TLS on this port: then the URL begins with redis`)
+    else onError(reasonOf(error))
     // ioredis would continue with database 0, which belongs to someone else.
     if (NO_DATABASE.test(error.message)) client.disconnect(true)
   })
+  explainSilence(client, address, onError)
   return client
+}
+
+const speaksTls = (address: RedisAddress): boolean => address.kind === 'server' ? address.url.startsWith('rediss:') : address.tls
+
+/** Gives a reason where a connection that never worked is closed without one, twice in a row: once may be a server that just ends. */
+function explainSilence (client: RedisClient, address: RedisAddress, onError: (reason: string) => void): void {
+  let isConnected = false
+  let closed = 0
+  client.on('connect', () => { isConnected = true })
+  // A reason of Redis's own says more.
+  client.on('error', ({ message }: Error) => { if (!/ECONNRESET|EPIPE/.test(message)) isConnected = false })
+  client.on('ready', () => { closed = -Infinity })
+  client.on('close', () => {
+    if (!isConnected) return
+    isConnected = false
+    if (++closed < 2) return
+    if (address.kind === 'cluster') onError('the cluster names none of its nodes: it has no slots yet, or does not know its own address (cluster-announce-ip); a cluster of one node can be used by redis://host:port')
+    else if (!speaksTls(address)) onError('the connection is closed before anything is answered: if Redis expects TLS on this port, the URL begins with rediss')
+  })
 }
 
 function optionsOf (connectionName: string, commandTimeout: number) {
@@ -64,6 +89,9 @@ function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Re
       name: address.master,
       db: address.db,
       enableTLSForSentinelMode: address.tls,
+      ...(address.sentinels.tls ? { sentinelTLS: {} } : {}),
+      ...(address.sentinels.username === '' ? {} : { sentinelUsername: address.sentinels.username }),
+      ...(address.sentinels.password === '' ? {} : { sentinelPassword: address.sentinels.password }),
       sentinelRetryStrategy: options.retryStrategy
     })
   }
@@ -72,6 +100,8 @@ function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Re
     lazyConnect: true,
     enableOfflineQueue: false,
     clusterRetryStrategy: retryStrategy,
+    // With TLS a node is addressed by the name that its certificate has: ioredis would look up its address first.
+    ...(address.tls ? { dnsLookup: (host: string, found: (error: null, address: string) => void) => found(null, host) } : {}),
     retryDelayOnFailover: 100,
     redisOptions: { ...perNode, ...tls, ...credentials }
   })
@@ -80,9 +110,12 @@ function open (address: RedisAddress, options: ReturnType<typeof optionsOf>): Re
 /** An error for operators, in the words of the server or of the system. */
 export function reasonOf (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const { code, errors } = error as { code?: string, errors?: Error[] }
+  const { code, errors, lastNodeError } = error as { code?: string, errors?: Error[], lastNodeError?: Error }
+  if (lastNodeError != null && lastNodeError !== error) return `no node of the cluster answers: ${reasonOf(lastNodeError)}`
   const text = error.message === '' ? errors?.map(({ message }) => message).join(', ') ?? code ?? error.name : error.message
   if (/^NOAUTH/.test(text)) return 'NOAUTH: Redis requires a password; set it in REDIS_URL: redis://user:password@host'
+  const [, sentinel, why] = /^failed to connect to sentinel (\S+) because (.*)$/s.exec(text) ?? []
+  if (why !== undefined) return /^NOAUTH/.test(why) ? `${sentinel} requires a password; set it in REDIS_URL: ?sentinelPassword=…` : `${sentinel}: ${why}`
   // Sentinel's message includes its retry delay, which differs each time.
   return text.replace(/ Retrying from scratch after .*$/, '').replace(/\.+$/, '')
 }

@@ -11,6 +11,7 @@ import { within } from '../../core/clock.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './connect.ts'
+import { isAnswer } from './health.ts'
 import type { RedisStore } from './log/store.ts'
 import { script } from './scripts.ts'
 
@@ -35,6 +36,10 @@ const beat = script<[workers: string, members: string], [worker: string, leaseMs
 local me, lease = ARGV[1], tonumber(ARGV[2])
 local score = redis.call('ZSCORE', KEYS[1], me)
 redis.call('ZADD', KEYS[1], now + lease, me)
+-- Leases that are longer than any can be: the server's clock was set back since.
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now + lease), '+inf')) do
+  redis.call('ZADD', KEYS[1], now + lease, worker)
+end
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now))
 if #dead > 0 then
   local gone = {}
@@ -108,6 +113,8 @@ export class RedisGroup implements Group {
   #run: OrderHandler = () => {}
   #stop = (): void => {}
   #closed = false
+  /** The failure last reported. */
+  #reported = ''
 
   constructor (options: GroupOptions) {
     const { store, worker } = options
@@ -288,7 +295,17 @@ export class RedisGroup implements Group {
   async #bounded<T> (question: (client: RedisClient) => Promise<T>): Promise<T | null> {
     const { store, clock } = this.#options
     if (store.trouble !== null) return null
-    return await within(clock, PATIENCE_MS, store.ask(question).catch(() => null), null)
+    return await within(clock, PATIENCE_MS, store.ask(question).catch((error: Error) => this.#report(error)), null)
+  }
+
+  /** Redis answers, but not as it should: a key has another type, for example. */
+  #report ({ message }: Error): null {
+    const { store, log } = this.#options
+    if (store.trouble === null && isAnswer(message) && message !== this.#reported) {
+      this.#reported = message
+      log.warn({ reason: message }, `workers and members of the deployment cannot be counted, each worker goes by its own counts: ${store.keys.workers}, ${store.keys.members} or a key of ${store.keys.rate('', '')} cannot be used: ${message}`)
+    }
+    return null
   }
 
   #field (room: string): string {

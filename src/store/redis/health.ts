@@ -28,7 +28,7 @@ export interface HealthOptions {
   }
   /** Redis cannot be used, and why; null when it can again. */
   readonly onChange: (trouble: string | null) => void
-  readonly log: Pick<Logger, 'info' | 'warn'>
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
 }
 
 const PROBE_MS = 2000
@@ -85,7 +85,7 @@ export class Health {
     this.#trouble = reason
     if (!this.#reported.has(reason)) {
       this.#reported.add(reason)
-      log.warn({ store: name, reason }, `${name}: ${reason}. Publishing is refused until it can be used again`)
+      log.error({ store: name, reason }, `${name} cannot be used: ${reason}. Publishing is refused until it can be used again`)
     }
     onChange(reason)
     if (reader.last !== null) this.#watch()
@@ -155,5 +155,7 @@ export const isLost = (error: unknown): boolean => LOST.test(reasonOf(error))
 export const isUnsent = (error: unknown): boolean => reasonOf(error).startsWith('Stream isn\'t writeable')
 /** Whether every command fails alike, whatever it asks. */
 export const isGeneral = (error: unknown): boolean => GENERAL.test(reasonOf(error))
+/** Whether a refusal of the store has Redis's answer to that one request: a key of another type, for example. */
+export const isAnswer = (message: string): boolean => /\b(WRONGTYPE|ERR) /.test(message)
 /** A reason for operators and publishers, who need not know ioredis. */
-export const wordsOf = (reason: string): string => LOST.test(reason) ? 'it does not answer' : reason
+export const wordsOf = (reason: string): string => LOST.test(reason) ? 'Redis does not answer' : `Redis: ${reason}`

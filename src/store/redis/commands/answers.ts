@@ -12,6 +12,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import type { RedisStore } from '../log/store.ts'
+import { isLost } from '../health.ts'
 import { script } from '../scripts.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WORKERS } from './command-record.ts'
 import type { CommandEnding } from './command-record.ts'
@@ -65,6 +66,8 @@ export class Answers {
   #running: Promise<void> = Promise.resolve()
   #reclaimedAt = 0
   #strays = 0
+  /** The failure of reading last reported. */
+  #reported = ''
   #strayReportedAt = -Infinity
 
   constructor (options: AnswersOptions) {
@@ -87,7 +90,7 @@ export class Answers {
   }
 
   async #run (): Promise<void> {
-    const { store, worker, clock } = this.#options
+    const { store, worker, clock, log } = this.#options
     const { results } = store.keys
     // Whether this worker may hold answers that it has not settled.
     let inHand = false
@@ -114,6 +117,10 @@ export class Answers {
           continue
         }
         replaceIfSilent(this.#client, error)
+        if (!isLost(error) && store.trouble === null && reason !== this.#reported) {
+          this.#reported = reason
+          log.warn({ reason }, `answers of backends cannot be read from ${results}: ${reason}`)
+        }
         await pause(clock, PAUSE_MS)
       }
     }

@@ -19,6 +19,7 @@ export type Check = (args: unknown) => string | null
 const TIMEOUT_S = 30
 const MAX_TIMEOUT_S = 86_400
 const MAX_DESCRIPTION = 500
+const MAX_CHARACTERS = 64 * 1024
 const FIELDS = ['retry', 'timeout', 'schema', 'description']
 
 export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000, check: () => null }
@@ -28,6 +29,7 @@ export const DEFAULT: Declaration = { retry: false, timeoutMs: TIMEOUT_S * 1000,
  * @throws Error what is wrong with it, as the rest of a sentence
  */
 export function parseDeclaration (text: string, compile: (schema: object) => Check): Declaration {
+  if (text.length > MAX_CHARACTERS) throw new Error(`it may have ${MAX_CHARACTERS} characters and has ${text.length}`)
   const value = readJson(text, 'BAD_COMMAND')
   if (!isObject(value)) throw new Error('it must be an object such as {"retry": false, "timeout": 30}')
   const { retry = false, timeout = TIMEOUT_S, schema, description } = value
@@ -41,9 +43,18 @@ export function parseDeclaration (text: string, compile: (schema: object) => Che
   // Ajv would refuse the next schema with the same $id.
   const { $id, ...rest } = schema
   try {
-    return { retry, timeoutMs: timeout * 1000, description, schema, check: compile(rest) }
+    return { retry, timeoutMs: timeout * 1000, description, schema, check: careful(compile(rest)) }
   } catch (error) {
     throw new Error(`schema is not valid: ${(error as Error).message}`)
+  }
+}
+
+/** A backend's schema must not fail in any other way than by refusing: endless recursion, for example. */
+const careful = (check: Check): Check => args => {
+  try {
+    return check(args)
+  } catch (error) {
+    return `the schema of the command cannot check them: ${(error as Error).message}`
   }
 }
 

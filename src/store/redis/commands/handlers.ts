@@ -17,6 +17,7 @@ import type { Check, Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, WITH_ENTRY } from './command-record.ts'
 import { keptMs, Overdue } from './overdue.ts'
+import { isAnswer } from '../health.ts'
 import { script } from '../scripts.ts'
 
 export interface HandlersOptions {
@@ -38,6 +39,8 @@ interface DeclarationEntry {
 
 /** Commands of one name that may wait or be carried out at a time. */
 export const MAX_WAITING = 10_000
+/** Commands that backends may declare. */
+const MAX_DECLARED = 1000
 const SWEEP_MS = 1000
 const SWEEPS_PER_TIDY = 60
 /** After Redis was away, backends have this long to answer before they count as gone. */
@@ -60,6 +63,12 @@ redis.call('SET', KEYS[1], withEntry(ARGV[1], entry), 'PX', ARGV[2])
 return 'OK'
 `)
 
+/** Key: the declarations. Argument: how many at most. Returns name and text in turn. */
+const declarations = script<[handlers: string], [most: number], string[]>('sbDeclarations', `
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return redis.error_reply('ERR more than ' .. ARGV[1] .. ' commands are declared') end
+return redis.call('HGETALL', KEYS[1])
+`)
+
 export class Handlers {
   readonly #options: HandlersOptions
   readonly #answers: Answers
@@ -75,6 +84,8 @@ export class Handlers {
   #sweeping: Promise<void> = Promise.resolve()
   #stop = (): void => {}
   #closed = false
+  /** The failure of sweeping last reported. */
+  #reported = ''
 
   constructor (options: HandlersOptions) {
     const { store, clock, log } = options
@@ -137,7 +148,7 @@ export class Handlers {
       read = { text, declaration: parseDeclaration(text, compile), problem: '' }
     } catch (error) {
       read = { text, declaration: null, problem: (error as Error).message }
-      log.warn({ command: name, problem: read.problem }, `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${read.problem}`)
+      if (known?.problem !== read.problem) log.warn({ command: name, problem: read.problem }, `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${read.problem}`)
     }
     this.#read.set(name, read)
     this.#served.set(name, read.declaration ?? this.#served.get(name) ?? DEFAULT)
@@ -167,11 +178,15 @@ export class Handlers {
   }
 
   #sweepSoon (): void {
-    const { clock, log } = this.#options
+    const { clock, log, store } = this.#options
     this.#stop = clock.after(SWEEP_MS, () => {
       this.#sweeping = this.#sweep()
-        // The store has already reported that Redis is away.
-        .catch((err: unknown) => { if (!(err instanceof Refusal)) log.warn({ err }, 'commands of backends could not be checked') })
+        .then(() => { this.#reported = '' }, (error: Error) => {
+          // That Redis is away the store has reported.
+          if (error.message === this.#reported || (error instanceof Refusal && !isAnswer(error.message))) return
+          this.#reported = error.message
+          log.warn({ err: error }, `commands of backends cannot be checked: ${store.keys.handlers}, ${store.keys.results} or one of ${store.keys.commands('*')} cannot be used: ${error.message}`)
+        })
         .then(() => { if (!this.#closed) this.#sweepSoon() })
     })
   }
@@ -179,9 +194,10 @@ export class Handlers {
   async #sweep (): Promise<void> {
     const { store, clock } = this.#options
     if (store.trouble !== null || clock.now() < this.#sweepAfter) return
-    const texts = await store.ask(async client => await client.hgetall(store.keys.handlers))
-    for (const name of this.#read.keys()) if (!Object.hasOwn(texts, name)) this.#read.delete(name)
-    for (const [name, text] of Object.entries(texts)) if (this.#isOurs(name)) this.#declarationOf(name, text)
+    const texts = await store.ask(async client => await declarations(client, [store.keys.handlers], [MAX_DECLARED]))
+    const declared = new Map(texts.flatMap((name, at) => at % 2 === 0 ? [[name, texts[at + 1] as string] as const] : []))
+    for (const name of this.#read.keys()) if (!declared.has(name)) this.#read.delete(name)
+    for (const [name, text] of declared) if (this.#isOurs(name)) this.#declarationOf(name, text)
     await Promise.all(Array.from(this.#served, async ([name, declaration]) => {
       const { settled, holds } = await this.#overdue.look(name, declaration)
       if (settled.length > 0) this.#settled(settled)
@@ -194,7 +210,7 @@ export class Handlers {
   #isOurs (name: string): boolean {
     const isTaken = this.#gateway?.commands.names.includes(name) === true
     if (!isTaken && NAME.test(name)) return true
-    if (!this.#ignored.has(name)) {
+    if (!this.#ignored.has(name) && this.#ignored.size < MAX_DECLARED) {
       this.#ignored.add(name)
       const why = isTaken ? 'the gateway has its own command of this name' : 'it cannot be a command\'s name'
       this.#options.log.warn({ command: name.slice(0, 200) }, `the command ${name.slice(0, 200)} that a backend declares is ignored: ${why}`)

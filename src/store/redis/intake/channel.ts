@@ -30,6 +30,8 @@ export interface ChannelOptions {
   readonly clock: Clock
   /** The subscription began or ended. */
   readonly onChange: () => void
+  /** Messages had to be dropped for lack of memory. */
+  readonly onDrop: (count: number) => void
   readonly log: Pick<Logger, 'warn'>
 }
 
@@ -160,7 +162,7 @@ export class Channel {
     if (refusedEvents.length === 0 && dropped.length === 0) return
     await deadLetters.setAside(refusedEvents, term.token)
     this.#counters.refused += refusedEvents.length
-    this.#counters.dropped += dropped.length
+    if (dropped.length > 0) this.#options.onDrop(dropped.length)
     const done = [...dropped, ...refusedEvents.map(({ message }) => message)]
     const sources = done.map(message => this.#sourceOf(message))
     for (const message of done) this.#strike(message)
@@ -195,7 +197,7 @@ export class Channel {
       : isUtf8(bytes) ? null : new Refusal('BAD_EVENT', 'not valid UTF-8')
     // As text: a slice of the socket's buffer would keep the whole buffer in memory.
     const text = (flaw === null ? bytes : bytes.subarray(0, KEPT_CHARACTERS)).toString('utf8')
-    if (!this.#unconfirmed.add(digest, text, flaw)) this.#counters.dropped++
+    if (!this.#unconfirmed.add(digest, text, flaw)) this.#options.onDrop(1)
     this.wakeup.wake()
   }
 
@@ -234,6 +236,16 @@ export class Channel {
     this.#subscribed = false
     this.#deafSince = this.#options.clock.now()
     this.#options.onChange()
+    this.#explainLoss(this.#deafSince)
+  }
+
+  /** Redis cuts off a subscriber that falls behind, and this connection only. */
+  #explainLoss (at: number): void {
+    const { store, clock, channel, log } = this.#options
+    clock.after(LOOK_MS, () => {
+      if (this.#closed || store.trouble !== null || Math.abs(store.lostAt - at) < LOOK_MS) return
+      log.warn({ channel }, `Redis ended the subscription to channel ${channel} and no other connection: it does that to a subscriber that falls behind (client-output-buffer-limit pubsub, by default 32mb 8mb 60). What was published until it was back was not heard`)
+    })
   }
 
   /** A dead connection is as quiet as a channel on which nothing is published. */

@@ -19,10 +19,16 @@ const SHOWN = 120
 
 /**
  * Keys: intake ingest refused. Arguments: token, number of events kept, then four for each event: id of the entry of `ingest` ('' for a message on
- * the channel), its origin, the reason, the text. Returns 1, or 0 if another worker holds the lease.
+ * the channel), its origin, the reason, the text. Returns 'OK', 'FENCED' if another worker holds the lease, or the name that a key of
+ * another type in the place of `refused` has now.
  */
-const setAside = script<[intake: string, ingest: string, refused: string], [token: string, kept: number, ...events: string[]], number>('sbSetAside', `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+const setAside = script<[intake: string, ingest: string, refused: string], [token: string, kept: number, ...events: string[]], string>('sbSetAside', `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'FENCED' end
+local kind, moved = redis.call('TYPE', KEYS[3]).ok, nil
+if kind ~= 'stream' and kind ~= 'none' then
+  moved = KEYS[3] .. ':' .. kind
+  redis.call('RENAME', KEYS[3], moved)
+end
 for at = 3, #ARGV, 4 do
   local id, source, reason, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if id == '' or #redis.call('XPENDING', KEYS[2], 'gateway', id, id, 1) > 0 then
@@ -33,7 +39,7 @@ for at = 3, #ARGV, 4 do
     end
   end
 end
-return 1
+return moved or 'OK'
 `)
 
 export interface DeadLetter {
@@ -64,7 +70,7 @@ export class DeadLetters {
   /** @throws LeaseLost; Refusal STORE_UNAVAILABLE */
   async setAside (events: readonly DeadLetter[], token: string): Promise<void> {
     if (events.length === 0) return
-    const { client, keys } = this.#options
+    const { client, keys, log } = this.#options
     const args = events.flatMap(({ from, text, why }) => {
       const id = from === 'channel' ? '' : from.entry
       return [id, from === 'channel' ? from : id, sentenceOf(why), text.slice(0, KEPT_CHARACTERS)]
@@ -73,7 +79,8 @@ export class DeadLetters {
       replaceIfSilent(client, error)
       throw new Refusal('STORE_UNAVAILABLE', reasonOf(error))
     })
-    if (done === 0) throw new LeaseLost()
+    if (done === 'FENCED') throw new LeaseLost()
+    if (done !== 'OK') log.warn({ key: done }, `${keys.refused} was no stream: what it was is ${done} now`)
     for (const event of events) this.#report(event)
   }
 

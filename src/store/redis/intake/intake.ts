@@ -10,7 +10,8 @@ import type { Gateway } from '../../../core/gateway.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { Channel } from './channel.ts'
 import type { ChannelCounters } from './channel.ts'
-import { replaceIfSilent } from '../connect.ts'
+import { reasonOf, replaceIfSilent } from '../connect.ts'
+import { isLost } from '../health.ts'
 import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
@@ -18,6 +19,7 @@ import { Ingest } from './ingest.ts'
 import type { IngestCounters } from './ingest.ts'
 import { Lease } from './lease.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { MAX_CHARACTERS, MAX_TEXTS } from './unconfirmed.ts'
 
 export interface IntakeOptions {
   readonly store: RedisStore
@@ -51,6 +53,9 @@ const DEAF_MS = 5000
 const ORPHAN_MS = 5000
 /** How long a worker that gave way does not try to take the lease. */
 const WAY_MS = 1500
+/** Dropped messages are reported together, and are a warning of /readyz for this long. */
+const REPORT_MS = 1000
+const WARN_MS = 300_000
 const FIRST_PAUSE_MS = 50
 const LAST_PAUSE_MS = 1000
 
@@ -73,6 +78,11 @@ export class Intake {
   #asker = ''
   #giveWayUntil = -Infinity
   #askedAt = -Infinity
+  /** Messages dropped since the last line about them; when that was; what /readyz says of them. */
+  #dropped = 0
+  #droppedAt = -Infinity
+  #dropWarning = ''
+  #reported = ''
   /** The last term was this worker's, and ended with an append whose outcome is unknown. */
   #unsure = false
 
@@ -95,7 +105,7 @@ export class Intake {
     if (this.#closed || this.#running !== null) return
     const { store } = this.#options
     const shared = { ...this.#options, gateway, deadLetters: this.#deadLetters }
-    const channel = new Channel({ ...shared, onChange: () => this.#changed() }, this.counters.channel)
+    const channel = new Channel({ ...shared, onChange: () => this.#changed(), onDrop: count => this.#drop(count) }, this.counters.channel)
     this.#channel = channel
     this.#ingest = new Ingest({ ...shared, client: this.#client }, this.counters.ingest)
     store.listen({
@@ -105,7 +115,8 @@ export class Intake {
       },
       onTakenIn: source => { if (source.startsWith('c')) channel.done(source) },
       onLoad: () => this.#forget(channel),
-      onUsable: () => this.#wakeup.wake()
+      onUsable: () => this.#wakeup.wake(),
+      warnings: () => this.#options.clock.now() - this.#droppedAt < WARN_MS ? [this.#dropWarning] : []
     })
     this.#client.on('ready', () => this.#wakeup.wake())
     this.#client.connect().catch(() => {})
@@ -219,7 +230,13 @@ export class Intake {
   }
 
   #failed (error: unknown): null {
+    const { store, log } = this.#options
     replaceIfSilent(this.#client, error)
+    const reason = reasonOf(error)
+    if (!isLost(error) && store.trouble === null && reason !== this.#reported) {
+      this.#reported = reason
+      log.warn({ reason }, `nothing is taken in through Redis: the lease ${store.keys.intake} cannot be used: ${reason}`)
+    }
     return null
   }
 
@@ -233,7 +250,21 @@ export class Intake {
   #forget (channel: Channel): void {
     if (this.#end !== null) return
     const count = channel.forget()
-    if (this.#unsure) this.counters.channel.dropped += count
+    if (this.#unsure && count > 0) this.#drop(count)
+  }
+
+  /** Counts messages of the channel that are lost, and says so. */
+  #drop (count: number): void {
+    const { clock, channel, store, log } = this.#options
+    this.counters.channel.dropped += count
+    this.#dropped += count
+    if (this.#dropped > count) return
+    clock.after(REPORT_MS, () => {
+      this.#dropWarning = `${this.#dropped} messages on channel ${channel} were dropped: of those not taken in yet ${MAX_TEXTS} are kept, and ${MAX_CHARACTERS / 1024 / 1024} Mi characters. Entries of ${store.keys.ingest} are never dropped`
+      this.#droppedAt = clock.now()
+      this.#dropped = 0
+      log.warn({ channel }, this.#dropWarning)
+    })
   }
 
   /** Another worker holds the lease. A message that it did not get can only be taken in by a worker that has it. */

@@ -13,7 +13,8 @@ const take = script<[intake: string], [token: string, prefix: string, ms: number
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then
   local left = redis.call('PTTL', KEYS[1])
-  if left < 0 then
+  -- More than it was taken for: the server's clock was set back since.
+  if left < 0 or left > tonumber(ARGV[3]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
     left = tonumber(ARGV[3])
   end

@@ -25,56 +25,87 @@ interface EarlyDigest {
   readonly at: number
 }
 
-const MAX_TEXTS = 50_000
-const MAX_CHARACTERS = 16 * 1024 * 1024
+/** Messages that may wait, and their characters; beyond that only their number is kept, up to MAX_MESSAGES. */
+export const MAX_TEXTS = 50_000
+export const MAX_CHARACTERS = 16 * 1024 * 1024
 const MAX_MESSAGES = 100_000
 const MAX_EARLY = 100_000
 /** After this a message is not expected any more, in case nothing else can tell. */
 const EARLY_MS = 30_000
 
-/** A queue that finds the oldest of the items with a digest. */
+interface Link<T> {
+  readonly thing: T
+  before: Link<T> | null
+  after: Link<T> | null
+}
+
+/** A list in the order of arrival. An array or a Set would look again and again at what was removed from its beginning. */
+class Chain<T> {
+  first: Link<T> | null = null
+  #last: Link<T> | null = null
+
+  append (thing: T): Link<T> {
+    const link: Link<T> = { thing, before: this.#last, after: null }
+    if (this.#last === null) this.first = link
+    else this.#last.after = link
+    this.#last = link
+    return link
+  }
+
+  remove ({ before, after }: Link<T>): void {
+    if (before === null) this.first = after
+    else before.after = after
+    if (after === null) this.#last = before
+    else after.before = before
+  }
+}
+
+/** A queue that finds the oldest of the items with a digest, in the same time however many there are. */
 class Queue<T extends { readonly digest: string }> {
-  readonly #all = new Set<T>()
-  readonly #alike = new Map<string, T[]>()
+  #all = new Chain<T>()
+  readonly #alike = new Map<string, Chain<T>>()
+  readonly #links = new Map<T, { readonly inAll: Link<T>, readonly inAlike: Link<T> }>()
 
   get size (): number {
-    return this.#all.size
+    return this.#links.size
   }
 
   get oldest (): T | undefined {
-    return this.#all.values().next().value
+    return this.#all.first?.thing
   }
 
   add (thing: T): void {
-    this.#all.add(thing)
-    const alike = this.#alike.get(thing.digest)
-    if (alike === undefined) this.#alike.set(thing.digest, [thing])
-    else alike.push(thing)
+    let alike = this.#alike.get(thing.digest)
+    if (alike === undefined) this.#alike.set(thing.digest, alike = new Chain())
+    this.#links.set(thing, { inAll: this.#all.append(thing), inAlike: alike.append(thing) })
   }
 
   oldestAlike (digest: string): T | undefined {
-    return this.#alike.get(digest)?.[0]
+    return this.#alike.get(digest)?.first?.thing
   }
 
   has (thing: T): boolean {
-    return this.#all.has(thing)
+    return this.#links.has(thing)
   }
 
   delete (thing: T): void {
-    if (!this.#all.delete(thing)) return
-    const alike = this.#alike.get(thing.digest) as T[]
-    if (alike.length === 1) this.#alike.delete(thing.digest)
-    else if (alike[0] === thing) alike.shift()
-    else alike.splice(alike.indexOf(thing), 1)
+    const links = this.#links.get(thing)
+    if (links === undefined) return
+    this.#links.delete(thing)
+    this.#all.remove(links.inAll)
+    const alike = this.#alike.get(thing.digest) as Chain<T>
+    alike.remove(links.inAlike)
+    if (alike.first === null) this.#alike.delete(thing.digest)
   }
 
   clear (): void {
-    this.#all.clear()
+    this.#all = new Chain()
     this.#alike.clear()
+    this.#links.clear()
   }
 
-  [Symbol.iterator] (): Iterator<T> {
-    return this.#all.values()
+  * [Symbol.iterator] (): Iterator<T> {
+    for (let link = this.#all.first; link !== null; link = link.after) yield link.thing
   }
 }
 

@@ -49,7 +49,7 @@ local function sizeOf (id, event) return #id + #event + 8 end
 -- A key of the wrong type raises an error here, before any change.
 local length, count, present = redis.call('XLEN', log), redis.call('XLEN', facts), redis.call('HLEN', state)
 local named, known = redis.call('HLEN', rooms), redis.call('LLEN', epochs)
-local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest')
+local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest', 'lead')
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. '/' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 
 local whole = m[2] and known > 0 and count == tonumber(m[5]) and present == tonumber(m[7])
@@ -58,9 +58,14 @@ local floor, bytes, oldest, logBytes = m[4] or '0-0', tonumber(m[6] or 0), m[8] 
 
 -- Ids never go back: neither below those of this server, nor below those of a server that was lost.
 local time = redis.call('TIME')
-local ms, n = math.floor(time[1] * 1000 + time[2] / 1000), 0
+local wall = math.floor(time[1] * 1000 + time[2] / 1000)
 local highest = isAfter(ARGV[2], last) and ARGV[2] or last
 local hms, hn = parts(highest)
+-- A clock that was ahead left a head that the clock has yet to reach. Time goes on from there: otherwise nothing would age until
+-- then. It stays ahead until the clock is past the head.
+local lead = wall > hms and 0 or tonumber(m[11] or 0)
+if wall + lead < hms then lead = hms - wall end
+local ms, n = wall + lead, 0
 if hms >= ms then ms, n = hms, hn + 1 end
 local function idAt (at) return string.format('%.0f-%.0f', ms, n + at) end
 
@@ -222,7 +227,7 @@ if maxLog > 0 and logBytes > maxLog * 1.25 then
   redis.call('XTRIM', log, 'MAXLEN', length)
 end
 
-redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest)
+redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest, 'lead', string.format('%.0f', lead))
 for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[8]) end
 return {epoch, before, newest, floor, over() and 1 or 0, unpack(answers)}
 `)

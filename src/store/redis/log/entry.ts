@@ -17,6 +17,7 @@ export interface WorkerNote {
 /** An entry of a stream: its id, and its fields and values in turn. */
 export type StreamEntry = readonly [id: Id, fields: readonly string[]]
 
+const ID = /^\d{1,16}-\d{1,16}$/
 const HEAD = /^\{"type":"([^"]+)"(?:,"room":"([^"]+)")?(?:,"key":("(?:[^"\\]|\\.)*"))?,"data":(null,)?/
 
 /** The field of a value in the hash `state`. As JSON a key has only characters that UTF-8 can encode. */
@@ -35,14 +36,32 @@ export function entryOf (id: Id, text: string): Entry | null {
   if (head === null) return null
   const [, type, room = PUBLIC, quoted, none] = head
   const json = `{"id":"${id}",${text.slice(1)}`
-  const key = quoted === undefined ? null : JSON.parse(quoted) as string
+  const key = quoted === undefined ? null : parsed(quoted) as string | undefined
+  if (key === undefined) return null
   return { id, type: type as string, room, key, deletion: key !== null && none !== undefined, json, size: Buffer.byteLength(json) }
 }
 
-/** A value of the hash `state`: the id and the event. */
-export function valueOf (text: string): Entry | null {
+/** A value of the hash `state`: the id and the event. @returns null for one that we did not write there */
+export function valueOf (field: string, text: string): Entry | null {
   const space = text.indexOf(' ')
-  return entryOf(text.slice(0, space), text.slice(space + 1))
+  const id = text.slice(0, space)
+  const entry = ID.test(id) ? factOf(id, text.slice(space + 1)) : null
+  return entry === null || entry.key === null || entry.deletion || fieldOf(entry.room, entry.type, entry.key) !== field ? null : entry
+}
+
+/** An event that was read back whole, and could have been written by anybody. @returns null for one that is not JSON */
+export function factOf (id: Id, text: string): Entry | null {
+  const entry = entryOf(id, text)
+  return entry === null || parsed(entry.json) === undefined ? null : entry
+}
+
+/** @returns undefined for what is not JSON */
+function parsed (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** An entry of `log`. */

@@ -47,6 +47,8 @@ export class LogReader {
   #closed = false
   #waiting: Array<{ id: Id, resolve: (passed: boolean) => void }> = []
   #loaded = (): void => {}
+  #progress: string | null = null
+  #warning: string | null = null
 
   constructor (options: LogReaderOptions) {
     this.#options = options
@@ -64,6 +66,16 @@ export class LogReader {
   /** The newest entry read; null while the log must be read as a whole. */
   get last (): Id | null {
     return this.#last
+  }
+
+  /** How far the log was read as a whole, in words; null if it is not being read. */
+  get progress (): string | null {
+    return this.#progress
+  }
+
+  /** What could not be read, in words. */
+  get warning (): string | null {
+    return this.#warning
   }
 
   /** Waits until an entry was read. @returns whether it was, within `ms` */
@@ -121,8 +133,15 @@ export class LogReader {
   async #load (follower: Follower): Promise<void> {
     const { keys, clock, tip, onLoad, log } = this.#options
     const begun = clock.now()
-    const read = await readImage(this.#client, keys, await tip())
+    const spoilt: string[] = []
+    const read = await readImage({
+      client: this.#client,
+      keys,
+      onProgress: (read, total) => { this.#progress = `the log is being read: ${read} of about ${total} events` },
+      onSpoilt: where => spoilt.push(where)
+    }, await tip())
     if (this.#closed) return
+    this.#progress = null
     if (read === null) {
       log.info({}, 'the log changed while it was being read; reading it again')
       await pause(clock, PAUSE_MS)
@@ -134,6 +153,8 @@ export class LogReader {
     this.#last = last
     const facts = [...image.history].length
     const values = [...image.values].length
+    this.#warning = spoilt.length === 0 ? null : `${spoilt.length} values and facts that are not Signalbox's were left out, the first is ${spoilt[0]?.slice(0, 200)}: delete it, or publish its key again`
+    if (this.#warning !== null) log.warn({ spoilt: spoilt.slice(0, 10) }, this.#warning)
     onLoad()
     log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
     this.#release()

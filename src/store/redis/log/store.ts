@@ -17,6 +17,7 @@ import { BLOCK_TIMEOUT_MS, connection, reasonOf } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { argumentsOf } from './entry.ts'
 import type { IntakeSource, WorkerNote } from './entry.ts'
+import type { StoreListener } from './listener.ts'
 import { LogReader } from './reader.ts'
 import { Calls } from './calls.ts'
 import type { AppendAnswer, AppendCondition, PendingAppend } from './calls.ts'
@@ -70,18 +71,6 @@ return false
 /** Another worker holds the lease of the intake: nothing was appended. */
 export class LeaseLost extends Error {}
 
-/** What parts of this process learn from the store besides events. */
-export interface StoreListener {
-  /** A note of any worker, this one included, after the events before it. */
-  onNote? (note: WorkerNote): void
-  /** An event that came in through Redis is in the log. Not called for events that a load brings. */
-  onTakenIn? (source: IntakeSource): void
-  /** The log was read as a whole. */
-  onLoad? (): void
-  /** Redis can be used again, or for the first time. */
-  onUsable? (): void
-}
-
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
@@ -95,6 +84,7 @@ export class RedisStore implements Store {
   readonly #asked = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
   readonly #listeners: StoreListener[] = []
+  #lostAt = -Infinity
 
   constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
@@ -102,6 +92,7 @@ export class RedisStore implements Store {
     this.keys = keysOf(options.prefix)
     this.name = `Redis at ${options.address.shown}`
     this.#client = this.connect('commands', TIMEOUT_MS)
+    this.#client.on('close', () => { this.#lostAt = clock.now() })
     this.#calls = new Calls({ clock, timeoutMs: TIMEOUT_MS, send: async appends => await this.#send(appends) })
     this.#reader = new LogReader({
       client: this.connect('follow', BLOCK_TIMEOUT_MS),
@@ -142,8 +133,18 @@ export class RedisStore implements Store {
     return this.#health.trouble
   }
 
+  /** When the connection for commands was last lost, by the monotonic clock. */
+  get lostAt (): number {
+    return this.#lostAt
+  }
+
   get warnings (): readonly string[] {
-    return this.#health.warnings
+    const { warning } = this.#reader
+    return [...this.#health.warnings, ...(warning === null ? [] : [warning]), ...this.#listeners.flatMap(({ warnings }) => warnings?.() ?? [])]
+  }
+
+  get progress (): string | null {
+    return this.#reader.progress
   }
 
   listen (listener: StoreListener): void {

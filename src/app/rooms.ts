@@ -1,0 +1,57 @@
+// GET /api/rooms: the list of rooms, a page at a time.
+
+import type { FastifyInstance } from 'fastify'
+import { Refusal } from '../core/errors.ts'
+import { MAX_ROOMS } from '../core/figures/view.ts'
+import type { RoomPage } from '../core/figures/view.ts'
+import type { Gateway } from '../core/gateway.ts'
+import { limitRoutes } from './limit.ts'
+import { errorSchema } from './schemas.ts'
+
+const roomSchema = {
+  type: 'object',
+  properties: {
+    room: { type: 'string' },
+    members: { type: 'integer', description: 'over all processes' },
+    keys: { type: 'integer' },
+    lastId: { type: ['string', 'null'] },
+    paused: { type: 'boolean' }
+  }
+}
+
+export default async function rooms (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
+  // Every call looks at all rooms.
+  await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlRateLimit)
+
+  app.get('/api/rooms', {
+    schema: {
+      tags: ['status'],
+      summary: 'Rooms with members, keys and last id',
+      description: 'In order of name. Where `more` is true, ask again with `after` set to the last room. Counts towards CONTROL_RATE_LIMIT.',
+      querystring: {
+        type: 'object',
+        properties: {
+          limit: { type: 'integer', minimum: 1, maximum: MAX_ROOMS, default: 100 },
+          after: { type: 'string', description: 'only rooms behind this name' },
+          prefix: { type: 'string', description: 'only rooms whose name begins with this' }
+        }
+      },
+      response: {
+        200: { type: 'object', properties: { rooms: { type: 'array', items: roomSchema }, more: { type: 'boolean' } } },
+        '4xx': errorSchema
+      }
+    }
+  }, async request => await gateway.view.presence(pageOf(request.query as Record<string, unknown>)))
+}
+
+/** @throws Refusal BAD_REQUEST */
+function pageOf ({ limit, ...names }: Record<string, unknown>): Partial<RoomPage> {
+  if (limit !== undefined && !(typeof limit === 'string' && /^[1-9]\d{0,3}$/.test(limit) && Number(limit) <= MAX_ROOMS)) {
+    throw new Refusal('BAD_REQUEST', `limit must be a number from 1 to ${MAX_ROOMS}`)
+  }
+  for (const [name, value] of Object.entries(names)) {
+    if (name !== 'after' && name !== 'prefix') throw new Refusal('BAD_REQUEST', `unknown parameter ${JSON.stringify(name.slice(0, 40))}; the list of rooms takes limit, after and prefix`)
+    if (typeof value !== 'string') throw new Refusal('BAD_REQUEST', `${name} may be given once`)
+  }
+  return { ...names, ...(limit === undefined ? {} : { limit: Number(limit) }) }
+}

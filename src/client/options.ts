@@ -1,0 +1,66 @@
+// What callers pass to the client, checked at once: a mistake must not look like a gateway that does not answer.
+
+export interface ConnectOptions {
+  /** Rooms to listen to. Default: none, which means the public feed. */
+  readonly rooms?: readonly string[]
+  /** Event types to listen to. Default: none, which means every type. */
+  readonly types?: readonly string[]
+  /**
+   * Tabs of this browser with the same rooms and types share one connection. Requires HTTPS or localhost; elsewhere
+   * each tab has its own connection. Default false.
+   */
+  readonly share?: boolean
+  /** Where to resume: a saved `box.lastEventId`. Default: none, and all present values come first. */
+  readonly lastEventId?: string
+  /** Sent with every HTTP request as `Authorization: Bearer`; a function is called for each request. The gateway does not check tokens yet. */
+  readonly token?: string | (() => string | Promise<string>)
+  /** The WebSocket class, if the platform has none. Default: `globalThis.WebSocket`. */
+  readonly WebSocket?: typeof WebSocket
+}
+
+type Rule = readonly [isRight: (value: any) => boolean, what: string]
+
+const isText = (value: unknown): boolean => typeof value === 'string'
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+// Over SSE a comma would divide a name, and an empty one would mean the public feed.
+const NAMES: Rule = [value => Array.isArray(value) && value.every(name => isText(name) && /^[^,]+$/.test(name)), 'a list of names']
+
+export const CONNECT: Readonly<Record<string, Rule>> = {
+  rooms: NAMES,
+  types: NAMES,
+  share: [value => typeof value === 'boolean', 'true or false'],
+  lastEventId: [isText, 'a string'],
+  token: [value => isText(value) || isFunction(value), 'a string or a function'],
+  WebSocket: [isFunction, 'a class']
+}
+
+export const CONTROL: Readonly<Record<string, Rule>> = {
+  idempotencyKey: [isText, 'a string'],
+  signal: [value => typeof value.aborted === 'boolean', 'an AbortSignal'],
+  onWait: [isFunction, 'a function']
+}
+
+/** Null counts as absent. @returns the options that are set @throws TypeError naming an unknown one or one of the wrong type */
+export function checked<Options extends object> (options: Options | null, rules: Readonly<Record<string, Rule>>): Partial<Options> {
+  if (typeof (options ?? {}) !== 'object') throw new TypeError(`the options must be an object with ${Object.keys(rules).join(', ')}`)
+  const set = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null)
+  for (const [name, value] of set) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
+    if (rule === undefined) throw new TypeError(`unknown option ${JSON.stringify(name)}; there are ${Object.keys(rules).join(', ')}`)
+    // A token must not end up in a log.
+    if (!rule[0](value)) throw new TypeError(`${name} must be ${rule[1]}`)
+  }
+  return Object.fromEntries(set) as Partial<Options>
+}
+
+/** @returns the gateway's address without a slash at its end @throws TypeError if the client could never reach it */
+export function baseOf (url: unknown): string {
+  const text = String(url)
+  const page = globalThis.location?.href
+  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text)) throw new TypeError(`url must begin with http:// or https://, or be a path of this page such as /, and not ${JSON.stringify(text)}`)
+  if (!URL.canParse(text, page)) throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000; there is no page to resolve ${JSON.stringify(text)} against`)
+  const { origin, pathname, username, password } = new URL(text, page)
+  // Browsers refuse to fetch it.
+  if (username + password !== '') throw new TypeError('url must not have a user name or a password')
+  return (origin + pathname).replace(/\/+$/, '')
+}

@@ -1,0 +1,46 @@
+// A real HAProxy for a test: on loopback, in a new folder, stopped and removed with the test.
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { freePort, request } from '../process/harness.ts'
+import { Daemon, folderFor } from './daemon.ts'
+import type { Test } from './daemon.ts'
+import { need } from './find.ts'
+
+export class HAProxy {
+  readonly url: string
+
+  private constructor (url: string) {
+    this.url = url
+  }
+
+  /** @param backends sections of its configuration, beside a frontend that only shows figures */
+  static async start (t: Test, backends: string): Promise<HAProxy> {
+    const folder = folderFor(t)
+    const port = await freePort()
+    writeFileSync(join(folder, 'haproxy.cfg'), `
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend figures
+  bind 127.0.0.1:${port}
+  stats enable
+  stats uri /
+${backends}
+`)
+    const daemon = new Daemon(need('haproxy'), ['-db', '-f', 'haproxy.cfg'], folder)
+    t.teardown(async () => await daemon.stop())
+    const url = `http://127.0.0.1:${port}`
+    await daemon.until('HAProxy listens', async () => await request(url).then(() => true, () => false))
+    return new HAProxy(url)
+  }
+
+  /** By backend, the last check of its server: `status` (UP, DOWN), `check_status` (L7OK, L7STS), `check_code`. */
+  async checks (): Promise<Record<string, Record<string, string>>> {
+    const [names = '', ...lines] = (await request(`${this.url}/;csv`)).text.replace(/^# /, '').trim().split('\n')
+    const rows = lines.map(line => Object.fromEntries(line.split(',').map((value, at) => [names.split(',')[at], value])))
+    return Object.fromEntries(rows.filter(({ check_status: status }) => status !== undefined && status !== '').map(row => [row.pxname as string, row]))
+  }
+}
