@@ -348,7 +348,13 @@ export class Gateway {
         this.counters.owed += room.audience.of(entry.type)
       }
       if (this.#limits.tickMs === 0) this.#ticker.newTick()
-      this.#rooms.apply(entry)
+      try {
+        this.#rooms.apply(entry)
+      } catch (err) {
+        // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.
+        this.#options.log.error({ err, id: entry.id }, 'an entry of the log could not be taken in')
+        this.troubles.note('INTERNAL', 'an entry of the log could not be taken in; the log says why')
+      }
     }
     this.#rooms.trim(floor)
     this.#sawHead()

@@ -59,8 +59,13 @@ export class Operator {
   /** Pauses or resumes publishing to a room. It is written to the log as an event of `@system`, and outlives a restart. */
   async pause (room: string, paused: boolean): Promise<void> {
     const { clock, reservations } = this.#options
-    if (paused) reservations.opened(reservations.open(new Set([room])))
-    await this.report([{ type: PAUSED, key: room, data: paused ? { since: clock.wall() } : null }])
+    // A paused room counts for MAX_ROOMS, also one that did not exist.
+    const opening = paused ? reservations.open(new Set([room])) : []
+    try {
+      await this.report([{ type: PAUSED, key: room, data: paused ? { since: clock.wall() } : null }])
+    } finally {
+      reservations.opened(opening)
+    }
     // By the time this is answered every process has read it.
     await this.orderAll('arrive')
   }

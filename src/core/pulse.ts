@@ -19,8 +19,10 @@ export class Pulse<Member extends { beat (): void }> {
   }
 
   add (member: Member): void {
-    // The share that has just had its turn: the first beat comes an interval from now.
-    const share = this.#shares[this.#turn] as Set<Member>
+    // Of the smallest shares the one that has just had its turn, whose next one is an interval from now. Thousands that
+    // connect within a second are dealt out: a first beat may come early.
+    const latest = this.#shares[this.#turn] as Set<Member>
+    const share = this.#shares.reduce((smallest, share) => share.size < smallest.size ? share : smallest, latest)
     share.add(member)
     this.#shareOf.set(member, share)
     this.#stop ??= this.#clock.after(this.#intervalMs / SHARES, this.#beat)

@@ -14,7 +14,7 @@ import type { Listener, Rooms } from './rooms.ts'
 
 export interface ReservationsOptions {
   readonly clock: Pick<Clock, 'soon'>
-  readonly group: Pick<Group, 'enter' | 'declare'>
+  readonly group: Pick<Group, 'enter' | 'declare' | 'membersElsewhere'>
   readonly rooms: Pick<Rooms<Listener>, 'get' | 'named'>
   readonly limits: () => Pick<Limits, 'maxRooms' | 'maxRoomSize'>
 }
@@ -64,6 +64,13 @@ export class Reservations {
       step(this.#asking, rooms, -1)
       this.membershipChanged(rooms)
     }
+  }
+
+  /** Members of each room over all processes. */
+  async membersOf (rooms: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (rooms.length === 0) return new Map()
+    const elsewhere = await this.#options.group.membersElsewhere(rooms)
+    return new Map(rooms.map(room => [room, this.#count(room) + (elsewhere.get(room) ?? 0)]))
   }
 
   /** Sessions have joined or left these rooms: the group learns how many members there are now. */

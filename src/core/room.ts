@@ -17,7 +17,14 @@ export interface Value {
   entry: Entry
   older: Value | null
   newer: Value | null
+  /** Its place in the index of its room. */
+  place: number
 }
+
+/** Steps from the newest value before the index is asked: readers in step are there already. */
+const NEAR = 8
+/** Places left behind by values that moved or ended stay in the index until they are half of it. */
+const COMPACT_FROM = 64
 
 export class Room<Member> {
   readonly name: string
@@ -46,6 +53,9 @@ export class Room<Member> {
   readonly #values = new Map<string, Value>()
   #oldest: Value | null = null
   #newest: Value | null = null
+  /** The values in id order, with places left behind, and the ids of all places: a slow reader finds its position in log n steps. */
+  #index: Array<Value | null> = []
+  #ids: Id[] = []
 
   constructor (name: string, floor: Id) {
     this.name = name
@@ -100,7 +110,7 @@ export class Room<Member> {
     const field = fieldOf(entry)
     let value = this.#values.get(field)
     if (value === undefined) {
-      value = { entry, older: null, newer: null }
+      value = { entry, older: null, newer: null, place: 0 }
       this.#values.set(field, value)
     } else {
       this.#unlink(value)
@@ -113,6 +123,8 @@ export class Room<Member> {
     if (this.#newest === null) this.#oldest = value
     else this.#newest.newer = value
     this.#newest = value
+    value.place = this.#index.push(value) - 1
+    this.#ids.push(entry.id)
     this.#saw(entry.id)
   }
 
@@ -129,11 +141,24 @@ export class Room<Member> {
 
   /** The oldest of the present values behind `id`. */
   valueAfter (id: Id): Value | null {
-    // Readers stand near one end: in step with the newest values, or at the start of a snapshot.
+    // Most readers stand near one end: in step with the newest values, or at the start of a snapshot.
     if (this.#oldest === null || isAfter(this.#oldest.entry.id, id)) return this.#oldest
     let first: Value | null = null
-    for (let value = this.#newest; value !== null && isAfter(value.entry.id, id); value = value.older) first = value
-    return first
+    let value = this.#newest
+    for (let step = 0; step < NEAR; step++) {
+      if (value === null || !isAfter(value.entry.id, id)) return first
+      first = value
+      value = value.older
+    }
+    let low = 0
+    let high = this.#ids.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (isAfter(this.#ids[middle] as Id, id)) high = middle
+      else low = middle + 1
+    }
+    while (this.#index[low] === null) low++
+    return this.#index[low] ?? null
   }
 
   #saw (id: Id): void {
@@ -149,9 +174,19 @@ export class Room<Member> {
   }
 
   #unlink (value: Value): void {
+    this.#index[value.place] = null
+    if (this.#index.length >= COMPACT_FROM && this.#index.length > 2 * this.#values.size) this.#compact()
     if (value.older === null) this.#oldest = value.newer
     else value.older.newer = value.newer
     if (value.newer === null) this.#newest = value.older
     else value.newer.older = value.older
+  }
+
+  #compact (): void {
+    this.#index = this.#index.filter(value => value !== null)
+    this.#ids = this.#index.map((value, place) => {
+      (value as Value).place = place
+      return (value as Value).entry.id
+    })
   }
 }

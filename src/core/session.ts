@@ -110,10 +110,12 @@ export class Session {
     const { rooms, reservations } = this.#context
     // Another process may have sent the client more than this one has read yet.
     if (cursor !== null && isBeyond(cursor, rooms)) await this.#context.sync()
+    const staying = joins.flatMap(({ room }) => this.subscription.rooms.has(room) ? [room] : [])
+    const others = await reservations.membersOf(staying)
     const { totals, settle } = await reservations.reserve(entering)
     try {
       const joined = this.enter(joins, cursor)
-      const members = joins.map(({ room }) => [room, totals.get(room) ?? rooms.get(room)?.members.size ?? 0])
+      const members = joins.map(({ room }) => [room, totals.get(room) ?? others.get(room) ?? rooms.get(room)?.members.size ?? 0])
       return { ...joined, members: Object.fromEntries(members) }
     } finally {
       settle()
@@ -274,7 +276,11 @@ export class Session {
   close (reason: EndReason, retryMs: number): void {
     if (this.#state === 'ended') return
     this.end()
-    this.connection.close(reason, retryMs)
+    try {
+      this.connection.close(reason, retryMs)
+    } catch {
+      // It may be the connection's failure that ends the session. There is nobody left to tell.
+    }
   }
 
   /** The connection is gone. Idempotent. */
@@ -294,9 +300,18 @@ export class Session {
     this.subscription = subscription
   }
 
-  /** The id of the oldest pending event; null where none is pending. */
-  get oldestPendingId (): Id | null {
-    return this.#state === 'due' || this.#state === 'stalled' ? oldestPendingId(this.#tracks, this.#context.rooms) : null
+  /**
+   * The id of the oldest pending event; null where none is pending.
+   * @param known what was found for other sessions in this turn: those at the same position have the same pending
+   */
+  oldestPendingId (known: Map<string, Id | null>): Id | null {
+    if (this.#state !== 'due' && this.#state !== 'stalled') return null
+    const [main, later] = this.#tracks
+    if (main === undefined || later !== undefined) return oldestPendingId(this.#tracks, this.#context.rooms)
+    const name = `${this.subscription.signature}~${main.facts}~${main.state}`
+    let id = known.get(name)
+    if (id === undefined) known.set(name, id = oldestPendingId(this.#tracks, this.#context.rooms))
+    return id
   }
 
   #send (): void {

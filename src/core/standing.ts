@@ -45,6 +45,9 @@ export interface Track {
   reset: PendingReset | null
 }
 
+/** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
+const MAX_PASSED = 100
+
 /** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
 export function newcomer (parts: Parts, facts: Id): Track {
   return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
@@ -222,19 +225,22 @@ export function isInStep (tracks: readonly Track[], head: Id): boolean {
   return true
 }
 
-/** The id of the oldest pending event; null where none is pending. */
+/** The id of the oldest pending event; null where none is pending. Behind many events of other types the next one counts, heard or not. */
 export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>): Id | null {
   let oldest: Id | null = null
-  const consider = (entry: Entry): boolean => {
-    if (oldest === null || compareIds(entry.id, oldest) < 0) oldest = entry.id
+  /** @returns whether the next entry need not be looked at */
+  const consider = ({ id, type }: Entry, filter: Filter, passed: number): boolean => {
+    if (oldest !== null && compareIds(id, oldest) >= 0) return true
+    if (!matches(filter, type) && passed < MAX_PASSED) return false
+    oldest = id
     return true
   }
   for (const { parts, facts, state } of tracks) {
     for (const [name, filter] of parts) {
       const room = rooms.open(name)
-      const isHeard = (entry: Entry): boolean => matches(filter, entry.type) && consider(entry)
-      for (let index = room.facts.after(facts), entry = room.facts.at(index); entry !== undefined && !isHeard(entry); entry = room.facts.at(++index));
-      for (let value = room.valueAfter(state); value !== null && !isHeard(value.entry); value = value.newer);
+      const first = room.facts.after(facts)
+      for (let passed = 0, entry = room.facts.at(first); entry !== undefined && !consider(entry, filter, passed); entry = room.facts.at(first + ++passed));
+      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++); value = value.newer);
     }
   }
   return oldest

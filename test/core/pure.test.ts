@@ -167,3 +167,32 @@ t.test('the clock of the log goes on from the newest id while the wall clock is 
   clock.turn(60_000)
   t.equal(log.now(), 1_061_000, 'the wall clock has caught up')
 })
+
+t.test('the values behind a position are found as by looking at all of them, whatever was put, moved and ended before', t => {
+  const change = fc.record({ key: fc.integer({ min: 0, max: 30 }), deletion: fc.boolean() })
+  fc.assert(fc.property(fc.array(change, { maxLength: 400 }), changes => {
+    const room = new Room('a', ORIGIN)
+    const present = new Map<string, Entry>()
+    for (const [n, { key, deletion }] of changes.entries()) {
+      const entry = entryOf(draftOf({ type: 'x', room: 'a', key: String(key), data: deletion ? null : n, timestamp: 1 }), `${n + 1}-0`)
+      room.apply(entry)
+      present.delete(String(key))
+      if (!deletion) present.set(String(key), entry)
+    }
+    const values = [...present.values()]
+    return Array.from({ length: changes.length + 2 }, (_, n) => n).every(n => room.valueAfter(`${n}-0`)?.entry === values.find(({ id }) => compareIds(id, `${n}-0`) > 0))
+  }))
+  t.end()
+})
+
+t.test('a snapshot in many bundles takes time by the number of its values, not by its square', t => {
+  const VALUES = 50_000
+  const room = new Room('a', ORIGIN)
+  for (let n = 1; n <= VALUES; n++) room.apply(entryOf(draftOf({ type: 'x', room: 'a', key: String(n), data: n, timestamp: 1 }), `${n}-0`))
+  const began = performance.now()
+  let found = 0
+  for (let n = 0; n < VALUES; n++) if (room.valueAfter(`${n}-0`) !== null) found++
+  t.equal(found, VALUES)
+  t.ok(performance.now() - began < 1000, `${Math.round(performance.now() - began)} ms`)
+  t.end()
+})

@@ -4,6 +4,7 @@ import t from 'tap'
 import { draftOf } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { alone } from '../../src/core/group.ts'
+import type { Group } from '../../src/core/group.ts'
 import { parseJoins } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
 import { ManualClock } from '../clock.ts'
@@ -701,4 +702,74 @@ t.test('a drain takes no more commands, waits for those that run, and what these
   await drained
   t.same(client.events.map(({ data }) => data), [1])
   t.equal(client.closed, 'DRAINING')
+})
+
+t.test('a connection that throws at everything ends its session, and the others hear what follows', async t => {
+  for (const tickMs of [0, 100]) {
+    const r = await rig({ limits: { tickMs, tickFloorMs: tickMs } })
+    const [broken, whole] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
+    await pass(r, SECOND)
+    const fail = (): never => { throw new Error('the socket is broken') }
+    Object.assign(broken, { send: fail, tell: fail, ping: fail, close: fail })
+    for (let n = 0; n < 3; n++) {
+      await r.publish({ type: 'x', room: 'a', data: n })
+      await pass(r, SECOND)
+    }
+    t.same(whole.events.map(({ data }) => data), [0, 1, 2])
+    t.equal(broken.session.state, 'ended')
+  }
+})
+
+t.test('clients that connect at once are not all pinged in one turn', async t => {
+  const r = await rig()
+  const clients = Array.from({ length: 1000 }, () => r.connect([{ room: 'a' }]))
+  await pass(r, SECOND)
+  const pings = (): number => clients.reduce((sum, client) => sum + client.pings, 0)
+  let before = pings()
+  let most = 0
+  for (let step = 0; step < 40; step++) {
+    await pass(r, 500, 500)
+    most = Math.max(most, pings() - before)
+    before = pings()
+  }
+  t.equal(most, 100)
+  for (const client of clients) t.ok(client.pings >= 1 && client.pings <= 3)
+})
+
+t.test('pauses on their way count for MAX_ROOMS', async t => {
+  const r = await rig({ limits: { maxRooms: 3 } })
+  const outcomes = await Promise.allSettled(Array.from({ length: 10 }, async (_, room) => await r.gateway.operator.pause(`room-${room}`, true)))
+  t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 3)
+  t.equal(r.gateway.view.rooms.filter(({ paused }) => paused).length, 3)
+})
+
+t.test('a client that joins its room again is told the members of the whole deployment', async t => {
+  const group: Group = { ...alone(), membersElsewhere: async () => new Map([['a', 7]]), enter: async counts => ({ totals: new Map([...counts].map(([room, count]) => [room, count + 7])), full: [] }) }
+  const r = await rig({ gateway: { group } })
+  const client = new Client(r.gateway)
+  t.match(await client.session.join([{ room: 'a' }]), { members: { a: 8 } })
+  t.match(await client.session.join([{ room: 'a' }]), { members: { a: 8 } })
+})
+
+t.test('how far thousands of clients are behind is known in a moment, however much is pending for them', async t => {
+  const [CLIENTS, POSITIONS, KEYS] = [4000, 200, 10_000]
+  const r = await rig()
+  const clients = Array.from({ length: CLIENTS }, (_, n) => r.connect([{ room: 'a', types: n % 2 === 0 ? ['gauge'] : ['other'] }]))
+  await r.publish({ type: 'gauge', room: 'a', key: 'old', data: 0 })
+  await pass(r, SECOND)
+  // They stop reading at different positions.
+  for (let position = 0; position < POSITIONS; position++) {
+    for (const client of clients.slice(position * CLIENTS / POSITIONS, (position + 1) * CLIENTS / POSITIONS)) client.pending = 1
+    await r.publish(...['gauge', 'other'].map(type => ({ type, room: 'a', key: 'first', data: position })))
+    await pass(r, 100, 100)
+  }
+  for (let n = 0; n < KEYS; n += 1000) await r.publish(...Array.from({ length: 1000 }, (_, key) => ({ type: 'gauge', room: 'a', key: String(n + key), data: 1 })))
+  await pass(r, 2 * SECOND)
+  const began = performance.now()
+  const { backlogMs } = r.gateway.view
+  const { first } = r.gateway.view.furthestBehind(5, 1)
+  const ms = performance.now() - began
+  t.ok(backlogMs >= 2 * SECOND)
+  t.equal(first.length, 5)
+  t.ok(ms < 500, `${Math.round(ms)} ms`)
 })

@@ -123,8 +123,9 @@ export class View {
     const [now, wall] = [clock.now(), logClock.now()]
     const top = new Top<{ session: Session, behindMs: number }>(count, (a, b) =>
       b.behindMs - a.behindMs || b.session.connection.pending - a.session.connection.pending)
+    const known = new Map<string, Id | null>()
     for (const session of this.#options.sessions) {
-      const oldest = session.oldestPendingId
+      const oldest = session.oldestPendingId(known)
       top.add({ session, behindMs: oldest === null ? 0 : Math.max(0, wall - millisOf(oldest)) })
     }
     return {
@@ -176,8 +177,9 @@ export class View {
   /** Age in ms of the oldest event pending for a connected client; 0 where none is. */
   get backlogMs (): number {
     let oldest: Id | null = null
+    const known = new Map<string, Id | null>()
     for (const session of this.#options.sessions) {
-      const id = session.oldestPendingId
+      const id = session.oldestPendingId(known)
       if (id !== null && (oldest === null || compareIds(id, oldest) < 0)) oldest = id
     }
     return oldest === null ? 0 : Math.max(0, this.#options.logClock.now() - millisOf(oldest))
