@@ -17,6 +17,11 @@ export interface EndingOptions {
   readonly stopListening: () => void
 }
 
+/**
+ * Signals by which the system reports a fault in native code, a truncated file under a memory map for example. A listener would
+ * return to the failing instruction, for ever: these end the process, and whoever supervises it starts it again.
+ */
+export const FAULTS = ['SIGBUS', 'SIGSEGV', 'SIGILL', 'SIGFPE', 'SIGABRT', 'SIGTRAP'] as const satisfies readonly NodeJS.Signals[]
 /** Time between the last connection a worker accepts and the start of its drain. */
 const HANDOVER_MS = 200
 
@@ -37,7 +42,7 @@ export function endInOrder ({ primary, log, limitMs, drain, stopListening }: End
 
   // The primary decides what SIGHUP means. A closed terminal sends it to the workers too.
   if (primary !== null) process.on('SIGHUP', () => {})
-  const skip = primary === null ? [] : ['SIGHUP' as const]
+  const skip = [...FAULTS, ...primary === null ? [] : ['SIGHUP' as const]]
   closeWithGrace({ delay: limitMs, logger: false, skip, onTimeout: reportLate, onSecondSignal: signal => log.warn(`second ${signal}: exiting at once`) }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
     // The signal may be for this worker only: the other workers then accept the connections.

@@ -12,6 +12,7 @@ import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
 import { GroupMetrics } from '../app/group-metrics.ts'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
+import { FAULTS } from './ending.ts'
 import { WORKER } from './worker.ts'
 import type { PrimaryMessage, StopMode, WorkerMessage } from './worker.ts'
 
@@ -65,7 +66,7 @@ export async function runWorkers (options: WorkersOptions): Promise<number> {
   }
   // With a terminal, SIGHUP means that it was closed; without one, operators send it to replace the workers.
   const replacesOnHangup = process.platform !== 'win32' && !process.stdout.isTTY
-  closeWithGrace({ delay: false, logger: false, skip: replacesOnHangup ? ['SIGHUP'] : [], onSecondSignal: second }, async ({ signal, err }) => {
+  closeWithGrace({ delay: false, logger: false, skip: [...FAULTS, ...replacesOnHangup ? ['SIGHUP' as const] : []], onSecondSignal: second }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
     const code = await workers.end(err === undefined ? 0 : 1, signal)
     if (code !== 0) process.exit(code)
