@@ -29,7 +29,7 @@ import { Session } from './session.ts'
 import type { SessionContext } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
-import type { Follower, Image, Lineage, Once, Store } from './store.ts'
+import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
 export interface GatewayOptions {
@@ -271,6 +271,10 @@ export class Gateway {
   /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
     return this.#options.store.warnings
+  }
+
+  get disk (): DiskFigures | undefined {
+    return this.#options.store.figures
   }
 
   get tickMs (): number {
