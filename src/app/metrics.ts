@@ -53,9 +53,9 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
     })
   }
   /** @param aggregator how the values of several workers are combined */
-  const gauge = (name: string, help: string, aggregator: Aggregator, value: () => number): void => {
+  const gauge = (name: string, help: string, aggregator: Aggregator, value: () => number | Promise<number>): void => {
     // eslint-disable-next-line no-new
-    new Gauge({ name, help, registers: [registry], aggregator, collect () { this.set(value()) } })
+    new Gauge({ name, help, registers: [registry], aggregator, async collect () { this.set(await value()) } })
   }
 
   counter(EVENTS, 'Events read from the log', () => counters.events)
@@ -80,6 +80,11 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   gauge('signalbox_backlog_seconds', 'Age of the oldest event pending for a connected client', 'max', () => gateway.view.backlogMs / 1000)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
   gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
+  const { disk } = gateway
+  if (disk !== undefined) {
+    counter('signalbox_store_damaged_total', 'Records of the data directory found damaged or missing', () => disk.damaged())
+    gauge('signalbox_store_free_bytes', 'Space left on the disk of the data directory', 'min', async () => await disk.freeBytes().catch(() => 0))
+  }
   if (intake !== undefined) {
     const bySource = (name: string, help: string, figure: 'taken' | 'refused'): void =>
       counterBy('source', name, help, () => ({ channel: intake.channel[figure], ingest: intake.ingest[figure] }))

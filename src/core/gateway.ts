@@ -32,7 +32,7 @@ import type { SessionContext } from './session.ts'
 import { SharedBundles } from './shared-bundles.ts'
 import { Stalls } from './stalls.ts'
 import { StateBudget } from './state-bytes.ts'
-import type { Follower, Image, Lineage, Once, Store } from './store.ts'
+import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 
 export interface GatewayOptions {
@@ -309,6 +309,10 @@ export class Gateway {
     const isAhead = this.#logClock.aheadMs >= AHEAD_MS
     if (isAhead && !this.#wasAhead) this.#options.log.warn({ head: this.#rooms.head }, `the newest event is ${this.#ahead} ahead of this machine's clock; ages are measured from that event on`)
     this.#wasAhead = isAhead
+  }
+
+  get disk (): DiskFigures | undefined {
+    return this.#options.store.figures
   }
 
   get tickMs (): number {

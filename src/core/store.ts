@@ -18,6 +18,8 @@ export interface Store {
   readonly warnings: readonly string[]
   /** While the log is read at the start: how far, as a sentence. */
   readonly progress?: string | null
+  /** Of a store that keeps the log on a disk of this machine. */
+  readonly figures?: DiskFigures | undefined
 
   /**
    * Gives the follower an image of the log, then all later entries. Called once; resolves when the image has been handed
@@ -54,6 +56,13 @@ export interface Store {
 
   /** Ends the store: waiting appends are finished first. Idempotent. */
   close (): Promise<void>
+}
+
+export interface DiskFigures {
+  /** Records found damaged or missing since the process started. */
+  damaged (): number
+  /** Space left for the store, bytes. @throws Error if its directory is gone */
+  freeBytes (): Promise<number>
 }
 
 /** Makes a repeated append recognisable. */

@@ -3,7 +3,7 @@
 import t from 'tap'
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { appendFile, chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,7 @@ import { isAfter, millisOf, ORIGIN } from '../../src/core/id.ts'
 import { GroupCommit } from '../../src/store/embedded/group-commit.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
 import { historyKey, recordOf, boundsText, valueKey } from '../../src/store/embedded/record.ts'
+import { contentOf, seal } from '../../src/store/embedded/seal.ts'
 import { ManualClock } from '../clock.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, record, Recorder, tempDir, value } from './harness.ts'
@@ -272,7 +273,7 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   const now = place.clock.wall()
   const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
   await onLevel(place.dataDir, async level => {
-    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10 }))
+    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null }))
     for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
     await batch.write()
   })
@@ -286,15 +287,16 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   t.same(opened.follower.history.map(dataOf), Array.from({ length: 20 }, (_, n) => 15 + n))
   await opened.close()
   t.equal((await historyIn(place.dataDir)).length, 15 + 1)
-  await onLevel(place.dataDir, async level => t.equal(await level.get('!format'), '2'))
+  await onLevel(place.dataDir, async level => t.equal(await level.get('!format'), '3'))
   t.same(place.logged.filter(({ level }) => level !== 'info'), [])
 })
 
 t.test('the latest 1000 epochs are kept', async t => {
   const place = placeAt(await tempDir(t))
-  await (await openAt(place)).close()
-  const epochs = Array.from({ length: 1000 }, (_, n) => ({ epoch: `epoch${n}`, seam: `${n}-0` }))
-  await onLevel(place.dataDir, level => level.put('!epochs', JSON.stringify(epochs)))
+  const first = await openAt(place)
+  await first.close()
+  const epochs = [...Array.from({ length: 999 }, (_, n) => ({ epoch: `epoch${n}`, seam: `${n}-0` })), ...first.follower.lineage.epochs]
+  await onLevel(place.dataDir, level => level.put('!epochs', seal('!epochs', JSON.stringify(epochs))))
   const { follower, close } = await openAt(place)
   t.equal(follower.lineage.epochs.length, 1000)
   t.equal(follower.lineage.epochs[0]?.epoch, 'epoch1')
@@ -349,9 +351,9 @@ if (process.getuid?.() !== 0 && process.platform !== 'win32') {
 t.test('a store of a newer format is refused in words and left as it is', async t => {
   const place = placeAt(await tempDir(t))
   await (await openAt(place)).close()
+  await onLevel(place.dataDir, level => level.put('!format', '4'))
+  await t.rejects(openAt(place), { message: /newer Signalbox \(format 4/ })
   await onLevel(place.dataDir, level => level.put('!format', '3'))
-  await t.rejects(openAt(place), { message: /newer Signalbox \(format 3/ })
-  await onLevel(place.dataDir, level => level.put('!format', '2'))
   const { follower, close } = await openAt(place)
   t.equal(follower.lineage.epochs.length, 2)
   await close()
@@ -367,7 +369,9 @@ t.test('what was acknowledged before kill -9 is there after it', async t => {
     for (const [n, id] of writer.said('acked')) acked.set(n as string, id as string)
     t.same(writer.said('split'), [])
   }
-  const { follower, close } = await openAt(placeAt(dir), { historyTtlMs: 0 })
+  const place = placeAt(dir)
+  const { follower, close } = await openAt(place, { historyTtlMs: 0 })
+  t.same(place.logged.filter(({ level }) => level !== 'info'), [], 'and nothing is taken for damage')
   const held = new Map(follower.history.map(entry => [String((dataOf(entry) as { n: number }).n), entry.id]))
   t.ok(acked.size > 300, `${acked.size} acknowledged`)
   t.same([...acked].filter(([n, id]) => held.get(n) !== id), [])
@@ -376,9 +380,10 @@ t.test('what was acknowledged before kill -9 is there after it', async t => {
   await close()
 })
 
-t.test('a log cut off anywhere opens with what is before the cut', async t => {
+t.test('a log cut off anywhere, by a loss of power that took the witness too, opens with what is before the cut', async t => {
   for (const part of [0, 0.001, 0.3, 0.5, 0.77, 0.999]) {
     const { place, ids } = await filled(t, 40)
+    await rm(join(place.dataDir, 'witness'))
     const log = await newest(place.dataDir, /^\d+\.log$/)
     await truncate(log, Math.floor((await stat(log)).size * part))
     const { store, follower, close } = await openAt(place)
@@ -445,8 +450,8 @@ t.test('a page that is damaged or gone is a hole: history begins behind it', asy
     await opened.close()
     await onLevel(place.dataDir, async level => {
       const [key, text] = (await level.iterator({ gte: 'h', lt: 'i' }).all())[page] as [string, string]
-      const damaged = damage(text)
-      await (damaged === null ? level.del(key) : level.put(key, damaged))
+      const damaged = damage(contentOf(text))
+      await (damaged === null ? level.del(key) : level.put(key, seal(key, damaged)))
     })
     opened = await openAt(place, { historySize: 25 })
     const { history, floor } = opened.follower
@@ -463,6 +468,146 @@ t.test('a page that is damaged or gone is a hole: history begins behind it', asy
     t.equal(place.logged.filter(({ message }) => /missing/.test(message)).length, 1, 'said once')
     await opened.store.append([fact('goes on')])
     await opened.close()
+  }
+})
+
+t.test('a value whose text was changed on the disk is left out, and the others of its room are not', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place)
+  for (let n = 0; n < 1000; n++) await opened.store.append([value(`k${n}`, n, 'plant-1')])
+  await opened.close()
+  await onLevel(place.dataDir, async level => {
+    const [key, text] = (await level.iterator({ gte: 's', lt: 't' }).all())[500] as [string, string]
+    await level.put(key, text.replace(/"data":(\d)/, (_, digit: string) => `"data":${(Number(digit) + 1) % 10}`))
+  })
+  opened = await openAt(place)
+  t.equal(opened.follower.values.length, 999)
+  t.equal(opened.follower.lineage.epochs.length, 1, 'all are reset')
+  t.equal(opened.store.figures?.damaged(), 1)
+  t.match(opened.store.warnings, [/1 values are damaged.*all clients are reset/, /kept in .*damaged-/])
+  const kept = (await readdir(place.dataDir)).filter(name => name.startsWith('damaged-'))
+  t.equal(kept.length, 1)
+  const { image } = opened.follower
+  opened = await opened.reopen()
+  t.same(opened.follower.image, image)
+  t.match(opened.store.warnings, [/kept in .*damaged-/], 'a restart does not forget it')
+  for (const name of kept) await rm(join(place.dataDir, name), { recursive: true })
+  t.same(opened.store.warnings, [], 'the operator has seen to it')
+  await opened.close()
+})
+
+t.test('a value that is gone, or an older one in its place, is noticed without the witness too', async t => {
+  for (const damage of ['gone', 'older']) {
+    const place = placeAt(await tempDir(t))
+    const { store, close } = await openAt(place)
+    await store.append([value('a', 'old'), value('b', 'present')])
+    let old: [string, string] = ['', '']
+    const keyOf = async (level: ClassicLevel): Promise<string> => (await level.keys({ gte: 's', lt: 't' }).all())[0] as string
+    await close()
+    await onLevel(place.dataDir, async level => { const key = await keyOf(level); old = [key, await level.get(key) as string] })
+    const again = await openAt(place)
+    await again.store.append([value('a', 'new')])
+    await again.close()
+    await onLevel(place.dataDir, async level => await (damage === 'gone' ? level.del(old[0]) : level.put(...old)))
+    await rm(join(place.dataDir, 'witness'))
+    const last = await openAt(place)
+    t.same(last.follower.values.map(dataOf), [], 'which of them is not known')
+    t.equal(last.follower.lineage.epochs.length, 1, damage)
+    await last.close()
+  }
+})
+
+t.test('a table that a killed process left half written is not taken for damage', async t => {
+  const { place, ids } = await filled(t, 40)
+  await (await openAt(place)).close()
+  const table = await readFile(await newest(place.dataDir, /^\d+\.ldb$/))
+  await writeFile(join(place.dataDir, '000999.ldb'), table.subarray(0, table.length / 2))
+  const { store, follower, close } = await openAt(place)
+  t.same(follower.history.map(({ id }) => id), ids)
+  t.same(store.warnings, [])
+  await close()
+})
+
+t.test('the damaged record of an Idempotency-Key is reported and counted when it is looked up', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place)
+  const once = { key: 'k', fingerprint: 'x' }
+  const [first] = await opened.store.append([fact(1)], once)
+  await opened.close()
+  await onLevel(place.dataDir, async level => await level.put('ok', (await level.get('ok') as string).replace('"x"', '"y"')))
+  opened = await openAt(place)
+  t.equal(opened.store.figures?.damaged(), 0)
+  const [second] = await opened.store.append([fact(1)], once)
+  t.ok(isAfter(second as string, first as string), 'it counts as new')
+  t.equal(opened.store.figures?.damaged(), 1)
+  t.match(opened.store.warnings, [/Idempotency-Keys .* cannot be read/])
+  await opened.close()
+})
+
+t.test('a log whose end was cut off is declared: nobody resumes, no id comes again, and the log is kept', async t => {
+  for (const part of [0, 0.5, 0.999, null]) {
+    const { place, head } = await filled(t, 40)
+    const log = await newest(place.dataDir, /^\d+\.log$/)
+    await (part === null ? rm(log) : truncate(log, Math.floor((await stat(log)).size * part)))
+    const { store, follower, close } = await openAt(place)
+    t.match(follower, { history: [], values: [], floor: head, head }, 'no value but perhaps an older one is left')
+    t.equal(follower.lineage.epochs.length, 1)
+    t.match(store.warnings[0], /the end of the log is cut off; .* facts are missing/)
+    const [id] = await store.append([fact('goes on')])
+    t.ok(isAfter(id as string, head))
+    await close()
+    const kept = (await readdir(place.dataDir)).filter(name => name.startsWith('damaged-'))
+    t.equal((await readdir(join(place.dataDir, kept[0] as string))).includes(basename(log)), part !== null)
+  }
+})
+
+t.test('a store of format 2, whose records had no checksums, gets them at its first opening', async t => {
+  const place = placeAt(await tempDir(t))
+  let opened = await openAt(place)
+  const once = { key: 'k', fingerprint: 'x' }
+  const ids = await opened.store.append([fact(1), value('a', 2), deletion('b')], once)
+  const { image, lineage } = opened.follower
+  await opened.close()
+  await rm(join(place.dataDir, 'witness'))
+  await onLevel(place.dataDir, async level => {
+    for (const [key, text] of await level.iterator().all()) {
+      if (text.startsWith('#')) await level.put(key, key === '!head' ? contentOf(text).split(' ').slice(0, 4).join(' ') : contentOf(text))
+    }
+    await level.put('!format', '2')
+  })
+  for (let round = 0; round < 2; round++) {
+    opened = await openAt(place)
+    t.same(opened.follower.image, image)
+    t.equal(opened.follower.lineage.epochs[0]?.epoch, lineage.epoch)
+    t.same(await opened.store.append([fact(1)], once), ids)
+    t.same(opened.store.warnings, [])
+    await opened.close()
+  }
+  await onLevel(place.dataDir, async level => {
+    for (const [key, text] of await level.iterator().all()) t.ok(text === '' || text.startsWith('#') || key === '!format', key)
+  })
+})
+
+t.test('a directory that is deleted or moved away under the store is noticed before anything more is acknowledged', { skip: process.platform === 'win32' }, async t => {
+  for (const fate of ['deleted', 'moved']) {
+    for (const busy of [true, false]) {
+      const place = placeAt(await tempDir(t))
+      const { store, follower, close } = await openAt(place)
+      const [last] = await store.append([value('a', 1)])
+      const { pending } = place.clock
+      await (fate === 'deleted' ? rm(place.dataDir, { recursive: true }) : rename(place.dataDir, `${place.dataDir}.moved`))
+      if (busy) await t.rejects(store.append([fact(1)]), { code: 'STORE_UNAVAILABLE', message: /DATA_DIR .* was deleted or replaced/ })
+      else place.clock.advance(1000)
+      await follower.until(({ states }) => states.length === 1)
+      t.match(follower.states, [{ yes: false, reason: /was deleted or replaced/ }])
+      while (place.clock.pending === pending) await place.clock.settle()
+      await revived(place, follower)
+      t.match(follower, { loads: 2, values: [] })
+      t.match(store.warnings, [/came back without events/])
+      const [next] = await store.append([value('a', 2)])
+      t.ok(isAfter(next as string, last as string))
+      await close()
+    }
   }
 })
 
@@ -505,12 +650,13 @@ t.test('where a table is missing or garbage, the store opens with the rest', asy
 })
 
 t.test('what cannot be repaired is set aside, and the store starts empty', async t => {
-  const { place } = await filled(t, 40)
+  const { place, head } = await filled(t, 40)
   await rm(join(place.dataDir, 'CURRENT'))
   // Repair writes its first file under this name.
   await mkdir(join(place.dataDir, '000001.dbtmp'))
   const { store, follower, close } = await openAt(place)
-  t.match(follower, { history: [], values: [], head: ORIGIN })
+  t.match(follower, { history: [], values: [], head })
+  t.equal(follower.lineage.epochs.length, 1)
   await store.append([fact('goes on')])
   await close()
   const { details } = place.logged.find(({ level }) => level === 'error') as Logged
@@ -558,9 +704,9 @@ if (process.platform === 'linux') {
     const fresh = entryOf(fact('fact'), `${place.clock.wall() + 1}-0`)
     const renewed = entryOf(value('a', 2), `${place.clock.wall() + 1}-1`)
     await onLevel(place.dataDir, level => level.batch()
-      .put(historyKey(fresh.id), recordOf(fresh, acked.length + 1))
-      .put(valueKey(renewed), recordOf(renewed, 0))
-      .put('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0 }))
+      .put(...sealed(historyKey(fresh.id), recordOf(fresh, acked.length + 1)))
+      .put(...sealed(valueKey(renewed), recordOf(renewed, 0)))
+      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null })))
       .write())
     const { epoch } = follower.lineage
     await revived(place, follower)
@@ -765,6 +911,8 @@ async function onLevel (dir: string, act: (level: ClassicLevel) => Promise<unkno
   await act(level)
   await level.close()
 }
+
+const sealed = (key: string, text: string): [key: string, value: string] => [key, seal(key, text)]
 
 const historyIn = async (dir: string): Promise<string[]> => (await keysIn(dir)).filter(key => key.startsWith('h'))
 

@@ -26,15 +26,15 @@ export class Batch {
   readonly now: number
   readonly entries: Entry[] = []
   readonly #changes: Change[] = []
-  readonly #texts: Map<string, string | undefined>
+  readonly #texts: Map<string, string | null | undefined>
   #n: number
 
   /**
    * @param head the newest id given so far
    * @param now not before `head`
-   * @param texts the stored records that the batch may look up
+   * @param texts the stored records that the batch may look up; null for a damaged one, which is lost
    */
-  constructor (head: Id, now: number, texts: Map<string, string | undefined>) {
+  constructor (head: Id, now: number, texts: Map<string, string | null | undefined>) {
     this.now = now
     this.#n = now === millisOf(head) ? Number(head.slice(head.indexOf('-') + 1)) + 1 : 0
     this.#texts = texts
@@ -112,12 +112,12 @@ export class Batch {
 
   #recall<T> (key: string): T | null {
     const text = this.#texts.get(key)
-    if (text === undefined) return null
+    if (text === undefined || text === null) return null
     try {
       const { until, value } = JSON.parse(text) as ExpiringRecord<T>
       return until > this.now ? value : null
     } catch {
-      // Only a damaged disk returns such a text. The record is lost.
+      // Damaged before records had checksums. The record is lost.
       return null
     }
   }

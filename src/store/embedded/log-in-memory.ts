@@ -6,7 +6,7 @@ import { isAfter, latest } from '../../core/id.ts'
 import { keysFull } from '../refusals.ts'
 import { HistoryQueue } from './history.ts'
 import { RoomKeys } from './room-keys.ts'
-import { EPOCHS_KEY, FORMAT, FORMAT_KEY, HEAD_KEY, historyKey, pagesOf, boundsText } from './record.ts'
+import { EPOCHS_KEY, HEAD_KEY, historyKey, pagesOf, boundsText } from './record.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Image, Lineage } from '../../core/store.ts'
@@ -15,6 +15,7 @@ import type { Change } from './disk.ts'
 import type { HistoryLimits } from './history.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { LogBounds } from './record.ts'
+import type { Newest } from './witness.ts'
 
 export interface StoreLimits extends HistoryLimits {
   /** 0: no limit. */
@@ -47,7 +48,8 @@ export class LogInMemory {
       head: latest(head, found.head),
       floor: trimmed.at(-1)?.id ?? found.floor,
       ordinal: found.ordinal,
-      trimmed: found.ordinal - this.#history.size
+      trimmed: found.ordinal - this.#history.size,
+      sum: this.#keys.sums.total
     }
     this.settle()
   }
@@ -56,13 +58,17 @@ export class LogInMemory {
   get floor (): Id { return this.#bounds.floor }
   get facts (): number { return this.#history.size }
 
+  /** What the disk holds once it has the change that is planned. */
+  get planned (): Newest {
+    return { epoch: this.lineage.epoch, bounds: this.#planned, sums: this.#keys.sums }
+  }
+
   /** The changes that bring the disk to this state. */
   changes (found: StoredLog): Change[] {
     const gone = found.pages.filter(last => !isAfter(last, this.floor))
     return [
-      { type: 'put', key: FORMAT_KEY, value: String(FORMAT) },
       { type: 'put', key: EPOCHS_KEY, value: JSON.stringify(this.lineage.epochs) },
-      ...gone.map(last => ({ type: 'del', key: historyKey(last) }) as const),
+      ...[...gone.map(historyKey), ...found.spoilt].map(key => ({ type: 'del', key }) as const),
       { type: 'put', key: HEAD_KEY, value: boundsText(this.#bounds) }
     ]
   }
@@ -126,7 +132,8 @@ export class LogInMemory {
       head: batch.entries.at(-1)?.id ?? this.head,
       floor: trimmed.at(-1)?.id ?? this.floor,
       ordinal,
-      trimmed: ordinal - this.#history.size
+      trimmed: ordinal - this.#history.size,
+      sum: this.#keys.sums.total
     }
     if (batch.empty && trimmed.length === 0) return false
     batch.put(HEAD_KEY, boundsText(this.#planned))

@@ -1,7 +1,7 @@
 // The disk of DATA_DIR `:memory:`. Nothing is ever loaded from it again. It therefore keeps only what is looked up while the
 // store runs: idempotency and command records, and their expiries.
 
-import type { Disk } from './disk.ts'
+import type { Disk, DiskRecord } from './disk.ts'
 
 export function memoryDisk (): Disk {
   const records = new Map<string, string>()
@@ -17,13 +17,14 @@ export function memoryDisk (): Disk {
     },
     get: async keys => keys.map(key => records.get(key)),
     async read ({ from, to }, limit) {
-      const found: Array<[string, string]> = []
+      const found: DiskRecord[] = []
       for (const [key, value] of expiries) {
         if (found.length === limit || key >= to || key < from) break
-        found.push([key, value])
+        found.push([key, value, true])
       }
       return found
     },
+    check () {},
     close: async () => {}
   }
 }

@@ -5,7 +5,8 @@
 //   o<name>                    the answer to an idempotency key
 //   c<id>                      a command's record
 //   x<time> <key>              when a record of the two kinds above expires
-// An event's record is a short line of fields and its JSON text: loading parses no JSON and counts no bytes. A page is the
+// In front of each text stands its checksum (seal.ts), since format 3; only !format is as plain as it always was, so that any
+// Signalbox can read it. An event's record is a short line of fields and its JSON text: loading parses no JSON and counts no bytes. A page is the
 // records of facts and deletions written together, one after the other; in format 1 each had its own page.
 
 import { compareIds, isId, millisOf, ORIGIN } from '../../core/id.ts'
@@ -13,7 +14,7 @@ import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 
 /** Raised when an older Signalbox cannot read what this one writes. */
-export const FORMAT = 2
+export const FORMAT = 3
 
 export const FORMAT_KEY = '!format'
 export const HEAD_KEY = '!head'
@@ -31,6 +32,7 @@ export interface Range {
   readonly to: string
 }
 
+export const META: Range = { from: '!', to: '"' }
 export const VALUES: Range = { from: 's', to: 't' }
 /** The pages that end after this id; the first of them may begin before it. */
 export const historyAfter = (id: Id): Range => ({ from: `${historyKey(id)}\0`, to: 'i' })
@@ -132,13 +134,16 @@ export interface LogBounds {
   readonly ordinal: number
   /** The ordinal at the floor. */
   readonly trimmed: number
+  /** What the present values add up to (sums.ts); null if that is not known, as in formats 1 and 2. */
+  readonly sum: number | null
 }
 
-export const boundsText = ({ head, floor, ordinal, trimmed }: LogBounds): string => `${head} ${floor} ${ordinal} ${trimmed}`
+export const boundsText = ({ head, floor, ordinal, trimmed, sum }: LogBounds): string =>
+  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum}`}`
 
 export function parseBounds (text: string): LogBounds | null {
-  const [head = '', floor = '', ordinal, trimmed] = text.split(' ')
-  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed) } : null
+  const [head = '', floor = '', ordinal, trimmed, sum] = text.split(' ')
+  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum) } : null
 }
 
 /** The greatest id below this one. */

@@ -2,9 +2,12 @@
 // current" for the appends of a batch, each after the ones before it, and rolls back what was not written.
 
 import { PUBLIC } from '../../core/event.ts'
+import { Sums } from './sums.ts'
 import type { Id } from '../../core/id.ts'
 
 export class RoomKeys {
+  /** What the keys and their ids add up to. */
+  readonly sums = new Sums()
   readonly #rooms = new Map<string, Map<string, Id>>()
   readonly #changes: Array<{ room: string, field: string, before: Id | undefined }> = []
   readonly #perRoom: number
@@ -25,8 +28,9 @@ export class RoomKeys {
   }
 
   set (room: string, field: string, id: Id | undefined): void {
-    this.#changes.push({ room, field, before: this.get(room, field) })
-    this.#put(room, field, id)
+    const before = this.get(room, field)
+    this.#changes.push({ room, field, before })
+    this.#put(room, field, id, before)
   }
 
   /** A point that `undo` can go back to. */
@@ -37,7 +41,7 @@ export class RoomKeys {
   undo (mark: number): void {
     for (let last = this.#changes.length - 1; last >= mark; last--) {
       const { room, field, before } = this.#changes.pop() as { room: string, field: string, before: Id | undefined }
-      this.#put(room, field, before)
+      this.#put(room, field, before, this.get(room, field))
     }
   }
 
@@ -52,7 +56,9 @@ export class RoomKeys {
     }
   }
 
-  #put (room: string, field: string, id: Id | undefined): void {
+  #put (room: string, field: string, id: Id | undefined, before: Id | undefined): void {
+    if (before !== undefined) this.sums.remove(room, field, before)
+    if (id !== undefined) this.sums.add(room, field, id)
     let fields = this.#rooms.get(room)
     if (id !== undefined) {
       if (fields === undefined) this.#rooms.set(room, fields = new Map())

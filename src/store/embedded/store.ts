@@ -18,7 +18,8 @@ import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { conflict, unavailable } from '../refusals.ts'
 import { Batch } from './batch.ts'
-import { openDisk, textOf } from './disk.ts'
+import { Damages } from './damages.ts'
+import { freeBytes, openDisk, textOf } from './disk.ts'
 import { GroupCommit } from './group-commit.ts'
 import { EMPTY_LOG, lineageWith, readLog } from './stored-log.ts'
 import { memoryDisk } from './memory.ts'
@@ -28,10 +29,11 @@ import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Follower, Image, CommandRecord, Lineage, Once, Store } from '../../core/store.ts'
-import type { Disk } from './disk.ts'
+import type { CommandRecord, DiskFigures, Follower, Image, Lineage, Once, Store } from '../../core/store.ts'
+import type { Disk, Loaded } from './disk.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { StoreLimits } from './log-in-memory.ts'
+import type { Newest } from './witness.ts'
 
 export interface EmbeddedOptions extends StoreLimits {
   /** A directory, which is created; `:memory:`: no disk. */
@@ -68,6 +70,11 @@ const TIDY_MS = 1000
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 2000
 
+interface ReadLog extends Loaded {
+  readonly found: StoredLog
+  readonly memory: LogInMemory
+}
+
 interface PendingWrite {
   readonly bytes: number
   /** The stored record that planning looks up. */
@@ -79,7 +86,7 @@ interface PendingWrite {
 
 class EmbeddedStore implements Store {
   readonly name: string
-  readonly warnings: readonly string[]
+  readonly figures: DiskFigures | undefined
   readonly #options: EmbeddedOptions
   readonly #maxWaitingBytes: number
   #disk: Disk = memoryDisk()
@@ -94,6 +101,7 @@ class EmbeddedStore implements Store {
   #waiting: PendingWrite[] = []
   #waitingBytes = 0
   readonly #groupCommit: GroupCommit
+  readonly #damages: Damages
   #working: Promise<void> | null = null
   #untidy = false
   #stopTidying = (): void => {}
@@ -105,9 +113,14 @@ class EmbeddedStore implements Store {
   constructor (options: EmbeddedOptions) {
     this.#options = options
     this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
+    this.#damages = new Damages(options.log)
     this.#groupCommit = new GroupCommit(options.clock, options.gatherMs ?? GATHER_MS)
-    this.warnings = options.dataDir === MEMORY ? ['DATA_DIR is :memory:, so nothing outlives this process'] : []
+    this.figures = options.dataDir === MEMORY ? undefined : { damaged: () => this.#damages.records, freeBytes: async () => await freeBytes(options.dataDir) }
     this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
+  }
+
+  get warnings (): readonly string[] {
+    return this.#options.dataDir === MEMORY ? ['DATA_DIR is :memory:, so nothing outlives this process'] : this.#damages.warnings
   }
 
   async open (): Promise<void> {
@@ -235,11 +248,12 @@ class EmbeddedStore implements Store {
     let batch: Batch
     try {
       const now = this.#now(memory.head)
+      if (tidy) this.#disk.check()
       const { texts, expiries } = await this.#recordsFor(writes, tidy ? now : null)
       batch = new Batch(memory.head, now, texts)
       batch.expire(expiries)
       for (const write of writes) this.#plan(write, batch, answers)
-      if (memory.complete(batch)) await this.#disk.write(batch.changes)
+      if (memory.complete(batch)) await this.#disk.write(batch.changes, memory.planned)
       this.#untidy ||= expiries.length === TIDY_MAX || memory.due(now)
     } catch (error) {
       return this.#recover(writes, error)
@@ -257,10 +271,12 @@ class EmbeddedStore implements Store {
   }
 
   /** The stored records that the batch needs: those the writes look up, and those expired by `now`. */
-  async #recordsFor (writes: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | undefined>, expiries: string[] }> {
+  async #recordsFor (writes: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | null | undefined>, expiries: string[] }> {
     const expiries = now === null ? [] : (await this.#disk.read(expiredBy(now), TIDY_MAX)).map(([key]) => key)
     const keys = [...writes.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
     const found = keys.length === 0 ? [] : await this.#disk.get(keys)
+    const damaged = found.filter(text => text === null).length
+    if (damaged > 0) this.#damages.report(damaged, 'records of Idempotency-Keys or commands cannot be read: requests that are repeated with them count as new', { records: damaged })
     return { texts: new Map(keys.map((key, at) => [key, found[at]])), expiries }
   }
 
@@ -330,6 +346,7 @@ class EmbeddedStore implements Store {
       this.#image = this.#memory.imageOf(found)
       this.#early = []
     } else if (this.#memory.lineage !== before.lineage) {
+      this.#damages.report(1, 'it came back without events that it had acknowledged, and clients that have them are reset')
       this.#follower.load(this.#memory.imageOf(found))
     } else if (late.length > 0 || this.#memory.floor !== before.floor) {
       this.#follower.apply(late, this.#memory.floor)
@@ -340,21 +357,18 @@ class EmbeddedStore implements Store {
   async #load (lineageFor: (found: StoredLog) => Lineage, since?: unknown): Promise<StoredLog> {
     const { dataDir, durability, clock, log } = this.#options
     const { head } = this.#memory
-    const load = async (disk: Disk): Promise<{ found: StoredLog, memory: LogInMemory }> => {
-      const found = dataDir === MEMORY ? EMPTY_LOG : await readLog(disk)
+    const load = async (disk: Disk, newest: Newest | null): Promise<ReadLog> => {
+      const found = dataDir === MEMORY ? EMPTY_LOG : await readLog(disk, newest)
       const memory = new LogInMemory(found, lineageFor(found), this.#options, head, this.#now(found.head))
-      await disk.write(memory.changes(found))
-      return { found, memory }
+      await disk.write(memory.changes(found), memory.planned)
+      return { found, memory, isWhole: found.isWhole }
     }
-    const { disk, loaded: { found, memory } } = dataDir === MEMORY
-      ? { disk: this.#disk, loaded: await load(this.#disk) }
+    const { disk, loaded: { found, memory }, aside } = dataDir === MEMORY
+      ? { disk: this.#disk, loaded: await load(this.#disk, null), aside: null }
       : await openDisk({ dir: resolvePath(dataDir), sync: durability === 'fsync', wall: () => clock.wall(), log, since }, load)
     this.#disk = disk
     this.#memory = memory
-    const { lost, leftOut } = found
-    if (lost > 0) {
-      log.warn({ lost, leftOut }, `${lost} facts are missing from the store; history begins after them, and clients that are not past them are reset`)
-    }
+    if (dataDir !== MEMORY) await this.#damages.opened(resolvePath(dataDir), found, aside)
     return found
   }
 
