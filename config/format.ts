@@ -12,7 +12,7 @@ interface FormatRule {
   readonly canonical?: (text: string) => string
 }
 
-export type Format = 'any' | 'host' | 'path' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
+export type Format = 'any' | 'host' | 'path' | 'host-name' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
 
 /** The same as NAME in src/core/event.ts, which the settings cannot import; a test compares them. */
 export const TYPE = /^[A-Za-z0-9_.:/-]{1,128}$/
@@ -27,6 +27,11 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   host: {
     allowed: 'an IP address (IPv6 without brackets) or a host name',
     check: (text) => isIP(text) !== 0 || (HOST_NAME.test(text) && text.length <= 253)
+  },
+  'host-name': {
+    allowed: 'host names and addresses as they stand in a URL, *.example.com for all below one, separated by commas; * alone is refused',
+    check: (text) => /^\[[0-9a-f:.]+\](:\d+)?$/i.test(text) ? isIP(text.slice(1, text.indexOf(']'))) === 6 : HOST_NAME.test(text.replace(/:\d+$/, '').replace(/^\*\./, '')) && text.length <= 253,
+    canonical: (text) => text.toLowerCase().replace(/\.?(:\d+)?$/, '')
   },
   path: {
     allowed: 'a path',

@@ -38,8 +38,12 @@ const TABLE = {
     { default: [], format: 'origin' }),
   TRUST_PROXY: list(NETWORK, 'Proxies whose forwarded headers are trusted. Only these may set the address of a client.',
     { default: [], format: 'proxy', none: 'false' }),
-  MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body, WebSocket message, event and bundle.',
+  ALLOWED_HOSTS: list(NETWORK, 'Host names under which clients reach the gateway, besides loopback, HOST and those of CORS_ORIGINS; *.example.com allows all below. While it is open, requests for other names are refused. Empty: none, or with ALLOW_ANONYMOUS=true all.',
+    { default: [], format: 'host-name' }),
+  MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body (after decompression), received WebSocket message, and event.',
     { default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes' }),
+  KEEP_ALIVE_TIMEOUT: whole(NETWORK, 'Time an idle HTTP connection is kept. Longer than that of a proxy in front.',
+    { default: 72, minimum: 1, maximum: DAY, unit: 'seconds' }),
 
   MONITOR_TICK_MS: whole(TICKS, 'Longest tick of the SSE profile: under load, a client gets one bundle per tick.',
     { default: 200, minimum: 0, maximum: MINUTE_MS, unit: 'ms', zero: 'bundling off', tunable: true }),
@@ -51,6 +55,8 @@ const TABLE = {
     { default: 20, minimum: 0, maximum: 1_000_000, unit: 'messages/s', zero: 'no limit', tunable: true }),
   MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Un-keyed events handed to a client before its socket drains; also the maximum in one bundle.',
     { default: 100, minimum: 1, maximum: 1_000_000, unit: 'events', tunable: true }),
+  MAX_BUNDLE_BYTES: whole(TICKS, 'Largest bundle sent to a client, before compression; an event larger than half of it goes alone.',
+    { default: 262_144, minimum: 1, maximum: 268_435_456, unit: 'bytes', tunable: true }),
   SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A socket that has not drained for this long is closed; the client may reconnect and resume.',
     { default: 30, minimum: 1, maximum: DAY, unit: 'seconds', tunable: true }),
 

@@ -64,8 +64,8 @@ export async function mountProfile (app: FastifyInstance, name: ProfileName, opt
 }
 
 function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): void {
-  app.get(path, { schema: { hide: true } }, async (request, reply) => {
+  app.get(path, { exposeHeadRoute: false, schema: { hide: true } }, async (request, reply) => {
     const refusal = new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
-    return await (isStream && isReturning(request) ? sayBye(reply, refusal, gateway.returnAfterMs()) : refuse(reply, refusal))
+    return isStream && isReturning(request) ? sayBye(reply, refusal, gateway.returnAfterMs()) : await refuse(reply, refusal)
   })
 }

@@ -10,7 +10,9 @@ import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
 import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
+
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
+import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
 import type { MetricsExchange } from './app/metrics.ts'
 import { Savings } from './app/savings.ts'
@@ -177,6 +179,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
       corsOrigins,
+      allowedHosts: isGuarded(config) ? hostsOf(config) : null,
       savings,
       intake,
       metricsExchange
@@ -188,8 +191,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     gateway,
     plugin: routes,
     async createServer () {
-      const { maxHttpBufferSize, trustProxy } = config
-      const app = createServer({ log, maxHttpBufferSize, trustProxy })
+      const { maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient } = config
+      const app = createServer({ log, maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient, socketPath: pathsOf(profile).websocket })
       // Not encapsulated: on a server with only these routes, error handler and body parsers are those of the whole server.
       await app.register(fp(async (root: FastifyInstance) => await routes(root), { name: 'signalbox' }))
       return app
@@ -204,6 +207,11 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 }
 
+/** Without authentication the name that a request asks for is checked, unless the operator lets everybody in. */
+function isGuarded ({ authJwtSecret, authJwksUrl, allowAnonymous, allowedHosts }: Config): boolean {
+  return authJwtSecret === '' && authJwksUrl === '' && !(allowAnonymous && allowedHosts.length === 0)
+}
+
 function limitsOf (config: Config): Limits {
   const {
     tickFloorMs, maxEventsPerSecondPerClient, maxQueuePerClient, maxHttpBufferSize, slowClientTimeout, maxRoomSize, maxRooms, maxRoomsPerClient,
@@ -215,7 +223,7 @@ function limitsOf (config: Config): Limits {
     maxEventsPerSecondPerClient,
     maxQueuePerClient,
     maxHttpBufferSize,
-    maxBundleBytes: maxHttpBufferSize,
+    maxBundleBytes: config.maxBundleBytes,
     slowClientTimeoutMs: slowClientTimeout * 1000,
     maxRoomSize,
     maxRooms,

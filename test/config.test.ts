@@ -53,6 +53,9 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     flushIntervalMs: 250,
     tickFloorMs: 100,
     maxHttpBufferSize: 2_097_152,
+    maxBundleBytes: 262_144,
+    keepAliveTimeout: 72,
+    allowedHosts: [],
     maxEventsPerSecondPerClient: 20,
     maxQueuePerClient: 100,
     slowClientTimeout: 30,
@@ -184,6 +187,8 @@ t.test('a type is spelled in the settings as in events', async (t) => {
 t.test('origins are compared as browsers send them, and * is refused with the reason', async (t) => {
   t.strictSame(load(t, { CORS_ORIGINS: 'https://App.Example.com:443,http://[::1]:8080, capacitor://localhost' }).config.corsOrigins,
     ['https://app.example.com', 'http://[::1]:8080', 'capacitor://localhost'])
+  t.strictSame(load(t, { ALLOWED_HOSTS: 'Gateway.LAN:3000, *.example.com,[::1]:80,10.0.0.1, name.' }).config.allowedHosts, ['gateway.lan', '*.example.com', '[::1]', '10.0.0.1', 'name'])
+  for (const text of ['*', 'http://a.example', 'a b', '*.*.example', '[1]', 'a.example/x']) refuses(t, { ALLOWED_HOSTS: text }, /^ALLOWED_HOSTS holds/)
   refuses(t, { CORS_ORIGINS: '*' }, /^CORS_ORIGINS holds "\*"; .*\* is refused, because/)
   for (const text of ['https://a.example/', 'https://a.example/x', 'https://*.example.com', 'a.example', 'null', 'https://', 'https://a?b', 'http://a:99999']) {
     refuses(t, { CORS_ORIGINS: text }, /^CORS_ORIGINS holds/)
@@ -485,7 +490,7 @@ t.test('tune changes settings that may change at run time, and returns their val
   t.ok(Object.isFrozen(tuned.config))
   t.strictSame(retune(config, {}), { config, previous: {}, now: {} })
   t.strictSame([...TUNABLE].sort(), [
-    'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
+    'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_BUNDLE_BYTES', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
     'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
   ])
 })

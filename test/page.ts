@@ -9,6 +9,7 @@ import { compareIds } from '../src/core/id.ts'
 export type Received =
   | { readonly kind: 'joined', readonly rooms: readonly string[], readonly position: 'new' | 'resumed' | 'reset', readonly cursor: string | null }
   | { readonly kind: 'bundle', readonly events: readonly Event[], readonly cursor: string }
+  | { readonly kind: 'position', readonly cursor: string | null }
   | Notice
 
 export class Page {

@@ -8,7 +8,7 @@ import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
-import { frame, HEARTBEAT, LAST_CHUNK, namedEvent, unchunked } from './frame.ts'
+import { frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
   #socket: Socket | null = null
@@ -41,8 +41,8 @@ export class SseConnection implements Connection {
     this.#write(namedEvent(event, data, id))
   }
 
-  ping (): void {
-    this.#write(HEARTBEAT)
+  ping (cursor: string | null): void {
+    this.#write(cursor === null ? HEARTBEAT : namedEvent('position', {}, cursor))
   }
 
   close (reason: EndReason, retryMs: number): void {
@@ -55,7 +55,7 @@ export class SseConnection implements Connection {
     this.#ended = true
     const socket = this.#socket
     if (socket === null) return
-    if (this.#chunked) socket.write(LAST_CHUNK)
+    // Without the last chunk: some clients take a proper end for the end of the story, and never come back.
     socket.end()
     setTimeout(() => socket.destroy(), PARTING_MS).unref()
   }
@@ -72,11 +72,21 @@ export class SseConnection implements Connection {
   }
 }
 
+/** The first message of a stream. */
+export interface Opening {
+  readonly event: string
+  readonly data: object
+  /** Null: it is no position. */
+  readonly id: string | null
+  readonly retryMs: number
+}
+
 /**
- * Opens the stream: status, headers and `retry:`.
+ * Opens the stream: status, headers and the first message, which also says when to come back: an event with `retry:` alone
+ * is an empty message to some clients.
  * @returns the socket once these are written; null if the client has disconnected meanwhile
  */
-export async function openStream (reply: FastifyReply, retryMs: number): Promise<{ socket: Socket, chunked: boolean } | null> {
+export async function openStream (reply: FastifyReply, { event, data, id, retryMs }: Opening): Promise<{ socket: Socket, chunked: boolean } | null> {
   const { raw } = reply
   // A pipelined request gets its socket only after the response before it has ended.
   if (raw.socket === null && !reply.request.raw.socket.destroyed) {
@@ -92,7 +102,7 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
     ServerResponse.prototype.flushHeaders.call(raw)
   }
   const opened = new Promise<void>(resolve => {
-    // The plugin leaves a stream piped into the response, for later events. It gets none: after `retry:` it is
+    // The plugin leaves a stream piped into the response, for later events. It gets none: after the first it is
     // unpiped and destroyed.
     raw.once('pipe', source => {
       source.once('data', () => {
@@ -103,7 +113,7 @@ export async function openStream (reply: FastifyReply, retryMs: number): Promise
     })
     raw.once('close', resolve)
   })
-  reply.sse({ retry: retryMs })
+  reply.sse({ event, data: JSON.stringify(data), retry: retryMs, ...(id === null ? {} : { id }) })
   await opened
   if (socket.destroyed) return null
   freeHttpState(raw, socket)
@@ -124,6 +134,7 @@ interface HttpParser {
 function freeHttpState (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)
   socket.removeAllListeners()
+  socket.setTimeout(0)
   // A client that sends more than its one request, or closes its side, is disconnected.
   socket.on('data', destroy)
   socket.on('end', destroy)

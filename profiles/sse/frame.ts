@@ -3,11 +3,14 @@
 
 import type { Bundle } from '../../src/core/connection.ts'
 
-/** A bundle as an unnamed event, which a plain `onmessage` receives. */
+/**
+ * A bundle as an unnamed event, which a plain `onmessage` receives: a line for each event, which the client joins to one JSON
+ * array. Many readers of lines take no more than 64 KiB in one.
+ */
 export function frame (bundle: Bundle): Buffer {
-  // JSON text has no raw line breaks: the array is always a single `data:` line.
+  // JSON text has no raw line breaks.
   let data = ''
-  for (const { json } of bundle.entries) data += data === '' ? json : `,${json}`
+  for (const { json } of bundle.entries) data += data === '' ? json : `,\ndata: ${json}`
   return chunk(`id: ${bundle.cursor}\ndata: [${data}]\n\n`)
 }
 
@@ -16,11 +19,8 @@ export function namedEvent (event: string, data: object, id: string | null): Buf
   return chunk(`${id === null ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
 }
 
-/** A comment as heartbeat: no event handler sees it. */
-export const HEARTBEAT = chunk(': \n\n')
-
-/** The end of a chunked body. */
-export const LAST_CHUNK = Buffer.from('0\r\n\r\n')
+/** The heartbeat where the client's position has not changed. A comment would be seen by no handler of an EventSource. */
+export const HEARTBEAT = namedEvent('position', {}, null)
 
 /** A frame without its chunk framing, for HTTP/1.0. */
 export function unchunked (frame: Buffer): Buffer {

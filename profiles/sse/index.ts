@@ -5,10 +5,11 @@ import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isReturning, sayBye } from '../../src/app/bye.ts'
+import { cursorOf, isReturning, sayBye } from '../../src/app/bye.ts'
 import { callerOf } from '../../src/app/caller.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { errorSchema } from '../../src/app/schemas.ts'
+import { isQueued } from '../../src/app/turns.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -49,6 +50,8 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
     }
   }, async (request, reply) => {
+    // Requests behind this one could never be answered.
+    if (isQueued(request.raw.socket)) request.raw.socket.destroy()
     if (request.raw.socket.destroyed) {
       reply.hijack()
       return reply
@@ -71,12 +74,13 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       end()
       socket.off('close', end)
       streaming.delete(socket)
-      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return await sayBye(reply, error, gateway.returnAfterMs())
+      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return sayBye(reply, error, gateway.returnAfterMs())
       throw error
     }
     const { position, cursor } = joined
     connections.add(connection)
-    const stream = await openStream(reply, gateway.returnAfterMs())
+    const hello = { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
+    const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
     if (stream === null || session.state === 'ended') {
       end()
@@ -88,7 +92,6 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
     connection.attach(stream.socket, stream.chunked)
-    connection.sendMessage('hello', { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }, cursor)
     session.drained()
     return reply
   })
@@ -111,11 +114,4 @@ function joinsOf (request: FastifyRequest): Join[] {
 
 function listOf (value: unknown): string[] {
   return [value ?? ''].flat().flatMap(text => String(text).split(',')).map(name => name.trim()).filter(name => name !== '')
-}
-
-function cursorOf (request: FastifyRequest): string | null {
-  const header = request.headers['last-event-id']
-  const { lastEventId } = request.query as Record<string, unknown>
-  const cursor = header ?? lastEventId
-  return cursor === undefined || cursor === '' ? null : String(cursor)
 }

@@ -1,7 +1,7 @@
 // The messages of a WebSocket client, and the answers to them.
 
 import { commandResponse, parseCommandRequest } from '../../src/app/command-request.ts'
-import { tooMany } from '../../src/app/limit.ts'
+import { checkLimit } from '../../src/app/limit.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -68,9 +68,7 @@ function leave (_gateway: Gateway, session: Session, { room, rooms }: ClientMess
 }
 
 async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: ClientMessage): Promise<ServerMessage> {
-  const max = gateway.limits.controlRateLimit
-  const { count, resetMs } = await gateway.rates.control.hit(session.caller, max)
-  if (max > 0 && count > max) throw tooMany('CONTROL_RATE_LIMIT', max, resetMs)
+  await checkLimit('CONTROL_RATE_LIMIT', gateway.rates.control, gateway.limits.controlRateLimit, session.caller)
   if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')
   const { status, body } = commandResponse(await gateway.control({
     ...parseCommandRequest({ command, ...(args === undefined ? {} : { args }) }),

@@ -42,10 +42,6 @@ export class WsConnection implements Connection {
   }
 
   tell (message: Notice): void {
-    if (message.kind === 'position') {
-      this.#socket.send(position(message.cursor))
-      return
-    }
     const { kind, ...data } = message
     this.sendMessage(kind, data)
   }
@@ -55,11 +51,12 @@ export class WsConnection implements Connection {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(textMessage(event, data, ref))
   }
 
-  ping (): void {
+  ping (cursor: string | null): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
     this.#pings++
     this.#socket.ping(String(this.#pings))
     this.#onPing(this, this.#pings)
+    if (cursor !== null) this.#socket.send(position(cursor))
   }
 
   /** Whether this ping or a later one was answered. While the socket is paused the answer is unknown and counts as given. */

@@ -6,9 +6,10 @@ import type { Duplex } from 'node:stream'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { WebSocket } from 'ws'
+import { WebSocket } from 'ws'
 import { callerOf } from '../../src/app/caller.ts'
 import { answerBare } from '../../src/app/errors.ts'
+import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { Refusal } from '../../src/core/errors.ts'
@@ -36,7 +37,16 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
   const pongs = new PongWatch(pingTimeoutMs)
 
   await app.register(websocket, {
-    options: { maxPayload: maxHttpBufferSize, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false, clientTracking: false },
+    options: {
+      maxPayload: maxHttpBufferSize,
+      maxFragments: MAX_FRAGMENTS,
+      perMessageDeflate: false,
+      clientTracking: false,
+      // The type asks for the whole module, ws for the class.
+      WebSocket: SocketWithReasons as never,
+      // Some pages send a token as a protocol: it must not come back.
+      handleProtocols: protocols => protocols.has(PROTOCOL) ? PROTOCOL : false
+    },
     errorHandler: (error, socket, request) => {
       request.log.debug({ err: error }, 'WebSocket failed')
       socket.terminate()
@@ -48,12 +58,20 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     }
   })
 
+  app.websocketServer.on('wsClientError', ({ message }, socket) =>
+    answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `this is no valid WebSocket handshake: ${message}`), 'Sec-WebSocket-Version: 13\r\n'))
+
+  // The plugin ends the connection of a refused handshake only where its own hook was reached. Node reads such a connection no more.
+  app.addHook('onResponse', async ({ raw }) => {
+    if ((raw as IncomingMessage & { readonly upgrade: boolean }).upgrade) raw.socket.destroy()
+  })
+
   // With an `upgrade` listener, Node treats every request with an Upgrade header as an upgrade. The plugin would route it
   // without its body and keep its socket. Only requests for the WebSocket are therefore passed on to the plugin.
   const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   app.server.removeAllListeners('upgrade')
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const wanted = request.method === 'GET' && request.url?.split('?')[0] === path && /^websocket$/i.test(request.headers.upgrade ?? '')
+    const wanted = request.method === 'GET' && pathOf(request.url ?? '') === path && /^websocket$/i.test(request.headers.upgrade ?? '')
     if (wanted && upgrade !== undefined) upgrade(request, socket, head)
     else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${path} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
   })
@@ -107,12 +125,33 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
 function detachResponse (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {
   // The plugin's listener refers to request and reply.
   socket.removeAllListeners('error')
-  socket.on('error', terminate)
+  // A message that could not be taken: ws has sent the close frame that says why, and now discards what still comes.
+  socket.on('error', closeInTime)
   const { _httpMessage: response } = raw as Socket & { _httpMessage?: ServerResponse | null }
   response?.detachSocket(raw)
   return raw
 }
 
-function terminate (this: WebSocket): void {
-  this.terminate()
+/** Time for a client that still sends to read the close frame, ms. */
+const CLOSE_MS = 5000
+
+function closeInTime (this: WebSocket): void {
+  setTimeout(() => this.terminate(), CLOSE_MS).unref()
+}
+
+/** The protocol a client may name; none is needed. */
+const PROTOCOL = 'signalbox'
+
+/** ws closes with the code alone where it cannot take a message. */
+const REASONS: Readonly<Record<number, string>> = {
+  1002: 'not a valid frame',
+  1007: 'text must be UTF-8',
+  1008: `a message may have ${MAX_FRAGMENTS} fragments`,
+  1009: 'a message may not exceed MAX_HTTP_BUFFER_SIZE'
+}
+
+class SocketWithReasons extends WebSocket {
+  override close (code?: number, reason?: string | Buffer): void {
+    super.close(code, reason ?? REASONS[code ?? 0])
+  }
 }

@@ -9,13 +9,17 @@ import control from './control.ts'
 import dashboard from './dashboard.ts'
 import docs from './docs.ts'
 import errors from './errors.ts'
+import hosts from './hosts.ts'
+import methods from './methods.ts'
 import metrics from './metrics.ts'
 import type { MetricsExchange } from './metrics.ts'
+import origin, { ForeignOrigins } from './origin.ts'
 import publish from './publish.ts'
 import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
 import status from './status.ts'
 import type { StatusOptions } from './status.ts'
+import turns from './turns.ts'
 
 export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
@@ -28,18 +32,36 @@ export interface RouteOptions extends StatusOptions {
   readonly metricsExchange?: MetricsExchange | undefined
   /** Origins of other sites whose pages may use the gateway. */
   readonly corsOrigins: readonly string[]
+  /** See hosts.ts. */
+  readonly allowedHosts: readonly string[] | null
 }
 
+/** Seconds that browsers keep the answer to a preflight: a page that sends many requests then asks once, not before each. */
+const PREFLIGHT_SECONDS = 600
+
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins } = options
+  const { gateway, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => data => JSON.stringify(data))
 
+  await app.register(turns, {
+    slowClientTimeoutMs: () => gateway.limits.slowClientTimeoutMs,
+    onSlow: () => { gateway.counters.slow++ }
+  })
   await app.register(errors, { gateway })
+  await app.register(methods)
+  await app.register(hosts, { allowedHosts })
+  await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles })
   await app.register(cors, {
     origin: corsOrigins.length === 0 ? false : [...corsOrigins],
-    methods: ['GET', 'POST'],
+    methods: ['GET', 'HEAD', 'POST'],
+    // Only with listed origins: the others get no header of CORS at all.
+    credentials: true,
+    maxAge: PREFLIGHT_SECONDS,
+    // An OPTIONS that is no preflight is a question for the methods.
+    strictPreflight: false,
     exposedHeaders: ['Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
   await app.register(docs)
@@ -48,7 +70,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })
   await app.register(status, options)
-  await app.register(metrics, { gateway, profile, savings, intake, metricsExchange })
+  await app.register(metrics, { gateway, profile, savings, foreign, intake, metricsExchange })
   await app.register(dashboard)
   await mountProfile(app)
 

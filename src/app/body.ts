@@ -3,11 +3,17 @@
 
 import { createHash } from 'node:crypto'
 import { isUtf8 } from 'node:buffer'
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
 import { readJson } from '../core/json.ts'
+
+const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+
+const unzip = promisify(gunzip)
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -19,28 +25,53 @@ declare module 'fastify' {
 export default fp(async (app: FastifyInstance) => {
   app.decorateRequest('fingerprint', '')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readJson(textOf(request, body), 'BAD_REQUEST'))
-  app.addContentTypeParser('application/x-ndjson', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
-    const lines = textOf(request, body).split('\n').filter(line => line.trim() !== '')
-    // Checked before parsing: a million lines need not be parsed to be refused.
-    if (lines.length > MAX_BATCH) throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has ${lines.length}`)
-    return lines.map((line, index) => {
-      try {
-        return readJson(line, 'BAD_REQUEST')
-      } catch (error) {
-        throw error instanceof Refusal ? new Refusal(error.code, `line ${index + 1}: ${error.message}`) : error
-      }
-    })
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readJson(await textOf(request, body), 'BAD_REQUEST'))
+  app.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readLines(await textOf(request, body)))
+
+  app.addHook('onRequest', async ({ raw }) => {
+    const coding = raw.headers['transfer-encoding']
+    if (coding !== undefined && !/^\s*chunked\s*$/i.test(coding)) throw new Refusal('NOT_IMPLEMENTED', 'of transfer codings only chunked is understood; name compression in Content-Encoding')
   })
 }, { name: 'body' })
 
-function textOf (request: FastifyRequest, body: Buffer): string {
-  const { 'content-encoding': encoding, 'content-type': type = '' } = request.headers
-  if ((encoding !== undefined && encoding !== 'identity') || /charset=(?!"?utf-?8"?\s*(?:;|$))/i.test(type)) {
-    throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body must be UTF-8, without Content-Encoding and without any other charset')
+/** Reads NDJSON. Empty lines are passed over; a refusal names the line as an editor counts it. */
+function readLines (text: string): unknown[] {
+  const events: unknown[] = []
+  let line = 0
+  for (let start = 0; start < text.length;) {
+    const end = text.indexOf('\n', start)
+    const json = text.slice(start, end === -1 ? text.length : end)
+    start += json.length + 1
+    line++
+    if (json.trim() === '') continue
+    if (events.length === MAX_BATCH) throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has more`)
+    try {
+      events.push(readJson(json, 'BAD_REQUEST'))
+    } catch (error) {
+      throw error instanceof Refusal ? new Refusal(error.code, `line ${line}: ${error.message}`) : error
+    }
   }
+  return events
+}
+
+async function textOf (request: FastifyRequest, sent: Buffer): Promise<string> {
+  const { 'content-encoding': encoding, 'content-type': type = '' } = request.headers
+  if (!/^(?:identity|(?:x-)?gzip)?$/i.test(encoding?.trim() ?? '') || /charset=(?!"?utf-?8"?\s*(?:;|$))/i.test(type)) {
+    throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body must be UTF-8, plain or with Content-Encoding: gzip')
+  }
+  const body = /gzip/i.test(encoding ?? '') ? await decompress(sent, request.routeOptions.bodyLimit) : sent
   if (request.headers['idempotency-key'] !== undefined) request.fingerprint = createHash('sha256').update(body).digest('base64url')
   // Decoding replaces invalid bytes by U+FFFD: subscribers would get data that nobody sent.
   if (!isUtf8(body)) throw new Refusal('BAD_REQUEST', 'the body is not valid UTF-8')
   return body.toString('utf8')
+}
+
+/** @param limit bytes that may come out: a few KB hold gigabytes of the same letter */
+async function decompress (body: Buffer, limit: number): Promise<Buffer> {
+  try {
+    return await unzip(body, { maxOutputLength: limit })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw new Refusal('TOO_LARGE', `a body may not exceed ${limit} bytes when decompressed (MAX_HTTP_BUFFER_SIZE)`)
+    throw new Refusal('BAD_REQUEST', 'the body is not valid gzip')
+  }
 }

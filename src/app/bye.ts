@@ -3,6 +3,7 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../core/errors.ts'
+import { PARTING_MS } from './parting.ts'
 
 /** Headers of a stream besides its type: caches and proxies must not hold it back. */
 export const STREAM_HEADERS = {
@@ -10,14 +11,30 @@ export const STREAM_HEADERS = {
   'X-Accel-Buffering': 'no'
 } as const
 
-export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined
+/**
+ * The cursor that a client brings: the header, or where that is absent or empty the query. Of several, the last one that is
+ * not empty: a page adds its newest behind one that its address had from the start.
+ */
+export function cursorOf (request: FastifyRequest): string | null {
+  const { lastEventId } = request.query as Record<string, unknown>
+  // Node joins several headers by a comma and a space, which no cursor holds.
+  const header = [request.headers['last-event-id'] ?? []].flat().flatMap(text => text.split(', '))
+  const given = [...[lastEventId ?? []].flat().map(String), ...header].map(text => text.trim()).filter(text => text !== '')
+  return given.at(-1) ?? null
+}
+
+export const isReturning = (request: FastifyRequest): boolean => request.headers['last-event-id'] !== undefined || cursorOf(request) !== null
 
 /** @param retryMs time after which this client should reconnect; different for each client, so that they do not all return at once */
-export async function sayBye (reply: FastifyReply, refusal: Refusal, retryMs: number): Promise<FastifyReply> {
+export function sayBye (reply: FastifyReply, refusal: Refusal, retryMs: number): FastifyReply {
   reply.server.troubles.refused(refusal)
-  return await reply
-    .code(200)
-    .type('text/event-stream; charset=utf-8')
-    .headers(STREAM_HEADERS)
-    .send(`retry: ${retryMs}\nevent: bye\ndata: ${JSON.stringify({ reason: refusal.code, retryMs })}\n\n`)
+  reply.hijack()
+  const { raw } = reply
+  raw.writeHead(200, { ...reply.getHeaders() as Record<string, string>, 'Content-Type': 'text/event-stream; charset=utf-8', ...STREAM_HEADERS, Connection: 'keep-alive' })
+  raw.write(`retry: ${retryMs}\nevent: bye\ndata: ${JSON.stringify({ reason: refusal.code, retryMs })}\n\n`)
+  // The connection ends, the response does not: some clients take a proper end for the end of the story, and never come back.
+  const { socket } = raw
+  socket?.end()
+  setTimeout(() => socket?.destroy(), PARTING_MS).unref()
+  return reply
 }

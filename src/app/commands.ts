@@ -9,6 +9,7 @@ import { MAX_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
+import { checkLimit } from './limit.ts'
 
 export interface CommandDefinition<Args = never> {
   /** A JSON Schema for `args`. Default: no arguments are allowed. */
@@ -58,7 +59,10 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     additionalProperties: false,
     properties: { event: { type: 'object' }, events: { type: 'array', minItems: 1, maxItems: MAX_BATCH } },
     oneOf: [{ required: ['event'] }, { required: ['events'] }]
-  }, async ({ event, events = [event] }, { publish }) => ({ ids: await publish(events) }))
+  }, async ({ event, events = [event] }, { publish, caller }) => {
+    await checkLimit('PUBLISH_RATE_LIMIT', gateway.rates.publish, gateway.limits.publishRateLimit, caller)
+    return { ids: await publish(events) }
+  })
   for (const [name, paused, description] of [
     ['pause', true, 'Refuses events for a room until resume; the room stays readable, and a restart does not resume it.'],
     ['resume', false, 'Accepts events for a paused room again.']

@@ -25,6 +25,8 @@ export default async function dashboard (app: FastifyInstance): Promise<void> {
   await app.register(fastifyStatic, {
     root: join(packageRoot, 'dist', 'web'),
     cacheControl: false,
+    // A route for each file: what is no file is not looked for on the disk, and has no methods.
+    wildcard: false,
     schemaHide: true
   })
 }

@@ -22,5 +22,5 @@ export default fp(async (app: FastifyInstance) => {
     }
   })
   // The page has one inline style; its scripts are separate files.
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'" })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'" })
 }, { name: 'docs' })

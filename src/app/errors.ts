@@ -3,14 +3,13 @@
 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
-
-/** The longest cursor, and everything that browsers and proxies add. */
-export const MAX_HEADER_BYTES = 32 * 1024
+import { PARTING_MS } from './parting.ts'
+import { afterTurns } from './turns.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -28,8 +27,6 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     else request.log.debug({ code: refusal.code, url: request.url }, refusal.message)
     return await refuse(reply, refusal)
   })
-  app.setNotFoundHandler(async (request: FastifyRequest, reply) =>
-    await refuse(reply, new Refusal('NOT_FOUND', `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 100)}; /docs lists the routes`)))
 }, { name: 'errors' })
 
 /** Sends a refusal as the response. */
@@ -42,31 +39,39 @@ export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<Fa
   return await reply.code(refusal.statusCode).type(JSON_TYPE).send(JSON.stringify(refusal.body))
 }
 
-/** Answers a request that is not valid HTTP, directly on its socket. */
-export function answerClientError (error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return
-  switch (error.code) {
-    case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', `request headers may not exceed ${MAX_HEADER_BYTES / 1024} KiB`))
-    case 'ERR_HTTP_REQUEST_TIMEOUT': return answerBare(socket, '408 Request Timeout', new Refusal('BAD_REQUEST', 'the request took too long to arrive'))
-    default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not valid HTTP/1.1'))
-  }
+/** Answers what is not valid HTTP, directly on its socket, and behind the answers to the requests before it. */
+export function answerClientError (error: NodeJS.ErrnoException, socket: Socket, maxHeaderBytes: number): void {
+  if (error.code === 'ECONNRESET') return
+  afterTurns(socket, () => {
+    if (socket.destroyed || !socket.writable) return
+    switch (error.code) {
+      case 'HPE_HEADER_OVERFLOW': return answerBare(socket, '431 Request Header Fields Too Large', new Refusal('TOO_LARGE', `address and headers of a request may not exceed ${Math.floor(maxHeaderBytes / 1024)} KiB; name fewer rooms and types`))
+      case 'ERR_HTTP_REQUEST_TIMEOUT': return answerBare(socket, '408 Request Timeout', new Refusal('BAD_REQUEST', 'the request took too long to arrive'))
+      default: return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'this is not valid HTTP/1.1'))
+    }
+  })
 }
 
 /**
- * Answers on a socket without a reply, and closes it.
+ * Answers on a socket without a reply, and closes it. What the client still sends is read for a moment and discarded:
+ * closing a socket with unread bytes resets the connection, and the client may lose the answer (RFC 9112, 9.6).
  * @param status code and phrase; the body repeats both
+ * @param headers lines of further headers
  */
-export function answerBare (socket: Duplex, status: string, refusal: Refusal): void {
+export function answerBare (socket: Duplex, status: string, refusal: Refusal, headers = ''): void {
   const body = JSON.stringify({ ...refusal.body, statusCode: Number(status.slice(0, 3)), error: status.slice(4) })
   socket.on('error', () => {})
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  socket.once('end', () => socket.destroy())
+  socket.resume()
+  setTimeout(() => socket.destroy(), PARTING_MS).unref()
 }
 
 /** Translates an error of Fastify to a refusal with a code of the contract. */
 export function translate (error: FastifyError, maxHttpBufferSize: number | undefined): Refusal {
   switch (error.statusCode) {
     case 413: return new Refusal('TOO_LARGE', `a body may not exceed ${maxHttpBufferSize} bytes (MAX_HTTP_BUFFER_SIZE)`)
-    case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson for events')
+    case 415: return new Refusal('UNSUPPORTED_MEDIA_TYPE', 'send Content-Type: application/json, or application/x-ndjson (also application/ndjson, application/jsonl) for events')
     case 503: return new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
     default: break
   }

@@ -31,5 +31,11 @@ export async function limitRoutes (app: FastifyInstance, name: string, rate: Rat
   })
 }
 
-export const tooMany = (name: string, max: number, resetMs: number): Refusal =>
+/** Counts a request that came another way than by a limited route. @throws Refusal RATE_LIMITED */
+export async function checkLimit (name: string, rate: Rate, max: number, caller: string): Promise<void> {
+  const { count, resetMs } = await rate.hit(caller, max)
+  if (max > 0 && count > max) throw tooMany(name, max, resetMs)
+}
+
+const tooMany = (name: string, max: number, resetMs: number): Refusal =>
   new Refusal('RATE_LIMITED', `${max} requests a second are allowed (${name}); try again in ${resetMs} ms`, resetMs)

@@ -12,6 +12,7 @@ import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Latency } from '../core/figures/latency.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
+import type { ForeignOrigins } from './origin.ts'
 import type { Savings } from './savings.ts'
 
 /** Exchange of metrics between the workers of a primary. */
@@ -26,11 +27,12 @@ export interface MetricsOptions {
   readonly gateway: Gateway
   readonly profile: string
   readonly savings: Savings
+  readonly foreign: ForeignOrigins
   readonly intake?: IntakeFigures | undefined
   readonly metricsExchange?: MetricsExchange | undefined
 }
 
-export default async function metrics (app: FastifyInstance, { gateway, profile, savings, intake, metricsExchange }: MetricsOptions): Promise<void> {
+export default async function metrics (app: FastifyInstance, { gateway, profile, savings, foreign, intake, metricsExchange }: MetricsOptions): Promise<void> {
   const registry = new Registry()
   registry.setDefaultLabels({ profile })
   collectDefaultMetrics({ register: registry })
@@ -68,6 +70,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_commands_duplicate_total', 'Commands found to have run more than once', () => counters.duplicates)
   counter('signalbox_saved_cpu_seconds_total', 'Upper bound of the CPU time saved by bundling: messages saved, each at the cost of handing over a bundle', () => savings.cpuSeconds)
   counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
+  counterBy('origin', 'signalbox_foreign_origin_requests_total', 'Requests from pages of origins that CORS_ORIGINS does not list', () => foreign.counts)
   registry.registerMetric(deliveryHistogram(gateway.latency))
   counterBy('reason', 'signalbox_resets_total', 'Clients that were reset because their position could not be resumed', () => counters.resets)
   gauge('signalbox_workers', 'Workers included in these metrics', 'sum', () => 1)

@@ -1,13 +1,89 @@
-// Browsers let any page open a WebSocket to any host. The gateway therefore checks the origin of the page.
+// Origins. Browsers let any page open a WebSocket to any host, so the gateway checks which page it is. Over HTTP the browser
+// itself withholds the answer from a page that CORS_ORIGINS does not list, and says so to nobody but the page's developer:
+// the gateway therefore counts and names such pages.
 
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
+import type { Troubles } from '../core/figures/troubles.ts'
+
+/** Origins counted by name; the names come from clients. */
+const MAX_NAMED = 20
+const OTHERS = 'others'
+
+/** Requests from pages of other sites that CORS_ORIGINS does not list, by origin. */
+export class ForeignOrigins {
+  readonly counts: Record<string, number> = {}
+
+  /** @returns whether this is the first request of an origin that is counted by name */
+  count (origin: string): boolean {
+    const isFirst = !Object.hasOwn(this.counts, origin)
+    const name = isFirst && Object.keys(this.counts).length >= MAX_NAMED ? OTHERS : origin
+    this.counts[name] = (this.counts[name] ?? 0) + 1
+    return isFirst && name === origin
+  }
+}
+
+export interface OriginOptions {
+  /** Origins of other sites that may use the gateway. */
+  readonly corsOrigins: readonly string[]
+  readonly foreign: ForeignOrigins
+  readonly troubles: Troubles
+}
+
+export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles }: OriginOptions) => {
+  app.addHook('onRequest', async request => {
+    const { origin } = request.headers
+    // A handshake is refused, and that is counted.
+    if (origin === undefined || request.headers['sec-websocket-key'] !== undefined || isAllowed(request, origin, corsOrigins)) return
+    const name = origin.slice(0, 100)
+    const text = foreignText(name)
+    troubles.note('ORIGIN_NOT_LISTED', text)
+    if (foreign.count(name)) app.log.warn({ origin: name }, text)
+  })
+}, { name: 'origin' })
 
 /** @throws Refusal FORBIDDEN for a page of another origin that is not on the list */
 export function checkOrigin (request: FastifyRequest, allowed: readonly string[]): void {
-  const { origin, host } = request.headers
-  if (origin === undefined || allowed.includes(origin)) return
-  // The origin `null` (a file, a sandbox) never equals the host.
-  if (URL.canParse(origin) && new URL(origin).host === host) return
-  throw new Refusal('FORBIDDEN', 'pages of this origin may not connect; CORS_ORIGINS lists those that may')
+  const { origin } = request.headers
+  if (origin !== undefined && !isAllowed(request, origin, allowed)) throw new Refusal('FORBIDDEN', foreignText(origin.slice(0, 100)))
 }
+
+function foreignText (origin: string): string {
+  return origin === 'null'
+    ? 'a page of the origin null (opened as a file, or in a sandbox) may not use this gateway, and cannot be listed in CORS_ORIGINS: serve it by http'
+    : `pages of ${origin} may not use this gateway: CORS_ORIGINS does not list that origin, and it is not the gateway's own (behind a proxy: pass on Host, or X-Forwarded-Host with TRUST_PROXY)`
+}
+
+function isAllowed (request: FastifyRequest, origin: string, listed: readonly string[]): boolean {
+  return listed.includes(origin) || isOwn(request, origin)
+}
+
+/** Whether the page came from the gateway itself, under any name it is reached by. */
+function isOwn (request: FastifyRequest, origin: string): boolean {
+  // `null` is no URL. Userinfo is in no origin that a browser sends.
+  if (origin.includes('@') || !URL.canParse(origin)) return false
+  const page = new URL(origin)
+  if (page.protocol !== (schemeOf(request) ?? page.protocol)) return false
+  return hostsOf(request).some(host => {
+    // The page's own scheme: its default port may stand in one of them and not in the other.
+    const address = `${page.protocol}//${host}`
+    return URL.canParse(address) && new URL(address).host === page.host
+  })
+}
+
+/** The hosts that the client may have asked for: Host, and those a trusted proxy, or several in a row, were asked for. */
+function hostsOf ({ headers, host }: FastifyRequest): string[] {
+  const forwarded = entriesOf(headers['x-forwarded-host'])
+  const own = headers.host === undefined ? [] : [headers.host]
+  // Fastify gives the last entry where the proxy is trusted, else Host.
+  return forwarded.at(-1) === host ? [...forwarded, ...own] : own
+}
+
+/** The scheme a trusted proxy was asked by; undefined where none says so. Some proxies name that of the WebSocket. */
+function schemeOf ({ headers, protocol }: FastifyRequest): string | undefined {
+  return entriesOf(headers['x-forwarded-proto']).at(-1) === protocol ? `${protocol.replace(/^ws/, 'http')}:` : undefined
+}
+
+const entriesOf = (header: string | string[] | undefined): string[] =>
+  [header ?? []].flat().flatMap(text => text.split(',')).map(text => text.trim()).filter(text => text !== '')

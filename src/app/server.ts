@@ -1,8 +1,15 @@
 // The HTTP server under the routes, with explicit limits instead of the wide defaults of Node and Fastify. It does not listen by itself.
 
+import { IncomingMessage } from 'node:http'
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { answerClientError, MAX_HEADER_BYTES, refuse, translate } from './errors.ts'
+import { Refusal } from '../core/errors.ts'
+import { trustOf } from './caller.ts'
+import { answerBare, answerClientError, refuse, translate } from './errors.ts'
+import { pathOf } from './methods.ts'
+import { isBusy } from './turns.ts'
 
 export interface ServerOptions {
   readonly log: FastifyBaseLogger
@@ -10,28 +17,83 @@ export interface ServerOptions {
   readonly maxHttpBufferSize: number
   /** Proxies whose forwarded headers are trusted. Empty: none. */
   readonly trustProxy: readonly string[]
+  /** Seconds an idle connection is kept. */
+  readonly keepAliveTimeout: number
+  /** Rooms that an address may have to name. */
+  readonly maxRoomsPerClient: number
+  /** The path of the WebSocket; null if it is not mounted. */
+  readonly socketPath: string | null
 }
 
 /** Time limits for the headers and for the whole request: a slower client would hold a socket for nothing. */
 const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
+/** The longest cursor (24,000), the longest types (4,000, three times as long when encoded), and all that browsers and proxies add. */
+const BASE_HEADER_BYTES = 48 * 1024
+/** A room's name and a comma, each character encoded as `%2F`. */
+const ROOM_BYTES = 3 * 129
+/** A join names no more rooms than this, whatever the settings. */
+const MAX_JOINS = 1000
 
-export function createServer ({ log, maxHttpBufferSize, trustProxy }: ServerOptions): FastifyInstance {
-  return Fastify({
+export function createServer ({ log, maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient, socketPath }: ServerOptions): FastifyInstance {
+  const maxHeaderSize = BASE_HEADER_BYTES + ROOM_BYTES * Math.min(maxRoomsPerClient, MAX_JOINS)
+  const app = Fastify({
     loggerInstance: log,
     // Logging a line per request would cost more than handling the request.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxHttpBufferSize,
-    trustProxy: trustProxy.length === 0 ? false : [...trustProxy],
+    trustProxy: trustProxy.length === 0 ? false : trustOf(trustProxy),
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    keepAliveTimeout: keepAliveTimeout * 1000,
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      maxHeaderSize,
+      // Checked by hosts.ts, which answers in the shape of all errors.
+      requireHostHeader: false,
+      IncomingMessage: messageClass(socketPath)
+    },
     // By then the streams were ended by `bye`; connections still open belong to clients that do not close.
     forceCloseConnections: true,
-    exposeHeadRoutes: false,
     // While draining, the gateway refuses with codes of the contract. Fastify's own 503 would stop a native EventSource for good.
     return503OnClosing: false,
     frameworkErrors: (error, _request, reply) => { void refuse(reply, translate(error, maxHttpBufferSize)) },
-    clientErrorHandler: answerClientError,
-    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 }
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, maxHeaderSize),
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 }
   })
+  // A client that has sent its request and closed its side still reads the answer.
+  Object.assign(app.server, { httpAllowHalfOpen: true })
+  app.server.on('checkExpectation', ({ socket }: IncomingMessage, _response: ServerResponse) =>
+    answerBare(socket, '417 Expectation Failed', new Refusal('EXPECTATION_FAILED', 'of expectations only 100-continue is met; send the request without Expect')))
+  app.server.on('connect', (_request: IncomingMessage, socket: Duplex) =>
+    answerBare(socket, '405 Method Not Allowed', new Refusal('METHOD_NOT_ALLOWED', 'this is no proxy'), 'Allow: GET, HEAD, OPTIONS, POST\r\n'))
+  return app
+}
+
+/**
+ * Requests for whom an offer to upgrade counts only where it asks for the WebSocket. All other offers are ignored (RFC 9110,
+ * 7.8): HTTP libraries make them with any request, for HTTP/2 or TLS, and Node would hand such a request over without its
+ * body as soon as anything listens for upgrades.
+ */
+function messageClass (socketPath: string | null): typeof IncomingMessage {
+  return class GatewayMessage extends IncomingMessage {
+    /** Set by the constructor of IncomingMessage, before a field of this class would exist. */
+    declare offered: boolean
+    /** Decided when Node's parser asks first: the request's own turn makes its socket busy. */
+    declare accepted: boolean | undefined
+
+    get upgrade (): boolean {
+      return this.offered && (this.accepted ??= this.method === 'CONNECT' || this.isForSocket)
+    }
+
+    /** Node's parser says here whether the request has an offer. */
+    set upgrade (offered: boolean | null) {
+      this.offered = offered === true
+    }
+
+    get isForSocket (): boolean {
+      return socketPath !== null && this.method === 'GET' && /^websocket$/i.test(this.headers.upgrade ?? '') &&
+        // A socket that still waits for answers cannot be given away; the request then gets one as well.
+        pathOf(this.url ?? '') === socketPath && !isBusy(this.socket)
+    }
+  }
 }

@@ -201,9 +201,14 @@ export class Commands {
     }
     const problem = command.check(args)
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)
-    const key = 'readOnly' in command && command.readOnly === true ? undefined : idempotencyKey
-    const id = key === undefined ? randomBytes(16).toString('base64url') : digest(caller, key)
-    return { id, name, command, args, caller, fingerprint: digest(name, JSON.stringify(args)), isKeyed: key !== undefined }
+    const fingerprint = digest(name, JSON.stringify(args))
+    const isReadOnly = 'readOnly' in command && command.readOnly === true
+    const keyed = idempotencyKey === undefined ? null : digest(caller, idempotencyKey)
+    // What changes nothing runs again with each repeat, but not under the key of another command.
+    const other = isReadOnly && keyed !== null ? this.#running.get(keyed)?.task ?? await this.#ledger.recordOf(keyed) : null
+    if (other !== null) checkTwin(other, { fingerprint })
+    const id = keyed === null || isReadOnly ? randomBytes(16).toString('base64url') : keyed
+    return { id, name, command, args, caller, fingerprint, isKeyed: keyed !== null && !isReadOnly }
   }
 
   #start (task: Task): Promise<Outcome> {

@@ -15,7 +15,6 @@ export interface Bundle {
 export type Notice =
   | { readonly kind: 'reset', readonly reason: ResetReason, readonly missed: number | null, readonly rooms: readonly string[], readonly cursor: string }
   | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
-  | { readonly kind: 'position', readonly cursor: string }
 
 /** Why the gateway ends a connection. After each a client may return with its cursor. */
 export type EndReason = 'DRAINING' | 'SLOW' | 'DISCONNECTED'
@@ -26,8 +25,11 @@ export interface Connection {
   /** @returns the bytes handed over */
   send (bundle: Bundle): number
   tell (notice: Notice): void
-  /** A sign of life: it shows proxies and the client that the connection stands. */
-  ping (): void
+  /**
+   * A sign of life: it shows proxies and the client that the connection stands.
+   * @param cursor the client's position, where the log has moved on with nothing for it; else null
+   */
+  ping (cursor: string | null): void
   /** Sends the reason and when to return, as far as the client still listens, and ends the connection. */
   close (reason: EndReason, retryMs: number): void
 }

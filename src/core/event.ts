@@ -3,6 +3,7 @@
 
 import { Refusal } from './errors.ts'
 import type { Id } from './id.ts'
+import { depthProblem } from './json.ts'
 
 /** An event as clients receive it. */
 export interface Event {
@@ -69,7 +70,10 @@ const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
 /** A timestamp below this is in seconds: in milliseconds it would be before March 1973. */
 const SECONDS_BELOW = 1e11
 const MAX_LISTED = 5
-const MAX_TIMESTAMP = 8.64e15
+/** Beyond it a number is in microseconds: in milliseconds it would be after the year 5138. */
+const MAX_TIMESTAMP = 1e14
+/** Ends of lines for some readers of lines, though not for SSE (HTML Standard, 9.2.5): NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. */
+const LINE_ENDS = /[\u0085\u2028\u2029]/g
 /** Bytes of `{"id":"<16 digits>-<20 digits>",`: the most that an id adds to an event. */
 const ID_BYTES = 45
 
@@ -105,7 +109,9 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   if (unknown.length > 0) {
     throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data and timestamp (the gateway sets the id)`)
   }
-  const { type, room, data } = event
+  const { type, data } = event
+  // `null` is absence: many serializers write it for what is not set.
+  const room = event.room ?? undefined
   if (type === undefined) throw bad('type is missing; it says what kind of event this is, for example "cpu"')
   if (typeof type !== 'string' || !NAME.test(type)) throw bad(`type must be ${NAME_RULE}`)
   if (room !== undefined && (typeof room !== 'string' || !NAME.test(room))) {
@@ -115,7 +121,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   }
   if (data === undefined) throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
   const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
-  const key = event.key === undefined && isState ? type : event.key
+  const key = event.key ?? (isState ? type : undefined)
   if (key !== undefined && (typeof key !== 'string' || key.length < 1 || key.length > 256 || CONTROL.test(key))) {
     throw bad('key must be 1 to 256 characters without control characters; leave it out for a fact')
   }
@@ -131,10 +137,13 @@ export function draftOf (
   let tail: string
   try {
     tail = JSON.stringify({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
-  } catch {
-    // JSON.parse takes any depth; JSON.stringify recurses and fails at some thousand levels.
-    throw bad('data is nested too deeply')
+  } catch (error) {
+    // Values of a program rather than of a text: JSON.stringify fails at some thousand levels, at a circle and at a BigInt.
+    throw bad(`data cannot be written as JSON: ${error instanceof RangeError ? 'it is nested too deeply' : (error as Error).message.split('\n', 1)[0]}`)
   }
+  const problem = depthProblem(tail)
+  if (problem !== null) throw bad(problem)
+  tail = tail.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
   if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
     throw new Refusal('TOO_LARGE', `an event may hold ${maxBytes} bytes (MAX_HTTP_BUFFER_SIZE); this one is larger`)
   }
@@ -158,10 +167,10 @@ export function entryOf (draft: Draft, id: Id): Entry {
 export const fieldOf = (event: { type: string, key: string | null }): string => `${event.type}\0${event.key}`
 
 function parseTimestamp (value: unknown, now: number): number {
-  if (value === undefined) return now
+  if (value === undefined || value === null) return now
   if (typeof value !== 'number' || !(value >= 0)) throw bad('timestamp must be a number: milliseconds since 1970 (or seconds, below 1e11)')
   const ms = Math.round(value < SECONDS_BELOW ? value * 1000 : value)
-  if (ms > MAX_TIMESTAMP) throw bad('timestamp is beyond the year 275760; it is milliseconds since 1970')
+  if (ms > MAX_TIMESTAMP) throw bad('timestamp is beyond the year 5138; it is milliseconds since 1970, not microseconds')
   return ms
 }
 

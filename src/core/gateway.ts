@@ -8,6 +8,7 @@ import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
 import type { Connection } from './connection.ts'
 import { Refusal } from './errors.ts'
+import type { Code } from './errors.ts'
 import { parseEvents, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
@@ -55,6 +56,10 @@ export interface GatewayOptions {
 const RETURN_AFTER_MS = 1000
 /** The log may be this far ahead of the wall clock before it is worth a warning: clocks of several machines differ a little. */
 const AHEAD_MS = 60_000
+/** Share of the ping interval between two heartbeats: a client that waits for just the interval must not wait in vain. */
+const BEAT = 0.9
+/** Refusals that concern a repeat as they concern everything else, or that come from the store itself. */
+const NO_ANSWER: ReadonlySet<Code> = new Set<Code>(['DRAINING', 'STORE_UNAVAILABLE', 'OVERLOADED', 'IDEMPOTENCY_CONFLICT'])
 /** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
@@ -100,7 +105,7 @@ export class Gateway {
     this.latency = new Latency(clock)
     this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
-    this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs })
+    this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs * BEAT })
     this.#stalls = new Stalls({
       clock,
       limitMs: () => this.#limits.slowClientTimeoutMs,
@@ -188,7 +193,15 @@ export class Gateway {
    * @throws Refusal
    */
   async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
-    return await this.#publish(events, false, once)
+    try {
+      return await this.#publish(events, false, once)
+    } catch (error) {
+      // A repeat gets its first answer, whatever its room or its limits have come to since.
+      if (once === undefined || !(error instanceof Refusal) || NO_ANSWER.has(error.code)) throw error
+      const ids = await this.#options.store.answered(once)
+      if (ids === null) throw error
+      return ids as string[]
+    }
   }
 
   /**

@@ -111,6 +111,11 @@ export class CommandLedger {
     return record === null ? null : await this.outcomeOf(id, record)
   }
 
+  /** The record of a command, as far as the store can be read just now; null where there is none. */
+  async recordOf (id: string): Promise<CommandRecord | null> {
+    return this.#unstored.get(id) ?? await this.#options.store.recall(id).catch(() => null)
+  }
+
   /** Waits for the outcome of a command that runs elsewhere. @returns null where its record is gone */
   async follow (id: string, record: CommandRecord): Promise<Outcome | null> {
     const { store, clock } = this.#options

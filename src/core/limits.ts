@@ -13,7 +13,7 @@ export interface Limits {
   readonly maxQueuePerClient: number
   /** Bytes of one event. */
   readonly maxHttpBufferSize: number
-  /** Bytes of events in one bundle. */
+  /** Bytes of one bundle, before compression. */
   readonly maxBundleBytes: number
   /** Milliseconds a connection may hold bytes back before it is ended. */
   readonly slowClientTimeoutMs: number

@@ -30,7 +30,7 @@ export interface RoomSource extends Position {
 export interface BundleLimits {
   /** Facts (deletions passed on their side among them). */
   readonly facts: number
-  /** Bytes of the events' JSON. */
+  /** Bytes of the events as they go out. */
   readonly bytes: number
 }
 
@@ -87,8 +87,8 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
   }
 }
 
-/** An event and the comma behind it. */
-const cost = (entry: Entry): number => entry.size + 1
+/** An event, and what stands around each in a bundle: over SSE `data: `, a comma and the end of the line. */
+const cost = (entry: Entry): number => entry.size + 8
 
 /** One side of a bundle: several streams merged by id, and how much of them was taken. */
 class Side {

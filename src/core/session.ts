@@ -58,6 +58,8 @@ export interface JoinResult {
 
 /** A pace holds on average: a bundle that went out up to half a step late lets the next one be early by as much. */
 const PACE_SLACK = 0.5
+/** Most bytes of a bundle around its events, besides the cursor as it was before: it may grow by one id for each of two sides. */
+const ENVELOPE_BYTES = 80
 
 export class Session {
   readonly id: string
@@ -263,12 +265,14 @@ export class Session {
       this.#context.stalls.add(this)
       return
     }
-    this.connection.ping()
     const { head } = this.#context.rooms
-    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#lastReportedId === head) return
+    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#lastReportedId === head) {
+      this.connection.ping(null)
+      return
+    }
     this.settle()
     this.#lastReportedId = head
-    this.connection.tell({ kind: 'position', cursor: this.cursor })
+    this.connection.ping(this.cursor)
     this.#rest()
   }
 
@@ -325,7 +329,7 @@ export class Session {
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes }, this.#turn)
+      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }

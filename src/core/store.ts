@@ -42,6 +42,11 @@ export interface Store {
    *   (too much is waiting), KEYS_FULL, IDEMPOTENCY_CONFLICT (the key came with another fingerprint)
    */
   append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>>
+  /**
+   * What a repeated append would be answered; null where its key is not known.
+   * @throws Refusal STORE_UNAVAILABLE, IDEMPOTENCY_CONFLICT
+   */
+  answered (once: Once): Promise<Array<Id | null> | null>
 
   /**
    * Keeps the record of a command under its id unless there is one, atomically. Where it fails with

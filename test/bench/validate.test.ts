@@ -214,7 +214,7 @@ t.test('what a server refuses ends it with 2 and a sentence', { buffered: true }
 
 t.test('interrupted, it deletes what it published and ends with 130', { buffered: true, skip: process.platform === 'win32' && 'no SIGINT for a child there' }, async t => {
   const stage = new Stage(t)
-  const server = await stage.launch({ PORT: 0, DATA_DIR: ':memory:' })
+  const server = await stage.launch({ PORT: 0, DATA_DIR: ':memory:', CONTROL_RATE_LIMIT: 0 })
   const { interrupt, ended } = run(short(server.url, '--only', 'dashboard', '--window', '60'))
   await until('values are there', async () => await keysAt(server.url) > 5)
   interrupt()

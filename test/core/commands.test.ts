@@ -409,8 +409,11 @@ t.test('the result of a command that changes nothing is not kept, and a repeat r
   t.same(await one.commands.outcome(id), { id, command: 'look', status: 'done', resultOmitted: true })
   t.match(await one.run({ command: 'look' }), { status: 'done', result: 2 })
   t.match(await one.run(), { command: 'move', status: 'done', result: 3 }, 'nor is the key used up')
-  t.match(await one.run({ command: 'look' }), { command: 'look', status: 'done', result: 4 })
+  await t.rejects(one.run({ command: 'look' }), { code: 'IDEMPOTENCY_CONFLICT' }, 'which then stands for the command that used it')
   t.match(await one.run(), { command: 'move', status: 'done', result: 3 })
+  scene.store.fail('recall')
+  scene.store.fail('claim')
+  t.match(await one.run({ command: 'look', idempotencyKey: 'another' }), { status: 'done' }, 'without the store as well')
 })
 
 /** A process whose command `fly` backends carry out. */

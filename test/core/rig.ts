@@ -122,6 +122,7 @@ function bound (store: Store): Omit<Store, 'follow'> {
     warnings: store.warnings,
     sync: async () => { await store.sync() },
     append: async (...args) => await store.append(...args),
+    answered: async once => await store.answered(once),
     claim: async (...args) => await store.claim(...args),
     settle: async (...args) => { await store.settle(...args) },
     recall: async id => await store.recall(id),
@@ -160,8 +161,9 @@ export class Client implements Connection {
     this.received.push(notice)
   }
 
-  ping (): void {
+  ping (cursor: string | null): void {
     this.pings++
+    if (cursor !== null) this.received.push({ kind: 'position', cursor })
   }
 
   close (reason: EndReason): void {

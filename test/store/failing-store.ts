@@ -65,6 +65,10 @@ export class FailingStore implements Store {
     await this.#call('settle', async () => await this.#store.settle(...args))
   }
 
+  async answered (...args: Parameters<Store['answered']>): ReturnType<Store['answered']> {
+    return await this.#store.answered(...args)
+  }
+
   async recall (...args: Parameters<Store['recall']>): ReturnType<Store['recall']> {
     return await this.#call('recall', async () => await this.#store.recall(...args))
   }

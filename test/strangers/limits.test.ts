@@ -6,19 +6,20 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import type { Test } from 'tap'
 import type { ProfileName } from '../../profiles/index.ts'
+import { request, Stage } from '../process/harness.ts'
+import type { Launched } from '../process/harness.ts'
 import { childEnv, need, skipWithout } from '../tools/find.ts'
-import { startServer } from '../wire/harness.ts'
-import type { Server } from '../wire/harness.ts'
 
 const KEYS = 4000
 const skip = skipWithout('asyncio')
 
-/** A gateway whose room `plant` holds 1.7 MB in 4,000 keys. */
-async function crowded (t: Test, profile: ProfileName): Promise<Server> {
-  const server = await startServer({ profile })
-  t.teardown(async () => await server.close())
+/** A gateway with its defaults, whose room `plant` holds 1.7 MB in 4,000 keys. */
+async function crowded (t: Test, profile: ProfileName): Promise<Launched> {
+  const stage = new Stage(t)
+  const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
   for (let first = 0; first < KEYS; first += 1000) {
-    await server.publish(...Array.from({ length: 1000 }, (_, n) => ({ type: 'value', room: 'plant', key: `host-${first + n}`, data: 'x'.repeat(300) })))
+    const json = Array.from({ length: 1000 }, (_, n) => ({ type: 'value', room: 'plant', key: `host-${first + n}`, data: 'x'.repeat(300) }))
+    t.equal((await request(`${server.url}/api/events`, { json })).status, 202)
   }
   return server
 }

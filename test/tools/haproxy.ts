@@ -24,6 +24,7 @@ defaults
   timeout connect 5s
   timeout client 30s
   timeout server 30s
+  timeout check 10s
 frontend figures
   bind 127.0.0.1:${port}
   stats enable
@@ -41,6 +42,7 @@ ${backends}
   async checks (): Promise<Record<string, Record<string, string>>> {
     const [names = '', ...lines] = (await request(`${this.url}/;csv`)).text.replace(/^# /, '').trim().split('\n')
     const rows = lines.map(line => Object.fromEntries(line.split(',').map((value, at) => [names.split(',')[at], value])))
-    return Object.fromEntries(rows.filter(({ check_status: status }) => status !== undefined && status !== '').map(row => [row.pxname as string, row]))
+    // A star says that the next check is on its way.
+    return Object.fromEntries(rows.filter(({ check_status: status = '' }) => status !== '').map(row => [row.pxname as string, { ...row, check_status: (row.check_status as string).replace('* ', '') }]))
   }
 }

@@ -49,12 +49,16 @@ export interface WireMessage {
 /** @param block an SSE event without the blank line behind it. @returns null for a comment or `retry:` */
 export function readBlock (block: string): WireMessage | null {
   const fields = new Map<string, string>()
+  // A bundle has a line for each event.
+  const data: string[] = []
   for (const line of block.split('\n')) {
     const colon = line.indexOf(': ')
-    if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2))
+    if (colon <= 0) continue
+    const name = line.slice(0, colon)
+    if (name === 'data') data.push(line.slice(colon + 2))
+    else fields.set(name, line.slice(colon + 2))
   }
-  const data = fields.get('data')
-  return data === undefined ? null : { name: fields.get('event') ?? 'events', data: JSON.parse(data), id: fields.get('id') ?? null }
+  return data.length === 0 ? null : { name: fields.get('event') ?? 'events', data: JSON.parse(data.join('\n')), id: fields.get('id') ?? null }
 }
 
 /** @param text of a WebSocket message */

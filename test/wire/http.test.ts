@@ -27,6 +27,19 @@ async function send (url: string, path: string, body: unknown, headers: Record<s
   return { status: answer.status, body: JSON.parse(text), headers: answer.headers }
 }
 
+/** The text of a response that is cut off before its proper end. */
+async function cutText (answer: Response): Promise<string> {
+  let text = ''
+  let cut = false
+  try {
+    for await (const bytes of answer.body as unknown as AsyncIterable<Uint8Array>) text += Buffer.from(bytes).toString()
+  } catch {
+    cut = true
+  }
+  if (!cut) throw new Error(`it ended properly, and some clients would not come back: ${text}`)
+  return text
+}
+
 const EVENT = { type: 'cpu', room: 'a', key: 'k', data: 1 }
 
 t.test('POST /api/events takes an event, an array and NDJSON, and answers with ids', async t => {
@@ -275,7 +288,7 @@ t.test('a stream: headers, query, and refusals by status for a first request', a
     const controller = new AbortController()
     const answer = await fetch(`${url}/api/events/stream${query}`, { headers, signal: controller.signal })
     if (answer.status !== 200) return { status: answer.status, code: (await answer.json() as { code: string }).code, headers: answer.headers, text: async () => '' }
-    return { status: 200, code: '', headers: answer.headers, text: async () => { const text = await answer.text(); controller.abort(); return text } }
+    return { status: 200, code: '', headers: answer.headers, text: async () => { const text = await cutText(answer); controller.abort(); return text } }
   }
   const stream = await get('?rooms=a&_=1')
   t.equal(stream.headers.get('content-type'), 'text/event-stream; charset=utf-8')
@@ -290,8 +303,10 @@ t.test('a stream: headers, query, and refusals by status for a first request', a
   const returning = await get('?rooms=a', { 'last-event-id': 'x' })
   t.equal(returning.status, 200)
   t.match(await returning.text(), /^retry: \d+\nevent: bye\ndata: \{"reason":"ROOM_FULL","retryMs":\d+\}\n\n$/)
+  t.match(await (await get('?rooms=a&lastEventId=x')).text(), /ROOM_FULL/, 'so does one that brings its cursor in the query')
+  t.equal((await get('?rooms=a&lastEventId=')).status, 409, 'an empty cursor is none')
   t.equal((await get('?rooms=a%20b', { 'last-event-id': 'x' })).status, 400, 'what will never be right is said to be wrong')
-  t.equal((await fetch(`${url}/api/events/stream`, { method: 'HEAD' })).status, 404)
+  t.equal((await fetch(`${url}/api/events/stream`, { method: 'HEAD' })).status, 405)
 })
 
 t.test('the header Last-Event-ID wins over the query, and an empty one is none', async t => {
@@ -301,7 +316,7 @@ t.test('the header Last-Event-ID wins over the query, and an empty one is none',
     const socket = connect(port, '127.0.0.1')
     let text = ''
     socket.on('data', data => { text += data.toString() })
-    socket.write(`GET /api/events/stream${query} HTTP/1.0\r\nHost: x\r\n${header === null ? '' : `Last-Event-ID: ${header}\r\n`}\r\n`)
+    socket.write(`GET /api/events/stream${query} HTTP/1.0\r\nHost: localhost\r\n${header === null ? '' : `Last-Event-ID: ${header}\r\n`}\r\n`)
     while (!text.includes('event: ready')) await new Promise(resolve => setTimeout(resolve, 5))
     socket.destroy()
     t.notMatch(text, /\r\n[0-9a-f]+\r\nid/, 'no chunks for HTTP/1.0')
@@ -310,6 +325,8 @@ t.test('the header Last-Event-ID wins over the query, and an empty one is none',
   t.same(await ask(`?lastEventId=${ids[1] as string}`, ids[0] as string), [2])
   t.same(await ask(`?lastEventId=${ids[0] as string}`, null), [2])
   t.same(await ask('?lastEventId=', ''), [])
+  t.same(await ask(`?lastEventId=${ids[0] as string}`, ''), [2], 'an empty header does not hide the query')
+  t.same(await ask(`?lastEventId=${ids[1] as string}&lastEventId=${ids[0] as string}&lastEventId=`, null), [2], 'of several the last that is not empty')
 })
 
 t.test('the path of the other profile says which one runs, and a returning EventSource gets a bye with a time to retry', async t => {
@@ -319,7 +336,7 @@ t.test('the path of the other profile says which one runs, and a returning Event
   t.match(await first.json(), { code: 'PROFILE_NOT_MOUNTED', message: /WEBSOCKET, at \/api\/events\/ws/ })
   const returning = await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': 'x' } })
   t.equal(returning.status, 200)
-  t.match(await returning.text(), /event: bye\ndata: \{"reason":"PROFILE_NOT_MOUNTED"/)
+  t.match(await cutText(returning), /event: bye\ndata: \{"reason":"PROFILE_NOT_MOUNTED"/)
   t.match(await (await fetch(`${url}/api/events/ws`)).json(), { statusCode: 426, code: 'UPGRADE_REQUIRED' })
   const sse = await server(t)
   t.match(await (await fetch(`${sse.url}/api/events/ws`)).json(), { code: 'PROFILE_NOT_MOUNTED', message: /SSE, at \/api\/events\/stream/ })
@@ -340,7 +357,6 @@ t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that 
   t.match(page.headers.get('content-security-policy'), /default-src 'self'/)
   t.match(await (await get('/client.js')).text(), /export/)
   t.match(await (await get('/nowhere')).json(), { statusCode: 404, code: 'NOT_FOUND', message: /GET \/nowhere/ })
-  t.equal((await fetch(`${url}/api/events`, { method: 'PUT' })).status, 404)
   const drained = gateway.drain()
   t.match(await (await get('/readyz')).json(), { statusCode: 503, code: 'DRAINING' })
   const refused = await send(url, '/api/events', EVENT)
@@ -389,10 +405,10 @@ t.test('a pipelined request for a stream opens it; a further request after a str
   socket.on('error', () => {})
   socket.on('data', data => { text += data.toString() })
   const until = async (done: () => boolean): Promise<void> => { while (!done()) await new Promise(resolve => setTimeout(resolve, 5)) }
-  socket.write('GET /api/profile HTTP/1.1\r\nHost: x\r\n\r\nGET /api/events/stream?rooms=a HTTP/1.1\r\nHost: x\r\n\r\n')
+  socket.write('GET /api/profile HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api/events/stream?rooms=a HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await until(() => text.includes('event: ready'))
   t.match(text, /"profile":"SSE".*event: hello/s)
-  for (let n = 0; n < 1000; n++) socket.write('GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+  for (let n = 0; n < 1000; n++) socket.write('GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await until(() => socket.destroyed)
   await until(() => gateway.view.sessions.count === 0)
   t.same(gateway.view.rooms, [])
@@ -405,14 +421,14 @@ t.test('until the end of a drain a returning EventSource gets a bye with a time 
   lingering.on('error', () => {})
   let text = ''
   lingering.on('data', data => { text += data.toString() })
-  lingering.write('GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+  lingering.write('GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n')
   while (!text.includes('event: ready')) await new Promise(resolve => setTimeout(resolve, 5))
   const closing = close()
   while (!text.includes('event: bye')) await new Promise(resolve => setTimeout(resolve, 5))
   await new Promise(resolve => setTimeout(resolve, 100))
   const returning = await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': 'x' } })
   t.equal(returning.status, 200)
-  t.match(await returning.text(), /event: bye\ndata: \{"reason":"DRAINING"/)
+  t.match(await cutText(returning), /event: bye\ndata: \{"reason":"DRAINING"/)
   const refused = await send(url, '/api/events', EVENT)
   t.match(refused, { status: 503, body: { code: 'DRAINING' } })
   t.ok(refused.headers.get('retry-after'))
@@ -430,11 +446,9 @@ t.test('invalid HTTP is answered in the same shape', async t => {
     socket.write(bytes)
   })
   t.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1.1 400 .*"code":"BAD_REQUEST"/s)
-  t.match(await raw(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`), /^HTTP\/1.1 431 .*"statusCode":431,"code":"TOO_LARGE"/s)
+  t.match(await raw(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`), /^HTTP\/1.1 431 .*"statusCode":431,"code":"TOO_LARGE"/s)
   t.match(await (await fetch(`${url}/%ff`)).json(), { statusCode: 400, code: 'BAD_REQUEST' })
-  for (const headers of [{ 'content-encoding': 'gzip' }, { 'content-type': 'application/json; charset=utf-16' }]) {
-    t.match(await send(url, '/api/events', EVENT, headers as unknown as Record<string, string>), { status: 415, body: { code: 'UNSUPPORTED_MEDIA_TYPE' } })
-  }
+  t.match(await send(url, '/api/events', EVENT, { 'content-type': 'application/json; charset=utf-16' }), { status: 415, body: { code: 'UNSUPPORTED_MEDIA_TYPE' } })
 })
 
 t.test('a client that disconnects while its stream is opening leaves no session', async t => {
@@ -442,7 +456,7 @@ t.test('a client that disconnects while its stream is opening leaves no session'
   for (let n = 0; n < 50; n++) {
     const socket = connect(port, '127.0.0.1')
     socket.on('error', () => {})
-    socket.write('GET /api/events/stream?rooms=a HTTP/1.1\r\nHost: x\r\n\r\n', () => socket.resetAndDestroy())
+    socket.write('GET /api/events/stream?rooms=a HTTP/1.1\r\nHost: localhost\r\n\r\n', () => socket.resetAndDestroy())
   }
   await new Promise(resolve => setTimeout(resolve, 300))
   t.equal(gateway.view.sessions.count, 0)

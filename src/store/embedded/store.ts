@@ -157,15 +157,16 @@ class EmbeddedStore implements Store {
     }
     const record = once === undefined ? null : onceKey(once.key)
     return this.#ask(bytes, record, batch => {
-      const before = record === null ? null : batch.answerOf(record)
-      if (before !== null) {
-        if (before.fingerprint === once?.fingerprint) return [...before.ids]
-        throw conflict()
-      }
+      const before = once === undefined ? null : idsOf(batch, once)
+      if (before !== null) return before
       const ids = drafts.map(draft => this.#memory.place(draft, batch))
       if (record !== null) batch.keep(record, { fingerprint: once?.fingerprint ?? '', ids }, this.#options.idempotencyTtlMs)
       return ids
     })
+  }
+
+  answered (once: Once): Promise<Array<Id | null> | null> {
+    return this.#ask(0, onceKey(once.key), batch => idsOf(batch, once))
   }
 
   claim (id: string, record: CommandRecord): Promise<CommandRecord | null> {
@@ -379,3 +380,11 @@ class EmbeddedStore implements Store {
 }
 
 const bytesOf = (writes: PendingWrite[]): number => writes.reduce((sum, { bytes }) => sum + bytes, 0)
+
+/** The ids an idempotency key was answered with; null where it is not known. @throws Refusal IDEMPOTENCY_CONFLICT */
+function idsOf (batch: Batch, { key, fingerprint }: Once): Array<Id | null> | null {
+  const before = batch.answerOf(onceKey(key))
+  if (before === null) return null
+  if (before.fingerprint !== fingerprint) throw conflict()
+  return [...before.ids]
+}

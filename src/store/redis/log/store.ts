@@ -178,6 +178,11 @@ export class RedisStore implements Store {
     return await this.#appendBounded(drafts, { once }, once !== undefined)
   }
 
+  async answered (once: Once): Promise<Array<Id | null> | null> {
+    const text = await this.ask(async client => await client.get(this.keys.once(once.key)))
+    return text === null ? null : answerOf(text.split(' '), once)
+  }
+
   /**
    * Appends what came in through Redis, and acknowledges it in the same step, if this worker still holds the lease.
    * @param token the content of the lease while this worker holds it
@@ -251,11 +256,7 @@ export class RedisStore implements Store {
     const [kind, ...rest] = text.split(' ')
     switch (kind) {
       case 'OK': return idsOf(rest)
-      case 'ONCE': {
-        const [digest, ...ids] = rest
-        if (digest !== digestOf(append.once as Once)) throw conflict()
-        return idsOf(ids)
-      }
+      case 'ONCE': return answerOf(rest, append.once as Once)
       case 'FENCED': throw new LeaseLost()
       default: throw keysFull(rest[0] ?? '')
     }
@@ -341,6 +342,12 @@ export class RedisStore implements Store {
 }
 
 const newEpoch = (): string => randomBytes(9).toString('hex').slice(0, 12)
+
+/** @param words the record of an idempotency key. @throws Refusal IDEMPOTENCY_CONFLICT */
+function answerOf ([digest, ...ids]: readonly string[], once: Once): Array<Id | null> {
+  if (digest !== digestOf(once)) throw conflict()
+  return idsOf(ids)
+}
 
 const idsOf = (words: readonly string[]): Array<Id | null> => words[0] === '' ? [] : words.map(id => id === '-' ? null : id)
 
