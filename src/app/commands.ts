@@ -8,6 +8,7 @@ import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
 import { MAX_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
+import type { DisconnectTarget } from '../core/operator.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
 
@@ -59,9 +60,9 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     additionalProperties: false,
     properties: { event: { type: 'object' }, events: { type: 'array', minItems: 1, maxItems: MAX_BATCH } },
     oneOf: [{ required: ['event'] }, { required: ['events'] }]
-  }, async ({ event, events = [event] }, { publish, caller }) => {
+  }, async ({ event, events = [event] }, { publish, caller, identity }) => {
     await checkLimit('PUBLISH_RATE_LIMIT', gateway.rates.publish, gateway.limits.publishRateLimit, caller)
-    return { ids: await publish(events) }
+    return { ids: await publish(events, identity) }
   })
   for (const [name, paused, description] of [
     ['pause', true, 'Refuses events for a room until resume; the room stays readable, and a restart does not resume it.'],
@@ -79,11 +80,11 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     handler: async (changes: Record<string, unknown>) => await tune(changes),
     schema: { type: 'object', minProperties: 1, additionalProperties: false, properties: tunable }
   }, 'built-in')
-  define<{ session?: string, room?: string }>('disconnect', 'Ends one session, or all sessions in a room; the clients may reconnect.', {
+  define<DisconnectTarget>('disconnect', 'Ends one session, all sessions in a room, or all of a subject of tokens; the clients may reconnect.', {
     type: 'object',
     additionalProperties: false,
-    properties: { session: { type: 'string' }, room: ROOM },
-    oneOf: [{ required: ['session'] }, { required: ['room'] }]
+    properties: { session: { type: 'string' }, room: ROOM, subject: { type: 'string' } },
+    oneOf: [{ required: ['session'] }, { required: ['room'] }, { required: ['subject'] }]
   }, async target => ({ ended: await gateway.operator.disconnect(target) }))
   define<{ room: string, type?: string, key?: string }>('clear', 'Deletes the current values of a room, or those of one type or key; never facts.', {
     type: 'object',

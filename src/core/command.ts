@@ -6,6 +6,8 @@ import { within } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
 import type { Group } from './group.ts'
+import { checkGranted } from './identity.ts'
+import type { Identity } from './identity.ts'
 import { CommandLedger } from './ledger.ts'
 import type { Outcome } from './ledger.ts'
 import type { CommandRecord, Store } from './store.ts'
@@ -40,7 +42,7 @@ export interface CommandJob {
   readonly id: string
   readonly command: string
   readonly args: unknown
-  readonly caller: string
+  readonly identity: Identity
 }
 
 /** Where a command comes from. */
@@ -60,9 +62,11 @@ export interface RemoteCommands {
 /** What a handler is given besides its arguments. */
 export interface CommandContext {
   readonly id: string
+  /** Whom limits count for: issuer and subject of the token, else the address. */
   readonly caller: string
-  /** Publishes events. @returns their ids */
-  publish (events: readonly unknown[]): Promise<string[]>
+  readonly identity: Identity
+  /** Publishes events. @param as whose rights count; default: the gateway's own, which may publish everywhere. @returns their ids */
+  publish (events: readonly unknown[], as?: Identity): Promise<string[]>
 }
 
 /** A command as a client sends it. */
@@ -70,7 +74,7 @@ export interface CommandRequest {
   readonly command: unknown
   readonly args?: unknown
   readonly idempotencyKey?: string | undefined
-  readonly caller: string
+  readonly identity: Identity
 }
 
 export interface CommandsOptions {
@@ -79,7 +83,7 @@ export interface CommandsOptions {
   readonly clock: Clock
   /** Milliseconds after which the answer is `running`. */
   readonly timeoutMs: number
-  readonly publish: (events: readonly unknown[]) => Promise<string[]>
+  readonly publish: CommandContext['publish']
   /** Called where a handler failed, and where the ledger could not be written. */
   readonly onError: (error: unknown, what: string) => void
   /** Called with outcomes that are `failed` or `unknown`. */
@@ -109,6 +113,9 @@ const MAX_ASIDE = 4096
 const MAX_MESSAGE = 1000
 /** Commands that may run at a time in this process. */
 const MAX_RUNNING = 1000
+
+/** A name longer than this is no command's. */
+const MAX_NAME = 128
 
 /** Longest Idempotency-Key, in characters. */
 export const MAX_KEY = 200
@@ -155,7 +162,7 @@ export class Commands {
 
   /**
    * Runs a command, or finds its outcome where its key is known.
-   * @throws Refusal BAD_COMMAND, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, OVERLOADED, DRAINING, and what a
+   * @throws Refusal BAD_COMMAND, UNAUTHENTICATED, FORBIDDEN, UNKNOWN_COMMAND, IDEMPOTENCY_CONFLICT, STORE_UNAVAILABLE, OVERLOADED, DRAINING, and what a
    *   built-in command refuses with
    */
   async run (request: CommandRequest): Promise<Outcome> {
@@ -168,11 +175,11 @@ export class Commands {
     return await within<Outcome>(this.#options.clock, this.#options.timeoutMs, outcome, { id, command: name, status: 'running' })
   }
 
-  /** The outcome of a command; null for an id never seen. */
-  async outcome (id: string): Promise<Outcome | null> {
-    const running = this.#running.get(id)
-    if (running !== undefined) return { id, command: running.task.name, status: 'running' }
-    return await this.#ledger.outcome(id)
+  /** The outcome of a command; null for an id never seen, and for somebody else's. */
+  async outcome (id: string, identity: Identity): Promise<Outcome | null> {
+    const task = this.#running.get(id)?.task
+    if (task === undefined) return await this.#ledger.outcome(id, ownerOf(identity))
+    return ownerOf(task.identity) === ownerOf(identity) ? { id, command: task.name, status: 'running' } : null
   }
 
   /** Takes no more commands, waits until none runs in this process any more, at most `ms`. @returns the names of those that still do */
@@ -190,11 +197,12 @@ export class Commands {
     if (this.#stopped) throw new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
   }
 
-  async #check ({ command: name, args = {}, idempotencyKey, caller }: CommandRequest): Promise<Task> {
+  async #check ({ command: name, args = {}, idempotencyKey, identity }: CommandRequest): Promise<Task> {
     if (typeof name !== 'string' || name === '') throw new Refusal('BAD_COMMAND', 'command must be the name of a command, for example {"command": "ping", "args": {}}')
     if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
       throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)
     }
+    checkGranted(identity, 'control', [name.slice(0, MAX_NAME)])
     const command = this.#registry.get(name) ?? await this.#remote.find(name)
     if (command === null) {
       throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
@@ -203,12 +211,12 @@ export class Commands {
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)
     const fingerprint = digest(name, JSON.stringify(args))
     const isReadOnly = 'readOnly' in command && command.readOnly === true
-    const keyed = idempotencyKey === undefined ? null : digest(caller, idempotencyKey)
+    const keyed = idempotencyKey === undefined ? null : digest(identity.caller, idempotencyKey)
     // What changes nothing runs again with each repeat, but not under the key of another command.
     const other = isReadOnly && keyed !== null ? this.#running.get(keyed)?.task ?? await this.#ledger.recordOf(keyed) : null
     if (other !== null) checkTwin(other, { fingerprint })
     const id = keyed === null || isReadOnly ? randomBytes(16).toString('base64url') : keyed
-    return { id, name, command, args, caller, fingerprint, isKeyed: keyed !== null && !isReadOnly }
+    return { id, name, command, args, identity, fingerprint, isKeyed: keyed !== null && !isReadOnly }
   }
 
   #start (task: Task): Promise<Outcome> {
@@ -226,8 +234,9 @@ export class Commands {
   }
 
   async #claimAndRun (task: Task): Promise<Outcome> {
-    const { id, name, command, fingerprint, isKeyed } = task
-    const record: CommandRecord = { command: name, status: 'running', fingerprint, by: this.#options.group.worker }
+    const { id, name, command, identity, fingerprint, isKeyed } = task
+    const owner = ownerOf(identity)
+    const record: CommandRecord = { command: name, status: 'running', fingerprint, by: this.#options.group.worker, ...(owner === undefined ? {} : { owner }) }
     // A refusal is not recorded: where the one that was followed was refused meanwhile, it is our turn.
     for (let earlier = isKeyed ? await this.#ledger.claim(id, record) : null; earlier !== null; earlier = await this.#ledger.claim(id, record)) {
       checkTwin(earlier, task)
@@ -240,9 +249,9 @@ export class Commands {
     return await this.#handle(task, command, record)
   }
 
-  async #dispatch ({ id, name, args, caller, isKeyed }: Task, command: RemoteCommand, record: CommandRecord): Promise<Outcome> {
+  async #dispatch ({ id, name, args, identity, isKeyed }: Task, command: RemoteCommand, record: CommandRecord): Promise<Outcome> {
     try {
-      await command.dispatch({ id, command: name, args, caller }, record)
+      await command.dispatch({ id, command: name, args, identity }, record)
     } catch (error) {
       // Without the store it is not known whether it was handed over: then the record stays as it is.
       if (isKeyed && !(error instanceof Refusal && error.code === 'STORE_UNAVAILABLE')) await this.#ledger.settle(id, null)
@@ -251,13 +260,13 @@ export class Commands {
     return await this.#ledger.follow(id, record) ?? { id, command: name, status: 'unknown' }
   }
 
-  async #handle ({ id, name, args, caller, isKeyed }: Task, command: LocalCommand, record: CommandRecord): Promise<Outcome> {
+  async #handle ({ id, name, args, identity, isKeyed }: Task, command: LocalCommand, record: CommandRecord): Promise<Outcome> {
     const { clock, timeoutMs, publish, onError } = this.#options
     const began = clock.now()
     let ended: CommandRecord
     let size = 0
     try {
-      const result: unknown = await command.handler(args as never, { id, caller, publish }) ?? null
+      const result: unknown = await command.handler(args as never, { id, caller: identity.caller, identity, publish }) ?? null
       size = sizeOf(result)
       ended = { ...record, status: 'done', result }
     } catch (error) {
@@ -296,6 +305,9 @@ function messageOf (error: unknown): string {
     return 'it threw something that is no error'
   }
 }
+
+/** Who may ask for the outcome besides those who know the id: without a token anybody. */
+const ownerOf = ({ caller, isAuthenticated }: Identity): string | undefined => isAuthenticated ? caller : undefined
 
 function checkTwin (first: { readonly fingerprint: string }, second: { readonly fingerprint: string }): void {
   if (first.fingerprint !== second.fingerprint) throw new Refusal('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key came with another command before; use a new key for a new command')

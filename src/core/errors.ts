@@ -15,6 +15,8 @@ const KINDS = {
   BAD_SUBSCRIPTION: { status: 400, title: 'Bad Request' },
   BAD_MESSAGE: { status: 400, title: 'Bad Request' },
   BAD_REQUEST: { status: 400, title: 'Bad Request' },
+  UNAUTHENTICATED: { status: 401, title: 'Unauthorized' },
+  TICKET_USED: { status: 401, title: 'Unauthorized' },
   FORBIDDEN: { status: 403, title: 'Forbidden' },
   NOT_FOUND: { status: 404, title: 'Not Found' },
   PROFILE_NOT_MOUNTED: { status: 404, title: 'Not Found', retryMs: 1000 },
@@ -36,6 +38,7 @@ const KINDS = {
   INTERNAL: { status: 500, title: 'Internal Server Error' },
   NOT_IMPLEMENTED: { status: 501, title: 'Not Implemented' },
   DRAINING: { status: 503, title: 'Service Unavailable', retryMs: 1000 },
+  KEYS_UNAVAILABLE: { status: 503, title: 'Service Unavailable', retryMs: 5000 },
   STORE_UNAVAILABLE: { status: 503, title: 'Service Unavailable', retryMs: 1000 },
   OVERLOADED: { status: 503, title: 'Service Unavailable', retryMs: 1000 }
 } as const satisfies Record<string, Kind>

@@ -6,7 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { LogClock, pause, secondOf } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Commands } from './command.ts'
+import type { CommandRequest } from './command.ts'
 import type { Connection } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
 import { Refusal } from './errors.ts'
 import type { Code } from './errors.ts'
 import { parseEvents, SYSTEM } from './event.ts'
@@ -21,9 +23,12 @@ import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
+import { checkGranted, trusted } from './identity.ts'
+import type { Identity } from './identity.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
 import { Operator } from './operator.ts'
+import { Places } from './places.ts'
 import { Pulse } from './pulse.ts'
 import { Rate } from './rate.ts'
 import { Reservations } from './reservations.ts'
@@ -59,11 +64,26 @@ const AHEAD_MS = 60_000
 /** Share of the ping interval between two heartbeats: a client that waits for just the interval must not wait in vain. */
 const BEAT = 0.9
 /** Refusals that concern a repeat as they concern everything else, or that come from the store itself. */
-const NO_ANSWER: ReadonlySet<Code> = new Set<Code>(['DRAINING', 'STORE_UNAVAILABLE', 'OVERLOADED', 'IDEMPOTENCY_CONFLICT'])
+const NO_ANSWER: ReadonlySet<Code> = new Set<Code>(['UNAUTHENTICATED', 'FORBIDDEN', 'DRAINING', 'STORE_UNAVAILABLE', 'OVERLOADED', 'IDEMPOTENCY_CONFLICT'])
 /** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
+
+/** Whoever calls without an identity is the program around the gateway. */
+const PROGRAM = trusted('program')
+
+export interface PublishOptions {
+  /** Makes a repeat return the ids of the first time. */
+  readonly once?: Once | undefined
+  /** Whose rights count. Default: the program around the gateway, which may publish everywhere. */
+  readonly identity?: Identity
+}
+
+interface TakeOptions extends PublishOptions {
+  /** A drain waits for running commands, and what they publish is still taken. */
+  readonly isFromCommand?: boolean
+}
 
 /** Puts accepted events into the log, all or none. @returns their ids, null for one that was there before */
 export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null>>
@@ -80,10 +100,11 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #rooms = new Rooms<Session>()
   readonly #sessions = new Set<Session>()
-  readonly #perCaller = new Map<string, number>()
   readonly #ticker: Ticker<Session>
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
+  readonly #deadlines: Deadlines<Session>
+  readonly #places = new Places(() => this.#limits)
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #logClock: LogClock
@@ -106,6 +127,7 @@ export class Gateway {
     this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs * BEAT })
+    this.#deadlines = new Deadlines({ clock, onDue: session => session.close('TOKEN_EXPIRED', this.returnAfterMs()) })
     this.#stalls = new Stalls({
       clock,
       limitMs: () => this.#limits.slowClientTimeoutMs,
@@ -124,7 +146,7 @@ export class Gateway {
       clock,
       timeoutMs: options.commandTimeoutMs,
       // A drain waits for running commands, and what they publish is still taken.
-      publish: events => this.#publish(events, this.#state === 'draining'),
+      publish: (events, identity) => this.#publish(events, { identity, isFromCommand: true }),
       onError: (err, what) => options.log.error({ err }, what),
       onBad: ({ command, status, error }) => {
         if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)
@@ -189,12 +211,12 @@ export class Gateway {
   /**
    * Publishes events, all or none; resolves when they are durable.
    * @param events as they came, not yet parsed
-   * @param once makes a repeat return the ids of the first time
    * @throws Refusal
    */
-  async publish (events: readonly unknown[], once?: Once): Promise<string[]> {
+  async publish (events: readonly unknown[], options: PublishOptions = {}): Promise<string[]> {
+    const { once } = options
     try {
-      return await this.#publish(events, false, once)
+      return await this.#publish(events, options)
     } catch (error) {
       // A repeat gets its first answer, whatever its room or its limits have come to since.
       if (once === undefined || !(error instanceof Refusal) || NO_ANSWER.has(error.code)) throw error
@@ -211,17 +233,18 @@ export class Gateway {
    * @throws Refusal, and what `append` throws
    */
   async take (events: readonly unknown[], append: AppendDrafts): Promise<Array<Id | null>> {
-    return await this.#take(events, append, false)
+    return await this.#take(events, append, {})
   }
 
-  async #publish (events: readonly unknown[], whileDraining: boolean, once?: Once): Promise<string[]> {
-    return await this.#take(events, async drafts => await this.#options.store.append(drafts, once), whileDraining) as string[]
+  async #publish (events: readonly unknown[], options: TakeOptions): Promise<string[]> {
+    return await this.#take(events, async drafts => await this.#options.store.append(drafts, options.once), options) as string[]
   }
 
-  async #take (events: readonly unknown[], append: AppendDrafts, whileDraining: boolean): Promise<Array<Id | null>> {
+  async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    if (!whileDraining) this.#checkOpen()
+    if (!isFromCommand || this.#state !== 'draining') this.#checkOpen()
     const named = new Set(drafts.map(draft => draft.room))
+    checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
     const bytes = this.#stateBudget.reserve(drafts)
     let opening: readonly string[] = []
@@ -236,29 +259,22 @@ export class Gateway {
 
   /**
    * Opens a session over a connection. It hears nothing until it joins.
-   * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP)
+   * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT)
    */
-  open (connection: Connection, caller: string): Session {
+  open (connection: Connection, identity: Identity): Session {
     this.#checkOpen()
-    const { maxClients, maxClientsPerIp } = this.#limits
-    const mine = this.#perCaller.get(caller) ?? 0
-    if (maxClients > 0 && this.#sessions.size >= maxClients) {
-      throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`)
-    }
-    if (maxClientsPerIp > 0 && mine >= maxClientsPerIp) {
-      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`)
-    }
-    const session = new Session(this.#context, randomBytes(9).toString('base64url'), caller, connection)
+    this.#places.take(identity)
+    const session = new Session(this.#context, randomBytes(9).toString('base64url'), identity, connection)
     this.#sessions.add(session)
-    this.#perCaller.set(caller, mine + 1)
     this.#pulse.add(session)
+    if (identity.expiresAt !== null) this.#deadlines.add(session, identity.expiresAt)
     this.counters.opened++
     return session
   }
 
   /** Runs a command; see `Commands.run`. The callers of both doors end here. Refused while draining. */
-  async control (order: Parameters<Commands['run']>[0]): ReturnType<Commands['run']> {
-    return await this.commands.run(order)
+  async control (request: CommandRequest): ReturnType<Commands['run']> {
+    return await this.commands.run(request)
   }
 
   /**
@@ -287,6 +303,7 @@ export class Gateway {
     this.#ticker.stop()
     this.#stalls.stop()
     this.#pulse.stop()
+    this.#deadlines.stop()
   }
 
   /** Milliseconds after which a client should return. Random: clients must not all return at once. */
@@ -406,8 +423,8 @@ export class Gateway {
     if (!this.#sessions.delete(session)) return
     this.#pulse.delete(session)
     this.#stalls.delete(session)
-    const left = (this.#perCaller.get(session.caller) ?? 1) - 1
-    if (left === 0) this.#perCaller.delete(session.caller)
-    else this.#perCaller.set(session.caller, left)
+    this.#places.give(session.identity)
+    const { expiresAt } = session.identity
+    if (expiresAt !== null) this.#deadlines.delete(session, expiresAt)
   }
 }

@@ -104,11 +104,11 @@ export class CommandLedger {
     this.#storing = false
   }
 
-  /** What became of a command; null for an id never seen. @throws Refusal STORE_UNAVAILABLE */
-  async outcome (id: string): Promise<Outcome | null> {
+  /** What became of a command; null for an id never seen, and where it is another owner's. @throws Refusal STORE_UNAVAILABLE */
+  async outcome (id: string, owner?: string): Promise<Outcome | null> {
     const unstored = this.#unstored.get(id)
     const record = unstored === undefined ? await this.#options.store.recall(id) : unstored
-    return record === null ? null : await this.outcomeOf(id, record)
+    return record === null || record.owner !== owner ? null : await this.outcomeOf(id, record)
   }
 
   /** The record of a command, as far as the store can be read just now; null where there is none. */

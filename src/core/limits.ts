@@ -27,6 +27,8 @@ export interface Limits {
   /** Connections; and those of one address. */
   readonly maxClients: number
   readonly maxClientsPerIp: number
+  /** Connections of one subject of a token. */
+  readonly maxClientsPerSubject: number
   /** Requests a second and caller. */
   readonly controlRateLimit: number
   readonly publishRateLimit: number

@@ -14,10 +14,11 @@ import { PAUSED } from './rooms.ts'
 import type { Rooms } from './rooms.ts'
 import type { Session } from './session.ts'
 
-/** Whom to disconnect: a session by its id, or all that joined a room. */
+/** Whom to disconnect: a session by its id, all that joined a room, or all of a token's subject. */
 export interface DisconnectTarget {
   readonly session?: string
   readonly room?: string
+  readonly subject?: string
 }
 
 /** A value of the room `@system`. */
@@ -124,15 +125,17 @@ export class Operator {
     return removed
   }
 
-  /** Ends one session, or all that joined a room, in whichever process. @returns how many */
+  /** Ends one session, all that joined a room, or all of a subject, in whichever process. @returns how many */
   async disconnect (target: DisconnectTarget): Promise<number> {
     const counts = await this.orderAll('disconnect', target)
     return counts.reduce<number>((sum, count) => sum + Number(count), 0)
   }
 
   #disconnect (target: DisconnectTarget): number {
-    const ended = [...this.#options.sessions].filter(session =>
-      (target.session !== undefined && session.id === target.session) || (target.room !== undefined && session.subscription.rooms.has(target.room)))
+    const ended = [...this.#options.sessions].filter(({ id, identity, subscription }) =>
+      (target.session !== undefined && id === target.session) ||
+      (target.room !== undefined && subscription.rooms.has(target.room)) ||
+      (target.subject !== undefined && identity.subject === target.subject))
     for (const session of ended) session.close('DISCONNECTED', this.#options.returnAfterMs())
     return ended.length
   }

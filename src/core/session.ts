@@ -13,10 +13,13 @@ import type { Clock } from './clock.ts'
 import type { Connection, EndReason } from './connection.ts'
 import { MAX_LATER } from './cursor.ts'
 import { Refusal } from './errors.ts'
+import { PUBLIC } from './event.ts'
 import type { Counters } from './figures/counters.ts'
 import type { Latency } from './figures/latency.ts'
 import { ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
+import { checkGranted } from './identity.ts'
+import type { Identity } from './identity.ts'
 import type { Limits } from './limits.ts'
 import { read } from './read.ts'
 import type { Turn } from './read.ts'
@@ -63,14 +66,13 @@ const ENVELOPE_BYTES = 80
 
 export class Session {
   readonly id: string
-  /** Whom the session counts for: rate limits, connections per address. */
-  readonly caller: string
+  readonly identity: Identity
   readonly connection: Connection
   /** Monotonic ms. */
   readonly openedAt: number
   /** The tick in which it was last sent a bundle. */
   servedInTick = -1
-  subscription = Subscription.none
+  subscription: Subscription
 
   readonly #context: SessionContext
   #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
@@ -88,12 +90,13 @@ export class Session {
   /** See `countPassed`; null also while the session is in step. */
   #passed: number | null = null
 
-  constructor (context: SessionContext, id: string, caller: string, connection: Connection) {
+  constructor (context: SessionContext, id: string, identity: Identity, connection: Connection) {
     this.#context = context
     this.id = id
-    this.caller = caller
+    this.identity = identity
     this.connection = connection
     this.openedAt = context.clock.now()
+    this.subscription = identity.grants.allow('subscribe', PUBLIC) ? Subscription.none : Subscription.noneWithoutFeed
     this.subscription.hold()
   }
 
@@ -105,7 +108,8 @@ export class Session {
    * Adds to what is heard; bundles follow by themselves.
    * @param cursor where to go on from, as the client brought it; counts in the first join only
    * @returns how it begins, and the members of each room over all processes
-   * @throws Refusal BAD_SUBSCRIPTION, ROOM_FULL, ROOMS_FULL, OVERLOADED, DRAINING, STORE_UNAVAILABLE; nothing was joined then
+   * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, ROOM_FULL, ROOMS_FULL, OVERLOADED, DRAINING,
+   *   STORE_UNAVAILABLE; nothing was joined then
    */
   async join (joins: readonly Join[], cursor: string | null = null): Promise<JoinResult & { readonly members: Record<string, number> }> {
     const entering = [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
@@ -129,6 +133,7 @@ export class Session {
     const { limits, reservations } = this.#context
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
     const after = this.subscription.with(joins, limits.maxRoomsPerClient)
+    checkGranted(this.identity, 'subscribe', joins.map(({ room }) => room))
     reservations.checkJoin(after.rooms)
     if (this.#tracks.length > MAX_LATER) {
       throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)

@@ -92,6 +92,8 @@ export interface CommandRecord {
   readonly fingerprint: string
   /** The process that runs the command; empty where it was handed over to a backend. */
   readonly by: string
+  /** The caller, where a token named it: only the owner is told the outcome. */
+  readonly owner?: string
 }
 
 /** Receives the log. All calls are synchronous and in order. */

@@ -25,6 +25,9 @@ const MAX_NAMES = 1000
 /** Bounds the lists of types a cursor may have to spell out, in characters: a cursor must fit into a header. */
 const MAX_SPELLING = 4000
 
+/** Begins the names of subscriptions without the feed. No room's name has it. */
+const NO_FEED = '!'
+
 /** What is asked of one room: every type, some types, or both, since types also concern the public feed. */
 interface Wish {
   readonly all: boolean
@@ -38,7 +41,9 @@ interface TypeList {
 }
 
 export class Subscription {
-  static readonly none = new Subscription(new Map(), '')
+  static readonly none = new Subscription(new Map(), true, '')
+  /** Of a session that may not hear the public feed: types of a room do not concern the feed then. */
+  static readonly noneWithoutFeed = new Subscription(new Map(), false, NO_FEED)
   /**
    * The subscriptions of all sessions, by name: thousands of clients ask for the same and share one object, which saves
    * 1 KB a client. What was refused, or has no session any more, is not kept.
@@ -53,14 +58,16 @@ export class Subscription {
   readonly rooms: ReadonlySet<string>
 
   readonly #wishes: ReadonlyMap<string, Wish>
+  readonly #hearsFeed: boolean
   readonly #name: string
   #holders = 0
 
-  private constructor (wishes: ReadonlyMap<string, Wish>, name: string) {
+  private constructor (wishes: ReadonlyMap<string, Wish>, hearsFeed: boolean, name: string) {
     this.#wishes = wishes
+    this.#hearsFeed = hearsFeed
     this.#name = name
     this.rooms = new Set(wishes.keys())
-    this.parts = partsOf(wishes)
+    this.parts = partsOf(wishes, hearsFeed)
     this.signature = sign(this.parts)
   }
 
@@ -74,12 +81,12 @@ export class Subscription {
     for (const { room } of joins) rooms.add(room)
     checkRooms(rooms.size, maxRooms)
     const widened = widen(this.#wishes, joins)
-    return widened === null ? this : Subscription.#of(widened)
+    return widened === null ? this : this.#of(widened)
   }
 
   without (rooms: readonly string[]): Subscription {
     const left = new Set(rooms)
-    return Subscription.#of(new Map([...this.#wishes].filter(([room]) => !left.has(room))))
+    return this.#of(new Map([...this.#wishes].filter(([room]) => !left.has(room))))
   }
 
   /** A session has this subscription now; see `release`. */
@@ -91,9 +98,9 @@ export class Subscription {
     if (--this.#holders === 0) Subscription.#held.delete(this.#name)
   }
 
-  static #of (wishes: ReadonlyMap<string, Wish>): Subscription {
-    const name = nameOf(wishes)
-    return Subscription.#held.get(name) ?? new Subscription(wishes, name)
+  #of (wishes: ReadonlyMap<string, Wish>): Subscription {
+    const name = `${this.#hearsFeed ? '' : NO_FEED}${nameOf(wishes)}`
+    return Subscription.#held.get(name) ?? new Subscription(wishes, this.#hearsFeed, name)
   }
 }
 
@@ -167,14 +174,14 @@ function union (lists: Iterable<readonly string[]>): Set<string> {
   return types
 }
 
-function partsOf (wishes: ReadonlyMap<string, Wish>): Parts {
+function partsOf (wishes: ReadonlyMap<string, Wish>, hearsFeed: boolean): Parts {
   const filters = new Map<TypeList, Filter>()
   const parts = new Map<string, Filter>()
   for (const [room, { all, types }] of wishes) {
     if (types !== null && !filters.has(types)) filters.set(types, only(types.names))
     parts.set(room, all ? ALL : filters.get(types as TypeList) as Filter)
   }
-  if (filters.size > 0 && wishes.get(PUBLIC)?.all !== true) {
+  if (hearsFeed && filters.size > 0 && wishes.get(PUBLIC)?.all !== true) {
     const [first] = filters.values()
     parts.set(PUBLIC, filters.size === 1 ? first as Filter : only([...filters.keys()].flatMap(({ names }) => names)))
   }

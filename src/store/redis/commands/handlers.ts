@@ -50,15 +50,15 @@ const PERSIST_MS = 1500
 const PAUSE_MS = 25
 
 /**
- * Keys: the command's record, its stream. Arguments: the record, ms it is kept, maximum entries, then id, args, caller.
+ * Keys: the command's record, its stream. Arguments: the record, ms it is kept, maximum entries, then id, args, caller, subject.
  * If no process runs the command by its record (`by` is empty), it was handed over before.
  */
-const dispatch = script<[record: string, stream: string], [record: string, ttlMs: number, limit: number, id: string, args: string, caller: string], 'BEFORE' | 'FULL' | 'OK'>('sbDispatch', `${WITH_ENTRY}
+const dispatch = script<[record: string, stream: string], [record: string, ttlMs: number, limit: number, id: string, args: string, caller: string, subject: string], 'BEFORE' | 'FULL' | 'OK'>('sbDispatch', `${WITH_ENTRY}
 local before = redis.call('GET', KEYS[1])
 if before and string.find(before, '"by":""', 1, true) then return 'BEFORE' end
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[2], '${BACKENDS}', '0', 'MKSTREAM') end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[3]) then return 'FULL' end
-local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'attempt', '1')
+local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'subject', ARGV[7], 'attempt', '1')
 redis.call('SET', KEYS[1], withEntry(ARGV[1], entry), 'PX', ARGV[2])
 return 'OK'
 `)
@@ -155,11 +155,11 @@ export class Handlers {
     return read
   }
 
-  async #dispatch ({ id, command, args, caller }: CommandJob, record: CommandRecord, timeoutMs: number): Promise<void> {
+  async #dispatch ({ id, command, args, identity }: CommandJob, record: CommandRecord, timeoutMs: number): Promise<void> {
     const { store, idempotencyTtlMs } = this.#options
     const { keys } = store
     const reply = await this.#persist(async () => await store.ask(async client => await dispatch(
-      client, [keys.command(id), keys.commands(command)], [JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), caller])))
+      client, [keys.command(id), keys.commands(command)], [JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), identity.caller, identity.subject ?? ''])))
     if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`)
   }
 

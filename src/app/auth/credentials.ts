@@ -1,0 +1,41 @@
+// Where a request carries what says who asks.
+
+import { parseCookie } from 'cookie'
+import type { FastifyRequest } from 'fastify'
+import { Refusal } from '../../core/errors.ts'
+
+export const TOKEN_COOKIE = 'signalbox_token'
+export const TICKET_COOKIE = 'signalbox_ticket'
+
+export interface Credentials {
+  /** Of the header. Wins over the cookies. */
+  readonly bearer: string | undefined
+  /** Of the query. */
+  readonly ticket: string | undefined
+  readonly tokenCookie: string | undefined
+  readonly ticketCookie: string | undefined
+}
+
+/** @throws Refusal BAD_REQUEST for two headers, UNAUTHENTICATED for one of another scheme */
+export function credentialsOf (request: FastifyRequest): Credentials {
+  const cookies = parseCookie(request.headers.cookie ?? '')
+  const { ticket } = request.query as Record<string, unknown>
+  return {
+    bearer: bearerOf(request),
+    ticket: ticket === undefined ? undefined : String(ticket),
+    tokenCookie: cookies[TOKEN_COOKIE],
+    ticketCookie: cookies[TICKET_COOKIE]
+  }
+}
+
+/** The token of the header Authorization (RFC 6750, 2.1). */
+export function bearerOf ({ raw }: FastifyRequest): string | undefined {
+  // Of several headers Node keeps the first: another reader on the way may have kept the last.
+  const named = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
+  if (named.length > 1) throw new Refusal('BAD_REQUEST', 'a request may have one header Authorization')
+  const { authorization } = raw.headers
+  if (authorization === undefined) return undefined
+  const [, token] = /^Bearer +(\S+) *$/i.exec(authorization) ?? []
+  if (token === undefined) throw new Refusal('UNAUTHENTICATED', 'Authorization must be "Bearer <token>"')
+  return token
+}

@@ -1,0 +1,66 @@
+// What a caller may hear, publish and run: patterns of names, in which `*` stands for any run of characters.
+
+import { PUBLIC } from './event.ts'
+
+export type Right = 'subscribe' | 'publish' | 'control'
+
+export const RIGHTS: readonly Right[] = ['subscribe', 'publish', 'control']
+
+/** Patterns by right; a right that is absent allows nothing. */
+export type GrantLists = Readonly<Partial<Record<Right, readonly string[]>>>
+
+export interface Grants {
+  /** The patterns; null where everything is allowed. */
+  readonly lists: GrantLists | null
+  /** @param name of a room (`@public` for the public feed), or of a command */
+  allow (right: Right, name: string): boolean
+}
+
+export const EVERYTHING: Grants = { lists: null, allow: () => true }
+
+export class PatternGrants implements Grants {
+  readonly lists: GrantLists
+  readonly #matchers: ReadonlyMap<Right, Matcher>
+
+  constructor (lists: GrantLists) {
+    this.lists = lists
+    this.#matchers = new Map(RIGHTS.map(right => [right, new Matcher(lists[right] ?? [])]))
+  }
+
+  allow (right: Right, name: string): boolean {
+    return (this.#matchers.get(right) as Matcher).matches(name)
+  }
+}
+
+class Matcher {
+  readonly #names = new Set<string>()
+  /** The texts between the stars of each pattern that has any. */
+  readonly #patterns: string[][] = []
+
+  constructor (patterns: readonly string[]) {
+    for (const pattern of patterns) {
+      if (pattern.includes('*')) this.#patterns.push(pattern.split('*'))
+      else this.#names.add(pattern)
+      if (pattern === '*') this.#names.add(PUBLIC)
+    }
+  }
+
+  matches (name: string): boolean {
+    if (this.#names.has(name)) return true
+    // The gateway's own names are granted one by one, never by a pattern that was meant for rooms.
+    return !name.startsWith('@') && this.#patterns.some(texts => matches(name, texts))
+  }
+}
+
+/** The first text begins the name, the last one ends it, those between follow one another: each is looked for once, from left to right. */
+function matches (name: string, [first = '', ...texts]: readonly string[]): boolean {
+  const last = texts.pop() as string
+  if (!name.startsWith(first)) return false
+  let from = first.length
+  for (const text of texts) {
+    const at = name.indexOf(text, from)
+    if (at === -1) return false
+    from = at + text.length
+  }
+  return name.length - last.length >= from && name.endsWith(last)
+}

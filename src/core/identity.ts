@@ -1,0 +1,38 @@
+// Who asks, and what they may do. The layer above makes it of a token, the core goes by it alone.
+
+import { Refusal } from './errors.ts'
+import { EVERYTHING } from './grants.ts'
+import type { Grants, Right } from './grants.ts'
+
+export interface Identity {
+  /** Whom rate limits and Idempotency-Keys count for: issuer and subject where there is a subject, else the address. */
+  readonly caller: string
+  /** Whom MAX_CLIENTS_PER_IP counts for. */
+  readonly address: string
+  /** Whom `disconnect` and MAX_CLIENTS_PER_SUBJECT know; null without a token, or with one that names nobody. */
+  readonly subject: string | null
+  /** Whether a token was shown. */
+  readonly isAuthenticated: boolean
+  readonly grants: Grants
+  /** When the rights end, ms since 1970; null: never. */
+  readonly expiresAt: number | null
+}
+
+/** Somebody who may do everything, for ever: anybody at an open gateway, and the program around one. @param caller an address, or a name */
+export const trusted = (caller: string): Identity =>
+  ({ caller, address: caller, subject: null, isAuthenticated: false, grants: EVERYTHING, expiresAt: null })
+
+const DEEDS: Readonly<Record<Right, string>> = { subscribe: 'hear', publish: 'publish to', control: 'run' }
+
+/**
+ * Checks a right on every name. Whether a room exists makes no difference.
+ * @throws Refusal FORBIDDEN, or UNAUTHENTICATED without a token; it names the first name that is not granted
+ */
+export function checkGranted ({ grants, isAuthenticated }: Identity, right: Right, names: Iterable<string>): void {
+  for (const name of names) {
+    if (grants.allow(right, name)) continue
+    throw isAuthenticated
+      ? new Refusal('FORBIDDEN', `this token may not ${DEEDS[right]} ${name}: its claim signalbox.${right} does not grant it`)
+      : new Refusal('UNAUTHENTICATED', `a token is needed to ${DEEDS[right]} ${name}: send Authorization: Bearer <token>, or a ticket from POST /api/ticket`)
+  }
+}
