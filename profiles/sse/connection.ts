@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
-import { PARTING_MS } from '../../src/app/parting.ts'
+import { breakOff } from '../../src/app/parting.ts'
 import { frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
@@ -53,11 +53,7 @@ export class SseConnection implements Connection {
     }
     this.sendMessage('bye', { reason, retryMs }, null)
     this.#ended = true
-    const socket = this.#socket
-    if (socket === null) return
-    // Without the last chunk: some clients take a proper end for the end of the story, and never come back.
-    socket.end()
-    setTimeout(() => socket.destroy(), PARTING_MS).unref()
+    if (this.#socket !== null) breakOff(this.#socket)
   }
 
   destroy (): void {

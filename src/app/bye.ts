@@ -3,7 +3,7 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from '../core/errors.ts'
-import { PARTING_MS } from './parting.ts'
+import { breakOff } from './parting.ts'
 
 /** Headers of a stream besides its type: caches and proxies must not hold it back. */
 export const STREAM_HEADERS = {
@@ -32,9 +32,6 @@ export function sayBye (reply: FastifyReply, refusal: Refusal, retryMs: number):
   const { raw } = reply
   raw.writeHead(200, { ...reply.getHeaders() as Record<string, string>, 'Content-Type': 'text/event-stream; charset=utf-8', ...STREAM_HEADERS, Connection: 'keep-alive' })
   raw.write(`retry: ${retryMs}\nevent: bye\ndata: ${JSON.stringify({ reason: refusal.code, retryMs })}\n\n`)
-  // The connection ends, the response does not: some clients take a proper end for the end of the story, and never come back.
-  const { socket } = raw
-  socket?.end()
-  setTimeout(() => socket?.destroy(), PARTING_MS).unref()
+  if (raw.socket !== null) breakOff(raw.socket)
   return reply
 }

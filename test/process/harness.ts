@@ -204,10 +204,20 @@ export async function request (url: string, init: RequestInit & { json?: unknown
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
     headers: { connection: 'close', ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
   })
-  const text = await response.text()
+  const text = await textOf(response)
   let body = null
   try { body = JSON.parse(text) } catch {}
   return { status: response.status, headers: response.headers, text, body }
+}
+
+/** A stream that the gateway ends breaks off; what had come before counts. */
+async function textOf (response: Response): Promise<string> {
+  if (!/^text\/event-stream/.test(response.headers.get('content-type') ?? '')) return await response.text()
+  const parts: Uint8Array[] = []
+  try {
+    for await (const part of response.body ?? []) parts.push(part)
+  } catch {}
+  return Buffer.concat(parts).toString()
 }
 
 /** Patient: the machine may be busy, and what comes in time costs nothing. */
