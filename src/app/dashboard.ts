@@ -1,4 +1,4 @@
-// The dashboard at / and the browser client at /client.js: static files, bundled by `npm run build:web`.
+// The dashboard at / and the browser client at /client.js, with its types at /client.d.ts: static files, made by `npm run build`.
 
 import { join } from 'node:path'
 import helmet from '@fastify/helmet'
@@ -21,6 +21,10 @@ export default async function dashboard (app: FastifyInstance): Promise<void> {
     // The gateway has no TLS. Only a proxy that adds it may promise HTTPS.
     hsts: false,
     contentSecurityPolicy: { useDefaults: false, directives: CONTENT_POLICY }
+  })
+  // By its ending, client.d.ts would be a video (MPEG transport stream).
+  app.addHook('onSend', async (_request, reply) => {
+    if (reply.getHeader('content-type') === 'video/mp2t') reply.type('text/plain; charset=utf-8')
   })
   await app.register(fastifyStatic, {
     root: join(packageRoot, 'dist', 'web'),
