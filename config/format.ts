@@ -12,17 +12,48 @@ interface FormatRule {
   readonly canonical?: (text: string) => string
 }
 
-export type Format = 'any' | 'host' | 'path' | 'host-name' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
+export type Format = 'any' | 'secrets' | 'token' | 'jwks' | 'pattern' | 'host' | 'path' | 'host-name' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
 
 /** The same as NAME in src/core/event.ts, which the settings cannot import; a test compares them. */
 export const TYPE = /^[A-Za-z0-9_.:/-]{1,128}$/
 const HOST_NAME = /^(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?$/i
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]+$/i
 
+const MIN_SECRET_BYTES = 32
+const MIN_TOKEN = 16
+/** A secret of fewer different characters was typed, not made. */
+const MIN_VARIETY = 8
+
+/** The secrets in the text of AUTH_JWT_SECRET. */
+export const secretsOf = (text: string): string[] => text.split(',').map((secret) => secret.trim()).filter((secret) => secret !== '')
+
+function weaknessOf (secret: string): string | undefined {
+  const bytes = Buffer.byteLength(secret)
+  if (bytes < MIN_SECRET_BYTES) return `a secret of ${bytes} bytes can be guessed; it needs ${MIN_SECRET_BYTES} random ones: openssl rand -base64 32`
+  return new Set(secret).size < MIN_VARIETY ? 'a secret of so few different characters can be guessed; make one with: openssl rand -base64 32' : undefined
+}
+
 export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   any: {
     allowed: 'any text',
     check: () => true
+  },
+  secrets: {
+    allowed: `random texts of at least ${MIN_SECRET_BYTES} bytes, separated by commas; make one with: openssl rand -base64 32`,
+    check: (text) => secretsOf(text).every((secret) => weaknessOf(secret) === undefined),
+    problem: (text) => secretsOf(text).map(weaknessOf).find((weakness) => weakness !== undefined)
+  },
+  token: {
+    allowed: `${MIN_TOKEN} or more printable characters without spaces; make one with: openssl rand -hex 16`,
+    check: (text) => new RegExp(`^[!-~]{${MIN_TOKEN},}$`).test(text)
+  },
+  jwks: {
+    allowed: 'a URL that begins with https://, or with http:// on this machine (localhost, 127.0.0.1, [::1])',
+    check: (text) => URL.canParse(text) && (/^https:$/.test(new URL(text).protocol) || (/^http:$/.test(new URL(text).protocol) && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(text).hostname)))
+  },
+  pattern: {
+    allowed: 'names of rooms, separated by commas, in which * stands for any characters; @public, @system',
+    check: (text) => /^[A-Za-z0-9_.:/*-]{1,128}$/.test(text) || text === '@public' || text === '@system'
   },
   host: {
     allowed: 'an IP address (IPv6 without brackets) or a host name',

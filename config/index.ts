@@ -3,7 +3,7 @@
 
 import { readDotenv } from './dotenv.ts'
 import { isFileName, readFiles } from './secret-file.ts'
-import { NOT_YET, PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
+import { PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
 import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readChoice, readText } from './setting.ts'
 import { guess, suspect } from './spelling.ts'
@@ -61,13 +61,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
   const sourceOf = (name: SettingName): SettingSource => name in environment ? 'environment' : name in file ? '.env' : 'default'
   const place = (name: SettingName): string => sourceOf(name) === '.env' ? ' in .env' : ''
 
-  const unsupported = NAMES.filter((name) => NOT_YET[name] && sourceOf(name) !== 'default')
-  for (const name of unsupported) {
-    const value = quote(SETTINGS[name], environment[name] ?? file[name])
-    problems.push(`${name} is ${value}${place(name)}; not supported yet: ${NOT_YET[name]}.`)
-  }
-
-  const { values, wrong } = validate(without(file, unsupported), without(environment, unsupported))
+  const { values, wrong } = validate(file, environment)
   for (const name of NAMES) {
     const setting = SETTINGS[name]
     // For a list the invalid items are shown; any other value is shown as it was written.
@@ -79,7 +73,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
   }
 
   const isSet = (name: SettingName): boolean => sourceOf(name) !== 'default'
-  const derivation = derive(values, isSet, (name) => wrong.has(name) || unsupported.includes(name))
+  const derivation = derive(values, isSet, (name) => wrong.has(name))
   problems.push(...derivation.problems)
   const warnings = [...warnAbout(env), ...warnAboutFile(dotenv.texts)]
   if (isSet('REDIS_PREFIX') && !isSet('REDIS_CHANNEL') && values.REDIS_URL !== '' && values.REDIS_PREFIX !== CLUSTER_PREFIX) {

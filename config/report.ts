@@ -1,7 +1,6 @@
 // The settings in readable form: the listing of `--check`, `.env.example`, a Markdown table, and the settings of a running
 // gateway.
 
-import { NOT_YET } from './rules.ts'
 import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type SettingName } from './schema.ts'
 import { allowed, describeValue, showValue, writeText } from './setting.ts'
 import type { LoadedConfig } from './index.ts'
@@ -28,7 +27,7 @@ export function showConfig (config: Config): Array<{ name: SettingName, value: s
     return {
       name,
       value: showValue(setting, values[name]),
-      meaning: meaning(name),
+      meaning: SETTINGS[name].meaning,
       ...(setting.type === 'integer' && setting.unit !== undefined ? { unit: setting.unit } : {}),
       tunable: setting.tunable === true,
       isDefault: writeText(setting, values[name]) === writeText(setting, setting.default)
@@ -43,11 +42,11 @@ export function tunableSchemas (): Record<string, object> {
 
 function tunableSchema (name: SettingName): object {
   const setting = SETTINGS[name]
-  if (setting.type === 'choice') return { type: 'string', enum: setting.choices, description: meaning(name) }
-  if (setting.type !== 'integer') return { description: meaning(name) }
+  if (setting.type === 'choice') return { type: 'string', enum: setting.choices, description: SETTINGS[name].meaning }
+  if (setting.type !== 'integer') return { description: SETTINGS[name].meaning }
   const { minimum, maximum, unit, zero } = setting
   const notes = [unit, zero && `0: ${zero}`].filter(Boolean).join('; ')
-  return { type: 'integer', minimum, maximum, description: notes === '' ? meaning(name) : `${meaning(name)} (${notes})` }
+  return { type: 'integer', minimum, maximum, description: notes === '' ? SETTINGS[name].meaning : `${SETTINGS[name].meaning} (${notes})` }
 }
 
 /** The text of `.env.example`. */
@@ -64,7 +63,7 @@ export function environmentExample (): string {
 function explain (name: SettingName): string[] {
   const setting = SETTINGS[name]
   const file = setting.fromFile ? [`# Or ${name}_FILE, the path of a file that holds the value.`] : []
-  return ['', `# ${meaning(name)}`, `# Allowed: ${allowed(setting)}.`, ...file, `#${name}=${writeText(setting, setting.default)}`]
+  return ['', `# ${SETTINGS[name].meaning}`, `# Allowed: ${allowed(setting)}.`, ...file, `#${name}=${writeText(setting, setting.default)}`]
 }
 
 /** The settings as Markdown, one table a section. */
@@ -81,12 +80,8 @@ export function settingsTable (): string {
 function row (name: SettingName): string {
   const setting = SETTINGS[name]
   const text = writeText(setting, setting.default)
-  const cells = [`\`${name}\``, text === '' ? 'empty' : `\`${text}\``, allowed(setting), meaning(name)]
+  const cells = [`\`${name}\``, text === '' ? 'empty' : `\`${text}\``, allowed(setting), SETTINGS[name].meaning]
   return `| ${cells.map(escape).join(' | ')} |`
-}
-
-function meaning (name: SettingName): string {
-  return SETTINGS[name].meaning + (NOT_YET[name] ? ' Not supported yet.' : '')
 }
 
 function escape (text: string): string {

@@ -5,14 +5,6 @@ import { BlockList, isIP } from 'node:net'
 import { parseRedisUrl } from './redis-url.ts'
 import type { SettingName, ProfileName, Values } from './schema.ts'
 
-/** Settings that are known but refused: the gateway must not run without something the operator asked for. */
-export const NOT_YET: Readonly<Partial<Record<SettingName, string>>> = {
-  AUTH_JWT_SECRET: 'authentication comes with a later release; leave it empty',
-  AUTH_JWKS_URL: 'authentication comes with a later release; leave it empty',
-  AUTH_ISSUER: 'authentication comes with a later release; leave it empty',
-  AUTH_AUDIENCE: 'authentication comes with a later release; leave it empty'
-}
-
 interface Rule {
   readonly reads: readonly SettingName[]
   /** @returns a sentence about the conflict; undefined if there is none */
@@ -48,12 +40,29 @@ const RULES: readonly Rule[] = [
       : undefined
   },
   {
-    reads: ['HOST', 'ALLOW_ANONYMOUS'],
-    check: ({ HOST, ALLOW_ANONYMOUS }) => !ALLOW_ANONYMOUS && !isLoopback(HOST)
-      ? `HOST is "${HOST}"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet: anybody who can reach the port could publish, read and control.`
+    reads: ['HOST', 'ALLOW_ANONYMOUS', 'AUTH_JWT_SECRET', 'AUTH_JWKS_URL'],
+    check: (values) => !values.ALLOW_ANONYMOUS && !hasAuth(values) && !isLoopback(values.HOST)
+      ? `HOST is "${values.HOST}"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs authentication: set AUTH_JWT_SECRET (openssl rand -base64 32) or AUTH_JWKS_URL. With ALLOW_ANONYMOUS=true anybody who can reach the port may publish, read and control.`
       : undefined
-  }
+  },
+  {
+    reads: ['ALLOW_ANONYMOUS', 'AUTH_JWT_SECRET', 'AUTH_JWKS_URL'],
+    check: (values) => values.ALLOW_ANONYMOUS && hasAuth(values)
+      ? 'ALLOW_ANONYMOUS=true contradicts AUTH_JWT_SECRET and AUTH_JWKS_URL: set one of them. What everybody may hear without a token stands in ANONYMOUS_SUBSCRIBE.'
+      : undefined
+  },
+  ...(['AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE'] as const).map((name): Rule => ({
+    reads: [name, 'AUTH_JWT_SECRET', 'AUTH_JWKS_URL'],
+    check: (values) => values[name].length > 0 && !hasAuth(values)
+      ? `${name} is set, but neither AUTH_JWT_SECRET nor AUTH_JWKS_URL: no token would be checked, and everybody could do everything.`
+      : undefined
+  }))
 ]
+
+/** Whether callers are known by tokens. */
+export function hasAuth ({ AUTH_JWT_SECRET, AUTH_JWKS_URL }: Pick<Values, 'AUTH_JWT_SECRET' | 'AUTH_JWKS_URL'>): boolean {
+  return AUTH_JWT_SECRET !== '' || AUTH_JWKS_URL !== ''
+}
 
 function isCluster (url: string): boolean {
   const address = parseRedisUrl(url)

@@ -2,8 +2,6 @@
 // the mounted path.
 
 import type { FastifyInstance } from 'fastify'
-import { isReturning, sayBye } from '../src/app/bye.ts'
-import { refuse } from '../src/app/errors.ts'
 import { Refusal } from '../src/core/errors.ts'
 import type { Gateway } from '../src/core/gateway.ts'
 
@@ -64,8 +62,7 @@ export async function mountProfile (app: FastifyInstance, name: ProfileName, opt
 }
 
 function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): void {
-  app.get(path, { exposeHeadRoute: false, schema: { hide: true } }, async (request, reply) => {
-    const refusal = new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
-    return isStream && isReturning(request) ? sayBye(reply, refusal, gateway.returnAfterMs()) : await refuse(reply, refusal)
+  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => {
+    throw new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
   })
 }

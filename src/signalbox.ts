@@ -4,13 +4,17 @@
 import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { secretsOf } from '../config/format.ts'
 import { adoptTunable, ConfigError, retune } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
 import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
-
+import { open, TokenAuthority } from './app/auth/authority.ts'
+import type { Authority } from './app/auth/authority.ts'
+import { Tickets } from './app/auth/tickets.ts'
+import { Tokens } from './app/auth/tokens.ts'
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
@@ -22,6 +26,7 @@ import { systemClock } from './core/clock.ts'
 import { Refusal } from './core/errors.ts'
 import { Gateway } from './core/gateway.ts'
 import type { Limits } from './core/limits.ts'
+import type { Store } from './core/store.ts'
 import { openBacking } from './store/open.ts'
 
 export interface SignalboxOptions {
@@ -97,6 +102,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     stateTypes: new Set(config.stateTypes),
     log
   })
+  const authority = authorityOf(config, store, log)
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
@@ -114,6 +120,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   let started: Promise<void> | null = null
   const start = async (): Promise<void> => await (started ??= (async () => {
     reports.start()
+    void authority.start()
     await gateway.start()
     // Closed while the log was being read.
     if (closed === null) backing.serve(gateway)
@@ -172,6 +179,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
       gateway,
+      authority,
+      metricsToken: config.metricsToken,
       profile,
       isLeaving: () => isLeaving,
       paths: pathsOf(profile),
@@ -179,7 +188,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
       corsOrigins,
-      allowedHosts: isGuarded(config) ? hostsOf(config) : null,
+      allowedHosts: authority.isOpen && !(config.allowAnonymous && config.allowedHosts.length === 0) ? hostsOf(config) : null,
       savings,
       intake,
       metricsExchange
@@ -207,15 +216,17 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 }
 
-/** Without authentication the name that a request asks for is checked, unless the operator lets everybody in. */
-function isGuarded ({ authJwtSecret, authJwksUrl, allowAnonymous, allowedHosts }: Config): boolean {
-  return authJwtSecret === '' && authJwksUrl === '' && !(allowAnonymous && allowedHosts.length === 0)
+function authorityOf (config: Config, store: Store, log: FastifyBaseLogger): Authority {
+  const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins } = config
+  if (authJwtSecret === '' && authJwksUrl === '') return open
+  const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
+  return new TokenAuthority({ tokens, tickets: new Tickets(store), anonymousSubscribe, corsOrigins })
 }
 
 function limitsOf (config: Config): Limits {
   const {
     tickFloorMs, maxEventsPerSecondPerClient, maxQueuePerClient, maxHttpBufferSize, slowClientTimeout, maxRoomSize, maxRooms, maxRoomsPerClient,
-    maxClients, maxClientsPerIp, controlRateLimit, publishRateLimit
+    maxClients, maxClientsPerIp, maxClientsPerSubject, controlRateLimit, publishRateLimit
   } = config
   return {
     tickMs: config[tickSettingOf(config.appProfile)],
@@ -230,6 +241,7 @@ function limitsOf (config: Config): Limits {
     maxRoomsPerClient,
     maxClients,
     maxClientsPerIp,
+    maxClientsPerSubject,
     controlRateLimit,
     publishRateLimit,
     stateBytes: config.stateBytes === 0 ? Math.floor(getHeapStatistics().heap_size_limit / 4) : config.stateBytes

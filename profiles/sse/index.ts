@@ -5,8 +5,7 @@ import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { cursorOf, isReturning, sayBye } from '../../src/app/bye.ts'
-import { callerOf } from '../../src/app/caller.ts'
+import { cursorOf } from '../../src/app/bye.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { errorSchema } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
@@ -23,7 +22,7 @@ export interface SseOptions {
   readonly path: string
 }
 
-const PARAMETERS = ['rooms', 'types', 'lastEventId']
+const PARAMETERS = ['rooms', 'types', 'lastEventId', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
@@ -35,6 +34,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
   app.get(path, {
     // The HEAD route that Fastify adds would open a stream that nobody reads.
     exposeHeadRoute: false,
+    config: { access: 'ticket', isStream: true },
     schema: {
       tags: ['events'],
       summary: 'The stream of events (SSE)',
@@ -44,7 +44,8 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
         properties: {
           rooms: { type: 'string', description: 'comma list; absent: the public feed' },
           types: { type: 'string', description: 'comma list; absent: every type' },
-          lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' }
+          lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' },
+          ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
         }
       },
       response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
@@ -68,13 +69,12 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     let joined
     try {
       const joins = parseJoins(joinsOf(request))
-      session = gateway.open(connection, callerOf(request))
+      session = gateway.open(connection, request.identity)
       joined = await session.join(joins, cursorOf(request))
     } catch (error) {
       end()
       socket.off('close', end)
       streaming.delete(socket)
-      if (error instanceof Refusal && error.retryMs !== undefined && isReturning(request)) return sayBye(reply, error, gateway.returnAfterMs())
       throw error
     }
     const { position, cursor } = joined

@@ -68,12 +68,12 @@ function leave (_gateway: Gateway, session: Session, { room, rooms }: ClientMess
 }
 
 async function control (gateway: Gateway, session: Session, { command, args, idempotencyKey }: ClientMessage): Promise<ServerMessage> {
-  await checkLimit('CONTROL_RATE_LIMIT', gateway.rates.control, gateway.limits.controlRateLimit, session.caller)
+  await checkLimit('CONTROL_RATE_LIMIT', gateway.rates.control, gateway.limits.controlRateLimit, session.identity.caller)
   if (idempotencyKey !== undefined && typeof idempotencyKey !== 'string') throw bad('idempotencyKey must be a string')
   const { status, body } = commandResponse(await gateway.control({
     ...parseCommandRequest({ command, ...(args === undefined ? {} : { args }) }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-    caller: session.caller
+    identity: session.identity
   }))
   return { event: status >= 400 ? 'error' : 'result', data: body }
 }

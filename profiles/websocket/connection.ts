@@ -6,10 +6,10 @@ import type { Bundle, Connection, EndReason, Notice } from '../../src/core/conne
 import { PARTING_MS } from '../../src/app/parting.ts'
 import { frame, textMessage, position } from './frame.ts'
 
-/** Close codes: RFC 6455, 7.4.1; for 1012 and 1013 the IANA registry. */
-export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013 } as const
+/** Close codes: RFC 6455, 7.4.1; for 1012, 1013 and 3000 the IANA registry. */
+export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013, unauthorized: 3000 } as const
 
-const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway }
+const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway, TOKEN_EXPIRED: CLOSE.unauthorized }
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket

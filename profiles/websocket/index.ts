@@ -7,13 +7,13 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { WebSocket } from 'ws'
-import { callerOf } from '../../src/app/caller.ts'
 import { answerBare } from '../../src/app/errors.ts'
 import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
+import type { Identity } from '../../src/core/identity.ts'
 import type { Session } from '../../src/core/session.ts'
 import { CLOSE, WsConnection } from './connection.ts'
 import { Conversation } from './conversation.ts'
@@ -80,22 +80,23 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
+    config: { access: 'ticket' },
     schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
     preValidation: async request => checkOrigin(request, corsOrigins),
     handler: async (_request: FastifyRequest, reply: FastifyReply) => {
       reply.header('Upgrade', 'websocket')
       throw new Refusal('UPGRADE_REQUIRED', `${path} is a WebSocket: connect with ws://, not with a plain GET`)
     },
-    wsHandler: (socket, request) => converse(socket, callerOf(request), detachResponse(socket, request))
+    wsHandler: (socket, request) => converse(socket, request.identity, detachResponse(socket, request))
   })
 
   const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
 
-  function converse (socket: WebSocket, caller: string, raw: Socket): void {
+  function converse (socket: WebSocket, identity: Identity, raw: Socket): void {
     const connection = new WsConnection(socket, raw, pongs.expect)
     let session: Session
     try {
-      session = gateway.open(connection, caller)
+      session = gateway.open(connection, identity)
     } catch (error) {
       // A browser cannot see the answer to a refused handshake, but it sees a close code.
       if (!(error instanceof Refusal)) throw error

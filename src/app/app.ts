@@ -4,6 +4,8 @@ import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import type { IntakeFigures } from '../core/backing.ts'
 import type { Gateway } from '../core/gateway.ts'
+import auth from './auth/auth.ts'
+import type { Authority } from './auth/authority.ts'
 import body from './body.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
@@ -19,10 +21,13 @@ import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
 import status from './status.ts'
 import type { StatusOptions } from './status.ts'
+import ticket from './ticket.ts'
 import turns from './turns.ts'
 
 export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
+  readonly authority: Authority
+  readonly metricsToken: string
   /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
   readonly savings: Savings
@@ -40,7 +45,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -64,11 +69,13 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     strictPreflight: false,
     exposedHeaders: ['Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
+  await app.register(auth, { authority, metricsToken })
   await app.register(docs)
   await app.register(body)
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })
+  if (!authority.isOpen) await app.register(ticket, { gateway, authority })
   await app.register(status, options)
   await app.register(metrics, { gateway, profile, savings, foreign, intake, metricsExchange })
   await app.register(dashboard)

@@ -3,7 +3,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
-import { callerOf } from './caller.ts'
 import { commandResponse, parseCommandRequest } from './command-request.ts'
 import { limitRoutes } from './limit.ts'
 import { errorSchema, idempotencyHeader } from './schemas.ts'
@@ -52,7 +51,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     const { status, body } = commandResponse(await gateway.control({
       ...parseCommandRequest(request.body),
       idempotencyKey: request.headers['idempotency-key'] as string | undefined,
-      caller: callerOf(request)
+      identity: request.identity
     }))
     return await reply.code(status).send(body)
   })
@@ -63,10 +62,10 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     schema: {
       tags: ['control'],
       summary: 'List the commands',
-      description: 'By name, each with the JSON Schema of its arguments.',
+      description: 'Those that the caller may run, by name, each with the JSON Schema of its arguments.',
       response: { 200: { type: 'object', properties: { commands: { type: 'array', items: commandSchema } } } }
     }
-  }, async () => ({ commands: gateway.commands.list }))
+  }, async ({ identity }) => ({ commands: gateway.commands.list.filter(({ name }) => identity.grants.allow('control', name)) }))
 
   app.get<{ Params: { id: string } }>(`${CONTROL_PATH}/:id`, {
     // Not limited: polling for a long command must not use up the caller's rate of commands.
@@ -78,7 +77,7 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
       response: { 200: outcomeSchema, 404: errorSchema }
     }
   }, async request => {
-    const outcome = await gateway.commands.outcome(request.params.id)
+    const outcome = await gateway.commands.outcome(request.params.id, request.identity)
     if (outcome === null) throw new Refusal('NOT_FOUND', 'no command with this id is known; outcomes are kept for IDEMPOTENCY_TTL seconds')
     return outcome
   })

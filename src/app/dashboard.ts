@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import helmet from '@fastify/helmet'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
+import { openToAll } from './auth/auth.ts'
 import { packageRoot } from './package.ts'
 
 /** The dashboard loads nothing from other hosts. */
@@ -17,6 +18,7 @@ const CONTENT_POLICY = {
 }
 
 export default async function dashboard (app: FastifyInstance): Promise<void> {
+  openToAll(app)
   await app.register(helmet, {
     // The gateway has no TLS. Only a proxy that adds it may promise HTTPS.
     hsts: false,

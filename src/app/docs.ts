@@ -4,6 +4,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { openToAll } from './auth/auth.ts'
 import { description, version } from './package.ts'
 
 export default fp(async (app: FastifyInstance) => {
@@ -22,5 +23,8 @@ export default fp(async (app: FastifyInstance) => {
     }
   })
   // The page has one inline style; its scripts are separate files.
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'" })
+  await app.register(async scope => {
+    openToAll(scope)
+    await scope.register(swaggerUi, { routePrefix: '/docs', staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'" })
+  })
 }, { name: 'docs' })

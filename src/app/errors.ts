@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
+import { isReturning, sayBye } from './bye.ts'
 import { PARTING_MS } from './parting.ts'
 import { afterTurns } from './turns.ts'
 
@@ -17,6 +18,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     troubles: Troubles
   }
+  interface FastifyContextConfig {
+    /** A stream of events: returning clients are refused by a stream with `bye`, see bye.ts. */
+    isStream?: boolean
+  }
 }
 
 export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }) => {
@@ -25,6 +30,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
     const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
     if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
     else request.log.debug({ code: refusal.code, url: request.url }, refusal.message)
+    if (request.routeOptions.config.isStream === true && refusal.retryMs !== undefined && isReturning(request)) return sayBye(reply, refusal, gateway.returnAfterMs())
     return await refuse(reply, refusal)
   })
 }, { name: 'errors' })
@@ -33,6 +39,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
 export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
   reply.server.troubles.refused(refusal)
   // A 409 may be temporary too, but its duration is unknown: only 429 and 503 have the header.
+  if (refusal.statusCode === 401) reply.header('WWW-Authenticate', 'Bearer')
   if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
     reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))
   }

@@ -1,11 +1,10 @@
 // Rate limits of routes. The count may be shared with another transport: control messages over WebSocket use the same one.
-// The limit is checked before anything else in the request.
+// The limit is checked before anything else in the request but who asks: a subject has one count, from whichever address.
 
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Rate } from '../core/rate.ts'
-import { callerOf } from './caller.ts'
 
 /**
  * Limits the routes registered in this scope.
@@ -26,7 +25,7 @@ export async function limitRoutes (app: FastifyInstance, name: string, rate: Rat
     timeWindow: 1000,
     max,
     allowList: () => max() === 0,
-    keyGenerator: callerOf,
+    keyGenerator: ({ identity }) => identity.caller,
     errorResponseBuilder: (_request, { ttl }) => tooMany(name, max(), ttl)
   })
 }

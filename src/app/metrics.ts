@@ -99,6 +99,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   metricsExchange?.provide(async () => await registry.getMetricsAsJSON())
 
   app.get('/metrics', {
+    config: { access: 'metrics' },
     schema: { tags: ['status'], summary: 'Prometheus metrics' }
   }, async (_request, reply) => {
     reply.type(registry.contentType)

@@ -5,7 +5,6 @@ import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
-import { callerOf } from './caller.ts'
 import { limitRoutes } from './limit.ts'
 import { batchSchema, errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
 
@@ -31,9 +30,9 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     const { body } = request
     if (body === undefined || body === null) throw new Refusal('BAD_EVENT', 'the body is empty; send an event, or an array of them, as JSON')
     const key = keyOf(request.headers['idempotency-key'])
-    const ids = await gateway.publish(Array.isArray(body) ? body : [body], key === undefined
-      ? undefined
-      : { key: digest(`POST ${PATH}`, callerOf(request), key), fingerprint: request.fingerprint })
+    const { identity, fingerprint } = request
+    const once = key === undefined ? undefined : { key: digest(`POST ${PATH}`, identity.caller, key), fingerprint }
+    const ids = await gateway.publish(Array.isArray(body) ? body : [body], { once, identity })
     return await reply.code(202).send({ ids })
   })
 }

@@ -27,7 +27,7 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
     schema: {
       tags: ['status'],
       summary: 'Rooms with members, keys and last id',
-      description: 'In order of name. Where `more` is true, ask again with `after` set to the last room. Counts towards CONTROL_RATE_LIMIT.',
+      description: 'Those that the caller may hear, in order of name. Where `more` is true, ask again with `after` set to the last room. Counts towards CONTROL_RATE_LIMIT.',
       querystring: {
         type: 'object',
         properties: {
@@ -41,7 +41,10 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
         '4xx': errorSchema
       }
     }
-  }, async request => await gateway.view.presence(pageOf(request.query as Record<string, unknown>)))
+  }, async ({ query, identity }) => await gateway.view.presence({
+    ...pageOf(query as Record<string, unknown>),
+    isListed: room => identity.grants.allow('subscribe', room)
+  }))
 }
 
 /** @throws Refusal BAD_REQUEST */

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
+import type { Authority } from './auth/authority.ts'
 import { CONTROL_PATH } from './control.ts'
 import { version } from './package.ts'
 import { errorSchema } from './schemas.ts'
@@ -14,12 +15,14 @@ export interface StatusOptions {
   readonly paths: { readonly stream: string | null, readonly websocket: string | null }
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
+  readonly authority: Pick<Authority, 'isOpen' | 'warning'>
   /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
   readonly isLeaving: () => boolean
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, isLeaving }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, authority, isLeaving }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
+    config: { access: 'all' },
     schema: { tags: ['status'], summary: 'The mounted profile: a client requests this first' }
   }, async (_request, reply) => {
     reply.header('Cache-Control', 'no-store')
@@ -30,19 +33,21 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
       version,
+      auth: !authority.isOpen,
       features: []
     }
   })
 
-  app.get('/healthz', { schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
+  app.get('/healthz', { config: { access: 'all' }, schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
+    config: { access: 'all' },
     schema: { tags: ['status'], summary: 'Readiness: new work is accepted', response: { 503: errorSchema } }
   }, async () => {
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
     if (isLeaving()) throw new Refusal('DRAINING', 'the gateway is about to shut down')
-    const { warnings } = gateway
+    const warnings = [...gateway.warnings, ...authority.warning === null ? [] : [authority.warning]]
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })
 }

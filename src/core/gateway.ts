@@ -146,7 +146,7 @@ export class Gateway {
       clock,
       timeoutMs: options.commandTimeoutMs,
       // A drain waits for running commands, and what they publish is still taken.
-      publish: (events, identity) => this.#publish(events, { identity, isFromCommand: true }),
+      publish: (events, as = PROGRAM) => this.#publish(events, { identity: as, isFromCommand: true }),
       onError: (err, what) => options.log.error({ err }, what),
       onBad: ({ command, status, error }) => {
         if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)

@@ -9,6 +9,8 @@ export interface Identity {
   readonly caller: string
   /** Whom MAX_CLIENTS_PER_IP counts for. */
   readonly address: string
+  /** Who made the token; null where it does not say, or without one. */
+  readonly issuer: string | null
   /** Whom `disconnect` and MAX_CLIENTS_PER_SUBJECT know; null without a token, or with one that names nobody. */
   readonly subject: string | null
   /** Whether a token was shown. */
@@ -20,7 +22,7 @@ export interface Identity {
 
 /** Somebody who may do everything, for ever: anybody at an open gateway, and the program around one. @param caller an address, or a name */
 export const trusted = (caller: string): Identity =>
-  ({ caller, address: caller, subject: null, isAuthenticated: false, grants: EVERYTHING, expiresAt: null })
+  ({ caller, address: caller, issuer: null, subject: null, isAuthenticated: false, grants: EVERYTHING, expiresAt: null })
 
 const DEEDS: Readonly<Record<Right, string>> = { subscribe: 'hear', publish: 'publish to', control: 'run' }
 

@@ -59,6 +59,12 @@ export interface Store {
   /** The record of a command; null where none was kept, or its time (IDEMPOTENCY_TTL) has passed. */
   recall (id: string): Promise<CommandRecord | null>
 
+  /**
+   * A secret of the deployment, 32 random bytes: made once, kept beside the log, the same for every process.
+   * @throws Refusal STORE_UNAVAILABLE
+   */
+  secret (): Promise<Uint8Array>
+
   /** Ends the store: waiting appends are finished first. Idempotent. */
   close (): Promise<void>
 }

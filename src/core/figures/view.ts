@@ -27,6 +27,8 @@ export interface RoomPage {
   readonly after: string
   /** Only rooms whose name begins with this. */
   readonly prefix: string
+  /** Rooms for which this is false are left out. */
+  readonly isListed: (room: string) => boolean
 }
 
 /** Most rooms in a page, and how many where nothing is said. */
@@ -146,11 +148,11 @@ export class View {
    * Rooms with their members over all processes, or those of this process while the group cannot be asked.
    * @returns a page of them, and whether there are more behind it
    */
-  async presence ({ limit = ROOMS, after = '', prefix = '' }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
+  async presence ({ limit = ROOMS, after = '', prefix = '', isListed = () => true }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
     const { group, rooms } = this.#options
     const elsewhere = await group.membersElsewhere()
     const first = new FirstNames(limit + 1)
-    const consider = (name: string): void => { if (name > after && name.startsWith(prefix)) first.add(name) }
+    const consider = (name: string): void => { if (name > after && name.startsWith(prefix) && isListed(name)) first.add(name) }
     for (const { name } of rooms) consider(name)
     // Rooms may have members elsewhere and no events.
     for (const name of elsewhere.keys()) if (rooms.get(name) === undefined) consider(name)

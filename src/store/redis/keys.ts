@@ -27,6 +27,8 @@ export interface Keys {
   readonly handlers: string
   readonly commands: (name: string) => string
   readonly results: string
+  /** What the gateway signs tickets with. */
+  readonly secret: string
 }
 
 export const keysOf = (prefix: string): Keys => ({
@@ -46,5 +48,6 @@ export const keysOf = (prefix: string): Keys => ({
   refused: `${prefix}ingest:refused`,
   handlers: `${prefix}handlers`,
   commands: name => `${prefix}commands:${name}`,
-  results: `${prefix}results`
+  results: `${prefix}results`,
+  secret: `${prefix}secret`
 })

@@ -233,6 +233,13 @@ export class RedisStore implements Store {
     return text === null ? null : JSON.parse(text) as CommandRecord
   }
 
+  async secret (): Promise<Uint8Array> {
+    return await this.ask(async client => {
+      await client.setnx(this.keys.secret, randomBytes(32).toString('base64'))
+      return Buffer.from(await client.get(this.keys.secret) ?? '', 'base64')
+    })
+  }
+
   /** Runs a request to Redis. @throws Refusal STORE_UNAVAILABLE */
   async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     return await this.#guarded(async () => await question(this.#client))

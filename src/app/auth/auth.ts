@@ -1,0 +1,47 @@
+// The one hook by which every request gets its identity: both profiles, and every route that does not say otherwise.
+
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { checkGranted } from '../../core/identity.ts'
+import type { Identity } from '../../core/identity.ts'
+import { isSame } from './authority.ts'
+import type { Authority } from './authority.ts'
+import { bearerOf } from './credentials.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks. Routes that are open to all have none. */
+    identity: Identity
+  }
+  interface FastifyContextConfig {
+    /** `all`: nobody is asked who he is. `ticket`: a ticket in the query counts. `metrics`: METRICS_TOKEN counts. Default: a token or nothing. */
+    access?: 'all' | 'ticket' | 'metrics'
+  }
+}
+
+export interface AuthOptions {
+  readonly authority: Authority
+  /** Empty: /metrics is open where the gateway is, else for those who may run `metrics`. */
+  readonly metricsToken: string
+}
+
+export default fp(async (app: FastifyInstance, { authority, metricsToken }: AuthOptions) => {
+  app.decorateRequest('identity')
+
+  app.addHook('onRequest', async (request, reply) => {
+    const { access } = request.routeOptions.config
+    // A preflight carries no credentials. What does not exist is told to everybody.
+    if (access === 'all' || request.method === 'OPTIONS' || request.is404) return
+    if (access === 'metrics' && metricsToken !== '') {
+      const token = bearerOf(request)
+      if (token !== undefined && isSame(token, metricsToken)) return
+    }
+    const identity = request.identity = await authority.identify(request, reply, access === 'ticket')
+    if (access === 'metrics') checkGranted(identity, 'control', ['metrics'])
+  })
+}, { name: 'auth' })
+
+/** Nobody is asked for a token by the routes of this scope. */
+export function openToAll (scope: FastifyInstance): void {
+  scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'all' } })
+}

@@ -1,0 +1,143 @@
+// Who asks. One way for both profiles and every route: an authority makes an identity of a request, before anything else
+// looks at it. Where the gateway is open it trusts everybody; else it goes by tokens.
+
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { stringifySetCookie } from 'cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Refusal } from '../../core/errors.ts'
+import { PatternGrants } from '../../core/grants.ts'
+import type { Grants } from '../../core/grants.ts'
+import { trusted } from '../../core/identity.ts'
+import type { Identity } from '../../core/identity.ts'
+import { callerOf } from '../caller.ts'
+import { checkOrigin } from '../origin.ts'
+import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
+import { FailedAttempts } from './failed-attempts.ts'
+import type { Tickets } from './tickets.ts'
+import type { Claims, Tokens } from './tokens.ts'
+
+export interface Authority {
+  /** Whether everybody may do everything. */
+  readonly isOpen: boolean
+  /** Fetches what it needs. Never fails. */
+  start (): Promise<void>
+  /** For the operator, though all is well. */
+  readonly warning: string | null
+  /**
+   * @param acceptsTicket a ticket in the query counts, and is used up; its answer gets a cookie
+   * @throws Refusal UNAUTHENTICATED, TICKET_USED, FORBIDDEN, RATE_LIMITED, BAD_REQUEST, KEYS_UNAVAILABLE, STORE_UNAVAILABLE
+   */
+  identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity>
+  /** A ticket with the rights of an identity. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
+  ticketFor (identity: Identity): Promise<string>
+}
+
+export const open: Authority = {
+  isOpen: true,
+  start: async () => {},
+  warning: null,
+  identify: async request => trusted(callerOf(request)),
+  ticketFor: async () => { throw new Refusal('NOT_FOUND', 'this gateway is open: it needs no tickets') }
+}
+
+export interface TokenAuthorityOptions {
+  readonly tokens: Tokens
+  readonly tickets: Tickets
+  /** Patterns of what everybody may hear, without a token. */
+  readonly anonymousSubscribe: readonly string[]
+  /** Origins of other sites whose pages may use the gateway. */
+  readonly corsOrigins: readonly string[]
+}
+
+export class TokenAuthority implements Authority {
+  readonly isOpen = false
+  readonly #options: TokenAuthorityOptions
+  readonly #anonymous: Grants
+  readonly #failed = new FailedAttempts()
+
+  constructor (options: TokenAuthorityOptions) {
+    this.#options = options
+    this.#anonymous = new PatternGrants({ subscribe: options.anonymousSubscribe })
+  }
+
+  async start (): Promise<void> {
+    await this.#options.tokens.load()
+  }
+
+  get warning (): string | null {
+    return this.#options.tokens.warning
+  }
+
+  async identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
+    const address = callerOf(request)
+    const { bearer, ticket, tokenCookie, ticketCookie } = credentialsOf(request)
+    this.#failed.check(address)
+    try {
+      if (bearer !== undefined) return identityOf(await this.#options.tokens.verify(bearer), address)
+      if (acceptsTicket && ticket !== undefined) return identityOf(await this.#redeem(ticket, ticketCookie, request, reply), address)
+      const claims = tokenCookie !== undefined
+        ? await this.#options.tokens.verify(tokenCookie)
+        : ticketCookie !== undefined ? await this.#options.tickets.readStreamPass(ticketCookie) : null
+      if (claims === null) return this.#anybody(address)
+      this.#checkCookieOrigin(request)
+      return identityOf(claims, address)
+    } catch (error) {
+      if (error instanceof Refusal && error.statusCode === 401) this.#failed.count(address)
+      throw error
+    }
+  }
+
+  async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<string> {
+    if (!isAuthenticated || expiresAt === null) throw new Refusal('UNAUTHENTICATED', 'a ticket is given for a token: send Authorization: Bearer <token>')
+    return await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
+  }
+
+  #anybody (address: string): Identity {
+    if (this.#options.anonymousSubscribe.length === 0) {
+      throw new Refusal('UNAUTHENTICATED', 'this gateway needs a token: send Authorization: Bearer <token>, or a ticket from POST /api/ticket')
+    }
+    return { caller: address, address, issuer: null, subject: null, isAuthenticated: false, grants: this.#anonymous, expiresAt: null }
+  }
+
+  async #redeem (ticket: string, cookie: string | undefined, request: FastifyRequest, reply: FastifyReply): Promise<Claims> {
+    const { tickets } = this.#options
+    try {
+      const claims = await tickets.redeem(ticket)
+      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.streamPass(claims), {
+        path: '/api/events',
+        httpOnly: true,
+        maxAge: Math.max(0, Math.floor((claims.expiresAt - Date.now()) / 1000)),
+        // A page of another site gets its cookie back over https only: browsers ask for that.
+        ...(request.protocol === 'https' ? { sameSite: 'none', secure: true } : { sameSite: 'lax' })
+      }))
+      return claims
+    } catch (error) {
+      // A native EventSource comes back to its old address.
+      if (!(error instanceof Refusal && error.statusCode === 401) || cookie === undefined) throw error
+      const claims = await tickets.readStreamPass(cookie).catch(() => { throw error })
+      this.#checkCookieOrigin(request)
+      return claims
+    }
+  }
+
+  /** A browser sends cookies with what any page asks for. What changes something, and a socket, which no browser withholds from a page, must come from a page that may. */
+  #checkCookieOrigin (request: FastifyRequest): void {
+    if (request.method === 'GET' || request.method === 'HEAD') {
+      if (request.headers['sec-websocket-key'] === undefined) return
+    }
+    if (request.headers.origin === undefined) throw new Refusal('FORBIDDEN', 'a request that is known by a cookie needs the header Origin, as browsers send it; send the token as Authorization: Bearer <token> instead')
+    checkOrigin(request, this.#options.corsOrigins)
+  }
+}
+
+function identityOf ({ issuer, subject, grants, expiresAt }: Claims, address: string): Identity {
+  // An address has no space.
+  const caller = subject === null ? address : `${issuer ?? ''} ${subject}`
+  return { caller, address, issuer, subject, isAuthenticated: true, grants, expiresAt }
+}
+
+/** Compares in a time that tells nothing of how much is right. */
+export function isSame (given: string, expected: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(given), digest(expected))
+}
