@@ -23,18 +23,31 @@ export const systemClock: Clock = {
   soon: run => { setImmediate(run) }
 }
 
+/** The two clocks are not read at the same moment, and one of them is slewed. */
+const LEAP_MS = 1000
+/** Of a clock that leaps without end the latest are known. */
+const MAX_LEAPS = 100
+
 /**
  * Time as the log tells it: the wall clock's, but never before the newest id. A wall clock that was ahead for a moment
  * leaves an id of the future; from that id this clock goes on with the monotonic one until the wall clock has caught up,
- * so that what is kept for a time (HISTORY_TTL, IDEMPOTENCY_TTL, STATE_TTL) still comes to its end.
+ * so that what is kept for a time (HISTORY_TTL, IDEMPOTENCY_TTL, STATE_TTL) still comes to its end. Where it leaps ahead of
+ * the monotonic clock it knows that nothing grew older by that.
  */
 export class LogClock {
   readonly #clock: Pick<Clock, 'now' | 'wall'>
   #newestMs = 0
   #seenAt = 0
+  /** The last look: the time, and the monotonic clock. */
+  #time: number
+  #lookedAt: number
+  /** Oldest first: what time it was then, and how much of it did not pass. */
+  readonly #leaps: Array<{ readonly to: number, readonly by: number }> = []
 
   constructor (clock: Pick<Clock, 'now' | 'wall'>) {
     this.#clock = clock
+    this.#time = clock.wall()
+    this.#lookedAt = clock.now()
   }
 
   /** The log holds an id of this time. */
@@ -46,7 +59,18 @@ export class LogClock {
 
   /** Whole milliseconds since 1970. */
   now (): number {
-    return Math.floor(Math.max(this.#clock.wall(), this.#fromNewest))
+    return Math.floor(this.#look())
+  }
+
+  /** What time it was `ms` ago, by the monotonic clock as far back as this one has run. */
+  ago (ms: number): number {
+    let time = this.#look() - ms
+    for (let at = this.#leaps.length - 1; at >= 0; at--) {
+      const { to, by } = this.#leaps[at] as { to: number, by: number }
+      if (time >= to) break
+      time -= by
+    }
+    return time
   }
 
   /** How far the log is ahead of the wall clock, ms; 0 or less where it is not. */
@@ -55,7 +79,20 @@ export class LogClock {
   }
 
   get #fromNewest (): number {
-    return this.#newestMs + this.#clock.now() - this.#seenAt
+    return this.#newestMs + (this.#clock.now() - this.#seenAt)
+  }
+
+  #look (): number {
+    const now = this.#clock.now()
+    const time = Math.max(this.#clock.wall(), this.#fromNewest)
+    let by = time - (this.#time + now - this.#lookedAt)
+    // Back from where no id was given: as if it had not been there.
+    while (by <= -LEAP_MS && this.#leaps.length > 0) by += (this.#leaps.pop() as { by: number }).by
+    if (by >= LEAP_MS) this.#leaps.push({ to: time, by })
+    if (this.#leaps.length > MAX_LEAPS) this.#leaps.shift()
+    this.#time = time
+    this.#lookedAt = now
+    return time
   }
 }
 

@@ -168,6 +168,41 @@ t.test('the clock of the log goes on from the newest id while the wall clock is 
   t.equal(log.now(), 1_061_000, 'the wall clock has caught up')
 })
 
+t.test('the clock of the log knows what time it was a while ago, whatever the wall clock did meanwhile', async t => {
+  const clock = new ManualClock(1_000_000)
+  const log = new LogClock(clock)
+  clock.advance(10_000)
+  t.equal(log.ago(4000), 1_006_000)
+  clock.turn(500_000)
+  t.equal(log.ago(0), 1_510_000)
+  t.equal(log.ago(4000), 1_006_000)
+  clock.turn(-500_000)
+  clock.advance(2000)
+  t.equal(log.now(), 1_012_000, 'no id was given')
+  t.equal(log.ago(4000), 1_008_000)
+  clock.turn(500_000)
+  log.saw(log.now())
+  clock.advance(2000)
+  clock.turn(-500_000)
+  clock.advance(2000)
+  t.equal(log.now(), 1_516_000, 'an id was given')
+  t.same([0, 4000, 6000].map(ms => log.ago(ms)), [1_516_000, 1_512_000, 1_010_000])
+  clock.turn(2_000_000)
+  t.same([0, 1000, 6000].map(ms => log.ago(ms)), [3_016_000, 1_515_000, 1_010_000])
+})
+
+t.test('the clock of the log never says less than an id it saw, however the fractions of the clocks fall', async t => {
+  fc.assert(fc.property(fc.nat(2 ** 31), fc.double({ min: 0, max: 1e9, noNaN: true }), fc.double({ min: 0, max: 1e6, noNaN: true }), (ms, start, passed) => {
+    let now = start
+    const log = new LogClock({ now: () => now, wall: () => 0 })
+    const id = 1_763_770_000_000 + ms
+    log.saw(id)
+    const isRight = log.now() >= id
+    now += passed
+    return isRight && log.now() >= id
+  }))
+})
+
 t.test('the values behind a position are found as by looking at all of them, whatever was put, moved and ended before', t => {
   const change = fc.record({ key: fc.integer({ min: 0, max: 30 }), deletion: fc.boolean() })
   fc.assert(fc.property(fc.array(change, { maxLength: 400 }), changes => {

@@ -276,6 +276,36 @@ export function storeContract (t: Tap, name: string, harness: Harness): void {
       await close()
     })
 
+    t.test('after a clock that was ahead for a moment history ends in its time', async t => {
+      const { store, follower, pass, wasAhead, close } = await harness.open({ historyTtlMs: 3000 })
+      await wasAhead(HOUR)
+      const [behind] = await store.append([fact('behind')])
+      await pass(1500)
+      const [later] = await store.append([value('a', 1)])
+      t.same(follower.history.map(dataOf), ['behind'])
+      t.ok(isAfter(later as string, behind as string))
+      await pass(1800)
+      await follower.until(({ history }) => history.length === 0)
+      await close()
+    })
+
+    t.test('after a clock that was ahead for a moment an idempotency key and a command\'s record are kept for their time', async t => {
+      const { store, pass, wasAhead, close } = await harness.open({ idempotencyTtlMs: 3000 })
+      const [once, late] = [{ key: 'k', fingerprint: 'x' }, { key: 'late', fingerprint: 'x' }]
+      const first = await store.append([fact(1)], once)
+      await store.claim('c1', record(1))
+      await wasAhead(HOUR)
+      const second = await store.append([fact(2)], late)
+      await pass(1000)
+      t.same(await store.append([fact(1)], once), first)
+      t.same(await store.recall('c1'), record(1))
+      await pass(2100)
+      t.not((await store.append([fact(1)], once))[0], first[0])
+      t.not((await store.append([fact(2)], late))[0], second[0])
+      t.equal(await store.recall('c1'), null)
+      await close()
+    })
+
     t.test('nothing is trimmed where the limits are 0', async t => {
       const { store, follower, pass, close } = await harness.open({ historySize: 0, historyBytes: 0, historyTtlMs: 0 })
       await store.append(Array.from({ length: 500 }, (_, n) => fact(n)))
@@ -369,6 +399,25 @@ function opensAgain (t: Tap, harness: Harness): void {
       opened = await opened.reopen()
       t.equal(opened.follower.head, last)
     }
+    await opened.close()
+  })
+
+  t.test('after a clock that was ahead for a moment history and idempotency keys keep their time over restarts, and ids rise', async t => {
+    let opened = await harness.open({ historyTtlMs: 4000, idempotencyTtlMs: 4000 })
+    const once = { key: 'k', fingerprint: 'x' }
+    const first = await opened.store.append([fact('before')], once)
+    await opened.wasAhead(HOUR)
+    const [last] = await opened.store.append([fact('behind')])
+    opened = await opened.reopen()
+    t.equal(dataOf(opened.follower.history.at(-1)), 'behind')
+    t.same(await opened.store.append([fact('before')], once), first)
+    const [next] = await opened.store.append([value('a', 1)])
+    t.ok(isAfter(next as string, last as string))
+    await opened.pass(2000)
+    opened = await opened.reopen()
+    await opened.pass(4100)
+    await opened.follower.until(({ history }) => history.length === 0)
+    t.not((await opened.store.append([fact('again')], once))[0], first[0])
     await opened.close()
   })
 

@@ -22,6 +22,7 @@ import type { Id } from '../../src/core/id.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { EmbeddedOptions } from '../../src/store/embedded/store.ts'
 
+const DAY = 86_400_000
 const LIMITS: ContractLimits = { historySize: 100_000, historyBytes: 67_108_864, historyTtlMs: 300_000, maxKeysPerRoom: 10_000, idempotencyTtlMs: 3_600_000 }
 
 interface Logged { level: string, details: Record<string, unknown>, message: string }
@@ -47,6 +48,11 @@ async function openAt (place: Place, options: Partial<EmbeddedOptions> = {}): Pr
     follower,
     pass: async ms => { clock.advance(ms) },
     turnBack: ms => clock.turn(-ms),
+    async wasAhead (ms) {
+      clock.turn(ms)
+      await store.append([value('ahead', ms)])
+      clock.turn(-ms)
+    },
     async reopen (limits) {
       await store.close()
       return openAt(place, { ...options, ...limits })
@@ -188,6 +194,67 @@ t.test('records that have run out leave the disk', async t => {
   t.equal(keys.filter(key => key.startsWith('x')).length, 1)
 })
 
+t.test('a clock that is set ahead for good, or for a moment in which no id is given, ends nothing early', async t => {
+  const place = placeAt(await tempDir(t))
+  const { store, follower, clock } = { ...await openAt(place, { historyTtlMs: 2000, idempotencyTtlMs: 2000 }), clock: place.clock }
+  const first = await store.append([fact(1)], { key: 'k', fingerprint: 'x' })
+  clock.turn(DAY)
+  clock.advance(1000)
+  t.same(await store.append([fact(1)], { key: 'k', fingerprint: 'x' }), first)
+  clock.turn(-DAY)
+  const [second] = await store.append([fact(2)])
+  t.equal(millisOf(second as string), millisOf(first[0] as string) + 1000, 'a moment without ids leaves no trace')
+  clock.turn(DAY)
+  const [third] = await store.append([fact(3)])
+  t.equal(millisOf(third as string), millisOf(second as string) + DAY)
+  t.same(follower.history.map(dataOf), [1, 2, 3])
+  clock.advance(1500)
+  await store.append([value('a', 1)])
+  t.same(follower.history.map(dataOf), [2, 3])
+  t.not((await store.append([fact(4)], { key: 'k', fingerprint: 'x' }))[0], first[0])
+  await store.close()
+})
+
+t.test('what came before a clock was ahead for a moment, and an id was given, keeps its time too, also over a restart', async t => {
+  for (const reopens of [false, true]) {
+    const place = placeAt(await tempDir(t))
+    let opened = await openAt(place, { historyTtlMs: 2000, idempotencyTtlMs: 2000 })
+    const first = await opened.store.append([fact('before')], { key: 'k', fingerprint: 'x' })
+    await opened.wasAhead(DAY)
+    await opened.pass(1000)
+    if (reopens) opened = await opened.reopen()
+    t.same(await opened.store.append([fact('before')], { key: 'k', fingerprint: 'x' }), first)
+    await opened.store.append([fact('behind')])
+    t.same(opened.follower.history.map(dataOf), ['before', 'behind'])
+    await opened.pass(1500)
+    t.not((await opened.store.append([value('a', 1)], { key: 'k', fingerprint: 'x' }))[0], first[0])
+    t.same(opened.follower.history.map(dataOf), ['behind'])
+    await opened.store.close()
+  }
+})
+
+t.test('the record of a command that came while the clock was ahead ends in its time, also over a restart', async t => {
+  for (const reopens of [false, true]) {
+    const place = placeAt(await tempDir(t))
+    let opened = await openAt(place, { idempotencyTtlMs: 2000 })
+    await opened.store.claim('before', record(1))
+    place.clock.turn(DAY)
+    await opened.store.claim('ahead', record(2))
+    place.clock.turn(-DAY)
+    place.clock.advance(1500)
+    if (reopens) opened = await opened.reopen()
+    t.same(await opened.store.recall('ahead'), record(2))
+    if (!reopens) t.same(await opened.store.recall('before'), record(1))
+    place.clock.advance(1000)
+    t.equal(await opened.store.recall('before'), null)
+    place.clock.advance(1100)
+    t.equal(await opened.store.recall('ahead'), null)
+    await opened.store.append([fact(1)])
+    await opened.store.close()
+    t.same((await keysIn(place.dataDir)).filter(key => /^[cx]/.test(key)), [], 'and leaves the disk')
+  }
+})
+
 t.test('history that was trimmed leaves the disk', async t => {
   const place = placeAt(await tempDir(t))
   const { store } = await openAt(place, { historySize: 10 })
@@ -273,7 +340,7 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   const now = place.clock.wall()
   const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
   await onLevel(place.dataDir, async level => {
-    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null }))
+    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null, time: 0 }))
     for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
     await batch.write()
   })
@@ -706,7 +773,7 @@ if (process.platform === 'linux') {
     await onLevel(place.dataDir, level => level.batch()
       .put(...sealed(historyKey(fresh.id), recordOf(fresh, acked.length + 1)))
       .put(...sealed(valueKey(renewed), recordOf(renewed, 0)))
-      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null })))
+      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null, time: 0 })))
       .write())
     const { epoch } = follower.lineage
     await revived(place, follower)

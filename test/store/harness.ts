@@ -33,6 +33,8 @@ export interface Opened {
   pass (ms: number): Promise<void>
   /** Sets the wall clock back. */
   turnBack (ms: number): void
+  /** The wall clock is ahead for a moment, in which the log gets an id. */
+  wasAhead (ms: number): Promise<void>
   /** Closes the store and opens another over the same log, with the same clock. */
   reopen (limits?: Partial<ContractLimits>): Promise<Opened>
   /** The same, where what keeps the log is started anew too. */

@@ -43,6 +43,12 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       pass: async ms => { await delay(ms) },
       // The ids are the server's to give, and its clock is the system's.
       turnBack () {},
+      // As where a server whose clock was ahead had the last word.
+      async wasAhead (ms) {
+        const ahead = `${Date.now() + ms}-0`
+        await server.cli('HSET', `${prefix}meta`, 'head', ahead)
+        await server.cli('XADD', `${prefix}log`, ahead, `${follower.head} ${follower.lineage.epoch} ${follower.floor} probe`, '')
+      },
       reopen: async (again = limits) => {
         await store.close()
         return await open(prefix, again)

@@ -26,17 +26,21 @@ export class Batch {
   readonly now: number
   readonly entries: Entry[] = []
   readonly #changes: Change[] = []
+  readonly #ended: number
   readonly #texts: Map<string, string | null | undefined>
   #n: number
+  #hasKept = false
 
   /**
    * @param head the newest id given so far
    * @param now not before `head`
+   * @param ended records with this expiry, or an earlier one, are over
    * @param texts the stored records that the batch may look up; null for a damaged one, which is lost
    */
-  constructor (head: Id, now: number, texts: Map<string, string | null | undefined>) {
+  constructor (head: Id, now: number, ended: number, texts: Map<string, string | null | undefined>) {
     this.now = now
     this.#n = now === millisOf(head) ? Number(head.slice(head.indexOf('-') + 1)) + 1 : 0
+    this.#ended = ended
     this.#texts = texts
   }
 
@@ -62,6 +66,7 @@ export class Batch {
   commandOf (key: string): CommandRecord | null { return this.#recall<CommandRecord>(key) }
 
   keep (key: string, value: AppendRecord | CommandRecord, ttlMs: number): void {
+    this.#hasKept = true
     const until = this.now + ttlMs
     const text = JSON.stringify({ until, value } satisfies ExpiringRecord<unknown>)
     this.#texts.set(key, text)
@@ -102,6 +107,11 @@ export class Batch {
 
   put (key: string, value: string): void { this.#changes.push({ type: 'put', key, value }) }
 
+  /** Whether something in it is of its time: time must not be before that again. */
+  get isDated (): boolean {
+    return this.#hasKept || this.entries.length > 0
+  }
+
   get empty (): boolean {
     return this.#changes.length === 0
   }
@@ -115,7 +125,7 @@ export class Batch {
     if (text === undefined || text === null) return null
     try {
       const { until, value } = JSON.parse(text) as ExpiringRecord<T>
-      return until > this.now ? value : null
+      return until > this.#ended ? value : null
     } catch {
       // Damaged before records had checksums. The record is lost.
       return null

@@ -42,20 +42,20 @@ export class HistoryQueue {
     this.#bytes += size
   }
 
-  /** Whether a limit is exceeded. */
-  due (now: number): boolean {
+  /** Whether a limit is exceeded. @param ended when facts that are too old now were given, ms since 1970 */
+  due (ended: number): boolean {
     const oldest = this.#items[this.#start]
     if (oldest === undefined) return false
     const { historySize, historyBytes, historyTtlMs } = this.#limits
     return (historySize > 0 && this.size > historySize) ||
       (historyBytes > 0 && this.#bytes > historyBytes) ||
-      (historyTtlMs > 0 && now - millisOf(oldest.id) > historyTtlMs)
+      (historyTtlMs > 0 && millisOf(oldest.id) < ended)
   }
 
   /** Removes the oldest items until no limit is exceeded, at most `max`. */
-  trim (now: number, max = Infinity): readonly HistoryItem[] {
+  trim (ended: number, max = Infinity): readonly HistoryItem[] {
     const from = this.#start
-    while (this.#start - from < max && this.due(now)) this.#bytes -= (this.#items[this.#start++] as HistoryItem).size
+    while (this.#start - from < max && this.due(ended)) this.#bytes -= (this.#items[this.#start++] as HistoryItem).size
     return this.#items.slice(from, this.#start)
   }
 

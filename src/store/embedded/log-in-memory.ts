@@ -34,28 +34,30 @@ export class LogInMemory {
 
   /**
    * @param head the newest id given so far, if that is newer than what the disk holds
-   * @param now milliseconds since 1970: history that is too old by then is left out
+   * @param ended milliseconds since 1970: history from before is too old, and left out
    */
-  constructor (found: StoredLog, lineage: Lineage, limits: StoreLimits, head: Id, now: number) {
+  constructor (found: StoredLog, lineage: Lineage, limits: StoreLimits, head: Id, ended: number) {
     this.lineage = lineage
     this.#keys = new RoomKeys(limits.maxKeysPerRoom)
     this.#history = new HistoryQueue(limits)
     for (const { room, type, key, id } of found.values) this.#keys.set(room, fieldOf({ type, key }), id)
     const ends = new Set(found.pages)
     for (const { id, size } of found.history) this.#history.push(id, size, ends.has(id))
-    const trimmed = this.#history.trim(now)
+    const trimmed = this.#history.trim(ended)
     this.#bounds = this.#planned = {
       head: latest(head, found.head),
       floor: trimmed.at(-1)?.id ?? found.floor,
       ordinal: found.ordinal,
       trimmed: found.ordinal - this.#history.size,
-      sum: this.#keys.sums.total
+      sum: this.#keys.sums.total,
+      time: found.time
     }
     this.settle()
   }
 
   get head (): Id { return this.#bounds.head }
   get floor (): Id { return this.#bounds.floor }
+  get time (): number { return this.#bounds.time }
   get facts (): number { return this.#history.size }
 
   /** What the disk holds once it has the change that is planned. */
@@ -117,8 +119,12 @@ export class LogInMemory {
 
   retract (mark: number): void { this.#keys.undo(mark) }
 
-  /** Adds the batch's events to the log, and to the batch the writes that follow from them. @returns whether there is anything to write */
-  complete (batch: Batch): boolean {
+  /**
+   * Adds the batch's events to the log, and to the batch the writes that follow from them.
+   * @param ended milliseconds since 1970: history from before is too old
+   * @returns whether there is anything to write
+   */
+  complete (batch: Batch, ended: number): boolean {
     let { ordinal } = this.#bounds
     for (const page of pagesOf(batch.entries.filter(({ key, deletion }) => key === null || deletion))) {
       batch.putPage(page, ordinal + 1)
@@ -126,14 +132,15 @@ export class LogInMemory {
       ordinal += page.length
     }
     batch.putValues()
-    const trimmed = this.#history.trim(batch.now, TRIM_MAX + 2 * batch.entries.length)
+    const trimmed = this.#history.trim(ended, TRIM_MAX + 2 * batch.entries.length)
     for (const { id, endsPage } of trimmed) if (endsPage) batch.deletePage(id)
     this.#planned = {
       head: batch.entries.at(-1)?.id ?? this.head,
       floor: trimmed.at(-1)?.id ?? this.floor,
       ordinal,
       trimmed: ordinal - this.#history.size,
-      sum: this.#keys.sums.total
+      sum: this.#keys.sums.total,
+      time: batch.isDated ? batch.now : this.time
     }
     if (batch.empty && trimmed.length === 0) return false
     batch.put(HEAD_KEY, boundsText(this.#planned))
@@ -141,8 +148,8 @@ export class LogInMemory {
   }
 
   /** Whether there is more to trim. */
-  due (now: number): boolean {
-    return this.#history.due(now)
+  due (ended: number): boolean {
+    return this.#history.due(ended)
   }
 
   settle (): void {

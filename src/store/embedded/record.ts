@@ -36,7 +36,7 @@ export const META: Range = { from: '!', to: '"' }
 export const VALUES: Range = { from: 's', to: 't' }
 /** The pages that end after this id; the first of them may begin before it. */
 export const historyAfter = (id: Id): Range => ({ from: `${historyKey(id)}\0`, to: 'i' })
-export const expiredBy = (now: number): Range => ({ from: 'x', to: `x${sortable(String(now + 1))}` })
+export const expiredBy = (ended: number): Range => ({ from: 'x', to: `x${sortable(String(Math.floor(ended) + 1))}` })
 
 export function historyKey (id: Id): string {
   const dash = id.indexOf('-')
@@ -136,14 +136,16 @@ export interface LogBounds {
   readonly trimmed: number
   /** What the present values add up to (sums.ts); null if that is not known, as in formats 1 and 2. */
   readonly sum: number | null
+  /** When something was last written that ends after a time, ms since 1970; 0 if that is not known. */
+  readonly time: number
 }
 
-export const boundsText = ({ head, floor, ordinal, trimmed, sum }: LogBounds): string =>
-  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum}`}`
+export const boundsText = ({ head, floor, ordinal, trimmed, sum, time }: LogBounds): string =>
+  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum} ${time}`}`
 
 export function parseBounds (text: string): LogBounds | null {
-  const [head = '', floor = '', ordinal, trimmed, sum] = text.split(' ')
-  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum) } : null
+  const [head = '', floor = '', ordinal, trimmed, sum, time = 0] = text.split(' ')
+  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum), time: Number(time) } : null
 }
 
 /** The greatest id below this one. */

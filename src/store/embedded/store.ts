@@ -13,7 +13,7 @@
 // The file is longer than most because queue, batch and recovery share one state and one gate.
 
 import { resolve as resolvePath } from 'node:path'
-import { interruptible } from '../../core/clock.ts'
+import { interruptible, LogClock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { conflict, unavailable } from '../refusals.ts'
@@ -88,6 +88,7 @@ class EmbeddedStore implements Store {
   readonly name: string
   readonly figures: DiskFigures | undefined
   readonly #options: EmbeddedOptions
+  readonly #logClock: LogClock
   readonly #maxWaitingBytes: number
   #disk: Disk = memoryDisk()
   #memory = new LogInMemory(EMPTY_LOG, { epoch: '', epochs: [] }, UNLIMITED, ORIGIN, 0)
@@ -112,6 +113,7 @@ class EmbeddedStore implements Store {
 
   constructor (options: EmbeddedOptions) {
     this.#options = options
+    this.#logClock = new LogClock(options.clock)
     this.#maxWaitingBytes = options.maxWaitingBytes ?? 64 * 1024 * 1024
     this.#damages = new Damages(options.log)
     this.#groupCommit = new GroupCommit(options.clock, options.gatherMs ?? GATHER_MS)
@@ -248,18 +250,20 @@ class EmbeddedStore implements Store {
     const { floor } = memory
     let batch: Batch
     try {
-      const now = this.#now(memory.head)
+      const now = this.#logClock.now()
+      const { history, records } = this.#ended
       if (tidy) this.#disk.check()
-      const { texts, expiries } = await this.#recordsFor(writes, tidy ? now : null)
-      batch = new Batch(memory.head, now, texts)
+      const { texts, expiries } = await this.#recordsFor(writes, tidy ? records : null)
+      batch = new Batch(memory.head, now, records, texts)
       batch.expire(expiries)
       for (const write of writes) this.#plan(write, batch, answers)
-      if (memory.complete(batch)) await this.#disk.write(batch.changes, memory.planned)
-      this.#untidy ||= expiries.length === TIDY_MAX || memory.due(now)
+      if (memory.complete(batch, history)) await this.#disk.write(batch.changes, memory.planned)
+      this.#untidy ||= expiries.length === TIDY_MAX || memory.due(history)
     } catch (error) {
       return this.#recover(writes, error)
     }
     memory.settle()
+    this.#logClock.saw(memory.time)
     if (batch.entries.length > 0 || memory.floor !== floor) this.#tell(batch.entries)
     this.#waitingBytes -= bytesOf(writes)
     for (const answer of answers) answer()
@@ -271,9 +275,9 @@ class EmbeddedStore implements Store {
     return this.#waiting.splice(0, end)
   }
 
-  /** The stored records that the batch needs: those the writes look up, and those expired by `now`. */
-  async #recordsFor (writes: PendingWrite[], now: number | null): Promise<{ texts: Map<string, string | null | undefined>, expiries: string[] }> {
-    const expiries = now === null ? [] : (await this.#disk.read(expiredBy(now), TIDY_MAX)).map(([key]) => key)
+  /** The stored records that the batch needs: those the writes look up, and those expired with `ended`. */
+  async #recordsFor (writes: PendingWrite[], ended: number | null): Promise<{ texts: Map<string, string | null | undefined>, expiries: string[] }> {
+    const expiries = ended === null ? [] : (await this.#disk.read(expiredBy(ended), TIDY_MAX)).map(([key]) => key)
     const keys = [...writes.flatMap(({ record }) => record ?? []), ...expiries.map(keyOfExpiry)]
     const found = keys.length === 0 ? [] : await this.#disk.get(keys)
     const damaged = found.filter(text => text === null).length
@@ -360,7 +364,8 @@ class EmbeddedStore implements Store {
     const { head } = this.#memory
     const load = async (disk: Disk, newest: Newest | null): Promise<ReadLog> => {
       const found = dataDir === MEMORY ? EMPTY_LOG : await readLog(disk, newest)
-      const memory = new LogInMemory(found, lineageFor(found), this.#options, head, this.#now(found.head))
+      this.#logClock.saw(Math.max(millisOf(found.head), found.time))
+      const memory = new LogInMemory(found, lineageFor(found), this.#options, head, this.#ended.history)
       await disk.write(memory.changes(found), memory.planned)
       return { found, memory, isWhole: found.isWhole }
     }
@@ -373,9 +378,10 @@ class EmbeddedStore implements Store {
     return found
   }
 
-  /** The later of wall clock and newest id: a clock set back must neither repeat ids nor make anything younger. */
-  #now (head: Id): number {
-    return Math.max(Math.floor(this.#options.clock.wall()), millisOf(head))
+  /** The ends of history and of records by now, as times of the log: the time from which facts are kept, the last expiry that is over. */
+  get #ended (): { readonly history: number, readonly records: number } {
+    const { historyTtlMs, idempotencyTtlMs } = this.#options
+    return { history: this.#logClock.ago(historyTtlMs), records: this.#logClock.ago(idempotencyTtlMs) + idempotencyTtlMs }
   }
 }
 
