@@ -14,6 +14,7 @@ import { createSignalbox } from '../src/signalbox.ts'
 import type { Signalbox } from '../src/signalbox.ts'
 import { tempDir } from './store/harness.ts'
 import { RedisServer, skipWithout } from './tools/redis.ts'
+import { trusted } from '../src/core/identity.ts'
 import { WireClient } from './wire/client.ts'
 
 interface Running { box: Signalbox, port: number, close: () => Promise<void> }
@@ -50,7 +51,7 @@ t.test('two gateways with different profiles and stores run in one process and k
 
   t.test('settings are those of one gateway', async t => {
     t.equal((await fetch(`http://127.0.0.1:${sse.port}/api/events/stream?rooms=plant-1`)).status, 409, 'its one place is taken')
-    await sse.box.control({ command: 'tune', args: { MAX_ROOM_SIZE: 7 }, caller: 'test' })
+    await sse.box.control({ command: 'tune', args: { MAX_ROOM_SIZE: 7 }, identity: trusted('test') })
     t.equal(sse.box.gateway.limits.maxRoomSize, 7)
     t.equal(websocket.box.gateway.limits.maxRoomSize, 50)
     const second = await WireClient.open('SSE', sse.port, { rooms: ['plant-1'] })
@@ -77,7 +78,7 @@ t.test('two gateways with different profiles and stores run in one process and k
 
 t.test('the command shutdown closes a gateway and leaves the process alone', async t => {
   const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:' })
-  t.match(await box.control({ command: 'shutdown', caller: 'test' }), { status: 'done', result: { draining: true } })
+  t.match(await box.control({ command: 'shutdown', identity: trusted('test') }), { status: 'done', result: { draining: true } })
   await box.close()
   await t.rejects(box.publish([{ type: 'x', data: 1 }]), { code: 'DRAINING' })
 })
@@ -109,10 +110,10 @@ t.test('the level of the log is one for all routes, and changes with tune', asyn
     return lines.some(line => line.includes('BAD_SUBSCRIPTION'))
   }
   t.equal(await refusedStream(), false)
-  await box.control({ command: 'tune', args: { LOG_LEVEL: 'debug' }, caller: 'test' })
+  await box.control({ command: 'tune', args: { LOG_LEVEL: 'debug' }, identity: trusted('test') })
   t.ok(lines.some(line => line.includes('settings tuned')), 'said at the new level')
   t.equal(await refusedStream(), true)
-  await box.control({ command: 'tune', args: { LOG_LEVEL: 'error' }, caller: 'test' })
+  await box.control({ command: 'tune', args: { LOG_LEVEL: 'error' }, identity: trusted('test') })
   t.equal(await refusedStream(), false)
 })
 
@@ -146,5 +147,5 @@ t.test('the operator\'s own commands come from COMMANDS_MODULE, in this process 
   const commandsModule = join(folder, 'commands.mjs')
   await writeFile(commandsModule, 'export default { double: { description: "Doubles a number.", schema: { type: "object", properties: { n: { type: "number" } } }, handler: ({ n }) => 2 * n } }')
   const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:', commandsModule })
-  t.match(await box.control({ command: 'double', args: { n: 21 }, caller: 'test' }), { status: 'done', result: 42 })
+  t.match(await box.control({ command: 'double', args: { n: 21 }, identity: trusted('test') }), { status: 'done', result: 42 })
 })

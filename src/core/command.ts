@@ -6,7 +6,7 @@ import { within } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { Refusal } from './errors.ts'
 import type { Group } from './group.ts'
-import { checkGranted } from './identity.ts'
+import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
 import { CommandLedger } from './ledger.ts'
 import type { Outcome } from './ledger.ts'
@@ -74,7 +74,8 @@ export interface CommandRequest {
   readonly command: unknown
   readonly args?: unknown
   readonly idempotencyKey?: string | undefined
-  readonly identity: Identity
+  /** Default: the program around the gateway, which may run everything. */
+  readonly identity?: Identity
 }
 
 export interface CommandsOptions {
@@ -176,7 +177,7 @@ export class Commands {
   }
 
   /** The outcome of a command; null for an id never seen, and for somebody else's. */
-  async outcome (id: string, identity: Identity): Promise<Outcome | null> {
+  async outcome (id: string, identity = PROGRAM): Promise<Outcome | null> {
     const task = this.#running.get(id)?.task
     if (task === undefined) return await this.#ledger.outcome(id, ownerOf(identity))
     return ownerOf(task.identity) === ownerOf(identity) ? { id, command: task.name, status: 'running' } : null
@@ -197,7 +198,7 @@ export class Commands {
     if (this.#stopped) throw new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
   }
 
-  async #check ({ command: name, args = {}, idempotencyKey, identity }: CommandRequest): Promise<Task> {
+  async #check ({ command: name, args = {}, idempotencyKey, identity = PROGRAM }: CommandRequest): Promise<Task> {
     if (typeof name !== 'string' || name === '') throw new Refusal('BAD_COMMAND', 'command must be the name of a command, for example {"command": "ping", "args": {}}')
     if (idempotencyKey !== undefined && (idempotencyKey.length < 1 || idempotencyKey.length > MAX_KEY)) {
       throw new Refusal('BAD_COMMAND', `an Idempotency-Key has 1 to ${MAX_KEY} characters`)

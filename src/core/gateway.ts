@@ -23,7 +23,7 @@ import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
-import { checkGranted, trusted } from './identity.ts'
+import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
@@ -69,9 +69,6 @@ const NO_ANSWER: ReadonlySet<Code> = new Set<Code>(['UNAUTHENTICATED', 'FORBIDDE
 const LOOK_MS = 5
 /** Sessions ended in one turn of a drain. */
 const DRAIN_SLICE = 200
-
-/** Whoever calls without an identity is the program around the gateway. */
-const PROGRAM = trusted('program')
 
 export interface PublishOptions {
   /** Makes a repeat return the ids of the first time. */

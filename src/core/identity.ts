@@ -24,6 +24,9 @@ export interface Identity {
 export const trusted = (caller: string): Identity =>
   ({ caller, address: caller, issuer: null, subject: null, isAuthenticated: false, grants: EVERYTHING, expiresAt: null })
 
+/** The program around the gateway. */
+export const PROGRAM = trusted('program')
+
 const DEEDS: Readonly<Record<Right, string>> = { subscribe: 'hear', publish: 'publish to', control: 'run' }
 
 /**

@@ -41,14 +41,15 @@ interface TypeList {
 }
 
 export class Subscription {
-  static readonly none = new Subscription(new Map(), true, '')
-  /** Of a session that may not hear the public feed: types of a room do not concern the feed then. */
-  static readonly noneWithoutFeed = new Subscription(new Map(), false, NO_FEED)
   /**
    * The subscriptions of all sessions, by name: thousands of clients ask for the same and share one object, which saves
    * 1 KB a client. What was refused, or has no session any more, is not kept.
    */
   static readonly #held = new Map<string, Subscription>()
+
+  static readonly none = new this(new Map(), true, '')
+  /** Of a session that may not hear the public feed: types of a room do not concern the feed then. */
+  static readonly noneWithoutFeed = new this(new Map(), false, NO_FEED)
 
   /** The types heard in each room, those of the public feed that a join with types implies among them. */
   readonly parts: Parts

@@ -5,6 +5,7 @@ import t from 'tap'
 import { Commands, digest } from '../../src/core/command.ts'
 import type { Command, CommandRequest, RemoteCommand } from '../../src/core/command.ts'
 import { Refusal } from '../../src/core/errors.ts'
+import { trusted } from '../../src/core/identity.ts'
 import type { Outcome } from '../../src/core/ledger.ts'
 import type { CommandRecord, Store } from '../../src/core/store.ts'
 import { ManualClock } from '../clock.ts'
@@ -61,7 +62,7 @@ class Scene {
       errors,
       bad,
       runs: 0,
-      run: async request => await commands.run({ command: 'move', args: { to: 1 }, idempotencyKey: 'key', caller: 'me', ...request })
+      run: async request => await commands.run({ command: 'move', args: { to: 1 }, idempotencyKey: 'key', identity: trusted('me'), ...request })
     }
     const command: Command = {
       check: () => null,
@@ -367,7 +368,7 @@ t.test('a key that comes with another command or other arguments is refused, whi
   finish()
   await first
   for (const process of [one, two]) await t.rejects(process.run({ args: { to: 2 } }), { code: 'IDEMPOTENCY_CONFLICT' })
-  t.match(await two.run({ caller: 'another', args: { to: 2 } }), { status: 'done' }, 'keys are each caller\'s own')
+  t.match(await two.run({ identity: trusted('another'), args: { to: 2 } }), { status: 'done' }, 'keys are each caller\'s own')
 })
 
 t.test('a command without a key runs while the store does not; that it could not be recorded is logged', async t => {

@@ -11,6 +11,7 @@ import { Latency } from '../../src/core/figures/latency.ts'
 import { Top } from '../../src/core/figures/top.ts'
 import { RefusalLog } from '../../src/core/figures/refusal-log.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
+import { trusted } from '../../src/core/identity.ts'
 import { ManualClock } from '../clock.ts'
 import { rig } from './rig.ts'
 import type { Client, Rig, RigOptions } from './rig.ts'
@@ -283,7 +284,7 @@ t.test('a store that goes away and one that returns are listed once each; a fail
     { code: 'STORE_UNAVAILABLE', message: 'the disk is full', count: 1 }
   ])
   gateway.commands.register('move', { check: () => null, handler: () => { throw new Error('the pump is stuck') } })
-  await gateway.control({ command: 'move', caller: 'me' })
+  await gateway.control({ command: 'move', identity: trusted('me') })
   await clock.settle()
   t.match(gateway.troubles.recent[0], { code: 'COMMAND_FAILED', message: 'move: the pump is stuck', count: 1 })
 })

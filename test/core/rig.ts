@@ -6,6 +6,8 @@ import type { Bundle, Connection, EndReason, Notice } from '../../src/core/conne
 import type { Entry, Event } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { systemClock } from '../../src/core/clock.ts'
+import { trusted } from '../../src/core/identity.ts'
+import type { Identity } from '../../src/core/identity.ts'
 import { alone, newWorker } from '../../src/core/group.ts'
 import type { GatewayOptions } from '../../src/core/gateway.ts'
 import type { Limits } from '../../src/core/limits.ts'
@@ -33,6 +35,7 @@ export const LIMITS: Limits = {
   stateBytes: 0,
   maxClients: 0,
   maxClientsPerIp: 0,
+  maxClientsPerSubject: 0,
   controlRateLimit: 0,
   publishRateLimit: 0
 }
@@ -126,6 +129,7 @@ function bound (store: Store): Omit<Store, 'follow'> {
     claim: async (...args) => await store.claim(...args),
     settle: async (...args) => { await store.settle(...args) },
     recall: async id => await store.recall(id),
+    secret: async () => await store.secret(),
     close: async () => { await store.close() }
   }
 }
@@ -140,8 +144,8 @@ export class Client implements Connection {
   pings = 0
   closed: EndReason | null = null
 
-  constructor (gateway: Gateway, caller = 'test') {
-    this.session = gateway.open(this, caller)
+  constructor (gateway: Gateway, identity: Identity | string = 'test') {
+    this.session = gateway.open(this, typeof identity === 'string' ? trusted(identity) : identity)
   }
 
   join (joins: Join[], cursor: string | null = null): JoinResult {

@@ -5,6 +5,7 @@ import { draftOf } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { alone } from '../../src/core/group.ts'
 import type { Group } from '../../src/core/group.ts'
+import { trusted } from '../../src/core/identity.ts'
 import { parseJoins } from '../../src/core/subscription.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
 import { ManualClock } from '../clock.ts'
@@ -690,10 +691,10 @@ t.test('a drain takes no more commands, waits for those that run, and what these
       return await publish([{ type: 'done', room: 'a', data: 1 }])
     }
   })
-  const running = r.gateway.control({ command: 'report', caller: 'me' })
+  const running = r.gateway.control({ command: 'report', identity: trusted('me') })
   await r.clock.settle()
   const drained = r.gateway.drain(SECOND)
-  await t.rejects(r.gateway.control({ command: 'report', caller: 'me' }), { code: 'DRAINING' })
+  await t.rejects(r.gateway.control({ command: 'report', identity: trusted('me') }), { code: 'DRAINING' })
   await t.rejects(r.publish({ type: 'late', data: 1 }), { code: 'DRAINING' })
   finish()
   await r.clock.settle()

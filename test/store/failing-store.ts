@@ -69,6 +69,10 @@ export class FailingStore implements Store {
     return await this.#store.answered(...args)
   }
 
+  async secret (): Promise<Uint8Array> {
+    return await this.#store.secret()
+  }
+
   async recall (...args: Parameters<Store['recall']>): ReturnType<Store['recall']> {
     return await this.#call('recall', async () => await this.#store.recall(...args))
   }

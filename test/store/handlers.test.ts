@@ -14,6 +14,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import type { RemoteCommand } from '../../src/core/command.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { newWorker } from '../../src/core/group.ts'
+import { trusted } from '../../src/core/identity.ts'
 import type { Outcome } from '../../src/core/ledger.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
 import { Handlers, MAX_WAITING } from '../../src/store/redis/commands/handlers.ts'
@@ -108,7 +109,7 @@ class Scene {
       await group.close()
       await store.close()
     })
-    return { name, gateway, store, logged, find, vanish, run: async (command, args = {}, idempotencyKey) => await gateway.control({ command, args, idempotencyKey, caller: 'test' }) }
+    return { name, gateway, store, logged, find, vanish, run: async (command, args = {}, idempotencyKey) => await gateway.control({ command, args, idempotencyKey, identity: trusted('test') }) }
   }
 
   async workers (count: number): Promise<Worker[]> {
@@ -444,7 +445,7 @@ t.test('arguments that do not fit are refused before anything is handed over', a
   const asked = worker.run('turn', { by: 3 }, 'key')
   await until('it waits', async () => await scene.client.exists(scene.stream('turn')) === 1)
   const { entry, job } = await scene.take('turn')
-  t.match(job, { args: '{"by":3}', caller: 'test', attempt: '1' })
+  t.match(job, { args: '{"by":3}', identity: trusted('test'), attempt: '1' })
   await scene.answer({ id: job.id as string, entry, result: 'null' })
   t.match(await asked, { status: 'done', result: null })
 })
@@ -565,7 +566,7 @@ t.test('what is handed over twice, as where the first answer of Redis was lost, 
   const worker = await scene.worker()
   await scene.declare('turn', {})
   const remote = await worker.find('turn') as RemoteCommand
-  const job = { id: 'same', command: 'turn', args: {}, caller: 'test' }
+  const job = { id: 'same', command: 'turn', args: {}, identity: trusted('test') }
   const record = { command: 'turn', status: 'running', fingerprint: 'print', by: '' } as const
   for (let n = 0; n < 3; n++) await remote.dispatch(job, record)
   t.same(await scene.left('turn'), [1, 0])
@@ -745,7 +746,7 @@ t.test('a worker killed in the middle of a command of its own: the others say un
   // Rather than wait until its lease has run out.
   for (const name of await scene.client.zrange(`${scene.prefix}workers`, '0', '-1')) if (name !== other.name) await scene.client.zrem(`${scene.prefix}workers`, name)
   t.match(await other.gateway.commands.outcome(id), { status: 'unknown' })
-  t.match(await other.gateway.control({ command: 'hang', idempotencyKey: 'mine', caller: '127.0.0.1' }), { id, status: 'unknown' })
+  t.match(await other.gateway.control({ command: 'hang', idempotencyKey: 'mine', identity: trusted('127.0.0.1') }), { id, status: 'unknown' })
   t.equal(runs, 0)
 })
 

@@ -74,6 +74,16 @@ export class Batch {
     this.put(expiryKey(until, key), '')
   }
 
+  /** Keeps a text for ever. @returns the one that was there, else the new one */
+  keepFirst (key: string, make: () => string): string {
+    const before = this.#texts.get(key)
+    if (before !== undefined && before !== null) return before
+    const text = make()
+    this.#texts.set(key, text)
+    this.put(key, text)
+    return text
+  }
+
   forget (key: string): void {
     this.#texts.set(key, undefined)
     this.#delete(key)

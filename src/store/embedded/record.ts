@@ -1,5 +1,5 @@
 // The disk's format, as keys and texts. The first letter of a key names its kind:
-//   !format  !head  !epochs                                  the log as a whole
+//   !format  !head  !epochs  !secret                         the log as a whole
 //   h<id>                      a page of history             sorts in id order, by the last id of each page
 //   s<room> <type> <key>       the current value of a key
 //   o<name>                    the answer to an idempotency key
@@ -19,6 +19,8 @@ export const FORMAT = 3
 export const FORMAT_KEY = '!format'
 export const HEAD_KEY = '!head'
 export const EPOCHS_KEY = '!epochs'
+/** What the gateway signs tickets with. */
+export const SECRET_KEY = '!secret'
 
 /**
  * Size at which a page ends. A page is deleted only with its last fact, and damage loses all of it. In batches of 100, facts of

@@ -12,6 +12,7 @@
 //
 // The file is longer than most because queue, batch and recovery share one state and one gate.
 
+import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
 import { interruptible, LogClock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
@@ -24,7 +25,7 @@ import { GroupCommit } from './group-commit.ts'
 import { EMPTY_LOG, lineageWith, readLog } from './stored-log.ts'
 import { memoryDisk } from './memory.ts'
 import { LogInMemory } from './log-in-memory.ts'
-import { commandKey, expiredBy, keyOfExpiry, onceKey } from './record.ts'
+import { commandKey, expiredBy, keyOfExpiry, onceKey, SECRET_KEY } from './record.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Draft, Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
@@ -191,6 +192,11 @@ class EmbeddedStore implements Store {
   recall (id: string): Promise<CommandRecord | null> {
     const key = commandKey(id)
     return this.#ask(0, key, batch => batch.commandOf(key))
+  }
+
+  async secret (): Promise<Uint8Array> {
+    const text = await this.#ask(0, SECRET_KEY, batch => batch.keepFirst(SECRET_KEY, () => randomBytes(32).toString('base64')))
+    return Buffer.from(text, 'base64')
   }
 
   close (): Promise<void> {
