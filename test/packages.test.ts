@@ -209,6 +209,25 @@ t.test('a server tells by `timeout` that a connection took nothing for the time 
   reader.destroy()
 })
 
+t.test('Node asks onIncoming of the parser at socket.parser for each request; where it does nothing, the rest of a packet makes none [src/app/turns.ts]', async t => {
+  let made = 0
+  const server = createServer(({ socket }) => {
+    if (++made < 2) return
+    socket.destroy()
+    const { parser } = socket as Socket & { parser: { onIncoming: unknown } }
+    t.type(parser.onIncoming, 'function')
+    parser.onIncoming = () => 0
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  client.on('error', () => {})
+  client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(50))
+  await once(client, 'close')
+  t.equal(made, 2)
+})
+
 t.test('a response that is piped tells so by `pipe`, `prefinish` comes before `finish`, and `close` once the system has all of it [src/app/turns.ts]', async t => {
   const events: string[] = []
   const app = Fastify()

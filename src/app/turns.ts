@@ -16,8 +16,8 @@ export interface TurnsOptions {
   readonly onSlow: () => void
 }
 
-/** Requests that wait, over all connections: some 3 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
-const MAX_WAITING = 10_000
+/** Requests that wait, over all connections: some 14 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
+const MAX_WAITING = 4000
 /** Bytes of unread answers, over all connections. Beyond them the oldest are ended. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024
 
@@ -37,6 +37,16 @@ export function afterTurns (socket: Socket, act: () => void): void {
   else queue.push(act)
 }
 
+/**
+ * Ends a connection whose packet is still being parsed. What else is in it makes no requests: Node would keep them all until it
+ * has seen the connection close, which is after every other connection was read.
+ */
+function cut (socket: Socket): void {
+  socket.destroy()
+  const { parser } = socket as { parser?: { onIncoming: () => number } | null }
+  if (parser) parser.onIncoming = () => 0
+}
+
 export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: TurnsOptions) => {
   let waiting = 0
   /** Bytes at the moment each answer was handed over; the oldest first. */
@@ -53,7 +63,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
       return
     }
     if (waiting >= MAX_WAITING) {
-      socket.destroy()
+      cut(socket)
       return
     }
     waiting++
