@@ -30,11 +30,18 @@ export const isBusy = (socket: Socket): boolean => queues.has(socket)
 /** Whether further requests wait behind the one in progress. */
 export const isQueued = (socket: Socket): boolean => (queues.get(socket)?.length ?? 0) > 0
 
-/** Calls back once the requests that came before on this connection are answered. */
+/** By connection: its last request, and what answers it in place of its route where the rest of it never comes. */
+const latest = new WeakMap<Socket, IncomingMessage>()
+const failed = new WeakMap<Socket, () => void>()
+
+/** Calls back once the requests that came whole on this connection are answered; what comes is no HTTP, or not in time. */
 export function afterTurns (socket: Socket, act: () => void): void {
   const queue = queues.get(socket)
-  if (queue === undefined) act()
-  else queue.push(act)
+  if (queue === undefined) return act()
+  if (latest.get(socket)?.complete !== false) queue.push(act)
+  else if (queue.length > 0) failed.set(socket, act)
+  // The request in progress waits for a body that will not come.
+  else act()
 }
 
 /**
@@ -56,6 +63,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
   app.addHook('onRequest', (request, { raw: response }, done) => {
     const { socket } = request.raw
     const queue = queues.get(socket)
+    latest.set(socket, request.raw)
     if (queue === undefined) {
       queues.set(socket, [])
       begin(request.raw, response)
@@ -72,6 +80,11 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
     queue.push(() => {
       waiting--
       if (socket.destroyed) return
+      const fail = failed.get(socket)
+      if (fail !== undefined && !request.raw.complete) {
+        fail()
+        return
+      }
       if (queue.length === 0) socket.resume()
       // The time of the answer before it; Node ends it only where nothing waits.
       socket.setTimeout(0)
