@@ -82,6 +82,7 @@ for (const profile of PROFILES) {
     t.match(await raw(s.port, 'OPTIONS / HTTP/1.0\r\n\r\n'), /^HTTP\/1.1 204 /, 'the check of a load balancer')
     t.match(await raw(s.port, 'OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 204 .*Allow: GET, HEAD, OPTIONS, POST\r\n/si)
     for (const request of ['OPTIONS / HTTP/1.1', 'GET /healthz HTTP/1.1', 'GET /nowhere HTTP/1.1']) t.match(await raw(s.port, `${request}\r\nConnection: close\r\n\r\n`), /^HTTP\/1.1 400 .*"BAD_REQUEST".*Host/s, `${request} without Host`)
+    t.match(await raw(s.port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 400 .*"BAD_REQUEST".*one header Host/s)
   })
 
   t.test(`${profile}: an offer to upgrade to anything else is ignored, with a body and without, and the connection goes on`, async t => {
