@@ -2,10 +2,11 @@
 // update names the assumption that no longer holds; the file that makes it is in brackets.
 
 import { once } from 'node:events'
-import { createServer, get, ServerResponse } from 'node:http'
-import type { IncomingMessage } from 'node:http'
+import { createServer, get, IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import websocket from '@fastify/websocket'
@@ -129,6 +130,157 @@ t.test('response.detachSocket separates a response and its socket in both direct
     return await reply
   })
   t.equal((await fetch(`http://127.0.0.1:${await listen(t, app)}/`)).status, 200)
+})
+
+t.test('Node makes requests of the class it is given, says of each by `upgrade` whether it has an offer, and asks the same property once the headers are there [src/app/server.ts]', async t => {
+  const asked: string[] = []
+  const said: Array<boolean | null> = []
+  class Message extends IncomingMessage {
+    declare offered: boolean | null
+
+    get upgrade (): boolean {
+      asked.push(`${this.method} ${this.url} ${this.headers.upgrade ?? ''} ${this.socket.remoteAddress}`)
+      return this.offered === true && this.url === '/yes'
+    }
+
+    set upgrade (offered: boolean | null) {
+      said.push(offered)
+      this.offered = offered
+    }
+  }
+  const seen: string[] = []
+  const server = createServer({ IncomingMessage: Message }, (request, response) => {
+    t.ok(request instanceof Message)
+    request.on('data', (body: Buffer) => seen.push(`${request.method} ${request.url} ${body.toString()}`))
+    request.on('end', () => response.end('answered'))
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    seen.push(`upgrade ${request.url}`)
+    t.ok(request instanceof Message)
+    setImmediate(() => socket.end(`given away ${head.toString()}`))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  client.on('data', data => { text += data.toString() })
+  const offer = 'Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n'
+  client.write(`POST /no HTTP/1.1\r\n${offer}Content-Length: 4\r\n\r\nbody`)
+  // Not in one packet: Node passes over what stands behind an offer that is not taken up.
+  while (!text.endsWith('answered')) await once(client, 'data')
+  client.write(`GET /plain HTTP/1.1\r\nHost: x\r\n\r\nGET /yes HTTP/1.1\r\n${offer}\r\nhead`)
+  await once(client, 'close')
+  t.same(seen, ['POST /no body', 'upgrade /yes'], 'an offer that the class denies leaves a request with its body, and the connection as it was')
+  t.match(text, /^HTTP\/1\.1 200 .*answered.*HTTP\/1\.1 200 .*answered.*given away head$/s)
+  for (const question of ['POST /no h2c 127.0.0.1', 'GET /yes h2c 127.0.0.1']) t.ok(asked.includes(question), `asked when ${question} was known`)
+  t.ok(said.includes(true), 'and told before')
+})
+
+t.test('a server tells by `timeout` that a connection took nothing for the time set on its socket, and leaves it open; a half-open client gets its answer by httpAllowHalfOpen [src/app/turns.ts, src/app/server.ts]', async t => {
+  const server = createServer((request, response) => {
+    if (request.url === '/late') setTimeout(() => response.end('late'), 50)
+    else response.end('x'.repeat(20_000_000))
+  })
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const { port } = server.address() as AddressInfo
+  const half = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  let text = ''
+  half.on('data', data => { text += data.toString() })
+  half.end('GET /late HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  await once(half, 'end')
+  t.match(text, /late$/)
+  const reader = connect(port, '127.0.0.1')
+  const timedOut = once(server, 'timeout') as Promise<[Socket]>
+  server.prependOnceListener('request', (_request, response: ServerResponse) => response.once('prefinish', () => {
+    t.ok((response.socket as Socket).writableLength > 0, 'at prefinish all of the answer stands in the socket, where the system has not taken it')
+    response.socket?.setTimeout(50)
+  }))
+  reader.pause()
+  reader.on('error', () => {})
+  reader.write('GET /large HTTP/1.1\r\nHost: x\r\n\r\n')
+  const [socket] = await timedOut
+  t.notOk(socket.destroyed, 'whoever listens decides')
+  t.ok(socket.writableLength > 0)
+  socket.destroy()
+  reader.destroy()
+})
+
+t.test('Node asks onIncoming of the parser at socket.parser for each request; where it does nothing, the rest of a packet makes none [src/app/turns.ts]', async t => {
+  let made = 0
+  const server = createServer(({ socket }) => {
+    if (++made < 2) return
+    socket.destroy()
+    const { parser } = socket as Socket & { parser: { onIncoming: unknown } }
+    t.type(parser.onIncoming, 'function')
+    parser.onIncoming = () => 0
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  client.on('error', () => {})
+  client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(50))
+  await once(client, 'close')
+  t.equal(made, 2)
+})
+
+t.test('a response that is piped tells so by `pipe`, `prefinish` comes before `finish`, and `close` once the system has all of it [src/app/turns.ts]', async t => {
+  const events: string[] = []
+  const app = Fastify()
+  app.addHook('onRequest', async (_request, { raw }) => {
+    for (const name of ['pipe', 'prefinish', 'finish', 'close']) {
+      raw.once(name, () => events.push(name === 'close' ? `close ${raw.writableFinished} ${raw.socket === null}` : name))
+    }
+  })
+  app.get('/stream', async (_request, reply) => await reply.send(Readable.from(['a', 'b'])))
+  app.get('/text', async () => 'text')
+  const port = await listen(t, app)
+  t.equal(await (await fetch(`http://127.0.0.1:${port}/stream`)).text(), 'ab')
+  while (!events.some(event => event.startsWith('close'))) await delay(5)
+  t.same(events.splice(0), ['pipe', 'prefinish', 'finish', 'close true true'])
+  t.equal(await (await fetch(`http://127.0.0.1:${port}/text`)).text(), 'text')
+  while (!events.some(event => event.startsWith('close'))) await delay(5)
+  t.same(events, ['prefinish', 'finish', 'close true true'])
+})
+
+t.test('ws makes sockets of the class it is given, calls its close with a code where a message cannot be taken, then tells by `error`, and refuses a handshake by wsClientError where that is listened to [profiles/websocket/index.ts]', async t => {
+  const closes: unknown[][] = []
+  class Told extends WebSocket {
+    override close (...args: [code?: number, reason?: string | Buffer]): void {
+      closes.push(args)
+      super.close(args[0], args[1] ?? 'said why')
+    }
+  }
+  const app = Fastify()
+  await app.register(websocket, { options: { perMessageDeflate: false, maxPayload: 10, maxFragments: 3, WebSocket: Told as never } })
+  const errors: string[] = []
+  app.get('/', { websocket: true }, socket => {
+    t.ok(socket instanceof Told)
+    socket.removeAllListeners('error')
+    socket.on('error', ({ message }: Error) => errors.push(message))
+  })
+  app.websocketServer.on('wsClientError', ({ message }: Error, socket: Duplex) => socket.end(`refused: ${message}`))
+  const port = await listen(t, app)
+  const end = async (act: (client: WebSocket) => void): Promise<[number, string]> => {
+    const client = new WebSocket(`ws://127.0.0.1:${port}/`)
+    await once(client, 'open')
+    act(client)
+    const [code, reason] = await once(client, 'close') as [number, Buffer]
+    return [code, reason.toString()]
+  }
+  t.same(await end(client => client.send('x'.repeat(11))), [1009, 'said why'])
+  t.same(await end(client => { for (let n = 0; n < 5; n++) client.send('x', { fin: false }) }), [1008, 'said why'])
+  t.same(closes.map(([code, reason]) => [code, reason]), [[1009, undefined], [1008, undefined]], 'without a reason of its own')
+  t.equal(errors.length, 2)
+  const client = connect(port, '127.0.0.1')
+  client.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n')
+  const [data] = await once(client, 'data') as [Buffer]
+  t.match(data.toString(), /^refused: .*Sec-WebSocket-Key/)
+  client.destroy()
 })
 
 t.test('@fastify/websocket adds one listener for upgrades to the server, and it can be called by another one [profiles/websocket/index.ts]', async t => {

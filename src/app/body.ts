@@ -9,7 +9,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
-import { readJson } from '../core/json.ts'
+import { JsonSize, readJson } from '../core/json.ts'
 
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 
@@ -37,6 +37,7 @@ export default fp(async (app: FastifyInstance) => {
 /** Reads NDJSON. Empty lines are passed over; a refusal names the line as an editor counts it. */
 function readLines (text: string): unknown[] {
   const events: unknown[] = []
+  const size = new JsonSize()
   let line = 0
   for (let start = 0; start < text.length;) {
     const end = text.indexOf('\n', start)
@@ -46,7 +47,7 @@ function readLines (text: string): unknown[] {
     if (json.trim() === '') continue
     if (events.length === MAX_BATCH) throw new Refusal('BAD_EVENT', `a publish holds 1 to ${MAX_BATCH} events; this one has more`)
     try {
-      events.push(readJson(json, 'BAD_REQUEST'))
+      events.push(readJson(json, 'BAD_REQUEST', size))
     } catch (error) {
       throw error instanceof Refusal ? new Refusal(error.code, `line ${line}: ${error.message}`) : error
     }

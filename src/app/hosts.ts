@@ -28,6 +28,8 @@ export default fp(async (app: FastifyInstance, { allowedHosts }: HostOptions) =>
       // Checks of load balancers send none in HTTP/1.0; browsers always do.
       return
     }
+    // Of several headers Node keeps the first; a proxy on the way may have gone by the last.
+    if (raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host').length > 1) throw new Refusal('BAD_REQUEST', 'a request has one header Host')
     if (allowedHosts === null || good.has(host)) return
     const name = HOST.exec(host)?.[1]?.toLowerCase()
     if (name === undefined || !isAllowed(name)) {

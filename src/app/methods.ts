@@ -20,7 +20,7 @@ export default fp(async (app: FastifyInstance) => {
   /** The methods of a path, as the header Allow has them; null for a path that does not exist. */
   function allowOf (request: FastifyRequest): string | null {
     const path = pathOf(request.url)
-    const methods = new Set([...routes.values()].filter(route => route.path.test(path)).flatMap(route => [...route.methods]))
+    const methods = new Set([...routes.values()].filter(route => path === '*' || route.path.test(path)).flatMap(route => [...route.methods]))
     return methods.size === 0 ? null : [...methods].sort().join(', ')
   }
 

@@ -16,8 +16,8 @@ export interface TurnsOptions {
   readonly onSlow: () => void
 }
 
-/** Requests that wait, over all connections: some 3 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
-const MAX_WAITING = 10_000
+/** Requests that wait, over all connections: some 14 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
+const MAX_WAITING = 4000
 /** Bytes of unread answers, over all connections. Beyond them the oldest are ended. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024
 
@@ -30,11 +30,28 @@ export const isBusy = (socket: Socket): boolean => queues.has(socket)
 /** Whether further requests wait behind the one in progress. */
 export const isQueued = (socket: Socket): boolean => (queues.get(socket)?.length ?? 0) > 0
 
-/** Calls back once the requests that came before on this connection are answered. */
+/** By connection: its last request, and what answers it in place of its route where the rest of it never comes. */
+const latest = new WeakMap<Socket, IncomingMessage>()
+const failed = new WeakMap<Socket, () => void>()
+
+/** Calls back once the requests that came whole on this connection are answered; what comes is no HTTP, or not in time. */
 export function afterTurns (socket: Socket, act: () => void): void {
   const queue = queues.get(socket)
-  if (queue === undefined) act()
-  else queue.push(act)
+  if (queue === undefined) return act()
+  if (latest.get(socket)?.complete !== false) queue.push(act)
+  else if (queue.length > 0) failed.set(socket, act)
+  // The request in progress waits for a body that will not come.
+  else act()
+}
+
+/**
+ * Ends a connection whose packet is still being parsed. What else is in it makes no requests: Node would keep them all until it
+ * has seen the connection close, which is after every other connection was read.
+ */
+function cut (socket: Socket): void {
+  socket.destroy()
+  const { parser } = socket as { parser?: { onIncoming: () => number } | null }
+  if (parser) parser.onIncoming = () => 0
 }
 
 export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: TurnsOptions) => {
@@ -46,6 +63,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
   app.addHook('onRequest', (request, { raw: response }, done) => {
     const { socket } = request.raw
     const queue = queues.get(socket)
+    latest.set(socket, request.raw)
     if (queue === undefined) {
       queues.set(socket, [])
       begin(request.raw, response)
@@ -53,7 +71,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
       return
     }
     if (waiting >= MAX_WAITING) {
-      socket.destroy()
+      cut(socket)
       return
     }
     waiting++
@@ -62,6 +80,11 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
     queue.push(() => {
       waiting--
       if (socket.destroyed) return
+      const fail = failed.get(socket)
+      if (fail !== undefined && !request.raw.complete) {
+        fail()
+        return
+      }
       if (queue.length === 0) socket.resume()
       // The time of the answer before it; Node ends it only where nothing waits.
       socket.setTimeout(0)

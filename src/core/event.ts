@@ -3,7 +3,7 @@
 
 import { Refusal } from './errors.ts'
 import type { Id } from './id.ts'
-import { depthProblem } from './json.ts'
+import { MAX_DEPTH, measureJson, writeJson } from './json.ts'
 
 /** An event as clients receive it. */
 export interface Event {
@@ -136,13 +136,13 @@ export function draftOf (
   const { type, room, key, data, timestamp, ends } = parts
   let tail: string
   try {
-    tail = JSON.stringify({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
+    tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
   } catch (error) {
     // Values of a program rather than of a text: JSON.stringify fails at some thousand levels, at a circle and at a BigInt.
     throw bad(`data cannot be written as JSON: ${error instanceof RangeError ? 'it is nested too deeply' : (error as Error).message.split('\n', 1)[0]}`)
   }
-  const problem = depthProblem(tail)
-  if (problem !== null) throw bad(problem)
+  // Values of a program may be anything. Each level, and each member, takes two characters or more.
+  if (tail.length > 2 * MAX_DEPTH) measureJson(tail, 'BAD_EVENT')
   tail = tail.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
   if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
     throw new Refusal('TOO_LARGE', `an event may hold ${maxBytes} bytes (MAX_HTTP_BUFFER_SIZE); this one is larger`)
@@ -169,7 +169,8 @@ export const fieldOf = (event: { type: string, key: string | null }): string => 
 function parseTimestamp (value: unknown, now: number): number {
   if (value === undefined || value === null) return now
   if (typeof value !== 'number' || !(value >= 0)) throw bad('timestamp must be a number: milliseconds since 1970 (or seconds, below 1e11)')
-  const ms = Math.round(value < SECONDS_BELOW ? value * 1000 : value)
+  // -0 becomes 0.
+  const ms = Math.round(value < SECONDS_BELOW ? value * 1000 : value) + 0
   if (ms > MAX_TIMESTAMP) throw bad('timestamp is beyond the year 5138; it is milliseconds since 1970, not microseconds')
   return ms
 }

@@ -2,6 +2,7 @@
 // that a double cannot hold (an id such as 9007199254740993 would reach clients changed), it takes the last of several members
 // of the same name, and it makes own properties of `__proto__`, which a careless reader further on would turn into prototypes.
 
+import { randomUUID } from 'node:crypto'
 import { Refusal } from './errors.ts'
 import type { Code } from './errors.ts'
 
@@ -13,11 +14,18 @@ import type { Code } from './errors.ts'
 const LONG_NUMBER = /\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d|\d\.\d\d\d\d\d\d\d\d|\d\d\d\d\d\d\d\d\.\d/
 const LONG_EXPONENT = /\d[eE][+-]?\d{3}/
 const SUSPECT_NAME = /"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])(?:_|\\u005[fF]){2}"\s*:/
-const NAME_BEFORE_SPACE = /"[ \t\r\n]+:/
 /** Deeper than any data; Python's reader fails at a thousand, and takes the whole bundle with it. */
 export const MAX_DEPTH = 500
+/** Different names of members in one body or message. V8 takes 0.5 us to read one that it has not seen, and 0.3 us to write it. */
+export const MAX_NAMES = 50_000
+/** Members whose names are not looked at. */
+const FEW = 10_000
+/** Objects and arrays in one body or message. V8 takes up to 0.2 us for each. */
+export const MAX_NESTED = 200_000
 /** Digits that a double holds whatever they are. */
 const SURE_DIGITS = 15
+/** Numbers of so few characters are held, with any exponent: `9e99`. */
+const SURE_LENGTH = 4
 /** Numbers below it have fewer digits. */
 const TINY = 1e-290
 /** The most that Number.toPrecision gives. */
@@ -25,19 +33,32 @@ const MAX_DIGITS = 100
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 /** What may stand in JSON outside of strings and numbers. */
 const WORD = /[ \t\r\n]+|[[\]{},:]|true(?!\w)|false(?!\w)|null(?!\w)/y
+/** Stands for -0 while it is written. No client knows it. */
+const NEGATIVE_ZERO = randomUUID()
+/** A 0 that may have been -0. */
+const LONE_ZERO = /(?:[:[,]|^)0(?:[,\]}]|$)/
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const BOM = 0xfeff
 
+/** How much a body or a message holds. */
+export class JsonSize {
+  members = 0
+  nested = 0
+  /** Made for the few texts that have many members. */
+  names: Set<string> | null = null
+}
+
 /**
  * Reads JSON text. A byte order mark in front of it is ignored.
  * @param code the code of a refusal
+ * @param size what was counted before, where the text is one of several
  * @throws Refusal
  */
-export function readJson (text: string, code: Code): unknown {
+export function readJson (text: string, code: Code, size = new JsonSize()): unknown {
   if (text.charCodeAt(0) === BOM) text = text.slice(1)
-  const problem = depthProblem(text)
-  if (problem !== null) throw new Refusal(code, problem)
+  // Before any other work.
+  const members = measureJson(text, code, size)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -46,24 +67,58 @@ export function readJson (text: string, code: Code): unknown {
   }
   if (SUSPECT_NAME.test(text)) throw new Refusal(code, 'the name "__proto__" is not accepted in JSON')
   if (LONG_NUMBER.test(text) || LONG_EXPONENT.test(text)) checkNumbers(text, code)
-  // As many names in the text as members in the value: no name came twice. Counting takes 0.5 us for 200 B.
-  if (countOf(text, '":') !== countMembers(value) || NAME_BEFORE_SPACE.test(text)) checkNames(text, code)
+  // As many names in the text as members in the value: no name came twice.
+  if (members !== countMembers(value)) checkNames(text, code)
   return value
 }
 
-/** What is wrong where JSON is nested too deeply; else null. */
-export function depthProblem (text: string): string | null {
-  // Each level takes two characters.
-  if (text.length <= 2 * MAX_DEPTH) return null
+/**
+ * Counts, and bounds, what takes time to read or to write.
+ * @returns the members in this text
+ * @throws Refusal
+ */
+export function measureJson (text: string, code: Code, size = new JsonSize()): number {
+  const before = size.members
   let depth = 0
+  let start = 0
+  let end = 0
   for (let index = 0; index < text.length; index++) {
-    const char = text.charCodeAt(index)
-    if (char === QUOTE) index = endOfString(text, index)
-    else if (char === 0x5b /* [ */ || char === 0x7b /* { */) {
-      if (++depth > MAX_DEPTH) return `JSON may be nested ${MAX_DEPTH} deep`
-    } else if (char === 0x5d /* ] */ || char === 0x7d /* } */) depth--
+    switch (text.charCodeAt(index)) {
+      case QUOTE:
+        start = index
+        index = end = endOfString(text, start)
+        break
+      case 0x3a /* : */:
+        if (++size.members <= FEW) break
+        size.names ??= new Set()
+        if (size.names.add(text.slice(start, end)).size > MAX_NAMES - FEW) throw new Refusal(code, `JSON may have ${MAX_NAMES} different names of members; send what they name as data, or in several requests`)
+        break
+      case 0x5b: case 0x7b: /* [ { */
+        if (++depth > MAX_DEPTH) throw new Refusal(code, `JSON may be nested ${MAX_DEPTH} deep`)
+        if (++size.nested > MAX_NESTED) throw new Refusal(code, `JSON may have ${MAX_NESTED} objects and arrays in all`)
+        break
+      case 0x5d: case 0x7d: /* ] } */ depth--
+    }
   }
-  return null
+  return size.members - before
+}
+
+/**
+ * Writes JSON text. JSON.stringify writes 0 for -0, which Python's round(-0.04, 1) gives: readers of the text would get
+ * another number than was sent.
+ */
+export function writeJson (value: unknown): string {
+  const text = JSON.stringify(value)
+  if (!LONE_ZERO.test(text) || !holdsNegativeZero(value)) return text
+  return JSON.stringify(value, (_name, part: unknown) => Object.is(part, -0) ? NEGATIVE_ZERO : part).replaceAll(`"${NEGATIVE_ZERO}"`, '-0')
+}
+
+function holdsNegativeZero (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0)
+  for (const part of Array.isArray(value) ? value : Object.values(value)) {
+    if (part === 0 ? Object.is(part, -0) : typeof part === 'object' && holdsNegativeZero(part)) return true
+  }
+  return false
 }
 
 /** The index of the quote that ends the string at `start`; the end of the text where none does. */
@@ -76,17 +131,28 @@ function endOfString (text: string, start: number): number {
   return text.length
 }
 
+/** @param text valid JSON */
 function checkNumbers (text: string, code: Code): void {
   for (let index = 0; index < text.length; index++) {
     const char = text.charCodeAt(index)
     if (char === QUOTE) {
       index = endOfString(text, index)
     } else if (char === 0x2d /* - */ || (char >= 0x30 && char <= 0x39)) {
-      NUMBER.lastIndex = index
-      const [token] = NUMBER.exec(text) as RegExpExecArray
-      if (!isKept(token)) throw new Refusal(code, `the number ${token.slice(0, 40)} cannot be kept exactly; send it as a string`)
-      index += token.length - 1
+      const end = endOfNumber(text, index)
+      if (end - index > SURE_LENGTH) {
+        const token = text.slice(index, end)
+        if (!isKept(token)) throw new Refusal(code, `the number ${token.slice(0, 40)} cannot be kept exactly; send it as a string`)
+      }
+      index = end - 1
     }
+  }
+}
+
+function endOfNumber (text: string, index: number): number {
+  for (;; index++) {
+    const char = text.charCodeAt(index)
+    const isPart = (char >= 0x30 && char <= 0x39) || char === 0x2d || char === 0x2b || char === 0x2e || char === 0x65 || char === 0x45 // 0-9 - + . e E
+    if (!isPart) return index
   }
 }
 
@@ -110,13 +176,6 @@ function isKept (token: string): boolean {
 
 /** The digits of a number that count: from the first to the last that is not 0. */
 const digitsOf = (token: string): string => (token.split(/[eE]/)[0] as string).replace(/[-.]/g, '').replace(/^0+|0+$/g, '')
-
-/** How often `what` stands in a text. */
-function countOf (text: string, what: string): number {
-  let count = 0
-  for (let at = text.indexOf(what); at !== -1; at = text.indexOf(what, at + what.length)) count++
-  return count
-}
 
 function countMembers (value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
@@ -166,13 +225,15 @@ function placeOf (text: string, error: Error): string {
       index = endOfString(text, index) + 1
       continue
     }
-    const matched = [WORD, NUMBER].some(pattern => {
-      pattern.lastIndex = index
-      const found = pattern.test(text)
-      if (found) index = pattern.lastIndex
-      return found
-    })
-    if (!matched) return ` at character ${index}: ${JSON.stringify(/^-?[^\s,:[\]{}"]*/.exec(text.slice(index, index + 20))?.[0] ?? '')} is no JSON value`
+    const char = text.charCodeAt(index)
+    if (char === 0x2c || char === 0x3a) {
+      index++
+      continue
+    }
+    const pattern = char === 0x2d || (char >= 0x30 && char <= 0x39) ? NUMBER : WORD
+    pattern.lastIndex = index
+    if (!pattern.test(text)) return ` at character ${index}: ${JSON.stringify(/^-?[^\s,:[\]{}"]*/.exec(text.slice(index, index + 20))?.[0] ?? '')} is no JSON value`
+    index = pattern.lastIndex
   }
   const place = /position (\d+)/.exec(error.message)?.[1]
   return place === undefined ? '' : ` at character ${place}`

@@ -11,7 +11,7 @@ import type { Entry } from '../../src/core/event.ts'
 import { allBut, intersect, isNone, matches, only, unite, without } from '../../src/core/filter.ts'
 import type { Filter } from '../../src/core/filter.ts'
 import { compareIds, isId, ORIGIN } from '../../src/core/id.ts'
-import { readJson } from '../../src/core/json.ts'
+import { JsonSize, MAX_NAMES, MAX_NESTED, readJson } from '../../src/core/json.ts'
 import { read } from '../../src/core/read.ts'
 import { Room } from '../../src/core/room.ts'
 import { parseJoins, Subscription } from '../../src/core/subscription.ts'
@@ -75,6 +75,30 @@ t.test('JSON is read exactly or refused: no number is rounded on its way', async
   fc.assert(fc.property(fc.jsonValue().filter(value => !JSON.stringify(value).includes('__proto__')), value => JSON.stringify(readJson(JSON.stringify(value), 'BAD_EVENT')) === JSON.stringify(value)))
   for (const text of ['{"__proto__":1}', '{"a":[{"\\u005f_proto__" :1}]}', '1e-400', '[1e309]']) t.throws(() => readJson(text, 'BAD_EVENT'), { code: 'BAD_EVENT' }, text)
   t.same(readJson('"__proto__ is a word, 12345678901234567890 too"', 'BAD_EVENT'), '__proto__ is a word, 12345678901234567890 too')
+})
+
+t.test('a body or message has a bound on different names, and on objects and arrays, that is looked at before anything is read', async t => {
+  const names = (count: number, colon = ':'): string => `{${Array.from({ length: count }, (_, n) => `"n${n}"${colon}0`).join()}}`
+  for (const text of [names(MAX_NAMES), names(MAX_NAMES, ' :'), `[${'{"a":{}},'.repeat(90_000)}0]`, `"${'{[:'.repeat(100_000)}"`]) t.ok(readJson(text, 'BAD_EVENT'), text.slice(0, 20))
+  for (const [text, words] of [
+    [names(MAX_NAMES + 1), /different names/],
+    [names(MAX_NAMES + 1, ' \n:'), /different names/],
+    [`[${Array.from({ length: MAX_NAMES + 1 }, (_, n) => `{"n${n}":0}`).join()}]`, /different names/],
+    // It is not even JSON.
+    [`${names(MAX_NAMES + 1)}}`, /different names/],
+    [`[${'[],'.repeat(MAX_NESTED)}0]`, /objects and arrays/],
+    [`{"a":[${'{},'.repeat(MAX_NESTED)}0]}`, /objects and arrays/]
+  ] as Array<[string, RegExp]>) t.throws(() => readJson(text, 'BAD_EVENT'), { code: 'BAD_EVENT', message: words }, text.slice(0, 20))
+  const size = new JsonSize()
+  readJson(names(MAX_NAMES), 'BAD_EVENT', size)
+  t.throws(() => readJson('{"another":0}', 'BAD_EVENT', size), { message: /different names/ }, 'lines of one body are counted together')
+  const rules = { now: 1, maxBytes: 1e9, stateTypes: new Set<string>() }
+  t.throws(() => parseEvent({ type: 'x', data: Object.fromEntries(Array.from({ length: MAX_NAMES + 1 }, (_, n) => [`n${n}`, n])) }, rules), { code: 'BAD_EVENT' }, "nor through the program's own door")
+})
+
+t.test('the same name twice in an object is found wherever it stands and however it is written', async t => {
+  for (const text of ['{"a":1,"a":1}', '{"a" :1,"\\u0061"\n:2}', '[[{"b":{"c":{"":0,"":1}}}]]', '{"1":0,"2":0,"1":0}', `{"x":"${'y":'.repeat(500)}","a":0,"a":0}`.replaceAll('y"', 'y\\"')]) t.throws(() => readJson(text, 'BAD_EVENT'), { code: 'BAD_EVENT', message: /twice/ }, text.slice(0, 40))
+  for (const text of ['{"a":{"a":[{"a":1},{"a":2}]}}', '{"a":"\\":\\":","b":"\\\\"}', '{"constructor":1,"toString":2,"hasOwnProperty":3}']) t.ok(readJson(text, 'BAD_EVENT'), text)
 })
 
 t.test('whatever was published comes out of both frames as it went in, as one message', async () => {

@@ -234,6 +234,33 @@ t.test('each file cut short, zeroed or deleted is harmless, or declared and set 
   }
 })
 
+t.test('a zero anywhere in CURRENT loses nothing', async t => {
+  const truth = await lived(t)
+  const bytes = await readFile(join(truth.dir, 'CURRENT'))
+  for (let at = 0; at < bytes.length; at++) {
+    const damaged = Buffer.from(bytes)
+    damaged.writeUInt8(0, at)
+    t.equal(await survive(t, truth, `byte ${at} of CURRENT zero`, async dir => await writeFile(join(dir, 'CURRENT'), damaged)), 'whole')
+  }
+})
+
+t.test('a stretch that stands twice in a file, in the place of another or between, ends no process and makes nothing wrong', async t => {
+  const truth = await lived(t)
+  const files = (await readdir(truth.dir)).filter(name => NEEDED.test(name) && name !== 'CURRENT')
+  for (let n = 0; n < FLIPS / 2; n++) {
+    const name = files[n % files.length] as string
+    const bytes = await readFile(join(truth.dir, name))
+    const size = [32, 4096, 32_768][random(3)] as number
+    const [from, to] = [random(bytes.length), random(bytes.length)]
+    const stretch = bytes.subarray(from, from + size)
+    const isBetween = random(2) === 0
+    // Where a stretch of one block stands behind itself, all checksums are right.
+    const at = isBetween && size === 32_768 ? from : to
+    const damaged = Buffer.concat([bytes.subarray(0, at), stretch, bytes.subarray(isBetween ? at : at + stretch.length)])
+    await survive(t, truth, `${stretch.length} bytes at ${from} of ${name} again at ${at}${isBetween ? ' between' : ''}`, async dir => await writeFile(join(dir, name), damaged))
+  }
+})
+
 t.test('all files but the witness deleted: an empty log is declared, and no id is given again', async t => {
   const truth = await lived(t)
   const fate = await survive(t, truth, 'all but the witness', async dir => {

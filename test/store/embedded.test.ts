@@ -340,7 +340,7 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   const now = place.clock.wall()
   const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
   await onLevel(place.dataDir, async level => {
-    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null, time: 0 }))
+    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null, time: 0, writes: 0 }))
     for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
     await batch.write()
   })
@@ -628,6 +628,34 @@ t.test('a log whose end was cut off is declared: nobody resumes, no id comes aga
   }
 })
 
+t.test('records of commands and Idempotency-Keys that are cut off the end of the log are declared, and nobody is reset for them', async t => {
+  for (const hasBitFlipped of [false, true]) {
+    const place = placeAt(await tempDir(t))
+    const { store, follower } = await openAt(place)
+    await store.append([fact(1), value('a', 1)])
+    await store.claim('c1', record())
+    const log = join(place.dataDir, (await readdir(place.dataDir)).find(name => name.endsWith('.log')) as string)
+    const { size } = await stat(log)
+    await store.settle('c1', record('done'))
+    await store.close()
+    if (hasBitFlipped) {
+      const bytes = await readFile(log)
+      bytes.writeUInt8(bytes.readUInt8(size + 20) ^ 1, size + 20)
+      await writeFile(log, bytes)
+    } else {
+      await truncate(log, size)
+    }
+    const opened = await openAt(place)
+    t.match(opened.store.warnings, [/records of Idempotency-Keys or commands are missing from its end/, /are kept in/])
+    t.ok((opened.store.figures?.damaged() ?? 0) > 0)
+    t.same([opened.follower.history, opened.follower.values], [follower.history, follower.values])
+    t.ok(opened.follower.lineage.epochs.some(({ epoch }) => epoch === follower.lineage.epoch), 'cursors go on')
+    const again = await opened.reopen()
+    t.equal(again.store.figures?.damaged(), 0, 'it is told once')
+    await again.close()
+  }
+})
+
 t.test('a store of format 2, whose records had no checksums, gets them at its first opening', async t => {
   const place = placeAt(await tempDir(t))
   let opened = await openAt(place)
@@ -773,7 +801,7 @@ if (process.platform === 'linux') {
     await onLevel(place.dataDir, level => level.batch()
       .put(...sealed(historyKey(fresh.id), recordOf(fresh, acked.length + 1)))
       .put(...sealed(valueKey(renewed), recordOf(renewed, 0)))
-      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null, time: 0 })))
+      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null, time: 0, writes: 0 })))
       .write())
     const { epoch } = follower.lineage
     await revived(place, follower)

@@ -8,6 +8,7 @@ import { redisAddress } from '../../config/redis-url.ts'
 import { newWorker } from '../../src/core/group.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { isAfter } from '../../src/core/id.ts'
+import type { Clock } from '../../src/core/clock.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
 import { RedisStore } from '../../src/store/redis/log/store.ts'
 import type { RedisStoreOptions } from '../../src/store/redis/log/store.ts'
@@ -67,11 +68,11 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   storeContract(t, 'the contract of the log, on Redis', harness)
 
   /** A store with a server of its own, which the test may harm. */
-  async function alone (t: Tap, options: { args?: string[], limits?: Partial<RedisStoreOptions>, server?: RedisServer, url?: string } = {}): Promise<{ redis: RedisServer, store: RedisStore, follower: Recorder, logged: string[] }> {
+  async function alone (t: Tap, options: { args?: string[], limits?: Partial<RedisStoreOptions>, server?: RedisServer, url?: string, clock?: Clock } = {}): Promise<{ redis: RedisServer, store: RedisStore, follower: Recorder, logged: string[] }> {
     const redis = options.server ?? (options.url === undefined ? await RedisServer.start(t, options.args === undefined ? {} : { args: options.args }) : none)
     const logged: string[] = []
     const log = (_: object, message: string): void => { logged.push(message) }
-    const store = new RedisStore({ address: redisAddress(options.url ?? redis.url), prefix: '{sb}:', worker: newWorker(), ...LIMITS, ...options.limits, clock: systemClock, log: { info: log, warn: log, error: log } })
+    const store = new RedisStore({ address: redisAddress(options.url ?? redis.url), prefix: '{sb}:', worker: newWorker(), ...LIMITS, ...options.limits, clock: options.clock ?? systemClock, log: { info: log, warn: log, error: log } })
     t.teardown(async () => await store.close())
     const follower = new Recorder()
     await store.follow(follower)
@@ -466,6 +467,38 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     t.ok(follower.history.some(entry => dataOf(entry) === 'second'), 'only what is old enough is gone')
     const [third] = await (await alone(t, { server: redis, limits })).store.append([fact('third')]) as string[]
     t.ok(millis(third) > millis(second), 'for a worker that starts later too')
+  })
+
+  t.test('a clock of Redis that leaps ahead ends no history early, for workers that start later either', async t => {
+    const limits = { historyTtlMs: 4000 }
+    const state = { behind: 0, stoodAt: null as number | null, held: [] as Array<() => void> }
+    const clock = {
+      ...systemClock,
+      now: () => (state.stoodAt ?? performance.now()) - state.behind,
+      after: (ms: number, run: () => void) => systemClock.after(ms, () => { state.stoodAt === null ? run() : state.held.push(run) })
+    }
+    const standStill = async (ms: number): Promise<void> => {
+      state.stoodAt = performance.now()
+      await delay(ms)
+      state.behind += performance.now() - state.stoodAt
+      state.stoodAt = null
+      for (const run of state.held.splice(0)) run()
+    }
+    const { redis, store, follower } = await alone(t, { limits, clock })
+    await store.append([fact('before')])
+    // To a worker whose own clock stands still Redis's leaps.
+    await standStill(6000)
+    await store.append([fact('behind')])
+    t.same(follower.history.map(dataOf), ['before', 'behind'])
+    const late = await alone(t, { server: redis, limits })
+    await late.store.append([value('a', 1)])
+    t.same(late.follower.history.map(dataOf), ['before', 'behind'])
+    await late.follower.until(({ history }) => history.length === 0)
+    // While others write no time passes unseen.
+    await late.store.append([fact('third')])
+    await standStill(6000)
+    await store.append([fact('fourth')])
+    t.same(follower.history.map(dataOf), ['fourth'])
   })
 
   t.test('workers and members of a wrong type are reported, and each worker goes by its own counts', async t => {

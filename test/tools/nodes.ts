@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { CACHE } from './find.ts'
 
-const SUITES = ['test/core', 'test/wire', 'test/store/embedded.test.ts']
+const SUITES = ['test/packages.test.ts', 'test/core', 'test/wire', 'test/store/embedded.test.ts']
 const VERSIONS = ['22', '24', 'latest']
 
 /** The binary of a version or tag, installed if it is not there. @throws Error if it cannot be had */

@@ -86,6 +86,31 @@ t.test('a packet of 1,400 requests neither stalls the event loop nor holds its a
   socket.destroy()
 })
 
+t.test('requests that wait are bounded over all connections: beyond that a connection ends, and the rest of its packet makes no requests', async t => {
+  const s = await server(t)
+  let afterwards = 0
+  const cut = new Set<Socket>()
+  s.app.server.prependListener('request', ({ socket }) => { if (socket.destroyed) afterwards++ })
+  s.app.server.on('request', ({ socket }) => { if (socket.destroyed) cut.add(socket) })
+  const dialled = Array.from({ length: 60 }, () => dial(t, s.port))
+  await Promise.all(dialled.map(async ({ socket }) => await once(socket, 'connect')))
+  for (const { socket } of dialled) {
+    // Its answers are not read: nothing makes room.
+    socket.pause()
+    socket.write(get('/docs/static/swagger-ui-bundle.js').repeat(900))
+  }
+  await delay(500)
+  t.ok(cut.size > 0, `${cut.size} of 60 are ended`)
+  t.equal(afterwards, 0)
+  t.equal((await fetch(`${s.url}/healthz`)).status, 200)
+  for (const { socket } of dialled) socket.destroy()
+  const { socket, until } = dial(t, s.port)
+  for (let n = 0; n < 100; n++) await delay(5)
+  socket.write(get('/healthz').repeat(900))
+  await until(text => countOf(text, /HTTP\/1\.1 200/g) === 900)
+  t.pass('and there is room again')
+})
+
 t.test('files whose client goes away are closed, however many were asked for at once', { skip: process.platform !== 'linux' }, async t => {
   const s = await server(t)
   const files = (): string[] => readdirSync('/proc/self/fd').map(fd => { try { return readlinkSync(`/proc/self/fd/${fd}`) } catch { return '' } }).filter(path => /swagger|dist\/web/.test(path))

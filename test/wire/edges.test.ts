@@ -29,7 +29,8 @@ async function raw (port: number, bytes: string, { end = false, pieces = [bytes]
   socket.on('error', () => {}).on('data', data => { text += data.toString() }).on('end', () => socket.destroy())
   for (const piece of pieces) socket.write(piece)
   if (end) socket.end()
-  await Promise.race([once(socket, 'close'), delay(3000)])
+  // An end to what it still sends is no failure.
+  await Promise.race([new Promise(resolve => { socket.on('close', resolve) }), delay(3000)])
   socket.destroy()
   return text
 }
@@ -79,6 +80,9 @@ for (const profile of PROFILES) {
     t.equal((await ask(s.port, '/docs/')).status, 200)
     t.equal((await ask(s.port, '/api/events/', { method: 'POST', headers: JSON_TYPE, body: EVENT })).status, 202)
     t.match(await raw(s.port, 'OPTIONS / HTTP/1.0\r\n\r\n'), /^HTTP\/1.1 204 /, 'the check of a load balancer')
+    t.match(await raw(s.port, 'OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 204 .*Allow: GET, HEAD, OPTIONS, POST\r\n/si)
+    for (const request of ['OPTIONS / HTTP/1.1', 'GET /healthz HTTP/1.1', 'GET /nowhere HTTP/1.1']) t.match(await raw(s.port, `${request}\r\nConnection: close\r\n\r\n`), /^HTTP\/1.1 400 .*"BAD_REQUEST".*Host/s, `${request} without Host`)
+    t.match(await raw(s.port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 400 .*"BAD_REQUEST".*one header Host/s)
   })
 
   t.test(`${profile}: an offer to upgrade to anything else is ignored, with a body and without, and the connection goes on`, async t => {
@@ -301,6 +305,10 @@ t.test('a client that still sends reads why it was refused; one that closes its 
   const command = '{"command":"long"}'
   t.match(await raw(s.port, head('/api/control', command.length) + command, { end: true }), /^HTTP\/1.1 200 .*"late"/s)
   t.match(await raw(s.port, `${head('/api/control', command.length)}${command}garbage\r\n\r\n`), /^HTTP\/1.1 200 .*"late".*HTTP\/1.1 400 .*"BAD_REQUEST"/s)
+  const first = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n'
+  t.match(await raw(s.port, `${head('/api/events', 100)}{`, { end: true }), /^HTTP\/1.1 400 .*"BAD_REQUEST"/s, 'a body that ends too early')
+  t.match(await raw(s.port, `${first}${head('/api/events', 100)}{`, { end: true }), /^HTTP\/1.1 200 .*HTTP\/1.1 400 .*"BAD_REQUEST"/s)
+  for (const before of ['', first]) t.match(await raw(s.port, `${before}POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nno chunk`), /HTTP\/1.1 400 .*"BAD_REQUEST"/s)
   t.match(await raw(s.port, 'GET / HTTP/1.1\r\nHost: localhost\r\nExpect: magic\r\n\r\n'), /^HTTP\/1.1 417 .*"EXPECTATION_FAILED"/s)
 })
 

@@ -26,10 +26,11 @@ export class Damages {
   }
 
   /** After an opening. @param aside where the files are kept as they were */
-  async opened (dir: string, { lost, leftOut, doubtful, isCut, isContinued, spoilt }: StoredLog, aside: string | null): Promise<void> {
+  async opened (dir: string, { lost, leftOut, doubtful, isCut, lacksRecords, isContinued, spoilt }: StoredLog, aside: string | null): Promise<void> {
     this.#kept = await keptIn(dir)
     const what = [
       ...isCut ? ['the end of the log is cut off'] : [],
+      ...lacksRecords ? ['records of Idempotency-Keys or commands are missing from its end: requests that are repeated with them count as new'] : [],
       ...lost > 0 ? [`${lost} facts are missing; history begins after them, and clients that are not past them are reset`] : [],
       ...doubtful > 0 ? [`${doubtful} values are damaged or may not be the newest of their keys, and are left out`] : [],
       ...spoilt.length > doubtful && lost === 0 ? [`${spoilt.length - doubtful} other records are damaged`] : [],

@@ -11,6 +11,7 @@ import { access, constants, mkdir, readdir, readFile, rename, stat, statfs } fro
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { checkReadable, KeptFiles, LEVELDB_FILE } from './kept-files.ts'
+import { cutDisorderedLogs } from './logs.ts'
 import { FORMAT, FORMAT_KEY } from './record.ts'
 import { contentOf, isSealed, seal, unseal } from './seal.ts'
 import { markDamagedBlocks } from './tables.ts'
@@ -75,10 +76,10 @@ export async function openDisk<T extends Loaded> (options: DiskOptions, load: (d
   const { dir, since, log } = options
   const isRunning = since !== undefined
   const stamp = new Date(options.wall()).toISOString().replace(/[:.]/g, '-')
-  const { newest, kept, marked } = await prepare(dir).catch((error: unknown) => {
+  const { newest, kept, found } = await prepare(dir).catch((error: unknown) => {
     throw new DiskError(obstacle(error, dir, isRunning) ?? `DATA_DIR ${dir} cannot be used: ${textOf(error)}`, { cause: error })
   })
-  let damage: unknown = codeOf(since) === 'LEVEL_CORRUPTION' ? since : marked
+  let damage: unknown = codeOf(since) === 'LEVEL_CORRUPTION' ? since : found
   for (const remedy of damage === null ? [null, repair, setAside] : [repair, setAside]) {
     try {
       const aside = remedy === null ? null : await remedy(options, damage, stamp)
@@ -178,12 +179,21 @@ async function upgrade (level: ClassicLevel): Promise<void> {
 }
 
 /** Looks at the files before LevelDB does. */
-async function prepare (dir: string): Promise<{ newest: Newest | null, kept: KeptFiles, marked: string | null }> {
+async function prepare (dir: string): Promise<{ newest: Newest | null, kept: KeptFiles, found: string | null }> {
   await mkdir(dir, { recursive: true })
   await access(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   await checkLock(dir)
   await checkReadable(dir)
-  return { newest: await readWitness(dir), kept: await KeptFiles.of(dir), marked: await markDamagedBlocks(dir) }
+  const newest = await readWitness(dir)
+  const kept = await KeptFiles.of(dir)
+  const found = [await checkCurrent(dir), await markDamagedBlocks(dir), await cutDisorderedLogs(dir)].filter(damage => damage !== null)
+  return { newest, kept, found: found.length === 0 ? null : found.join('; ') }
+}
+
+/** LevelDB gives no reason where the name has a zero in it. @returns damage in words */
+async function checkCurrent (dir: string): Promise<string | null> {
+  const name = await readFile(join(dir, 'CURRENT'), 'latin1').catch(() => null)
+  return name === null || /^MANIFEST-\d+\n$/.test(name) ? null : 'CURRENT names no MANIFEST'
 }
 
 /** LevelDB locks the directory before it finds that it must not open this one. */

@@ -50,7 +50,8 @@ export class LogInMemory {
       ordinal: found.ordinal,
       trimmed: found.ordinal - this.#history.size,
       sum: this.#keys.sums.total,
-      time: found.time
+      time: found.time,
+      writes: found.writes
     }
     this.settle()
   }
@@ -140,7 +141,8 @@ export class LogInMemory {
       ordinal,
       trimmed: ordinal - this.#history.size,
       sum: this.#keys.sums.total,
-      time: batch.isDated ? batch.now : this.time
+      time: batch.isDated ? batch.now : this.time,
+      writes: this.#bounds.writes + 1
     }
     if (batch.empty && trimmed.length === 0) return false
     batch.put(HEAD_KEY, boundsText(this.#planned))

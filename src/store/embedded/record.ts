@@ -140,14 +140,16 @@ export interface LogBounds {
   readonly sum: number | null
   /** When something was last written that ends after a time, ms since 1970; 0 if that is not known. */
   readonly time: number
+  /** How many batches were written, over the log's whole life; 0 if that is not known. */
+  readonly writes: number
 }
 
-export const boundsText = ({ head, floor, ordinal, trimmed, sum, time }: LogBounds): string =>
-  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum} ${time}`}`
+export const boundsText = ({ head, floor, ordinal, trimmed, sum, time, writes }: LogBounds): string =>
+  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum} ${time} ${writes}`}`
 
 export function parseBounds (text: string): LogBounds | null {
-  const [head = '', floor = '', ordinal, trimmed, sum, time = 0] = text.split(' ')
-  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum), time: Number(time) } : null
+  const [head = '', floor = '', ordinal, trimmed, sum, time = 0, writes = 0] = text.split(' ')
+  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum), time: Number(time), writes: Number(writes) } : null
 }
 
 /** The greatest id below this one. */

@@ -33,6 +33,8 @@ export interface StoredLog extends LogBounds, Loaded {
   readonly doubtful: number
   /** Whether the newest entries are missing. */
   readonly isCut: boolean
+  /** Whether writes are missing without an event among them: records of Idempotency-Keys and commands. */
+  readonly lacksRecords: boolean
   /** The keys of records that are damaged, or of values that are left out. */
   readonly spoilt: string[]
   /** Whether a cursor of an earlier epoch says what its client holds. */
@@ -46,6 +48,7 @@ export const EMPTY_LOG: StoredLog = {
   trimmed: 0,
   sum: null,
   time: 0,
+  writes: 0,
   epochs: [],
   history: [],
   values: [],
@@ -54,6 +57,7 @@ export const EMPTY_LOG: StoredLog = {
   pages: [],
   doubtful: 0,
   isCut: false,
+  lacksRecords: false,
   spoilt: [],
   isContinued: true,
   isWhole: null
@@ -83,6 +87,7 @@ export async function readLog (disk: Disk, newest: Newest | null): Promise<Store
   const { values, doubtful, agree } = await readValues(disk, known, newest, spoilt)
   const isCut = isAhead && (lost > 0 || !agree)
   const isContinued = agree && doubtful === 0 && !isCut && (newest === null || epochs.some(({ epoch }) => epoch === newest.epoch))
+  const lacksRecords = newest !== null && !isAhead && newest.bounds.writes > (stored?.writes ?? 0)
   const head = latest(latest(known?.head ?? ORIGIN, floor), latest(history.at(-1)?.id ?? ORIGIN, values.at(-1)?.id ?? ORIGIN))
   return {
     head,
@@ -90,7 +95,8 @@ export async function readLog (disk: Disk, newest: Newest | null): Promise<Store
     ordinal,
     trimmed: ordinal - history.length,
     sum: known?.sum ?? null,
-    time: known?.time ?? 0,
+    time: Math.max(known?.time ?? 0, newest?.bounds.time ?? 0),
+    writes: Math.max(known?.writes ?? 0, newest?.bounds.writes ?? 0),
     epochs,
     history,
     values,
@@ -99,9 +105,10 @@ export async function readLog (disk: Disk, newest: Newest | null): Promise<Store
     pages,
     doubtful,
     isCut,
+    lacksRecords,
     spoilt,
     isContinued,
-    isWhole: lost > 0 || spoilt.length > 0 || !isContinued ? false : newest?.bounds.head === head ? true : null
+    isWhole: lost > 0 || spoilt.length > 0 || !isContinued || lacksRecords ? false : newest?.bounds.head === head ? true : null
   }
 }
 

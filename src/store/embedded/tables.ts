@@ -142,7 +142,7 @@ function unsnappy (bytes: Buffer): Buffer {
 }
 
 /** LevelDB stores no checksum as it is. */
-const unmasked = (stored: number): number => {
+export const unmasked = (stored: number): number => {
   const rotated = (stored - 0xa282ead8) >>> 0
   return ((rotated >>> 17) | (rotated << 15)) >>> 0
 }
@@ -161,7 +161,7 @@ for (let table = 1; table < 8; table++) {
   }
 }
 
-function crc32c (bytes: Buffer, from: number, to: number): number {
+export function crc32c (bytes: Buffer, from: number, to: number): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES
   let crc = -1
   let at = from

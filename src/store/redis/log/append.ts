@@ -11,24 +11,26 @@
 import type { Id } from '../../../core/id.ts'
 import { script } from '../scripts.ts'
 
-/** Epoch, last entry of log, newest event, floor, whether there is more to trim, answers to the appends. */
-export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, ...answers: string[]]
+/** Epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time in ms, answers to the appends. */
+export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, time: number, ...answers: string[]]
 
 /** Number of keys that every call has, in this order: meta epochs log facts state rooms lease ingest. */
 const FIXED_KEYS = 8
+/** More than a call may take. */
+const LEAP_MS = 5000
 
 /**
  * One call carries many appends, processed in order and independently: a refused one does not affect the others.
  *
  * Keys: the fixed ones, then one for each append with an idempotency key.
  * Arguments: 1 a name for a new epoch, 2 the newest id the caller has seen, 3 maximum keys of a room, 4-6 maximum of history: number,
- * bytes, ms, 7 maximum bytes of `log`, 8 ms an idempotency key is kept, 9 text of a note or probe ('': none), 10 its field; then for
- * each append: its number of arguments after these three, the digest to store under its idempotency key ('': none), the value
- * that the key `lease` must hold ('': any); and for each of its events: the event, its kind, for values and deletions the room
- * and the field, for deletions the id of the value they end ('': any), and with a lease the source of the event. A limit of 0
- * is none.
- * Returns epoch, last entry of log, newest event, floor, whether there is more to trim, and for each append `OK <ids>`,
- * `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
+ * bytes, ms, 7 maximum bytes of `log`, 8 ms an idempotency key is kept, 9 text of a note or probe ('': none), 10 its field,
+ * 11 the log's time by the caller's monotonic clock (0: not known); then for each append: its number of arguments after these
+ * three, the digest to store under its idempotency key ('': none), the value that the key `lease` must hold ('': any); and for
+ * each of its events: the event, its kind, for values and deletions the room and the field, for deletions the id of the value
+ * they end ('': any), and with a lease the source of the event. A limit of 0 is none.
+ * Returns epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time (0: not told), and for
+ * each append `OK <ids>`, `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
 export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
 local meta, epochs, log, facts, state, rooms, lease, ingest = unpack(KEYS, 1, ${FIXED_KEYS})
@@ -49,7 +51,7 @@ local function sizeOf (id, event) return #id + #event + 8 end
 -- A key of the wrong type raises an error here, before any change.
 local length, count, present = redis.call('XLEN', log), redis.call('XLEN', facts), redis.call('HLEN', state)
 local named, known = redis.call('HLEN', rooms), redis.call('LLEN', epochs)
-local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest', 'lead')
+local m = redis.call('HMGET', meta, 'server', 'epoch', 'head', 'floor', 'facts', 'bytes', 'keys', 'oldest', 'logBytes', 'newest', 'lead', 'leapTo', 'leapBy')
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. '/' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 
 local whole = m[2] and known > 0 and count == tonumber(m[5]) and present == tonumber(m[7])
@@ -67,6 +69,14 @@ local lead = wall > hms and 0 or tonumber(m[11] or 0)
 if wall + lead < hms then lead = hms - wall end
 local ms, n = wall + lead, 0
 if hms >= ms then ms, n = hms, hn + 1 end
+-- Where the clock leapt nothing grew older by that. Of workers that stood still only as much counts as passed without an entry.
+local leapTo, leapBy = tonumber(m[12] or 0), tonumber(m[13] or 0)
+local leap = tonumber(ARGV[11]) > 0 and math.min(ms - ARGV[11], ms - hms) or 0
+if leap >= ${LEAP_MS} then leapTo, leapBy = ms, leap end
+local function ageOf (id)
+  local born = parts(id)
+  return ms - born - (born < leapTo and leapBy or 0)
+end
 local function idAt (at) return string.format('%.0f-%.0f', ms, n + at) end
 
 -- Planning, before anything is written: the ids of values and the numbers of keys after the appends planned so far, and the
@@ -125,7 +135,7 @@ local function plan (a, last, isTaken)
   return table.concat(ids, ' ')
 end
 
-local answers, accepted, key, a = {}, 0, ${FIXED_KEYS}, 11
+local answers, accepted, key, a = {}, 0, ${FIXED_KEYS}, 12
 while ARGV[a] do
   local digest, fence, first = ARGV[a + 1], ARGV[a + 2], a + 3
   a = first + ARGV[a]
@@ -143,7 +153,7 @@ while ARGV[a] do
   end
   answers[#answers + 1] = answer
 end
-if accepted == 0 and #answers > 0 then return {m[2], last, newest, floor, 0, unpack(answers)} end
+if accepted == 0 and #answers > 0 then return {m[2], last, newest, floor, 0, 0, unpack(answers)} end
 
 local epoch = m[2]
 if not whole then
@@ -183,7 +193,7 @@ end
 
 -- Trims history from the old end. The next step continues where this one stops.
 local function over ()
-  return count > 0 and ((maxFacts > 0 and count > maxFacts) or (maxBytes > 0 and bytes > maxBytes) or (maxAge > 0 and ms - parts(oldest) > maxAge))
+  return count > 0 and ((maxFacts > 0 and count > maxFacts) or (maxBytes > 0 and bytes > maxBytes) or (maxAge > 0 and ageOf(oldest) > maxAge))
 end
 local budget = 1000 + 2 * #planned
 if over() then
@@ -227,7 +237,7 @@ if maxLog > 0 and logBytes > maxLog * 1.25 then
   redis.call('XTRIM', log, 'MAXLEN', length)
 end
 
-redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest, 'lead', string.format('%.0f', lead))
+redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floor', floor, 'facts', count, 'bytes', bytes, 'keys', present, 'oldest', oldest, 'logBytes', logBytes, 'newest', newest, 'lead', string.format('%.0f', lead), 'leapTo', string.format('%.0f', leapTo), 'leapBy', string.format('%.0f', leapBy))
 for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[8]) end
-return {epoch, before, newest, floor, over() and 1 or 0, unpack(answers)}
+return {epoch, before, newest, floor, over() and 1 or 0, ms, unpack(answers)}
 `)

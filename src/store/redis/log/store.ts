@@ -85,6 +85,9 @@ export class RedisStore implements Store {
   #closing: Promise<void> | null = null
   readonly #listeners: StoreListener[] = []
   #lostAt = -Infinity
+  /** The log's time as it was told last, ms, and when, by the monotonic clock. */
+  #time = 0
+  #toldAt = 0
 
   constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
@@ -294,22 +297,24 @@ export class RedisStore implements Store {
 
   /** One call for many appends. */
   async #send (appends: readonly PendingAppend[]): Promise<readonly AppendAnswer[]> {
-    const [, last, , , , ...answers] = await this.#append(appends)
+    const [, last, , , , , ...answers] = await this.#append(appends)
     const followed = this.#reader.passed(last, FOLLOW_MS)
     return answers.map(text => ({ text, followed }))
   }
 
   async #append (appends: readonly PendingAppend[], note?: WorkerNote): Promise<CallReply> {
     const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
-    const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES } = this.#options
+    const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES, clock } = this.#options
     const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
-    const args = [newEpoch(), this.#reader.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe']
+    const args = [newEpoch(), this.#reader.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe', this.#time === 0 ? 0 : Math.floor(this.#time + clock.now() - this.#toldAt)]
     for (const { drafts, once, lease } of appends) {
       if (once !== undefined) keys.push(nameOf(once.key))
       const events = drafts.flatMap((draft, at) => lease === undefined ? argumentsOf(draft) : [...argumentsOf(draft), lease.sources[at] ?? ''])
       args.push(events.length, once === undefined ? '' : digestOf(once), lease?.token ?? '', ...events)
     }
-    return await append(this.#client, keys, args)
+    const reply = await append(this.#client, keys, args)
+    if (reply[5] > 0) [this.#time, this.#toldAt] = [reply[5], clock.now()]
+    return reply
   }
 
   async #guarded<T> (act: () => Promise<T>): Promise<T> {
