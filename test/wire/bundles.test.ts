@@ -71,7 +71,7 @@ t.test('a stream that is drained ends without the last chunk; so does one that r
   await client.untilKind('ready')
   const other = await WireClient.open('SSE', s.port)
   await other.untilKind('ready')
-  await s.gateway.control({ command: 'disconnect', args: { session: (other.messages[0] as unknown as { data: { session: string } }).data.session }, caller: 'me' })
+  await s.gateway.control({ command: 'disconnect', args: { session: (other.messages[0] as unknown as { data: { session: string } }).data.session } })
   await other.until(() => other.closed)
   void s.gateway.drain()
   const returning = await WireClient.open('SSE', s.port, { cursor: client.cursor })
@@ -123,7 +123,7 @@ for (const { name, skip, start } of STORES) {
       const answer = await fetch(`${s.url}/api/events`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key }, body: JSON.stringify(event) })
       return { status: answer.status, body: await answer.json() }
     }
-    const command = async (name: string): Promise<unknown> => await s.gateway.control({ command: name, args: { room: 'a' }, caller: 'operator' })
+    const command = async (name: string): Promise<unknown> => await s.gateway.control({ command: name, args: { room: 'a' } })
     const event = { type: 'g', room: 'a', key: 'k', data: 1 }
     const first = await post(event, 'one')
     t.equal(first.status, 202)
