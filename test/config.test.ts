@@ -375,7 +375,7 @@ t.test('every secret may be given as a file, and is masked wherever settings are
     t.notMatch(shown, SECRET)
     t.notMatch(shown, 'hunter2')
   }
-  for (const name of Object.keys(given)) refuses(t, { ...files, [name]: 'x' }, new RegExp(`^${name} and ${name}_FILE are both set`))
+  for (const [name, value] of Object.entries(given)) refuses(t, { ...files, [name]: value }, new RegExp(`^${name} and ${name}_FILE are both set`))
   for (const name of NAMES.filter(name => SETTINGS[name].secret !== undefined)) t.ok(SETTINGS[name].fromFile, name)
 })
 
