@@ -333,6 +333,58 @@ t.test('settings of authentication that contradict each other are refused', asyn
   }
 })
 
+t.test('secrets that can be guessed are refused, with how to make one', async (t) => {
+  for (const weak of ['x', 'hunter2', 'a'.repeat(100), `${'ab'.repeat(20)}`, 'a-string-secret-at-least-256-bits-long', `${SECRET},short`, ',', ' , ']) {
+    refuses(t, { AUTH_JWT_SECRET: weak }, /^AUTH_JWT_SECRET is "\*\*\*"; allowed: .*openssl rand -base64 32/)
+  }
+  refuses(t, { AUTH_JWT_SECRET: 'short' }, /here a secret of 5 bytes can be guessed; it needs 32 random ones/)
+  t.equal(load(t, { AUTH_JWT_SECRET: `${SECRET}, ${SECRET.toLowerCase()}` }).config.authJwtSecret, `${SECRET}, ${SECRET.toLowerCase()}`, 'several, while they are changed')
+  for (const weak of ['x', 'a'.repeat(40), 'with spaces in it, not a token']) refuses(t, { METRICS_TOKEN: weak }, /^METRICS_TOKEN is "\*\*\*"; allowed: .*openssl rand -hex 16/)
+  refuses(t, { METRICS_TOKEN: SECRET, AUTH_JWT_SECRET: `${SECRET.toLowerCase()},${SECRET}` }, /^METRICS_TOKEN is one of AUTH_JWT_SECRET; allowed: another one/)
+})
+
+t.test('public keys come by https, or from this machine', async (t) => {
+  for (const AUTH_JWKS_URL of ['https://idp.example/.well-known/jwks.json', 'http://localhost:8080/jwks', 'http://127.0.0.1/jwks', 'http://[::1]:1/jwks']) t.equal(load(t, { AUTH_JWKS_URL }).config.authJwksUrl, AUTH_JWKS_URL)
+  for (const AUTH_JWKS_URL of ['http://idp.example/jwks', 'http://10.0.0.1/jwks', 'http://localhost.example.com/jwks', 'http://127.0.0.1.example.com/', 'file:///etc/jwks', 'idp.example', 'https://me:hunter2@idp.example/jwks']) {
+    refuses(t, { AUTH_JWKS_URL }, /^AUTH_JWKS_URL is ".*"; allowed: a URL without user and password that begins with https:\/\//)
+  }
+})
+
+t.test('used tickets are remembered for longer than tickets live', async (t) => {
+  refuses(t, { AUTH_JWT_SECRET: SECRET, IDEMPOTENCY_TTL: '59' }, /^IDEMPOTENCY_TTL is 59 seconds; allowed with authentication: at least 60/)
+  t.equal(load(t, { AUTH_JWT_SECRET: SECRET, IDEMPOTENCY_TTL: '60' }).config.idempotencyTtl, 60)
+  t.equal(load(t, { IDEMPOTENCY_TTL: '1' }).config.idempotencyTtl, 1, 'without authentication there are no tickets')
+})
+
+t.test('patterns of what everybody may hear', async (t) => {
+  t.strictSame(load(t, { AUTH_JWT_SECRET: SECRET, ANONYMOUS_SUBSCRIBE: '@public, plant-*, *, @system' }).config.anonymousSubscribe, ['@public', 'plant-*', '*', '@system'])
+  for (const wrong of ['@*', '@other', 'a b', 'ü']) refuses(t, { AUTH_JWT_SECRET: SECRET, ANONYMOUS_SUBSCRIBE: wrong }, /^ANONYMOUS_SUBSCRIBE holds ".*"; allowed: names of rooms/)
+})
+
+t.test('every secret may be given as a file, and is masked wherever settings are shown', async (t) => {
+  const folder = folderFor(t)
+  const given = { AUTH_JWT_SECRET: SECRET, AUTH_JWKS_URL: 'https://idp.example/jwks?key=hunter2', METRICS_TOKEN: 'hunter2-hunter2-scrape' }
+  const files = Object.fromEntries(Object.entries(given).map(([name, value]) => {
+    writeFileSync(join(folder, name), `${value}\n`)
+    return [`${name}_FILE`, join(folder, name)]
+  }))
+  const loaded = load(t, files)
+  t.match(loaded.config, { authJwtSecret: SECRET, authJwksUrl: given.AUTH_JWKS_URL, metricsToken: given.METRICS_TOKEN })
+  t.strictSame(loaded.warnings, [])
+  for (const shown of [describeConfig(loaded), JSON.stringify(showConfig(loaded.config))]) {
+    t.notMatch(shown, SECRET)
+    t.notMatch(shown, 'hunter2')
+  }
+  for (const [name, value] of Object.entries(given)) refuses(t, { ...files, [name]: value }, new RegExp(`^${name} and ${name}_FILE are both set`))
+  for (const name of NAMES.filter(name => SETTINGS[name].secret !== undefined)) t.ok(SETTINGS[name].fromFile, name)
+})
+
+t.test('a running gateway changes nothing of authentication', async (t) => {
+  for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE', 'METRICS_TOKEN', 'ALLOW_ANONYMOUS', 'ALLOWED_HOSTS', 'CORS_ORIGINS', 'TRUST_PROXY']) {
+    t.strictSame(problemsOf(() => retune(load(t, {}).config, { [name]: 'hunter2' })), [`${name} cannot be changed while the gateway runs; change it and restart.`])
+  }
+})
+
 t.test('secrets appear nowhere', async (t) => {
   const secrets: Texts[] = [
     { AUTH_JWT_SECRET: 'hunter2' },

@@ -77,7 +77,7 @@ export class TokenAuthority implements Authority {
       if (acceptsTicket && ticket !== undefined) return identityOf(await this.#redeem(ticket, ticketCookie, request, reply), address)
       const claims = tokenCookie !== undefined
         ? await this.#options.tokens.verify(tokenCookie)
-        : ticketCookie !== undefined ? await this.#options.tickets.readStreamPass(ticketCookie) : null
+        : ticketCookie !== undefined ? (await this.#options.tickets.readPass(ticketCookie)).claims : null
       if (claims === null) return this.#anybody(address)
       this.#checkCookieOrigin(request)
       return identityOf(claims, address)
@@ -101,22 +101,22 @@ export class TokenAuthority implements Authority {
 
   async #redeem (ticket: string, cookie: string | undefined, request: FastifyRequest, reply: FastifyReply): Promise<Claims> {
     const { tickets } = this.#options
+    const pass = cookie === undefined ? null : await tickets.readPass(cookie).catch(nullIfUnauthenticated)
     try {
-      const claims = await tickets.redeem(ticket)
-      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.streamPass(claims), {
+      const renewed = await tickets.redeem(ticket, pass)
+      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
         path: '/api/events',
         httpOnly: true,
-        maxAge: Math.max(0, Math.floor((claims.expiresAt - Date.now()) / 1000)),
+        maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
         // A page of another site gets its cookie back over https only: browsers ask for that.
         ...(request.protocol === 'https' ? { sameSite: 'none', secure: true } : { sameSite: 'lax' })
       }))
-      return claims
+      return renewed.claims
     } catch (error) {
       // A native EventSource comes back to its old address.
-      if (!(error instanceof Refusal && error.statusCode === 401) || cookie === undefined) throw error
-      const claims = await tickets.readStreamPass(cookie).catch(() => { throw error })
+      if (!(error instanceof Refusal && error.code === 'TICKET_USED') || pass === null) throw error
       this.#checkCookieOrigin(request)
-      return claims
+      return pass.claims
     }
   }
 
@@ -128,6 +128,11 @@ export class TokenAuthority implements Authority {
     if (request.headers.origin === undefined) throw new Refusal('FORBIDDEN', 'a request that is known by a cookie needs the header Origin, as browsers send it; send the token as Authorization: Bearer <token> instead')
     checkOrigin(request, this.#options.corsOrigins)
   }
+}
+
+function nullIfUnauthenticated (error: unknown): null {
+  if (error instanceof Refusal && error.statusCode === 401) return null
+  throw error
 }
 
 function identityOf ({ issuer, subject, grants, expiresAt }: Claims, address: string): Identity {
