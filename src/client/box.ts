@@ -6,8 +6,9 @@
 //     shared.ts     one link for many tabs      watchdog.ts            detects a dead connection
 //     state.ts      the newest values           catch-up.ts            when a connection has caught up
 //     profile.ts    what the gateway mounts     control.ts             commands
-//     options.ts    what callers may pass
+//     options.ts    what callers may pass      access.ts              tokens and cookies
 
+import { Access } from './access.ts'
 import { ControlError, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
 import { Link } from './link.ts'
@@ -54,10 +55,9 @@ export interface Box {
  */
 export function connect (url: string | URL, options: ConnectOptions = {}): Box {
   const base = baseOf(url)
-  const { rooms = [], types = [], share = false, lastEventId = '', token, WebSocket: Socket = globalThis.WebSocket } = checked(options, CONNECT)
-  const listeners: { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> } = {
-    event: new Set(), status: new Set(), hello: new Set(), reset: new Set(), ready: new Set(), error: new Set()
-  }
+  const { rooms = [], types = [], share = false, lastEventId = '', WebSocket: Socket = globalThis.WebSocket, ...identity } = checked(options, CONNECT)
+  const access = new Access(identity)
+  const listeners = Object.fromEntries(['event', 'status', 'hello', 'reset', 'ready', 'error'].map(name => [name, new Set()])) as { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> }
   const state = new State()
   let status: Status = { state: 'connecting' }
   let hello: Hello | null = null
@@ -84,19 +84,15 @@ export function connect (url: string | URL, options: ConnectOptions = {}): Box {
         emit('reset', delivery.data)
         state.changed()
         break
-      case 'hello':
-        hello = delivery.data
-        emit('hello', hello)
-        break
-      case 'ready':
-        emit('ready', delivery.data)
-        break
-      case 'error':
-        if (listeners.error.size === 0) console.error(delivery.data.reason)
-        emit('error', delivery.data)
-        break
       case 'status':
         setStatus(delivery.data)
+        break
+      case 'hello':
+      case 'ready':
+      case 'error':
+        if (delivery.kind === 'hello') hello = delivery.data
+        if (delivery.kind === 'error' && listeners.error.size === 0) console.error(delivery.data.reason)
+        emit(delivery.kind, delivery.data)
     }
     // Only after listeners ran: a cursor they save during that may repeat events, but never skips one.
     if (typeof delivery.cursor === 'string') cursor = delivery.cursor
@@ -113,21 +109,10 @@ export function connect (url: string | URL, options: ConnectOptions = {}): Box {
     emit('status', status)
   }
 
-  const headers = async (): Promise<Record<string, string>> => {
-    if (token === undefined) return {}
-    try {
-      const named = { Authorization: `Bearer ${typeof token === 'function' ? await token() : token}` }
-      // It throws for what no header can hold.
-      return Object.fromEntries(new Headers(named))
-    } catch (error) {
-      throw new ControlError(`no token: ${(error as Error).message}`, 'NO_TOKEN', {})
-    }
-  }
-
   const route = {
-    headers,
+    fetch: access.fetch.bind(access),
     async address () {
-      const profile = link?.profile ?? await fetchProfile(base, await headers(), AbortSignal.timeout(ANSWER_MS))
+      const profile = link?.profile ?? await fetchProfile(base, async url => await access.fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) }))
       if ('code' in profile) throw new Error(profile.reason)
       if (profile.control !== null) return base + profile.control
       if (profile.websocket === null) throw new ControlError('this gateway accepts no commands', 'NOT_MOUNTED', {})
@@ -139,10 +124,12 @@ export function connect (url: string | URL, options: ConnectOptions = {}): Box {
   // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
     if (!open()) return
-    const how = { base, rooms, types, headers, Socket, cursor: () => cursor, deliver }
-    link = share && canShare()
-      ? new SharedLink(how, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
-      : new Link(how)
+    const how = { base, rooms, types, access, Socket, cursor: () => cursor, deliver }
+    const connectAlone = (): void => { if (open()) link = new Link(how) }
+    if (!share || !canShare()) return connectAlone()
+    access.who().then(who => {
+      if (open()) link = new SharedLink(how, who, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
+    }).catch(connectAlone)
   })
   return {
     get status () { return status },

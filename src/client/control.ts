@@ -39,7 +39,7 @@ export class ControlError extends Error {
 export interface ControlRoute {
   /** @returns the URL for commands; null if they go over the socket. @throws if the gateway does not answer; ControlError if it accepts no commands at all */
   address (): Promise<string | null>
-  headers (): Promise<Record<string, string>>
+  fetch (url: string, init: RequestInit): Promise<Response>
   /** Sends over the socket. @returns null without a socket, or without an answer before the signal */
   ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null>
 }
@@ -58,7 +58,7 @@ const PATIENCE_MS = 60_000
 const ANSWER_MS = 30_000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 5000
-const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; whether the command ran is not known' } }
+const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; the command may have run' } }
 
 /** Runs a command and waits for its result, for as long as it runs. @throws ControlError; the signal's reason */
 export async function run (route: ControlRoute, command: string, args: object, options: ControlOptions): Promise<CommandResult> {
@@ -89,7 +89,7 @@ export async function run (route: ControlRoute, command: string, args: object, o
 
 function resultOf ({ status, body }: GatewayAnswer, command: string): CommandResult {
   if (body.ok === true || body.status === 'done') return { id: String(body.id), command, result: body.result }
-  if (body.status === 'unknown') throw new ControlError('the command was started, and its outcome was lost; it was not run again', 'UNKNOWN', body)
+  if (body.status === 'unknown') throw new ControlError('the command was started, and its outcome is lost', 'UNKNOWN', body)
   const error = (body.error ?? {}) as { code?: unknown, message?: unknown }
   throw new ControlError(String(body.message ?? error.message ?? `the answer was ${status}`), String(body.code ?? error.code ?? status), body)
 }
@@ -97,15 +97,15 @@ function resultOf ({ status, body }: GatewayAnswer, command: string): CommandRes
 /** @param running id of the command if it is known to run: then asks for its outcome. Over the socket, sending the command again asks for that */
 async function ask (route: ControlRoute, { signal, idempotencyKey, ...request }: CommandRequest, running: string): Promise<GatewayAnswer | null> {
   const address = await route.address()
-  const within = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal === undefined ? [] : [signal])])
+  const timeout = AbortSignal.timeout(ANSWER_MS)
+  const within = AbortSignal.any([timeout, signal ?? timeout])
   if (address === null) return await route.ask({ action: 'control', ...request, idempotencyKey }, within)
-  const headers = await route.headers()
   return await readAnswer(await (running === ''
-    ? fetch(address, {
+    ? route.fetch(address, {
       method: 'POST',
-      headers: { ...headers, 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
+      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
       body: JSON.stringify(request),
       signal: within
     })
-    : fetch(`${address}/${encodeURIComponent(running)}`, { headers, cache: 'no-store', signal: within })))
+    : route.fetch(`${address}/${encodeURIComponent(running)}`, { signal: within })))
 }

@@ -1,5 +1,6 @@
 // The API of the earlier system's client, on top of this one. Pages that use it only change their import.
 
+import { Access } from './access.ts'
 import { connect } from './box.ts'
 import { baseOf, checked, CONNECT } from './options.ts'
 import type { Box } from './box.ts'
@@ -33,10 +34,12 @@ export class RobustEventSource {
 /** Sends commands unchanged and returns the gateway's answer, including refusals. */
 export class ControlAPI {
   readonly url: string
+  readonly #access: Access
 
   /** @param url address for commands. Default `/api/control` */
-  constructor (url = '/api/control') {
+  constructor (url = '/api/control', { token, credentials }: Pick<ConnectOptions, 'token' | 'credentials'> = {}) {
     this.url = url
+    this.#access = new Access(checked({ token, credentials }, CONNECT))
   }
 
   /**
@@ -48,7 +51,7 @@ export class ControlAPI {
     const idempotencyKey = uniqueId()
     for (let sent = 1, waitMs = 1000; ; sent++, waitMs *= 2) {
       try {
-        const { status, body, retryMs } = await readAnswer(await fetch(this.url, {
+        const { status, body, retryMs } = await readAnswer(await this.#access.fetch(this.url, {
           method: 'POST',
           headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
           body: JSON.stringify(command)

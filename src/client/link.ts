@@ -1,6 +1,7 @@
 // Stays connected until it is closed or rejected for good. It asks which profile runs, listens until the connection
 // ends, and resumes from its cursor. A restart, even into the other profile, loses and repeats nothing.
 
+import type { Access } from './access.ts'
 import { CatchUp } from './catch-up.ts'
 import { ControlError } from './control.ts'
 import { fetchProfile } from './profile.ts'
@@ -8,16 +9,15 @@ import type { ProfileInfo } from './profile.ts'
 import { socketTransport } from './socket.ts'
 import { streamTransport } from './stream.ts'
 import { Watchdog } from './watchdog.ts'
-import { backoff, LOST, pause, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Problem, Status, TransportOptions } from './wire.ts'
+import { backoff, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Problem, Request, Status, TransportOptions } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
   readonly base: string
   readonly rooms: readonly string[]
   readonly types: readonly string[]
-  /** Headers for every request. */
-  readonly headers: () => Promise<Record<string, string>>
+  readonly access: Access
   readonly Socket: typeof WebSocket
   /** The cursor to resume from. */
   readonly cursor: () => string
@@ -43,8 +43,9 @@ const ANSWER_MS = 15_000
 const REREAD_MS = 60_000
 
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
-const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: 'a message of the gateway cannot be read and was passed over: its events are missing' }
-const NO_WEBSOCKET: End = { code: 'NO_WEBSOCKET', reason: 'the gateway runs WEBSOCKET, and this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
+const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: `${UNREADABLE.reason}; it was passed over, and its events are missing` }
+const NO_WEBSOCKET: End = { code: 'NO_WEBSOCKET', reason: 'this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
+const NO_TOKEN: End = { code: 'NO_TOKEN', reason: 'the token function has not answered' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
 export class Link {
@@ -105,9 +106,11 @@ export class Link {
   async #stayConnected (): Promise<void> {
     const { signal } = this.#closed
     while (!signal.aborted) {
-      const { code, reason, retryMs, forGood } = await this.#connect()
+      const { access } = this.#options
+      const { code, reason, retryMs, forGood, needsToken } = await this.#connect()
       if (signal.aborted) return
-      if (forGood === true) return this.#setStatus({ state: 'refused', code, reason })
+      if (code === 'TOKEN_EXPIRED') access.forget()
+      if (forGood === true && !(needsToken === true && access.isRenewable)) return this.#setStatus({ state: 'refused', code, reason })
       const waitMs = this.#backoff(retryMs)
       const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
       this.#setStatus({ ...stale, retryMs: waitMs })
@@ -130,7 +133,7 @@ export class Link {
 
   /** One connection, from fetching the profile to its end. */
   async #connect (): Promise<End> {
-    const { base, rooms, types, headers, Socket, cursor } = this.#options
+    const { base, rooms, types, access, Socket, cursor } = this.#options
     const ended = new AbortController()
     let early: End | null = null
     const cut = (end: End): void => {
@@ -138,23 +141,31 @@ export class Link {
       ended.abort()
     }
     this.#cut = cut
-    const opening = setTimeout(() => cut(this.#noAnswer()), ANSWER_MS)
-    /** A token may take for ever. */
-    const ready = async (): Promise<Record<string, string>> => await Promise.race([headers(), new Promise<never>((_resolve, reject) => {
-      ended.signal.addEventListener('abort', () => reject(ended.signal.reason))
-    })])
+    const opening = setTimeout(() => cut(access.isAsking ? NO_TOKEN : this.#noAnswer()), ANSWER_MS)
+    const request: Request = async (url, init) => await access.fetch(url, { ...init, signal: ended.signal })
     let greetedAt = Infinity
     const catchUp = new CatchUp(status => this.#setStatus(status))
     try {
-      const profile = await fetchProfile(base, await ready(), ended.signal)
+      const profile = await fetchProfile(base, request)
       if ('code' in profile) return profile
       this.profile = profile
-      const { stream, websocket, pingIntervalMs } = profile
+      const { stream, websocket, pingIntervalMs, auth } = profile
+      let ticket = ''
+      if (typeof stream !== 'string') {
+        if (typeof Socket !== 'function') return NO_WEBSOCKET
+        if (auth === true && await access.token(ended.signal) !== '') {
+          const answer = await readAnswer(await request(`${base}/api/ticket`, { method: 'POST' }))
+          if (typeof answer.body.ticket !== 'string') return endOfRefusal(answer)
+          ticket = `?ticket=${answer.body.ticket}`
+        }
+      }
       const options: TransportOptions = {
         rooms,
         types,
         cursor: cursor(),
-        headers: await ready(),
+        request,
+        ticket,
+        forget: () => access.forget(),
         signal: ended.signal,
         alive: () => {
           this.#heardAt = Date.now()
@@ -193,7 +204,6 @@ export class Link {
       }
       ended.signal.throwIfAborted()
       if (typeof stream === 'string') return await streamTransport(base + stream, options)
-      if (typeof Socket !== 'function') return NO_WEBSOCKET
       return await socketTransport(Socket)(base + String(websocket), options)
     } catch (error) {
       if (error instanceof ControlError) return { code: error.code, reason: error.message }
@@ -218,7 +228,7 @@ export class Link {
   #noAnswer (): End {
     // A browser holds a seventh request back in silence.
     const isFull = globalThis.document !== undefined && typeof this.profile?.websocket !== 'string'
-    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections that a browser opens to a host over HTTP/1.1: use share: true, or HTTP/2' : ''}` }
+    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser to a host: use share: true, or HTTP/2' : ''}` }
   }
 
   #setStatus (status: Status): void {

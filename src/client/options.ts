@@ -12,8 +12,13 @@ export interface ConnectOptions {
   readonly share?: boolean
   /** Where to resume: a saved `box.lastEventId`. Default: none, and all present values come first. */
   readonly lastEventId?: string
-  /** Sent with every HTTP request as `Authorization: Bearer`; a function is called for each request. The gateway does not check tokens yet. */
-  readonly token?: string | (() => string | Promise<string>)
+  /**
+   * Sent with every request as `Authorization: Bearer`, and over WEBSOCKET exchanged for a ticket. A function is called once, and
+   * again each time the gateway refuses its token; null: without a token. A string that the gateway refuses ends the box as `refused`.
+   */
+  readonly token?: string | (() => string | null | Promise<string | null>)
+  /** Whether requests to another origin carry the browser's cookies: `include`. Default `same-origin`. */
+  readonly credentials?: 'same-origin' | 'include'
   /** The WebSocket class, if the platform has none. Default: `globalThis.WebSocket`. */
   readonly WebSocket?: typeof WebSocket
 }
@@ -31,6 +36,7 @@ export const CONNECT: Readonly<Record<string, Rule>> = {
   share: [value => typeof value === 'boolean', 'true or false'],
   lastEventId: [isText, 'a string'],
   token: [value => isText(value) || isFunction(value), 'a string or a function'],
+  credentials: [value => value === 'same-origin' || value === 'include', 'same-origin or include'],
   WebSocket: [isFunction, 'a class']
 }
 
@@ -57,8 +63,8 @@ export function checked<Options extends object> (options: Options | null, rules:
 export function baseOf (url: unknown): string {
   const text = String(url)
   const page = globalThis.location?.href
-  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text)) throw new TypeError(`url must begin with http:// or https://, or be a path of this page such as /, and not ${JSON.stringify(text)}`)
-  if (!URL.canParse(text, page)) throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000; there is no page to resolve ${JSON.stringify(text)} against`)
+  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text)) throw new TypeError(`url must begin with http:// or https://, or be a path such as /, not ${JSON.stringify(text)}`)
+  if (!URL.canParse(text, page)) throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000: no page resolves ${JSON.stringify(text)}`)
   const { origin, pathname, username, password } = new URL(text, page)
   // Browsers refuse to fetch it.
   if (username + password !== '') throw new TypeError('url must not have a user name or a password')

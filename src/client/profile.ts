@@ -1,7 +1,7 @@
 // Asks the gateway what it mounts.
 
 import { endOfRefusal, isObject, readAnswer, strangerAt } from './wire.ts'
-import type { End } from './wire.ts'
+import type { End, Request } from './wire.ts'
 
 /** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
 export interface ProfileInfo {
@@ -9,11 +9,13 @@ export interface ProfileInfo {
   readonly websocket: string | null
   readonly control: string | null
   readonly pingIntervalMs: number
+  /** Tokens are checked. Absent: they are not. */
+  readonly auth?: boolean
 }
 
 /** @throws if the gateway does not answer */
-export async function fetchProfile (base: string, headers: Record<string, string>, signal: AbortSignal): Promise<ProfileInfo | End> {
-  const response = await fetch(`${base}/api/profile`, { headers, cache: 'no-store', signal })
+export async function fetchProfile (base: string, request: Request): Promise<ProfileInfo | End> {
+  const response = await request(`${base}/api/profile`)
   const answer = await readAnswer(response)
   return !response.ok ? endOfRefusal(answer) : isProfile(answer.body) ? answer.body : strangerAt(response)
 }

@@ -1,4 +1,4 @@
-// One connection for all tabs of a browser that ask the same gateway for the same rooms and types. The tab that holds a
+// One connection for all tabs of a browser that ask the same gateway for the same rooms and types, as the same caller. The tab that holds a
 // lock leads: it has the link and forwards everything the link delivers. When it closes, the browser gives the lock to
 // another tab, which resumes from that tab's own cursor; a tab that was further along drops duplicates (see state.ts).
 //
@@ -54,12 +54,12 @@ export class SharedLink {
   #release: () => void = () => {}
   #postedAt = 0
 
-  /** @param snapshot this tab's current state, for new tabs */
-  constructor (options: LinkOptions, snapshot: () => TabSnapshot) {
+  /** @param who the caller; tabs of another one have another connection @param snapshot this tab's current state, for new tabs */
+  constructor (options: LinkOptions, who: unknown, snapshot: () => TabSnapshot) {
     this.#options = options
     this.#snapshot = snapshot
     const { base, rooms, types } = options
-    this.#name = `signalbox ${JSON.stringify([base, [...rooms].sort(), [...types].sort()])}`
+    this.#name = `signalbox ${JSON.stringify([base, [...rooms].sort(), [...types].sort(), who])}`
     this.#channel = new BroadcastChannel(this.#name)
     this.#channel.onmessage = ({ data }) => this.#read(data as TabMessage)
     this.#greet()
@@ -116,6 +116,11 @@ export class SharedLink {
       ...this.#options,
       deliver: delivery => {
         this.#options.deliver(delivery)
+        // Another tab may have a newer token: it leads now, and finds out.
+        if (delivery.kind === 'status' && delivery.data.state === 'refused') {
+          this.#leader = ''
+          this.#release()
+        }
         if (this.#leads) this.#post({ is: 'news', from, message: delivery })
       },
       alive: () => this.#beat()
@@ -154,7 +159,7 @@ export class SharedLink {
 
   #begin ({ cursor, known: { hello, values, status } }: Extract<TabMessage, { is: 'welcome' }>): void {
     if (hello !== null) this.#deliver({ kind: 'hello', data: hello, cursor })
-    if (values.length > 0) this.#deliver({ kind: 'events', data: values, cursor })
+    this.#deliver({ kind: 'events', data: values, cursor })
     const { rooms } = this.#options
     if (status.state === 'connected') this.#deliver({ kind: 'ready', data: { keys: values.length, rooms: rooms.length === 0 ? ['@public'] : rooms }, cursor })
     this.#deliver({ kind: 'status', data: status, cursor: null })

@@ -4,17 +4,12 @@
 import { deliveryOf, endOfBye, endOfRefusal, LOST, readAnswer, strangerAt } from './wire.ts'
 import type { End, TransportOptions } from './wire.ts'
 
-export async function streamTransport (address: string, { rooms, types, cursor, headers, signal, alive, deliver, unreadable }: TransportOptions): Promise<End> {
+export async function streamTransport (address: string, { rooms, types, cursor, request, signal, alive, deliver, unreadable }: TransportOptions): Promise<End> {
   // Percent-encoding would triple what names consist of, and the address has a limit.
-  const query = Object.entries({ rooms: rooms.join(), types: types.join(), lastEventId: cursor })
-    .filter(([, value]) => value !== '')
-    .map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|2F|3A|3B|40)/g, decodeURIComponent)}`)
-    .join('&')
-  const response = await fetch(`${address}?${query}`, { headers: { ...headers, Accept: 'text/event-stream' }, cache: 'no-store', signal })
-  if (!response.ok || response.body === null) {
-    const end = endOfRefusal(await readAnswer(response))
-    return [414, 431].includes(response.status) ? { ...end, reason: `the rooms and types have too many characters for one address (${response.status}): name fewer`, forGood: true } : end
-  }
+  const query = String(new URLSearchParams({ rooms: rooms.join(), types: types.join(), lastEventId: cursor }))
+    .replace(/%(2C|2F|3A|3B|40)/g, decodeURIComponent)
+  const response = await request(`${address}?${query}`, { headers: { Accept: 'text/event-stream' } })
+  if (!response.ok || response.body === null) return endOfRefusal(await readAnswer(response))
   if (!/^text\/event-stream/i.test(response.headers.get('Content-Type') ?? '')) return strangerAt(response)
   let end: End | null = null
   let lost = LOST

@@ -74,7 +74,12 @@ export interface End {
   readonly retryMs?: number | undefined
   /** The same request would be rejected again. */
   readonly forGood?: boolean
+  /** So it would, unless it came with another token. */
+  readonly needsToken?: boolean
 }
+
+/** A request with what says who asks, until the connection ends. */
+export type Request = (url: string, init?: RequestInit) => Promise<Response>
 
 /** Parameters and callbacks of one connection. */
 export interface TransportOptions {
@@ -82,7 +87,11 @@ export interface TransportOptions {
   readonly types: readonly string[]
   /** The cursor to resume from; empty for a new session. */
   readonly cursor: string
-  readonly headers: Readonly<Record<string, string>>
+  readonly request: Request
+  /** The query for what cannot send headers: a socket in a browser. */
+  readonly ticket: string
+  /** The token is refused: the next connection asks for another. */
+  forget: () => void
   /** Ends the connection. */
   readonly signal: AbortSignal
   /** Bytes have arrived. */
@@ -132,22 +141,25 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
 const GOODBYES: Readonly<Record<string, string>> = {
   DRAINING: 'the gateway is restarting',
   SLOW: 'this client read its events too slowly',
-  DISCONNECTED: 'the gateway ended this connection'
+  DISCONNECTED: 'the gateway ended this connection',
+  TOKEN_EXPIRED: 'the token has expired'
 }
 
 /** The meaning of a `bye`. */
 export function endOfBye ({ reason, retryMs }: { readonly reason: string, readonly retryMs?: number }): End {
-  return { code: reason, reason: GOODBYES[reason] ?? `the gateway said goodbye (${reason})`, retryMs }
+  return { code: reason, reason: GOODBYES[reason] ?? `the gateway ended this connection (${reason})`, retryMs }
 }
 
-/** The meaning of a refusal: 400, 401 and 403 reject the request itself; all others are temporary. */
+/** The meaning of a refusal. Some reject the request itself, or its address as too long; all others are temporary. */
 export function endOfRefusal ({ status, body: { code, message }, retryMs }: GatewayAnswer): End {
+  const isTooLong = status === 414 || status === 431
   return {
     code: String(code ?? status),
-    reason: String(message ?? `the answer was ${status}`),
+    reason: String(message ?? `the answer was ${status}${isTooLong ? ': name fewer rooms and types' : ''}`),
     // An answer without a code comes from a proxy, not from the gateway. What has a code is a refusal even if it names no time.
     retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
-    forGood: code !== undefined && [400, 401, 403].includes(status)
+    forGood: isTooLong || (code !== undefined && [400, 401, 403, 421].includes(status)),
+    needsToken: status === 401
   }
 }
 
@@ -198,7 +210,7 @@ export function uniqueId (): string {
 
 /** Compares two ids `<ms>-<n>`. */
 export function isBefore (id: string, other: string): boolean {
-  const [ms = 0, n = 0] = id.split('-').map(Number)
-  const [otherMs = 0, otherN = 0] = other.split('-').map(Number)
-  return ms === otherMs ? n < otherN : ms < otherMs
+  const [ms, n = 0] = id.split('-')
+  const [otherMs, otherN = 0] = other.split('-')
+  return (Number(ms) - Number(otherMs) || Number(n) - Number(otherN)) < 0
 }

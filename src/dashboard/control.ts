@@ -6,10 +6,10 @@ import { byId, make, mark, show, write } from './element.ts'
 import { ArgsForm } from './form.ts'
 import type { Schema } from './form.ts'
 import { clock, duration, json, many, ms } from './format.ts'
-import { here } from './here.ts'
 import type { Reports } from './reports.ts'
 import { roomsOf } from './rooms.ts'
 import { settingsOf, textOf } from './settings.ts'
+import type { SignIn } from './sign-in.ts'
 
 interface CommandChoice {
   readonly name: string
@@ -35,7 +35,6 @@ interface Wait {
 }
 
 const MAX_RUNS = 20
-const ANSWER_MS = 10_000
 /** From this many fields on the form takes the whole width of the page. */
 const MANY_FIELDS = 5
 const SOURCES: Readonly<Record<string, string>> = { 'built-in': 'Built in', module: 'COMMANDS_MODULE', backend: 'Backends' }
@@ -49,6 +48,7 @@ const DANGEROUS: Readonly<Record<string, string>> = {
 export class ControlPanel {
   readonly #box: Box
   readonly #reports: Reports
+  readonly #signIn: SignIn
   readonly #choice = byId<HTMLSelectElement>('command')
   readonly #form = byId<HTMLFormElement>('command-form')
   readonly #run = byId<HTMLButtonElement>('run')
@@ -60,9 +60,10 @@ export class ControlPanel {
   readonly #onShutdown: () => void
 
   /** @param onShutdown called after this page has shut the gateway down */
-  constructor (box: Box, reports: Reports, onShutdown: () => void) {
+  constructor (box: Box, reports: Reports, signIn: SignIn, onShutdown: () => void) {
     this.#box = box
     this.#reports = reports
+    this.#signIn = signIn
     this.#onShutdown = onShutdown
     this.#choice.addEventListener('change', () => this.#choose())
     this.#form.addEventListener('submit', event => {
@@ -77,18 +78,26 @@ export class ControlPanel {
     byId('stop-waiting').addEventListener('click', () => this.#waiting?.abort())
     // After a restart the commands, and the way to send them, may differ.
     box.on('hello', () => { void this.#load() })
+    // Who may hear nothing here may still run commands.
+    box.on('status', ({ state }) => { if (state === 'refused') void this.#load() })
   }
 
   async #load (): Promise<void> {
     try {
-      const profile = await answer('/api/profile') as { control?: string | null } | null
+      const profile = await this.#answer('/api/profile') as { control?: string | null } | null
       if (profile?.control === null) return this.#close('Commands over HTTP are not mounted on this gateway: it runs with ENABLE_CONTROL_HTTP=false.')
-      const list = await answer('/api/control') as { commands?: readonly CommandChoice[] } | null
+      const list = await this.#answer('/api/control') as { commands?: readonly CommandChoice[] } | null
       if (list?.commands === undefined) return this.#close('This gateway does not list its commands.')
+      if (list.commands.length === 0) return this.#close('This token may run no commands: they need the grant “control”, which lists their names.')
       this.#offer(list.commands)
     } catch {
       // The connection will be lost too; the next hello loads the list again.
     }
+  }
+
+  async #answer (path: string): Promise<unknown> {
+    const response = await this.#signIn.fetch(path)
+    return response.ok ? await response.json() : null
   }
 
   #close (why: string): void {
@@ -253,11 +262,6 @@ function sentence (command: string, error: Error, pace: string): string {
     case 'UNKNOWN': return `The outcome of ${command} is unknown: ${message}.`
     default: return `${command} was refused${error instanceof ControlError ? ` (${error.code})` : ''}: ${message}.`
   }
-}
-
-async function answer (path: string): Promise<unknown> {
-  const response = await fetch(here(path), { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
-  return response.ok ? await response.json() : null
 }
 
 /** Asks for confirmation. The safe answer has the focus, and Escape selects it. */

@@ -10,12 +10,14 @@ import { FeedPanel } from './feed.ts'
 import { here } from './here.ts'
 import { MachinePanel } from './machine.ts'
 import { fitMenu } from './menu.ts'
+import { Missing } from './missing.ts'
 import { Overview } from './overview.ts'
 import { offerCurl } from './publish.ts'
-import { Reports, SYSTEM } from './reports.ts'
+import { Reports } from './reports.ts'
 import { RoomsPanel } from './rooms.ts'
 import { Samples } from './samples.ts'
 import { Screen } from './screen.ts'
+import { SignIn } from './sign-in.ts'
 import { SessionsPanel } from './sessions.ts'
 import { SettingsPanel } from './settings.ts'
 import { Silence } from './silence.ts'
@@ -26,11 +28,14 @@ import { WorkersPanel } from './workers.ts'
 
 const screen = new Screen()
 const ask = (): void => screen.ask()
-/** Browsers limit the connections to one host, so all tabs of this page share one. */
-const box = connect(here(), { rooms: ['@public', SYSTEM], share: true })
+const signIn = new SignIn()
+await signIn.begin()
+const missing = new Missing(signIn)
+/** Browsers limit the connections to one host, so all tabs of this page share one; where each has a token of its own, none waits for another's. */
+const box = connect(here(), { rooms: missing.rooms, share: !signIn.isNeeded, token: signIn.tokens() })
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
-const status = new StatusLine(box, new Silence(box, ask), ask)
+const status = new StatusLine(box, new Silence(box, missing.hasFigures, ask), signIn, ask)
 
 /** While a snapshot is arriving, the last drawing stays. */
 let isWhole = false
@@ -44,7 +49,7 @@ box.on('reset', () => { isWhole = false })
 box.state.subscribe(ask)
 
 const overview = new Overview(reports, samples, status)
-const rooms = new RoomsPanel(reports, screen)
+const rooms = new RoomsPanel(reports, screen, signIn)
 const panels = {
   traffic: new TrafficPanel(reports, samples),
   machine: new MachinePanel(box, reports),
@@ -58,11 +63,12 @@ const panels = {
 // The verdict is in the page's title too, which is visible when the page is not.
 screen.add(document.body, () => {
   status.draw()
+  if (!missing.hasFigures) return
   if (isWhole) overview.draw()
   overview.drawVerdict()
 }, true)
 for (const [id, panel] of Object.entries(panels)) screen.add(byId(id), () => { if (isWhole) panel.draw() })
 // eslint-disable-next-line no-new
-new ControlPanel(box, reports, () => status.expectEnd())
+new ControlPanel(box, reports, signIn, () => status.expectEnd())
 fitMenu()
-offerCurl()
+offerCurl(signIn)

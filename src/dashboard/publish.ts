@@ -2,12 +2,14 @@
 
 import { byId, write } from './element.ts'
 import { here } from './here.ts'
+import type { SignIn } from './sign-in.ts'
 
 const FEEDBACK_MS = 3000
 
-export function offerCurl (): void {
+export function offerCurl ({ isNeeded }: Pick<SignIn, 'isNeeded'>): void {
   const event = { type: 'greeting', key: 'me', data: 'Hello' }
-  const line = `curl -X POST ${here('/api/events')} -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
+  const token = isNeeded ? ' -H "Authorization: Bearer $SIGNALBOX_TOKEN"' : ''
+  const line = `curl -X POST ${here('/api/events')}${token} -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
   write(byId('curl'), line)
   const button = byId('copy')
   const copy = async (): Promise<void> => {

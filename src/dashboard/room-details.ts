@@ -7,6 +7,7 @@ import { ago, clock, many } from './format.ts'
 import { here } from './here.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
+import type { SignIn } from './sign-in.ts'
 import { fillValue } from './value.ts'
 
 const MAX_VALUES = 200
@@ -48,7 +49,7 @@ export class RoomDetails {
     ]
   })
 
-  constructor (room: string, screen: Screen, done: () => void) {
+  constructor (room: string, screen: Screen, signIn: SignIn, done: () => void) {
     this.room = room
     this.#screen = screen
     this.#heading = make('h3', { tabindex: -1 }, `Room ${room}, live`)
@@ -59,7 +60,7 @@ export class RoomDetails {
       make('div', { class: 'bar' }, this.#heading, this.#state, make('label', {}, 'Filter ', this.#filter), close),
       this.#sides)
     this.#filter.addEventListener('input', () => this.draw())
-    this.#box = connect(here(), { rooms: [room], share: true })
+    this.#box = connect(here(), { rooms: [room], share: !signIn.isNeeded, token: signIn.tokens() })
     this.#box.on('event', event => {
       if (event.key === undefined) this.#facts.splice(0, this.#facts.length, event, ...this.#facts.slice(0, MAX_FACTS - 1))
       screen.ask()

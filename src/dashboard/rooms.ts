@@ -6,12 +6,14 @@ import type { ReportTypes, Reports, RoomReport } from './reports.ts'
 import { RoomDetails } from './room-details.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
+import type { SignIn } from './sign-in.ts'
 
 const LIMIT = 50
 
 export class RoomsPanel {
   readonly #reports: Reports
   readonly #screen: Screen
+  readonly #signIn: SignIn
   readonly #rows = new Rows<RoomReport>({
     label: 'Rooms',
     keyOf: ({ room }) => room,
@@ -26,9 +28,10 @@ export class RoomsPanel {
 
   #view: RoomDetails | null = null
 
-  constructor (reports: Reports, screen: Screen) {
+  constructor (reports: Reports, screen: Screen, signIn: SignIn) {
     this.#reports = reports
     this.#screen = screen
+    this.#signIn = signIn
     byId('rooms-place').append(this.#rows.element)
     document.addEventListener('keydown', event => {
       // In a field, a menu or a dialog Escape means something else.
@@ -57,6 +60,10 @@ export class RoomsPanel {
   }
 
   #fillName (cell: HTMLElement, room: string, isPaused: boolean): void {
+    if (!this.#signIn.may('subscribe', room)) {
+      if (cell.childElementCount === 0) cell.append(make('span', {}, room), make('span', { class: 'tag' }, 'not granted'))
+      return
+    }
     const button = cell.querySelector('button') ?? cell.appendChild(this.#newButton(room))
     mark(button, { 'aria-expanded': this.#view?.room === room ? 'true' : 'false' })
     const paused = cell.querySelector('.tag')
@@ -72,7 +79,7 @@ export class RoomsPanel {
 
   #open (room: string): void {
     this.#view?.close()
-    this.#view = new RoomDetails(room, this.#screen, () => this.#leave())
+    this.#view = new RoomDetails(room, this.#screen, this.#signIn, () => this.#leave())
     byId('room-view').append(this.#view.element)
     this.#view.show()
     this.#writeAddress()

@@ -17,6 +17,7 @@ const ANSWER_MS = 5000
 export class Silence {
   readonly #box: Pick<Box, 'on' | 'status'>
   readonly #changed: () => void
+  readonly #isExpected: boolean
   #heardAt = performance.now()
   /** When the last report was made, ms since 1970. */
   #heardTime: number | null = null
@@ -27,7 +28,9 @@ export class Silence {
   #reason = ''
   #warnings: readonly string[] = []
 
-  constructor (box: Pick<Box, 'on' | 'status'>, changed: () => void) {
+  /** @param isExpected whether the page may hear the figures */
+  constructor (box: Pick<Box, 'on' | 'status'>, isExpected: boolean, changed: () => void) {
+    this.#isExpected = isExpected
     this.#box = box
     this.#changed = changed
     box.on('event', ({ room, type, data, timestamp }) => {
@@ -50,7 +53,7 @@ export class Silence {
   }
 
   get isSilent (): boolean {
-    return this.#isConnected && (this.#isOverdue || (this.#isUnready && !this.#isFresh))
+    return this.#isConnected && this.#isExpected && (this.#isOverdue || (this.#isUnready && !this.#isFresh))
   }
 
   /** Connected so recently that no report has come yet. */

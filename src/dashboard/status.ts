@@ -4,6 +4,7 @@
 import type { Box, Hello, Status } from '../client/index.ts'
 import { byId, mark, show, write } from './element.ts'
 import { clock, duration } from './format.ts'
+import type { SignIn } from './sign-in.ts'
 import type { Silence } from './silence.ts'
 
 type ProfileName = Hello['profile']
@@ -13,6 +14,8 @@ const NOTICE_MS = 20_000
 
 /** A restart takes less than this. */
 const RESTART_MS = 20_000
+
+export const NOT_SIGNED_IN = 'Not signed in'
 
 const NAMES: Record<ProfileName, string> = { SSE: 'SSE', WEBSOCKET: 'WebSocket' }
 const WORDS: Record<Status['state'], string> = {
@@ -36,6 +39,7 @@ interface Interruption {
 export class StatusLine {
   readonly #box: Box
   readonly #silence: Silence
+  readonly #signIn: Pick<SignIn, 'isAsking'>
   readonly #word = byId('status')
   readonly #banner = byId('banner')
   readonly #profile = byId('profile')
@@ -47,9 +51,10 @@ export class StatusLine {
   #notice: { readonly text: string, readonly until: number } | null = null
 
   /** @param silence detects a connected gateway without figures */
-  constructor (box: Box, silence: Silence, changed: () => void) {
+  constructor (box: Box, silence: Silence, signIn: Pick<SignIn, 'isAsking'>, changed: () => void) {
     this.#box = box
     this.#silence = silence
+    this.#signIn = signIn
     box.on('status', status => {
       this.#hear(status)
       this.draw()
@@ -89,7 +94,7 @@ export class StatusLine {
   draw (): void {
     const { state } = this.#box.status
     mark(this.#word, { 'data-state': state })
-    write(this.#word, WORDS[state])
+    write(this.#word, this.#signIn.isAsking ? NOT_SIGNED_IN : WORDS[state])
     mark(document.body, { 'data-stale': this.isStale })
     const text = this.#sentence(this.#box.status)
     mark(this.#banner, { 'data-kind': this.isStale || this.hasWarnings || state === 'connecting' ? 'trouble' : 'good' })
@@ -118,13 +123,13 @@ export class StatusLine {
 
   #sentence (status: Status): string {
     switch (status.state) {
-      case 'connecting': return status.reason === undefined ? '' : `Not connected yet: ${status.reason}. ${this.#next()}`
+      case 'connecting': return status.reason === undefined || this.#signIn.isAsking ? '' : `Not connected yet: ${status.reason}. ${this.#next()}`
       case 'catching-up': return this.#interruption === null ? '' : `Reconnected over ${NAMES[status.profile]}. Missed events are arriving.`
       case 'connected':
         if (this.#notice !== null && Date.now() > this.#notice.until) this.#notice = null
         return [this.#notice?.text ?? '', this.#silence.sentence].filter(text => text !== '').join(' ')
-      case 'stale': return `${this.#why(status)} ${this.#next()} These are the last values, from ${clock(status.since)}.`
-      case 'refused': return `The gateway refused this page: ${status.reason}. The page will not retry; reload it when the problem is fixed.`
+      case 'stale': return this.#signIn.isAsking ? `Interrupted: the gateway waits for a token. These are the last values, from ${clock(status.since)}.` : `${this.#why(status)} ${this.#next()} These are the last values, from ${clock(status.since)}.`
+      case 'refused': return `The gateway refused this page: ${status.reason}. The page will not retry; reload it when the problem is fixed${status.code === 'FORBIDDEN' ? ', or sign out and in with another token' : ''}.`
       case 'closed': return 'This page has closed its connection.'
     }
   }

@@ -1,5 +1,6 @@
 // The page at /, in Chromium, against the product as users start it.
 
+import { SignJWT } from 'jose'
 import t from 'tap'
 import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { freePort, request, Stage, until } from '../process/harness.ts'
@@ -353,4 +354,132 @@ t.test('on a phone nothing is wider than the page', { skip, buffered: true }, as
   await until('it leads there', async () => (await page.locator('#control').boundingBox())?.y as number < 400)
   test.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
   test.same(complaints, [])
+})
+
+const SECRET = 'a-secret-of-the-tests-long-enough-for-HS256'
+const EVERYTHING = { subscribe: ['*', '@system'], publish: ['*'], control: ['*'] }
+
+async function sign (claim: object, seconds = 600, subject = 'anna'): Promise<string> {
+  return await new SignJWT({ signalbox: claim }).setProtectedHeader({ alg: 'HS256' }).setSubject(subject)
+    .setExpirationTime(Math.floor(Date.now() / 1000) + seconds).sign(new TextEncoder().encode(SECRET))
+}
+
+const enter = async (page: Page, token: string): Promise<void> => {
+  await page.getByLabel('Token').fill(token)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+}
+
+const guarded = (env: Env = {}): Env => ({ AUTH_JWT_SECRET: SECRET, PING_INTERVAL: 1, PING_TIMEOUT: 1, ...env })
+/** What the browser writes to its console of refusals that a test provokes. */
+const REFUSALS = /status of 40[13]|Unexpected response code|WebSocket connection/
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: where the gateway needs a token the page asks for it, shows whose it is, and forgets it on signing out`, { skip, buffered: true }, async test => {
+    const { page, server, complaints } = await visit(test, guarded({ APP_PROFILE: profile }), {}, REFUSALS)
+    const addresses: string[] = []
+    page.on('request', asked => addresses.push(asked.url()))
+    await says(page.locator('#status'), /^Not signed in$/)
+    test.notOk(await page.locator('#overview').isVisible(), 'there is nothing to see yet')
+    test.equal(await page.getByLabel('Token').getAttribute('type'), 'password')
+    await enter(page, 'nonsense')
+    await says(page.getByRole('alert'), /^The token is not accepted: /)
+    await enter(page, await sign(EVERYTHING, -60))
+    await says(page.getByRole('alert'), /^The token is not accepted: it has expired\.$/)
+    const token = await sign(EVERYTHING)
+    await enter(page, `Bearer ${token}`)
+    await says(page.locator('#status'), /^Live$/)
+    await says(page.locator('#verdict'), /^All well|^Over target/)
+    test.notOk(await page.locator('#sign-in').isVisible())
+    test.notOk(await page.locator('#missing').isVisible())
+    await page.locator('#caller summary').click()
+    await says(page.locator('#caller-facts'), /Subject ?anna ?Expires ?[\d:]+, in 9 min.*May hear ?\*, @system ?May publish to ?\* ?May run ?\*/)
+    await run(page)
+    await says(page.locator('#result'), /ping was done/)
+    await says(page.locator('#curl'), /-H "Authorization: Bearer \$SIGNALBOX_TOKEN"/)
+
+    await page.reload()
+    await says(page.locator('#status'), /^Live$/)
+    const kept = await page.evaluate(() => ({ page: document.documentElement.outerHTML, values: Array.from(document.querySelectorAll('input'), ({ value }) => value), local: JSON.stringify(localStorage), cookie: document.cookie }))
+    test.notOk(JSON.stringify([kept, addresses]).includes(token), 'it is in no element, field, address, cookie or lasting store')
+    const other = await page.context().newPage()
+    await other.goto(server.url)
+    await says(other.locator('#status'), /^Not signed in$/)
+    await other.close()
+
+    await page.locator('#caller summary').click()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await says(page.locator('#status'), /^Not signed in$/)
+    test.equal(await page.evaluate(() => sessionStorage.length), 0)
+    test.same(complaints, [])
+  })
+
+  t.test(`${profile}: when the token expires the page asks for another, and goes on where it was; another caller's begins anew`, { skip, buffered: true }, async test => {
+    const { page, server, complaints } = await visit(test, guarded({ APP_PROFILE: profile }), {}, REFUSALS)
+    await enter(page, await sign(EVERYTHING, 5))
+    await says(page.locator('#status'), /^Live$/)
+    await says(page.getByRole('alert'), /^The token has expired\. Enter another to go on\.$/)
+    await says(page.locator('#banner-shown'), /^Interrupted: the gateway waits for a token\. These are the last values/)
+    await request(`${server.url}/api/events`, { json: { type: 'notice', data: { text: 'meanwhile' } }, headers: { Authorization: `Bearer ${await sign(EVERYTHING)}` } })
+    await page.evaluate(() => { (window as never as Record<string, boolean>).isTheSame = true })
+    await enter(page, await sign(EVERYTHING, 5))
+    await says(page.locator('#status'), /^Live$/)
+    await says(page.locator('#banner-shown'), /Nothing was lost/)
+    await says(page.locator('#notice-list'), /meanwhile/)
+    test.ok(await page.evaluate(() => (window as never as Record<string, boolean>).isTheSame))
+    await page.getByLabel('Token').waitFor()
+    await enter(page, await sign(EVERYTHING, 600, 'berta'))
+    await says(page.locator('#caller-name'), /^berta$/)
+    await says(page.locator('#status'), /^Live$/)
+    test.notOk(await page.evaluate(() => (window as never as Record<string, boolean>).isTheSame), 'nothing of what anna saw is left')
+    test.same(complaints, [])
+  })
+}
+
+t.test('the page offers what the token grants, and says what is missing for the rest', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test, guarded(), {}, REFUSALS)
+  const all = await sign(EVERYTHING)
+  await request(`${server.url}/api/events`, { json: [{ type: 'cpu', room: 'plant-1', key: 'a', data: 1 }, { type: 'cpu', room: 'office', key: 'a', data: 1 }], headers: { Authorization: `Bearer ${all}` } })
+  await enter(page, await sign({ subscribe: ['plant-*', '@system'], control: ['ping', 'stats'] }))
+  await says(page.locator('#missing'), /This machine and the public feed: this needs the grant subscribe: @public/)
+  test.notOk(await page.locator('#feed').isVisible())
+  await says(page.locator('#rooms-place'), /office ?not granted/)
+  test.equal(await page.getByRole('button', { name: 'office' }).count(), 0)
+  await page.getByRole('button', { name: 'plant-1' }).click()
+  await says(page.getByRole('group', { name: 'Values' }), /a ?cpu ?1/)
+  test.same(await page.locator('#command option').allTextContents(), ['ping', 'stats'])
+  await page.goto(`${server.url}/#room=office`)
+  await says(page.locator('#room-view'), /refused: this token may not hear office/)
+
+  const become = async (claim: object): Promise<void> => {
+    await page.locator('#caller summary').click()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await enter(page, await sign(claim))
+  }
+  await become({ subscribe: ['*'], control: [] })
+  await says(page.locator('#missing'), /Figures, rooms, .*: this needs the grant subscribe: @system/)
+  await says(page.locator('#status'), /^Live$/)
+  test.same(await Promise.all(['#overview', '#rooms', '#settings', '#feed'].map(async id => await page.locator(id).isVisible())), [false, false, false, true])
+  await says(page.locator('#control-none'), /may run no commands: they need the grant “control”/)
+
+  await become({ subscribe: ['plant-1'], control: ['ping'] })
+  await says(page.locator('#banner-shown'), /The gateway refused this page: this token may not hear @system: .*sign out and in with another token/)
+  await run(page)
+  await says(page.locator('#result'), /ping was done/)
+  test.same(complaints, [])
+})
+
+t.test('without a token the page shows what everybody may hear, where there is something', { skip, buffered: true }, async test => {
+  const { page } = await visit(test, guarded({ ANONYMOUS_SUBSCRIBE: '@public,@system' }), {}, REFUSALS)
+  await page.getByRole('button', { name: 'Continue without a token' }).click()
+  await says(page.locator('#status'), /^Live$/)
+  await says(page.locator('#caller-name'), /^No token$/)
+  await page.locator('#caller summary').click()
+  await page.getByRole('button', { name: 'Enter a token' }).click()
+  await enter(page, await sign(EVERYTHING))
+  await says(page.locator('#caller-name'), /^anna$/)
+  await says(page.locator('#status'), /^Live$/)
+
+  const { page: closed } = await visit(test, guarded(), {}, REFUSALS)
+  await closed.getByRole('button', { name: 'Continue without a token' }).click()
+  await says(closed.getByRole('alert'), /^The gateway needs a token for this\.$/)
 })

@@ -26,7 +26,8 @@ async function connectIn (evaluate: Evaluate, options: RemoteOptions, gateway = 
   await evaluate(`(async () => {
     const { connect } = await import('${library}/client.js')
     ${RECORDER}
-    globalThis.remote = recorder.record(connect('${gateway}/', ${JSON.stringify(options)}))
+    const token = globalThis.tokenOfTest
+    globalThis.remote = recorder.record(connect('${gateway}/', { ...${JSON.stringify(options)}, ...(token && { token }) }))
   })()`)
   const ask = async (name: keyof Remote, ...args: unknown[]): Promise<any> => await evaluate(`remote[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
   return {
@@ -45,6 +46,7 @@ export type Tab = Remote & { readonly page: Page }
 /** A page with our client. */
 export async function openTab (context: BrowserContext, url: string, options: RemoteOptions = {}): Promise<Tab> {
   const page = await blankPage(context, url)
+  if (typeof options.token === 'function') await page.exposeFunction('tokenOfTest', options.token)
   return { page, ...await connectIn(async expression => await page.evaluate(expression), options) }
 }
 

@@ -10,7 +10,7 @@ import t from 'tap'
 import { WebSocket } from 'ws'
 import type { Test as Tap } from 'tap'
 import { connect } from '../../src/client/node.ts'
-import type { Box, Event, Status } from '../../src/client/node.ts'
+import type { Box, ConnectOptions, Event, Status } from '../../src/client/node.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { Proxy } from './proxy.ts'
@@ -20,7 +20,7 @@ import { clientSuite } from './suite.ts'
 clientSuite(t, {
   name: 'Node',
   async open (t, url, options) {
-    const box = connect(url, options)
+    const box = connect(url, options as ConnectOptions)
     t.teardown(() => box.close())
     return record(box)
   }
@@ -65,11 +65,12 @@ t.test('a mistake of the caller is named at once', async t => {
     t.throws(() => connect(url, options as object), { name: 'TypeError', message })
     t.throws(() => new RobustEventSource(`${url}/api/events/stream`, options as object), { name: 'TypeError', message })
   }
-  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, lastEventId, token, WebSocket/)
+  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, lastEventId, token, credentials, WebSocket/)
   for (const rooms of ['plant-1', [7], [''], ['a,b'], new Set(['a'])]) named({ rooms }, /^rooms must be a list of names/)
   named({ types: { cpu: true } }, /^types must be/)
   named({ lastEventId: 7 }, /^lastEventId must be/)
   named({ token: 7 }, /^token must be/)
+  named({ credentials: 'omit' }, /^credentials must be same-origin or include/)
   named({ share: 'yes' }, /^share must be/)
   named({ WebSocket: {} }, /^WebSocket must be/)
   named('plant-1', /options must be an object/)
@@ -166,7 +167,7 @@ t.test('names go into the address as they are, and an address that is too long f
   t.teardown(() => box.close())
   await until('it is connected', async () => box.status.state === 'connected')
   t.ok(proxy.passed.some(({ line }) => line.startsWith(`GET /api/events/stream?rooms=${rooms.join()},@public`.slice(0, 1500))))
-  t.match(await complaint(t, connect(server.url, { rooms: Array.from({ length: 900 }, (_, n) => `${n}-${'x'.repeat(100)}`) })), { state: 'refused', code: 'TOO_LARGE', reason: /too many characters for one address \(431\)/ })
+  t.match(await complaint(t, connect(server.url, { rooms: Array.from({ length: 900 }, (_, n) => `${n}-${'x'.repeat(100)}`) })), { state: 'refused', code: 'TOO_LARGE', reason: /may not exceed \d+ KiB; name fewer rooms and types/ })
   proxy.answer(/^GET \/api\/events/, '414 URI Too Long', {}, '<html>')
   t.match(await complaint(t, connect(proxy.url, { rooms: ['a'] })), { state: 'refused', code: '414', reason: /name fewer/ })
 })
