@@ -8,12 +8,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Troubles } from '../core/figures/troubles.ts'
 
 export interface TurnsOptions {
   /** How long an answer may wait for a client that does not read, ms. */
   readonly slowClientTimeoutMs: () => number
   /** Called for each connection that was ended because its answer was not read. */
   readonly onSlow: () => void
+  readonly troubles: Troubles
 }
 
 /** Requests that wait, over all connections: some 3 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
@@ -37,7 +39,7 @@ export function afterTurns (socket: Socket, act: () => void): void {
   else queue.push(act)
 }
 
-export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: TurnsOptions) => {
+export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, troubles }: TurnsOptions) => {
   let waiting = 0
   /** Bytes at the moment each answer was handed over; the oldest first. */
   const unread = new Map<ServerResponse, number>()
@@ -53,6 +55,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
       return
     }
     if (waiting >= MAX_WAITING) {
+      troubles.bounds.pipelined++
       socket.destroy()
       return
     }
@@ -105,6 +108,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
     for (const oldest of unread.keys()) {
       if (unreadBytes <= MAX_UNREAD_BYTES) break
       forget(oldest)
+      troubles.bounds.unread++
       end(oldest.socket)
     }
   }
