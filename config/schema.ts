@@ -40,6 +40,8 @@ const TABLE = {
     { default: [], format: 'proxy', none: 'false' }),
   ALLOWED_HOSTS: list(NETWORK, 'Host names under which clients reach the gateway, besides loopback, HOST and those of CORS_ORIGINS; *.example.com allows all below. While it is open, requests for other names are refused. Empty: none, or with ALLOW_ANONYMOUS=true all.',
     { default: [], format: 'host-name' }),
+  REQUEST_TIMEOUT: whole(NETWORK, 'Time for a request, or a WebSocket message, to arrive whole; and for the first message of a WebSocket.',
+    { default: 60, minimum: 1, maximum: DAY, unit: 'seconds' }),
   MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body (after decompression), received WebSocket message, and event.',
     { default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes' }),
   KEEP_ALIVE_TIMEOUT: whole(NETWORK, 'Time an idle HTTP connection is kept. Longer than that of a proxy in front.',
@@ -62,6 +64,8 @@ const TABLE = {
 
   MAX_ROOM_SIZE: whole(ROOMS, 'Members of one named room; the next join is refused with ROOM_FULL.',
     { default: 50, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true }),
+  MAX_ROOM_SIZE_PER_CALLER: whole(ROOMS, 'Members of one named room from one caller (the subject of a token, else an address), per worker. Below MAX_ROOM_SIZE nobody alone can fill a room.',
+    { default: 0, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true }),
   MAX_ROOMS: whole(ROOMS, 'Rooms the gateway keeps; an event for one more is refused with ROOMS_FULL.',
     { default: 100_000, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
   MAX_ROOMS_PER_CLIENT: whole(ROOMS, 'Rooms one connection may be in.',

@@ -2,12 +2,17 @@
 // the mounted path.
 
 import type { FastifyInstance } from 'fastify'
+import type { Arrivals } from '../src/app/arrivals.ts'
 import { Refusal } from '../src/core/errors.ts'
 import type { Gateway } from '../src/core/gateway.ts'
 
 export interface ProfileOptions {
   readonly gateway: Gateway
+  /** What has arrived in part. */
+  readonly arrivals: Arrivals
   readonly pingTimeoutMs: number
+  /** Time for a message to arrive whole, and for a socket's first one, ms. */
+  readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
   /** Origins of other sites whose pages may connect. */

@@ -11,6 +11,7 @@ import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
 import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
+import { Arrivals } from './app/arrivals.ts'
 import { open, TokenAuthority } from './app/auth/authority.ts'
 import type { Authority } from './app/auth/authority.ts'
 import { Tickets } from './app/auth/tickets.ts'
@@ -103,6 +104,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     log
   })
   const authority = authorityOf(config, store, log)
+  const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
@@ -175,16 +177,24 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 
   const routes = async (app: FastifyInstance): Promise<void> => {
-    const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout } = config
+    const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout, requestTimeout } = config
     // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
       gateway,
       authority,
+      arrivals,
       metricsToken: config.metricsToken,
       profile,
       isLeaving: () => isLeaving,
       paths: pathsOf(profile),
-      mountProfile: async scope => await mountProfile(scope, profile, { gateway, pingTimeoutMs: pingTimeout * 1000, maxHttpBufferSize, corsOrigins }),
+      mountProfile: async scope => await mountProfile(scope, profile, {
+        gateway,
+        arrivals,
+        pingTimeoutMs: pingTimeout * 1000,
+        requestTimeoutMs: requestTimeout * 1000,
+        maxHttpBufferSize,
+        corsOrigins
+      }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
       corsOrigins,
@@ -200,8 +210,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     gateway,
     plugin: routes,
     async createServer () {
-      const { maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient } = config
-      const app = createServer({ log, maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient, socketPath: pathsOf(profile).websocket })
+      const { maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient } = config
+      const app = createServer({ log, troubles: gateway.troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath: pathsOf(profile).websocket })
       // Not encapsulated: on a server with only these routes, error handler and body parsers are those of the whole server.
       await app.register(fp(async (root: FastifyInstance) => await routes(root), { name: 'signalbox' }))
       return app
@@ -225,8 +235,8 @@ function authorityOf (config: Config, store: Store, log: FastifyBaseLogger): Aut
 
 function limitsOf (config: Config): Limits {
   const {
-    tickFloorMs, maxEventsPerSecondPerClient, maxQueuePerClient, maxHttpBufferSize, slowClientTimeout, maxRoomSize, maxRooms, maxRoomsPerClient,
-    maxClients, maxClientsPerIp, maxClientsPerSubject, controlRateLimit, publishRateLimit
+    tickFloorMs, maxEventsPerSecondPerClient, maxQueuePerClient, maxHttpBufferSize, slowClientTimeout, maxRoomSize, maxRoomSizePerCaller, maxRooms,
+    maxRoomsPerClient, maxClients, maxClientsPerIp, maxClientsPerSubject, controlRateLimit, publishRateLimit
   } = config
   return {
     tickMs: config[tickSettingOf(config.appProfile)],
@@ -237,6 +247,7 @@ function limitsOf (config: Config): Limits {
     maxBundleBytes: config.maxBundleBytes,
     slowClientTimeoutMs: slowClientTimeout * 1000,
     maxRoomSize,
+    maxRoomSizePerCaller,
     maxRooms,
     maxRoomsPerClient,
     maxClients,

@@ -58,11 +58,13 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     maxHttpBufferSize: 2_097_152,
     maxBundleBytes: 262_144,
     keepAliveTimeout: 72,
+    requestTimeout: 60,
     allowedHosts: [],
     maxEventsPerSecondPerClient: 20,
     maxQueuePerClient: 100,
     slowClientTimeout: 30,
     maxRoomSize: 50,
+    maxRoomSizePerCaller: 0,
     maxRooms: 100_000,
     maxRoomsPerClient: 100,
     maxKeysPerRoom: 10_000,
@@ -558,7 +560,7 @@ t.test('tune changes settings that may change at run time, and returns their val
   t.strictSame(retune(config, {}), { config, previous: {}, now: {} })
   t.strictSame([...TUNABLE].sort(), [
     'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_BUNDLE_BYTES', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_CLIENTS_PER_SUBJECT', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
-    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
+    'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MAX_ROOM_SIZE_PER_CALLER', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
   ])
 })
 

@@ -414,3 +414,27 @@ t.test('a chained batch of classic-level changes nothing before write, then ever
   await batch.write({ sync: true })
   t.same(await level.iterator().all(), [['a', '2']], 'a later change of the same key wins')
 })
+
+t.test('a WebSocket shows what it keeps of a message that is not whole, in fields of its receiver [profiles/websocket/intake.ts]', async t => {
+  const fields = ['_state', '_fragmented', '_messageLength', '_numFragments', '_bufferedBytes'] as const
+  const seen: unknown[] = []
+  let done = (): void => {}
+  const client = await upgrade(t, (socket, request) => {
+    const { _receiver: receiver } = socket as unknown as { _receiver: Record<typeof fields[number], number> & { _buffers: Buffer[] } }
+    // ws has read the bytes by then.
+    request.raw.socket.on('data', () => {
+      seen.push([...fields.map(field => receiver[field]), receiver._buffers.length])
+      done()
+    })
+  })
+  await once(client, 'open')
+  const { _socket: raw } = client as unknown as { _socket: Socket }
+  const head = (first: number, length: number): Buffer => Buffer.from([first, 0x80 | length, 0, 0, 0, 0])
+  for (const bytes of [Buffer.concat([head(0x01, 3), Buffer.from('"ab')]), Buffer.concat([head(0x80, 3), Buffer.from('c')]), Buffer.from('d"')]) {
+    await new Promise<void>(resolve => {
+      done = resolve
+      raw.write(bytes)
+    })
+  }
+  t.same(seen, [[0, 1, 3, 1, 0, 0], [4, 1, 3, 1, 1, 1], [0, 0, 0, 0, 0, 0]])
+})

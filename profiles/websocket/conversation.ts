@@ -80,7 +80,7 @@ export class Conversation {
       this.#received = 0
     }
     if (limit > 0 && ++this.#received > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now))
+      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now), 'messages')
     }
   }
 
@@ -113,7 +113,9 @@ export class Conversation {
     if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
     const now = performance.now()
     this.#errors = [...(this.#errors ?? []).filter(at => now - at < ERROR_WINDOW_MS), now]
-    if (this.#errors.length > MAX_ERRORS) this.#connection.end(CLOSE.policy, 'too many errors')
+    if (this.#errors.length !== MAX_ERRORS + 1) return
+    gateway.troubles.bounds.errors++
+    this.#connection.end(CLOSE.policy, 'too many errors')
   }
 
   #pause (): void {

@@ -7,6 +7,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { WebSocket } from 'ws'
+import type { Arrivals } from '../../src/app/arrivals.ts'
 import { answerBare } from '../../src/app/errors.ts'
 import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
@@ -17,22 +18,23 @@ import type { Identity } from '../../src/core/identity.ts'
 import type { Session } from '../../src/core/session.ts'
 import { CLOSE, WsConnection } from './connection.ts'
 import { Conversation } from './conversation.ts'
+import { maxChunks, MAX_FRAGMENTS, watchIntake } from './intake.ts'
 import { PongWatch } from './pong-watch.ts'
 
 export interface WebSocketOptions {
   readonly gateway: Gateway
   readonly path: string
+  readonly arrivals: Arrivals
   readonly pingTimeoutMs: number
+  /** Time for a message to arrive whole, and for a socket's first one, ms. */
+  readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
   /** Origins of other sites that may connect. */
   readonly corsOrigins: readonly string[]
 }
 
-/** Fragments of one message: far more than any client needs, far fewer than would do harm. */
-const MAX_FRAGMENTS = 1024
-
-export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, arrivals, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
   const pongs = new PongWatch(pingTimeoutMs)
 
@@ -40,6 +42,9 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     options: {
       maxPayload: maxHttpBufferSize,
       maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: maxChunks(maxHttpBufferSize),
+      // See intake.ts.
+      autoPong: false,
       perMessageDeflate: false,
       clientTracking: false,
       // The type asks for the whole module, ws for the class.
@@ -90,6 +95,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     wsHandler: (socket, request) => converse(socket, request.identity, detachResponse(socket, request))
   })
 
+  const intakeOptions = { arrivals, troubles: gateway.troubles, requestTimeoutMs }
   const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
 
   function converse (socket: WebSocket, identity: Identity, raw: Socket): void {
@@ -109,6 +115,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, pingTimeoutMs, m
     connections.add(connection)
     const conversation = new Conversation(conversationOptions, socket, connection, session)
     raw.on('drain', () => session.drained())
+    watchIntake(socket, raw, connection, intakeOptions)
     socket.on('message', (data, isBinary) => conversation.receive(data, isBinary))
     socket.on('close', () => {
       session.end()
@@ -147,7 +154,7 @@ const PROTOCOL = 'signalbox'
 const REASONS: Readonly<Record<number, string>> = {
   1002: 'not a valid frame',
   1007: 'text must be UTF-8',
-  1008: `a message may have ${MAX_FRAGMENTS} fragments`,
+  1008: `a message may have ${MAX_FRAGMENTS} fragments, of no less than 256 bytes`,
   1009: 'a message may not exceed MAX_HTTP_BUFFER_SIZE'
 }
 

@@ -4,8 +4,10 @@ import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import type { IntakeFigures } from '../core/backing.ts'
 import type { Gateway } from '../core/gateway.ts'
+import type { Arrivals } from './arrivals.ts'
 import auth from './auth/auth.ts'
 import type { Authority } from './auth/authority.ts'
+import bodies from './bodies.ts'
 import body from './body.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
@@ -27,6 +29,7 @@ import turns from './turns.ts'
 export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
   readonly authority: Authority
+  readonly arrivals: Arrivals
   readonly metricsToken: string
   /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
@@ -45,7 +48,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -53,7 +56,8 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
 
   await app.register(turns, {
     slowClientTimeoutMs: () => gateway.limits.slowClientTimeoutMs,
-    onSlow: () => { gateway.counters.slow++ }
+    onSlow: () => { gateway.counters.slow++ },
+    troubles: gateway.troubles
   })
   await app.register(errors, { gateway })
   await app.register(methods)
@@ -71,6 +75,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   })
   await app.register(auth, { authority, metricsToken })
   await app.register(docs)
+  await app.register(bodies, { arrivals })
   await app.register(body)
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })

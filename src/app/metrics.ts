@@ -70,6 +70,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_commands_duplicate_total', 'Commands found to have run more than once', () => counters.duplicates)
   counter('signalbox_saved_cpu_seconds_total', 'Upper bound of the CPU time saved by bundling: messages saved, each at the cost of handing over a bundle', () => savings.cpuSeconds)
   counterBy('code', 'signalbox_refusals_total', 'Requests, messages and connections refused', () => gateway.troubles.refusals)
+  counterBy('reason', 'signalbox_shed_total', 'What ran into a bound: requests and messages refused, connections ended', () => gateway.troubles.bounds)
   counterBy('origin', 'signalbox_foreign_origin_requests_total', 'Requests from pages of origins that CORS_ORIGINS does not list', () => foreign.counts)
   registry.registerMetric(deliveryHistogram(gateway.latency))
   counterBy('reason', 'signalbox_resets_total', 'Clients that were reset because their position could not be resumed', () => counters.resets)

@@ -6,28 +6,35 @@ import type { Duplex } from 'node:stream'
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
+import type { Troubles } from '../core/figures/troubles.ts'
 import { trustOf } from './caller.ts'
+import { boundConnections } from './descriptors.ts'
 import { answerBare, answerClientError, refuse, translate } from './errors.ts'
 import { pathOf } from './methods.ts'
 import { isBusy } from './turns.ts'
 
 export interface ServerOptions {
   readonly log: FastifyBaseLogger
+  /** Where it is counted what ran into a limit. */
+  readonly troubles: Troubles
   /** Largest body, bytes. */
   readonly maxHttpBufferSize: number
   /** Proxies whose forwarded headers are trusted. Empty: none. */
   readonly trustProxy: readonly string[]
   /** Seconds an idle connection is kept. */
   readonly keepAliveTimeout: number
+  /** Seconds for a request to arrive whole. */
+  readonly requestTimeout: number
   /** Rooms that an address may have to name. */
   readonly maxRoomsPerClient: number
   /** The path of the WebSocket; null if it is not mounted. */
   readonly socketPath: string | null
 }
 
-/** Time limits for the headers and for the whole request: a slower client would hold a socket for nothing. */
+/** Time for the headers of a request, also for its first byte: a slower client would hold a socket for nothing. */
 const HEADERS_TIMEOUT_MS = 15_000
-const REQUEST_TIMEOUT_MS = 60_000
+/** Node looks this often for requests that are too slow; by default only every 30 s. */
+const CHECK_MS = 1000
 /** The longest cursor (24,000), the longest types (4,000, three times as long when encoded), and all that browsers and proxies add. */
 const BASE_HEADER_BYTES = 48 * 1024
 /** A room's name and a comma, each character encoded as `%2F`. */
@@ -35,7 +42,7 @@ const ROOM_BYTES = 3 * 129
 /** A join names no more rooms than this, whatever the settings. */
 const MAX_JOINS = 1000
 
-export function createServer ({ log, maxHttpBufferSize, trustProxy, keepAliveTimeout, maxRoomsPerClient, socketPath }: ServerOptions): FastifyInstance {
+export function createServer ({ log, troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath }: ServerOptions): FastifyInstance {
   const maxHeaderSize = BASE_HEADER_BYTES + ROOM_BYTES * Math.min(maxRoomsPerClient, MAX_JOINS)
   const app = Fastify({
     loggerInstance: log,
@@ -43,10 +50,11 @@ export function createServer ({ log, maxHttpBufferSize, trustProxy, keepAliveTim
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxHttpBufferSize,
     trustProxy: trustProxy.length === 0 ? false : trustOf(trustProxy),
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeout * 1000,
     keepAliveTimeout: keepAliveTimeout * 1000,
     http: {
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeout * 1000),
+      connectionsCheckingInterval: CHECK_MS,
       maxHeaderSize,
       // Checked by hosts.ts, which answers in the shape of all errors.
       requireHostHeader: false,
@@ -57,9 +65,13 @@ export function createServer ({ log, maxHttpBufferSize, trustProxy, keepAliveTim
     // While draining, the gateway refuses with codes of the contract. Fastify's own 503 would stop a native EventSource for good.
     return503OnClosing: false,
     frameworkErrors: (error, _request, reply) => { void refuse(reply, translate(error, maxHttpBufferSize)) },
-    clientErrorHandler: (error, socket) => answerClientError(error, socket, maxHeaderSize),
+    clientErrorHandler: (error, socket) => {
+      if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') troubles.bounds.request_time++
+      answerClientError(error, socket, maxHeaderSize)
+    },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 }
   })
+  boundConnections(app.server, troubles)
   // A client that has sent its request and closed its side still reads the answer.
   Object.assign(app.server, { httpAllowHalfOpen: true })
   app.server.on('checkExpectation', ({ socket }: IncomingMessage, _response: ServerResponse) =>

@@ -8,12 +8,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Troubles } from '../core/figures/troubles.ts'
 
 export interface TurnsOptions {
   /** How long an answer may wait for a client that does not read, ms. */
   readonly slowClientTimeoutMs: () => number
   /** Called for each connection that was ended because its answer was not read. */
   readonly onSlow: () => void
+  readonly troubles: Troubles
 }
 
 /** Requests that wait, over all connections: some 14 KB each. One packet holds up to 2,400; nobody who means well sends that many. */
@@ -54,7 +56,7 @@ function cut (socket: Socket): void {
   if (parser) parser.onIncoming = () => 0
 }
 
-export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: TurnsOptions) => {
+export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, troubles }: TurnsOptions) => {
   let waiting = 0
   /** Bytes at the moment each answer was handed over; the oldest first. */
   const unread = new Map<ServerResponse, number>()
@@ -71,6 +73,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
       return
     }
     if (waiting >= MAX_WAITING) {
+      troubles.bounds.pipelined++
       cut(socket)
       return
     }
@@ -128,6 +131,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
     for (const oldest of unread.keys()) {
       if (unreadBytes <= MAX_UNREAD_BYTES) break
       forget(oldest)
+      troubles.bounds.unread++
       end(oldest.socket)
     }
   }

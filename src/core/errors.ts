@@ -45,6 +45,17 @@ const KINDS = {
 
 export type Code = keyof typeof KINDS
 
+/**
+ * Bounds that a code does not tell apart, for the count of what ran into each. The table "What is bounded" of
+ * docs/operations.md has a row for each.
+ */
+export const BOUNDS = [
+  'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'commands', 'rate', 'messages', 'errors', 'attempts',
+  'request_time', 'message_time', 'first_message', 'arriving', 'pieces', 'pings', 'pipelined', 'unread', 'load', 'memory'
+] as const
+
+export type Bound = typeof BOUNDS[number]
+
 /** A refusal as clients receive it: the same object in an HTTP body and in a WebSocket `error`. */
 export interface ErrorBody {
   readonly statusCode: number
@@ -59,14 +70,17 @@ export class Refusal extends Error {
   readonly statusCode: number
   /** Milliseconds to wait before trying again; undefined where trying again is useless. */
   readonly retryMs: number | undefined
+  /** What it ran into, where the code does not tell. */
+  readonly bound: Bound | undefined
 
-  constructor (code: Code, message: string, retryMs?: number) {
+  constructor (code: Code, message: string, retryMs?: number, bound?: Bound) {
     super(message)
     const kind: Kind = KINDS[code]
     this.name = 'Refusal'
     this.code = code
     this.statusCode = kind.status
     this.retryMs = retryMs ?? kind.retryMs
+    this.bound = bound
   }
 
   get body (): ErrorBody {

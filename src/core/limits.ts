@@ -19,6 +19,8 @@ export interface Limits {
   readonly slowClientTimeoutMs: number
   /** Members of a named room, over all processes. */
   readonly maxRoomSize: number
+  /** Members of a named room that come from one caller. */
+  readonly maxRoomSizePerCaller: number
   /** Named rooms. */
   readonly maxRooms: number
   readonly maxRoomsPerClient: number

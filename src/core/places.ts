@@ -18,12 +18,12 @@ export class Places {
   take (identity: Identity): void {
     const { maxClients, maxClientsPerIp, maxClientsPerSubject } = this.#limits()
     const { address, caller, subject } = identity
-    if (isFull(this.#taken, maxClients)) throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`)
+    if (isFull(this.#taken, maxClients)) throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`, undefined, 'clients')
     if (isFull(this.#byAddress.get(address), maxClientsPerIp)) {
-      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`)
+      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`, undefined, 'address')
     }
     if (subject !== null && isFull(this.#bySubject.get(caller), maxClientsPerSubject)) {
-      throw new Refusal('RATE_LIMITED', `a subject may hold ${maxClientsPerSubject} connections (MAX_CLIENTS_PER_SUBJECT)`)
+      throw new Refusal('RATE_LIMITED', `a subject may hold ${maxClientsPerSubject} connections (MAX_CLIENTS_PER_SUBJECT)`, undefined, 'subject')
     }
     this.#count(identity, 1)
   }

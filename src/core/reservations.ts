@@ -10,13 +10,14 @@ import { PUBLIC } from './event.ts'
 import { fullOf } from './group.ts'
 import type { Group } from './group.ts'
 import type { Limits } from './limits.ts'
+import type { Identity } from './identity.ts'
 import type { Listener, Rooms } from './rooms.ts'
 
 export interface ReservationsOptions {
   readonly clock: Pick<Clock, 'soon'>
   readonly group: Pick<Group, 'enter' | 'declare' | 'membersElsewhere'>
-  readonly rooms: Pick<Rooms<Listener>, 'get' | 'named'>
-  readonly limits: () => Pick<Limits, 'maxRooms' | 'maxRoomSize'>
+  readonly rooms: Pick<Rooms<Listener & { readonly identity: Identity }>, 'get' | 'named'>
+  readonly limits: () => Pick<Limits, 'maxRooms' | 'maxRoomSize' | 'maxRoomSizePerCaller'>
 }
 
 /** A place in each of some rooms. */
@@ -86,6 +87,21 @@ export class Reservations {
   checkJoin (rooms: Iterable<string>): void {
     const fresh = [...rooms].filter(room => !room.startsWith('@') && this.#options.rooms.get(room) === undefined)
     this.#checkFree(fresh.length, 0)
+  }
+
+  /**
+   * Checks that a caller may have one more member in each room: those of this process count.
+   * @throws Refusal RATE_LIMITED (MAX_ROOM_SIZE_PER_CALLER)
+   */
+  checkShare (rooms: Iterable<string>, { caller }: Identity): void {
+    const limit = this.#options.limits().maxRoomSizePerCaller
+    if (limit === 0) return
+    for (const room of rooms) {
+      if (room.startsWith('@')) continue
+      let count = 0
+      for (const { identity } of this.#options.rooms.get(room)?.members ?? []) if (identity.caller === caller) count++
+      if (count >= limit) throw new Refusal('RATE_LIMITED', `one caller may have ${limit} members in a room (MAX_ROOM_SIZE_PER_CALLER), and has as many in ${room}; leave it elsewhere first`, undefined, 'places')
+    }
   }
 
   /**

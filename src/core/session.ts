@@ -108,8 +108,8 @@ export class Session {
    * Adds to what is heard; bundles follow by themselves.
    * @param cursor where to go on from, as the client brought it; counts in the first join only
    * @returns how it begins, and the members of each room over all processes
-   * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, ROOM_FULL, ROOMS_FULL, OVERLOADED, DRAINING,
-   *   STORE_UNAVAILABLE; nothing was joined then
+   * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, ROOM_FULL, ROOMS_FULL, OVERLOADED,
+   *   DRAINING, STORE_UNAVAILABLE; nothing was joined then
    */
   async join (joins: readonly Join[], cursor: string | null = null): Promise<JoinResult & { readonly members: Record<string, number> }> {
     const entering = [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
@@ -135,15 +135,16 @@ export class Session {
     const after = this.subscription.with(joins, limits.maxRoomsPerClient)
     checkGranted(this.identity, 'subscribe', joins.map(({ room }) => room))
     reservations.checkJoin(after.rooms)
+    reservations.checkShare(joins.flatMap(({ room }) => this.subscription.rooms.has(room) ? [] : [room]), this.identity)
     if (this.#tracks.length > MAX_LATER) {
-      throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`)
+      throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`, undefined, 'catching_up')
     }
     return after
   }
 
   /**
    * The part of a join that waits for nothing; MAX_ROOM_SIZE is not checked here.
-   * @throws Refusal BAD_SUBSCRIPTION, ROOMS_FULL, OVERLOADED, DRAINING; nothing was joined then
+   * @throws Refusal BAD_SUBSCRIPTION, RATE_LIMITED, ROOMS_FULL, OVERLOADED, DRAINING; nothing was joined then
    */
   enter (joins: readonly Join[], cursor: string | null = null): JoinResult {
     const before = this.subscription

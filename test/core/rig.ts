@@ -30,6 +30,7 @@ export const LIMITS: Limits = {
   maxBundleBytes: 2_097_152,
   slowClientTimeoutMs: 30_000,
   maxRoomSize: 0,
+  maxRoomSizePerCaller: 0,
   maxRooms: 0,
   maxRoomsPerClient: 100,
   stateBytes: 0,

@@ -22,6 +22,12 @@ const START_MS = 60_000
 
 export type Env = Record<string, string | number>
 
+interface How {
+  readonly ipc?: boolean
+  readonly group?: boolean
+  readonly descriptors?: number
+}
+
 /** A line of the product's log. */
 export type LogLine = { readonly level: number, readonly msg: string } & Record<string, unknown>
 
@@ -77,10 +83,10 @@ export class Stage {
 
   /**
    * Starts the product and waits until it listens, with all of its workers if there are several.
-   * @param how `ipc`: with an IPC channel, as under a supervisor; `group`: in a new process group
+   * @param how `ipc`: with an IPC channel, as under a supervisor; `group`: in a new process group; `descriptors`: with so many files
    * @throws Error with its output if it does not listen
    */
-  async launch (env: Env, how: { ipc?: boolean, group?: boolean } = {}): Promise<Launched> {
+  async launch (env: Env, how: How = {}): Promise<Launched> {
     const { child, ended, output } = this.#spawn(env, [], how)
     const log = (): LogLine[] => output().stdout.split('\n').slice(0, -1).map(line => {
       try {
@@ -131,7 +137,7 @@ export class Stage {
     return client
   }
 
-  #spawn (env: Env, args: readonly string[], { ipc = false, group = false } = {}): { child: ChildProcess, ended: Promise<Ended>, output: () => { stdout: string, stderr: string } } {
+  #spawn (env: Env, args: readonly string[], { ipc = false, group = false, descriptors }: How = {}): { child: ChildProcess, ended: Promise<Ended>, output: () => { stdout: string, stderr: string } } {
     if (!existsSync(LAUNCHER)) throw new Error(`${LAUNCHER} is missing: npm run build makes it`)
     // Of this process's environment only what the system needs, and a folder without `.env`.
     const { PATH, SystemRoot, TMPDIR } = process.env
@@ -141,7 +147,8 @@ export class Stage {
       env: Object.fromEntries(Object.entries({ PATH, SystemRoot, TMPDIR, LOG_LEVEL: 'info', ...env }).filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]))
     }
     // A test that is killed takes its gateway along.
-    const command = mortal([process.execPath, LAUNCHER, ...args])
+    const limited = descriptors === undefined ? [] : ['sh', '-c', `ulimit -n ${descriptors} && exec "$0" "$@"`]
+    const command = mortal([...limited, process.execPath, LAUNCHER, ...args])
     const child = spawn(command.file, command.args, { ...options, stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? ['ipc' as const] : [])] })
     children.add(child)
     let stdout = ''

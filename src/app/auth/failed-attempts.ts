@@ -18,7 +18,7 @@ export class FailedAttempts {
       this.#counts.clear()
     }
     if ((this.#counts.get(address) ?? 0) < MAX_A_SECOND) return
-    throw new Refusal('RATE_LIMITED', `more than ${MAX_A_SECOND} tokens or tickets of this address were not accepted within a second; try again in a moment`, Math.ceil(this.#startedAt + WINDOW_MS - now))
+    throw new Refusal('RATE_LIMITED', `more than ${MAX_A_SECOND} tokens or tickets of this address were not accepted within a second; try again in a moment`, Math.ceil(this.#startedAt + WINDOW_MS - now), 'attempts')
   }
 
   count (address: string): void {

@@ -2,7 +2,8 @@
 // since the process started.
 
 import type { Clock } from '../clock.ts'
-import type { Code, Refusal } from '../errors.ts'
+import { BOUNDS } from '../errors.ts'
+import type { Bound, Code, Refusal } from '../errors.ts'
 import type { RefusalLog } from './refusal-log.ts'
 
 export interface Trouble {
@@ -21,6 +22,8 @@ const UNLISTED: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND'])
 export class Troubles {
   /** Refusals by code. */
   readonly refusals: Partial<Record<Code, number>> = {}
+  /** What ran into each bound: requests and messages refused, connections ended. */
+  readonly bounds = Object.fromEntries(BOUNDS.map(bound => [bound, 0])) as Record<Bound, number>
 
   readonly #clock: Pick<Clock, 'wall'>
   /** The latest last. */
@@ -35,8 +38,9 @@ export class Troubles {
   }
 
   /** Counts a refusal, lists it, and logs it. */
-  refused ({ code, message }: Refusal): void {
+  refused ({ code, message, bound }: Refusal): void {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
+    if (bound !== undefined) this.bounds[bound]++
     if (UNLISTED.has(code)) return
     this.note(code, message)
     const line = tidy(message)

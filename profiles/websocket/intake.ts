@@ -1,0 +1,101 @@
+// What one WebSocket may have on its way in: one unfinished message, in so many pieces, for so long; so many control frames a
+// second; and a first message in time. The messages themselves are the Conversation's.
+
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { Arrivals, Sender } from '../../src/app/arrivals.ts'
+import type { Troubles } from '../../src/core/figures/troubles.ts'
+import { CLOSE } from './connection.ts'
+import type { WsConnection } from './connection.ts'
+
+/** Fragments of one message: far more than any client needs, far fewer than would do harm. */
+export const MAX_FRAGMENTS = 1024
+/** A frame may come in so many pieces, each with some 200 bytes besides its own, and in more where they have so many bytes on average. */
+const MAX_CHUNKS = 8192
+const MEAN_BYTES = 256
+/** What a piece takes besides its bytes. */
+const PIECE_BYTES = 256
+/** Pings and pongs that are taken from a client in a second: browsers send none, libraries one in many seconds. */
+const MAX_CONTROL_FRAMES = 100
+
+export const maxChunks = (maxBytes: number): number => Math.max(MAX_CHUNKS, Math.ceil(maxBytes / MEAN_BYTES))
+
+/** What ws keeps of a message that is not whole yet: fragments, and the bytes of the frame that is arriving. */
+interface Receiver {
+  /** 0: between two frames. */
+  readonly _state: number
+  /** The opcode of an unfinished message; 0: none. */
+  readonly _fragmented: number
+  readonly _messageLength: number
+  readonly _numFragments: number
+  readonly _bufferedBytes: number
+  readonly _buffers: readonly Buffer[]
+}
+
+export interface IntakeOptions {
+  readonly arrivals: Arrivals
+  readonly troubles: Troubles
+  /** Time for the first message, ms. */
+  readonly requestTimeoutMs: number
+}
+
+/** Watches a socket until it closes. */
+export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConnection, { arrivals, troubles, requestTimeoutMs }: IntakeOptions): void {
+  const sender: Sender = {
+    giveUp: bound => bound === 'arriving'
+      ? connection.end(CLOSE.tryLater, 'too many messages are on their way at once')
+      : connection.end(CLOSE.policy, 'the message took too long to arrive')
+  }
+  const { _receiver: receiver } = socket as unknown as { readonly _receiver: Receiver }
+  const silence = setTimeout(() => {
+    troubles.bounds.first_message++
+    connection.end(CLOSE.policy, 'no message came')
+  }, requestTimeoutMs).unref()
+  let isSilent = true
+  let windowStart = 0
+  let controlFrames = 0
+  /** The payload of a ping that is not answered yet. */
+  let ping: Buffer | null = null
+
+  // ws reads the same bytes before this listener is called.
+  raw.on('data', () => {
+    const { _state, _fragmented, _messageLength, _numFragments, _bufferedBytes, _buffers } = receiver
+    if (socket.readyState !== socket.OPEN || (_state === 0 && _fragmented === 0 && _bufferedBytes === 0)) arrivals.forget(sender)
+    else arrivals.note(sender, _messageLength + _bufferedBytes + (_numFragments + _buffers.length) * PIECE_BYTES)
+  })
+  raw.on('drain', () => {
+    if (ping !== null) socket.pong(ping)
+    ping = null
+  })
+  socket.on('message', () => {
+    if (!isSilent) return
+    isSilent = false
+    clearTimeout(silence)
+  })
+  socket.on('ping', data => {
+    if (isFlood() || socket.readyState !== socket.OPEN) return
+    // A client that reads nothing gets no more pongs; the last ping stands for those before it (RFC 6455, 5.5.3).
+    if (raw.writableNeedDrain) ping = data
+    else socket.pong(data)
+  })
+  socket.on('pong', isFlood)
+  socket.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') troubles.bounds.pieces++ })
+  socket.on('close', () => {
+    arrivals.forget(sender)
+    clearTimeout(silence)
+  })
+
+  function isFlood (): boolean {
+    const now = performance.now()
+    if (now - windowStart >= 1000) {
+      windowStart = now
+      controlFrames = 0
+    }
+    if (++controlFrames <= MAX_CONTROL_FRAMES) return false
+    if (controlFrames === MAX_CONTROL_FRAMES + 1) {
+      troubles.bounds.pings++
+      connection.end(CLOSE.policy, `more than ${MAX_CONTROL_FRAMES} pings and pongs in a second`)
+    }
+    return true
+  }
+}
