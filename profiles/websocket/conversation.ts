@@ -91,7 +91,9 @@ export class Conversation {
         await this.#pendingChange
         this.#waiting--
       }
-      const { event, data } = await run(this.#options.gateway, this.#session)
+      const answer = run(this.#options.gateway, this.#session)
+      // Without a turn in between where there is nothing to wait for: the client's close may be in the same packet.
+      const { event, data } = answer instanceof Promise ? await answer : answer
       this.#reply(event, data, ref)
     } catch (error) {
       this.#fail(error, ref)
