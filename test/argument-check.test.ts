@@ -45,6 +45,16 @@ t.test('arguments that would take long to check are refused after a moment', asy
   t.match(unique({ list: Array.from({ length: 100_000 }, (_, n) => ({ n })) }), /takes too long/)
 })
 
+t.test('on a machine that gives the process a fifth of its time they are refused after a moment too', async t => {
+  const slow = check({ type: 'object', properties: { name: { type: 'string', pattern: '^(a+)+$' } } })
+  const { cpuUsage } = process
+  t.teardown(() => { process.cpuUsage = cpuUsage })
+  let looks = 0
+  process.cpuUsage = before => ({ user: 20_000 * looks++ - (before?.user ?? 0), system: 0 })
+  t.match(slow({ name: `${'a'.repeat(40)}!` }), /takes too long/)
+  t.equal(looks, 4, 'after three attempts')
+})
+
 t.test('arguments nested more deeply than a schema that refers to itself can follow are refused', async t => {
   const tree = check({ type: 'object', properties: { a: { $ref: '#' } } })
   let args: object = {}

@@ -277,7 +277,13 @@ export class Commands {
         if (isKeyed) await this.#ledger.settle(id, null)
         throw error
       }
-      onError(error, `command ${name} (${id}) failed`)
+      const what = `command ${name} (${id}) failed`
+      try {
+        onError(error, what)
+      } catch {
+        // An error that throws when it is read cannot be logged as it is.
+        onError(new Error(messageOf(error)), what)
+      }
       ended = { ...record, status: 'failed', error: { code: 'COMMAND_FAILED', message: messageOf(error) } }
     }
     // A caller that got the result as the answer will not ask for it again.

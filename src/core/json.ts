@@ -2,7 +2,6 @@
 // that a double cannot hold (an id such as 9007199254740993 would reach clients changed), it takes the last of several members
 // of the same name, and it makes own properties of `__proto__`, which a careless reader further on would turn into prototypes.
 
-import { randomUUID } from 'node:crypto'
 import { Refusal } from './errors.ts'
 import type { Code } from './errors.ts'
 
@@ -33,8 +32,6 @@ const MAX_DIGITS = 100
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 /** What may stand in JSON outside of strings and numbers. */
 const WORD = /[ \t\r\n]+|[[\]{},:]|true(?!\w)|false(?!\w)|null(?!\w)/y
-/** Stands for -0 while it is written. No client knows it. */
-const NEGATIVE_ZERO = randomUUID()
 /** A 0 that may have been -0. */
 const LONE_ZERO = /(?:[:[,]|^)0(?:[,\]}]|$)/
 const QUOTE = 0x22
@@ -110,7 +107,23 @@ export function measureJson (text: string, code: Code, size = new JsonSize()): n
 export function writeJson (value: unknown): string {
   const text = JSON.stringify(value)
   if (!LONE_ZERO.test(text) || !holdsNegativeZero(value)) return text
-  return JSON.stringify(value, (_name, part: unknown) => Object.is(part, -0) ? NEGATIVE_ZERO : part).replaceAll(`"${NEGATIVE_ZERO}"`, '-0')
+  return writeZeros(value) as string
+}
+
+/** JSON.stringify with its replacer would take 0.3 us for each part of a value; a message may hold a million. @returns undefined for what JSON leaves out */
+function writeZeros (value: unknown): string | undefined {
+  if (typeof value === 'number') return Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'null'
+  if (typeof value !== 'object' || value === null || 'toJSON' in value) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(item => writeZeros(item) ?? 'null').join()}]`
+  // A boxed number, and whatever else is not what JSON.parse makes.
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return JSON.stringify(value)
+  const members: string[] = []
+  for (const [name, item] of Object.entries(value)) {
+    const written = writeZeros(item)
+    if (written !== undefined) members.push(`${JSON.stringify(name)}:${written}`)
+  }
+  return `{${members.join()}}`
 }
 
 function holdsNegativeZero (value: unknown): boolean {

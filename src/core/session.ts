@@ -27,7 +27,7 @@ import type { Reservations } from './reservations.ts'
 import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
-import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
+import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
 import type { Track } from './standing.ts'
 import type { Stalls } from './stalls.ts'
 import { added, Subscription } from './subscription.ts'
@@ -106,7 +106,7 @@ export class Session {
 
   /**
    * Adds to what is heard; bundles follow by themselves.
-   * @param cursor where to go on from, as the client brought it; counts in the first join only
+   * @param cursor where to go on from, as the client brought it; counts in the first join only. `0-0`, in any: with the oldest fact of history
    * @returns how it begins, and the members of each room over all processes
    * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, ROOM_FULL, ROOMS_FULL, OVERLOADED,
    *   DRAINING, STORE_UNAVAILABLE; nothing was joined then
@@ -160,14 +160,15 @@ export class Session {
     const { rooms } = this.#context
     rooms.move(this, before.parts, after.parts)
     this.#listensFrom = rooms.head
-    const tracks = first ? begin(fresh, cursor, after.signature, rooms) : [newcomer(fresh, rooms.head)]
+    const isFromStart = cursor === ORIGIN
+    const tracks = isFromStart ? [fromStart(fresh, rooms)] : first ? begin(fresh, cursor, after.signature, rooms) : [newcomer(fresh, rooms.head)]
     // A cursor covers a whole connection; it says nothing of a join that is added later.
-    if (!first && cursor !== null) reset(tracks, 'unknown', null)
+    if (!first && cursor !== null && !isFromStart) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
     if (first) this.#lastReportedId = (tracks[0] as Track).facts
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
-    return { position: first && cursor !== null ? 'resumed' : 'new', cursor: this.cursor }
+    return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.cursor }
   }
 
   /** Stops hearing rooms. @returns the rooms it had joined */

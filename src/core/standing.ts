@@ -43,6 +43,8 @@ export interface Track {
   /** A snapshot is under way: a `ready` message is pending. */
   snapshot: boolean
   reset: PendingReset | null
+  /** It begins with the oldest fact of history, and nothing was sent yet. */
+  fromStart?: true
 }
 
 /** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
@@ -51,6 +53,11 @@ const MAX_PASSED = 100
 /** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
 export function newcomer (parts: Parts, facts: Id): Track {
   return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
+}
+
+/** The track of a client that asks for all that history holds. */
+export function fromStart (parts: Parts, rooms: Rooms<Listener>): Track {
+  return { ...newcomer(parts, rooms.floor), fromStart: true }
 }
 
 /**
@@ -163,6 +170,11 @@ export function relocate (tracks: readonly Track[], epoch: string, { head, linea
 export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, passed: number | null): void {
   let isTrimmed = false
   for (const track of tracks) {
+    // What was trimmed since the join was never asked for.
+    if (track.fromStart === true) {
+      delete track.fromStart
+      track.facts = latest(track.facts, rooms.floor)
+    }
     if (!isBelowFloor(track, rooms)) continue
     isTrimmed = true
     track.facts = latest(track.facts, rooms.floor)

@@ -54,7 +54,8 @@ class Scene {
       clock: this.clock,
       timeoutMs: TIMEOUT_MS,
       publish: async () => [],
-      onError: (_error, what) => errors.push(what),
+      // A log reads the error.
+      onError: (error, what) => errors.push(`${what}: ${(error as Error).message}`),
       onBad: outcome => bad.push(outcome)
     })
     const process: Process = {
@@ -243,6 +244,17 @@ t.test('a handler that throws has failed, once for all repeats', async t => {
   const scene = new Scene()
   const one = scene.process('one', () => { throw new Error('the pump is stuck') })
   const failed = { status: 'failed', error: { code: 'COMMAND_FAILED', message: 'the pump is stuck' } }
+  t.match(await one.run(), failed)
+  t.match(await one.run(), failed)
+  t.equal(one.runs, 1)
+  t.match(one.errors, [/command move .* failed/])
+})
+
+t.test('an error that throws when it is read is a failure like any other', async t => {
+  const scene = new Scene()
+  const unreadable = Object.defineProperty(new Error(''), 'message', { get () { throw new Error('no') } })
+  const one = scene.process('one', () => { throw unreadable })
+  const failed = { status: 'failed', error: { code: 'COMMAND_FAILED', message: 'it threw something that is no error' } }
   t.match(await one.run(), failed)
   t.match(await one.run(), failed)
   t.equal(one.runs, 1)

@@ -1,5 +1,6 @@
 // The pure parts, each against the plainest statement of its meaning.
 
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { frame as sseFrame, namedEvent, unchunked } from '../../profiles/sse/frame.ts'
@@ -11,7 +12,8 @@ import type { Entry } from '../../src/core/event.ts'
 import { allBut, intersect, isNone, matches, only, unite, without } from '../../src/core/filter.ts'
 import type { Filter } from '../../src/core/filter.ts'
 import { compareIds, isId, ORIGIN } from '../../src/core/id.ts'
-import { JsonSize, MAX_NAMES, MAX_NESTED, readJson } from '../../src/core/json.ts'
+import { JsonSize, MAX_NAMES, MAX_NESTED, readJson, writeJson } from '../../src/core/json.ts'
+import { Audience } from '../../src/core/figures/audience.ts'
 import { read } from '../../src/core/read.ts'
 import { Room } from '../../src/core/room.ts'
 import { parseJoins, Subscription } from '../../src/core/subscription.ts'
@@ -29,6 +31,29 @@ t.test('ids compare as pairs of numbers', async () => {
     const expected = msA !== msB ? (msA < msB ? -1 : 1) : nA === nB ? 0 : nA < nB ? -1 : 1
     return Math.sign(compareIds(a, b)) === expected && isId(a)
   }), { numRuns: 1000 })
+})
+
+t.test('an audience is how many filters hear a type, however many there are', async () => {
+  const types = ['x', 'y', 'z', 'another']
+  fc.assert(fc.property(fc.array(fc.tuple(filter, fc.boolean()), { maxLength: 12 }), all => {
+    const audience = new Audience()
+    for (const [one] of all) audience.add(one)
+    for (const [one, leaves] of all) if (leaves) audience.delete({ ...one })
+    return types.every(type => audience.of(type) === all.filter(([one, leaves]) => !leaves && matches(one, type)).length)
+  }), { numRuns: 1000 })
+})
+
+t.test('what is written is what was read, -0 too', async t => {
+  fc.assert(fc.property(fc.json({ maxDepth: 5 }), text => {
+    const value: unknown = [JSON.parse(text), -0]
+    return isDeepStrictEqual(JSON.parse(writeJson(value)), value)
+  }), { numRuns: 1000 })
+  t.equal(writeJson({ a: undefined, b: [-0, undefined, NaN, { c: -0 }], d: new Date(0), e: Object(1) }), '{"b":[-0,null,null,{"c":-0}],"d":"1970-01-01T00:00:00.000Z","e":1}')
+  const zeros = Array.from({ length: 400_000 }, () => -0)
+  const before = process.cpuUsage()
+  writeJson(zeros)
+  const { user, system } = process.cpuUsage(before)
+  t.ok((user + system) / 1000 < 80, `${(user + system) / 1000} ms`)
 })
 
 t.test('filters are sets of types, whichever way they are kept', async () => {

@@ -774,3 +774,26 @@ t.test('how far thousands of clients are behind is known in a moment, however mu
   t.equal(first.length, 5)
   t.ok(ms < 500, `${Math.round(ms)} ms`)
 })
+
+t.test('0-0 begins with the oldest fact that history holds, and is never reset, also where history is trimmed before anything is sent', async t => {
+  const r = await rig({ historySize: 20 })
+  await r.publish(gauge(1))
+  await r.publish(...facts(100))
+  const client = r.connect([{ room: 'a' }], '0-0')
+  await r.publish(...facts(100))
+  await pass(r, SECOND)
+  t.match(client.received[0], { kind: 'joined', position: 'new' })
+  t.notOk(client.received.some(({ kind }) => kind === 'reset'))
+  t.equal(pageOf(client).facts.at(-1)?.data, 99)
+  const held = pageOf(client).facts.length
+  t.ok(held >= 20 && held < 100, `${held} facts`)
+  t.equal(pageOf(client).values.size, 1)
+
+  const late = new Client(r.gateway)
+  late.join([{ room: 'b' }])
+  await pass(r, SECOND)
+  late.join([{ room: 'a' }], '0-0')
+  await pass(r, SECOND)
+  t.same(pageOf(late).facts, pageOf(client).facts, 'by a later join as well')
+  t.notOk(late.received.some(({ kind }) => kind === 'reset'))
+})

@@ -51,6 +51,19 @@ for (const { name, skip, start } of STORES) {
         }
       })
 
+      t.test(`${profile}: a client that comes with 0-0 gets every fact that history holds and every value, and then what follows`, async t => {
+        const { port, publish } = await server(t, { profile })
+        await publish(...facts(300), { type: 'gauge', room: 'a', key: 'k', data: 'present' })
+        const client = await WireClient.open(profile, port, { rooms: ['a'], cursor: '0-0' })
+        await client.untilKind('ready')
+        await publish(...facts(10))
+        await client.until(() => client.events.length >= 311)
+        t.same(client.events.filter(({ key }) => key === undefined).map(({ data }) => data), [...Array(300).keys(), ...Array(10).keys()])
+        t.same(client.events.filter(({ key }) => key !== undefined).map(({ data }) => data), ['present'])
+        t.notOk(client.messages.some(({ kind }) => kind === 'reset'))
+        client.cut()
+      })
+
       t.test(`${profile}: 1,000 facts arrive once, in order, at every client`, async t => {
         const { port, publish } = await server(t, { profile })
         const clients = await Promise.all([1, 2, 3].map(async () => await WireClient.open(profile, port, { rooms: ['a'] })))
