@@ -250,3 +250,27 @@ for (const profile of PROFILES) {
     test.same(idsOf(second.facts), [id])
   })
 }
+
+t.test('a tab that leads and is refused for good lets another lead, which has a token of its own', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const context = await openContext(test, await openBrowser(t))
+  const open = async (token: string): Promise<Seat> => {
+    const seat = new Seat(await openTab(context, server.url, { rooms: ['a'], share: true, token }))
+    await seat.untilConnected()
+    return seat
+  }
+  const leader = await open(await sign(ALL, 5))
+  const others = [await open(await sign(ALL, 600)), await open(await sign(ALL, 601))]
+  await publish(server.url, { type: 'log', room: 'a', data: 1 })
+  for (const seat of others) await seat.until('it hears', () => seat.facts.length === 1)
+  await leader.until('it is refused', () => leader.now?.state === 'refused')
+  test.match(leader.now, { code: 'UNAUTHENTICATED', reason: /expired/ })
+  await publish(server.url, { type: 'log', room: 'a', data: 2 })
+  for (const seat of others) {
+    await seat.until('it hears', () => seat.facts.length === 2)
+    await seat.untilConnected()
+    test.notOk(seat.states.includes('refused'))
+    test.same(seat.facts.map(({ data }) => data), [1, 2])
+  }
+})
