@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import type { BrowserContext } from 'playwright-core'
-import { connect } from '../../src/client/node.ts'
+import { connect, ControlAPI } from '../../src/client/node.ts'
 import type { ConnectOptions } from '../../src/client/node.ts'
 import { openStrangeTab, openTab } from '../browser/tab.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
@@ -66,7 +66,8 @@ for (const driver of DRIVERS) {
         asked++
         return await sign({ subscribe: ['a'] }, 3)
       }
-      const seat = await Seat.open(driver, t, server.url, { rooms: ['a'], token: token as never })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'], token: token as never })
       await seat.untilConnected()
       const ids: string[] = []
       const over = new AbortController()
@@ -85,6 +86,7 @@ for (const driver of DRIVERS) {
       over.abort()
       await publishing
       t.equal(asked, 3, 'once for each')
+      t.equal(proxy.passed.filter(({ line }) => /^(GET \/api\/events\/stream|POST \/api\/ticket)/.test(line)).length, 3, 'none was sent in vain')
       await server.stop()
       server = await stage.launch({ ...env, APP_PROFILE: other })
       ids.push(...await publish(server.url, { type: 'log', room: 'a', data: 'after' }))
@@ -173,6 +175,15 @@ for (const driver of DRIVERS) {
     })
   }
 }
+
+t.test('ControlAPI sends its token, and asks for another when that is refused', { buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const tokens = [await sign(ALL, -10), await sign(ALL, 60)]
+  const api = new ControlAPI(`${server.url}/api/control`, { token: () => tokens.shift() ?? null })
+  test.match(await api.execute({ command: 'ping' }), { ok: true, result: { pong: true } })
+  test.match(await new ControlAPI(`${server.url}/api/control`).execute({ command: 'ping' }), { code: 'UNAUTHENTICATED' })
+})
 
 t.test('a token goes over the WebSocket of a browser as a ticket: no address, no cookie that a page can read, no console has it', { skip, buffered: true }, async test => {
   const stage = new Stage(test)
