@@ -8,7 +8,7 @@ import t from 'tap'
 import type { BrowserContext } from 'playwright-core'
 import { connect, ControlAPI } from '../../src/client/node.ts'
 import type { ConnectOptions } from '../../src/client/node.ts'
-import { openStrangeTab, openTab } from '../browser/tab.ts'
+import { blankPage, openStrangeTab, openTab } from '../browser/tab.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
@@ -202,6 +202,30 @@ t.test('a token goes over the WebSocket of a browser as a ticket: no address, no
   test.notOk([...said, ...sockets, await tab.page.evaluate(() => document.cookie)].some(text => text.includes(token)))
   test.match(server.log().filter(({ msg }) => /ticket=\w/.test(msg)), [])
   test.equal((await request(`${server.url}/api/events/stream?ticket=${(sockets[0] as string).split('=')[1]}`)).status, 404)
+})
+
+t.test('a plain EventSource is let in by a ticket, and back by the cookie that the ticket was answered with; after the expiry it stops', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const proxy = await Proxy.start(test, server.port)
+  const page = await blankPage(await openContext(test, await openBrowser(t)), proxy.url)
+  await page.evaluate(`(async token => {
+    const response = await fetch('/api/ticket', { method: 'POST', headers: { Authorization: 'Bearer ' + token } })
+    const { ticket } = await response.json()
+    globalThis.heard = []
+    globalThis.source = new EventSource('/api/events/stream?rooms=a&ticket=' + ticket)
+    source.onmessage = ({ data }) => heard.push(...JSON.parse(data))
+  })(${JSON.stringify(await sign({ subscribe: ['a'] }, 12))})`)
+  const heard = async (): Promise<unknown[]> => await page.evaluate('heard.map(({ data }) => data)')
+  await until('it is open', async () => await page.evaluate('source.readyState') === 1)
+  await publish(server.url, { type: 'log', room: 'a', data: 1 })
+  await until('it hears', async () => (await heard()).length === 1)
+  proxy.cut()
+  await publish(server.url, { type: 'log', room: 'a', data: 2 })
+  await until('it hears what it missed', async () => (await heard()).length === 2)
+  test.same(await heard(), [1, 2])
+  test.equal(await page.evaluate('document.cookie'), '', 'no script can read the cookie')
+  await until('it has stopped', async () => await page.evaluate('source.readyState') === 2, 30_000)
 })
 
 async function emptySite (test: Test): Promise<string> {
