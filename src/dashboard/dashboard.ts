@@ -54,7 +54,7 @@ const panels = {
   traffic: new TrafficPanel(reports, samples),
   machine: new MachinePanel(box, reports),
   rooms,
-  sessions: new SessionsPanel(box, reports, rooms),
+  sessions: new SessionsPanel(box, reports, rooms, !signIn.isNeeded),
   workers: new WorkersPanel(reports),
   troubles: new TroublesPanel(reports),
   feed: new FeedPanel(box, reports),

@@ -1,14 +1,16 @@
 // A command line that publishes an event, to copy into a shell.
 
-import { byId, write } from './element.ts'
+import { byId, show, write } from './element.ts'
 import { here } from './here.ts'
 import type { SignIn } from './sign-in.ts'
 
 const FEEDBACK_MS = 3000
 
-export function offerCurl ({ isNeeded }: Pick<SignIn, 'isNeeded'>): void {
+export function offerCurl (signIn: Pick<SignIn, 'isNeeded' | 'may'>): void {
   const event = { type: 'greeting', key: 'me', data: 'Hello' }
-  const token = isNeeded ? ' -H "Authorization: Bearer $SIGNALBOX_TOKEN"' : ''
+  // The command may run with another token than the page has.
+  show(byId('publish-missing'), !signIn.may('publish', '@public'))
+  const token = signIn.isNeeded ? ' -H "Authorization: Bearer $SIGNALBOX_TOKEN"' : ''
   const line = `curl -X POST ${here('/api/events')}${token} -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`
   write(byId('curl'), line)
   const button = byId('copy')

@@ -9,8 +9,6 @@ import type { RoomsPanel } from './rooms.ts'
 import { Rows } from './rows.ts'
 
 const LIMIT = 20
-/** Tabs of a browser share a connection, unless the page has no locks. */
-const OWN = 'locks' in navigator ? 'this browser' : 'this page'
 /** Longer than any tick would delay it. */
 const SLOW_MS = 1000
 
@@ -32,9 +30,12 @@ export class SessionsPanel {
   /** The session of this page's connection. */
   #own = ''
   readonly #rooms: Pick<RoomsPanel, 'session'>
+  readonly #ownName: string
 
   /** @param rooms holds the session of the open room, which is this page's too */
-  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>) {
+  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>, isShared: boolean) {
+    // Tabs of a browser share a connection, unless the page has no locks.
+    this.#ownName = isShared && 'locks' in navigator ? 'this browser' : 'this page'
     this.#reports = reports
     this.#rooms = rooms
     box.on('hello', ({ session }) => { this.#own = session })
@@ -51,7 +52,7 @@ export class SessionsPanel {
 
   #fillName (cell: HTMLElement, session: string): void {
     const [name, tag] = cell.childElementCount === 0
-      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, OWN))]
+      ? [cell.appendChild(make('span')), cell.appendChild(make('span', { class: 'tag' }, this.#ownName))]
       : cell.children as unknown as [HTMLElement, HTMLElement]
     write(name, session)
     show(tag, session === this.#own || session === this.#rooms.session)

@@ -459,6 +459,7 @@ t.test('the page offers what the token grants, and says what is missing for the 
   await says(page.locator('#missing'), /Figures, rooms, .*: this needs the grant subscribe: @system/)
   await says(page.locator('#status'), /^Live$/)
   test.same(await Promise.all(['#overview', '#rooms', '#settings', '#feed'].map(async id => await page.locator(id).isVisible())), [false, false, false, true])
+  await says(page.locator('#feed'), /needs the grant publish: @public, which the page’s own token does not have/)
   await says(page.locator('#control-none'), /may run no commands: they need the grant “control”/)
 
   await become({ subscribe: ['plant-1'], control: ['ping'] })

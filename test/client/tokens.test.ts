@@ -6,9 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import type { BrowserContext } from 'playwright-core'
-import { connect } from '../../src/client/node.ts'
+import { connect, ControlAPI } from '../../src/client/node.ts'
 import type { ConnectOptions } from '../../src/client/node.ts'
-import { openStrangeTab, openTab } from '../browser/tab.ts'
+import { blankPage, openStrangeTab, openTab } from '../browser/tab.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
@@ -66,7 +66,8 @@ for (const driver of DRIVERS) {
         asked++
         return await sign({ subscribe: ['a'] }, 3)
       }
-      const seat = await Seat.open(driver, t, server.url, { rooms: ['a'], token: token as never })
+      const proxy = await Proxy.start(t, server.port)
+      const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'], token: token as never })
       await seat.untilConnected()
       const ids: string[] = []
       const over = new AbortController()
@@ -85,6 +86,7 @@ for (const driver of DRIVERS) {
       over.abort()
       await publishing
       t.equal(asked, 3, 'once for each')
+      t.equal(proxy.passed.filter(({ line }) => /^(GET \/api\/events\/stream|POST \/api\/ticket)/.test(line)).length, 3, 'none was sent in vain')
       await server.stop()
       server = await stage.launch({ ...env, APP_PROFILE: other })
       ids.push(...await publish(server.url, { type: 'log', room: 'a', data: 'after' }))
@@ -174,6 +176,15 @@ for (const driver of DRIVERS) {
   }
 }
 
+t.test('ControlAPI sends its token, and asks for another when that is refused', { buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const tokens = [await sign(ALL, -10), await sign(ALL, 60)]
+  const api = new ControlAPI(`${server.url}/api/control`, { token: () => tokens.shift() ?? null })
+  test.match(await api.execute({ command: 'ping' }), { ok: true, result: { pong: true } })
+  test.match(await new ControlAPI(`${server.url}/api/control`).execute({ command: 'ping' }), { code: 'UNAUTHENTICATED' })
+})
+
 t.test('a token goes over the WebSocket of a browser as a ticket: no address, no cookie that a page can read, no console has it', { skip, buffered: true }, async test => {
   const stage = new Stage(test)
   const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'WEBSOCKET', PORT: 0, DATA_DIR: stage.folder() })
@@ -191,6 +202,30 @@ t.test('a token goes over the WebSocket of a browser as a ticket: no address, no
   test.notOk([...said, ...sockets, await tab.page.evaluate(() => document.cookie)].some(text => text.includes(token)))
   test.match(server.log().filter(({ msg }) => /ticket=\w/.test(msg)), [])
   test.equal((await request(`${server.url}/api/events/stream?ticket=${(sockets[0] as string).split('=')[1]}`)).status, 404)
+})
+
+t.test('a plain EventSource is let in by a ticket, and back by the cookie that the ticket was answered with; after the expiry it stops', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const proxy = await Proxy.start(test, server.port)
+  const page = await blankPage(await openContext(test, await openBrowser(t)), proxy.url)
+  await page.evaluate(`(async token => {
+    const response = await fetch('/api/ticket', { method: 'POST', headers: { Authorization: 'Bearer ' + token } })
+    const { ticket } = await response.json()
+    globalThis.heard = []
+    globalThis.source = new EventSource('/api/events/stream?rooms=a&ticket=' + ticket)
+    source.onmessage = ({ data }) => heard.push(...JSON.parse(data))
+  })(${JSON.stringify(await sign({ subscribe: ['a'] }, 12))})`)
+  const heard = async (): Promise<unknown[]> => await page.evaluate('heard.map(({ data }) => data)')
+  await until('it is open', async () => await page.evaluate('source.readyState') === 1)
+  await publish(server.url, { type: 'log', room: 'a', data: 1 })
+  await until('it hears', async () => (await heard()).length === 1)
+  proxy.cut()
+  await publish(server.url, { type: 'log', room: 'a', data: 2 })
+  await until('it hears what it missed', async () => (await heard()).length === 2)
+  test.same(await heard(), [1, 2])
+  test.equal(await page.evaluate('document.cookie'), '', 'no script can read the cookie')
+  await until('it has stopped', async () => await page.evaluate('source.readyState') === 2, 30_000)
 })
 
 async function emptySite (test: Test): Promise<string> {
@@ -250,3 +285,27 @@ for (const profile of PROFILES) {
     test.same(idsOf(second.facts), [id])
   })
 }
+
+t.test('a tab that leads and is refused for good lets another lead, which has a token of its own', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const server = await stage.launch({ ...GUARDED, APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder() })
+  const context = await openContext(test, await openBrowser(t))
+  const open = async (token: string): Promise<Seat> => {
+    const seat = new Seat(await openTab(context, server.url, { rooms: ['a'], share: true, token }))
+    await seat.untilConnected()
+    return seat
+  }
+  const leader = await open(await sign(ALL, 5))
+  const others = [await open(await sign(ALL, 600)), await open(await sign(ALL, 601))]
+  await publish(server.url, { type: 'log', room: 'a', data: 1 })
+  for (const seat of others) await seat.until('it hears', () => seat.facts.length === 1)
+  await leader.until('it is refused', () => leader.now?.state === 'refused')
+  test.match(leader.now, { code: 'UNAUTHENTICATED', reason: /expired/ })
+  await publish(server.url, { type: 'log', room: 'a', data: 2 })
+  for (const seat of others) {
+    await seat.until('it hears', () => seat.facts.length === 2)
+    await seat.untilConnected()
+    test.notOk(seat.states.includes('refused'))
+    test.same(seat.facts.map(({ data }) => data), [1, 2])
+  }
+})
