@@ -9,7 +9,6 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
 import { isReturning, sayBye } from './bye.ts'
-import { pathOf } from './methods.ts'
 import { PARTING_MS } from './parting.ts'
 import { afterTurns } from './turns.ts'
 
@@ -30,7 +29,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
   app.setErrorHandler(async (error: FastifyError | Refusal, request, reply) => {
     const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
     if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
-    else request.log.debug({ code: refusal.code, path: pathOf(request.url) }, refusal.message)
+    else request.log.debug({ code: refusal.code, route: request.routeOptions.url }, refusal.message)
     if (request.routeOptions.config.isStream === true && refusal.retryMs !== undefined && isReturning(request)) return sayBye(reply, refusal, gateway.returnAfterMs())
     return await refuse(reply, refusal)
   })
