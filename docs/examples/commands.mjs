@@ -18,7 +18,8 @@ export default {
       }
     },
     // The return value is the result. An error makes the command `failed`, with the error's message.
-    // The second argument has the command's id, its caller, and `publish` for events.
+    // The second argument has the command's id, `identity` (who runs it: subject, grants), and `publish` for events: with
+    // `publish(events, identity)` it publishes only where the caller may.
     async handler ({ signal, colour }, { id, publish }) {
       await publish([{ type: 'light', room: 'plant-1', key: signal, data: { colour, by: id } }])
       return { signal, colour }

@@ -29,7 +29,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
   app.setErrorHandler(async (error: FastifyError | Refusal, request, reply) => {
     const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
     if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
-    else request.log.debug({ code: refusal.code, url: request.url }, refusal.message)
+    else request.log.debug({ code: refusal.code, route: request.routeOptions.url }, refusal.message)
     if (request.routeOptions.config.isStream === true && refusal.retryMs !== undefined && isReturning(request)) return sayBye(reply, refusal, gateway.returnAfterMs())
     return await refuse(reply, refusal)
   })

@@ -13,6 +13,7 @@ import { callerOf } from '../caller.ts'
 import { checkOrigin } from '../origin.ts'
 import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
+import { TICKET_SECONDS } from './tickets.ts'
 import type { Tickets } from './tickets.ts'
 import type { Claims, Tokens } from './tokens.ts'
 
@@ -28,8 +29,8 @@ export interface Authority {
    * @throws Refusal UNAUTHENTICATED, TICKET_USED, FORBIDDEN, RATE_LIMITED, BAD_REQUEST, KEYS_UNAVAILABLE, STORE_UNAVAILABLE
    */
   identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity>
-  /** A ticket with the rights of an identity. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
-  ticketFor (identity: Identity): Promise<string>
+  /** A ticket with the rights of an identity, and the seconds it lives. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
+  ticketFor (identity: Identity): Promise<{ ticket: string, expiresIn: number }>
 }
 
 export const open: Authority = {
@@ -87,9 +88,10 @@ export class TokenAuthority implements Authority {
     }
   }
 
-  async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<string> {
+  async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<{ ticket: string, expiresIn: number }> {
     if (!isAuthenticated || expiresAt === null) throw new Refusal('UNAUTHENTICATED', 'a ticket is given for a token: send Authorization: Bearer <token>')
-    return await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
+    const ticket = await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
+    return { ticket, expiresIn: Math.min(TICKET_SECONDS, Math.floor((expiresAt - Date.now()) / 1000)) }
   }
 
   #anybody (address: string): Identity {
