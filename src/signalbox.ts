@@ -17,6 +17,7 @@ import type { Authority } from './app/auth/authority.ts'
 import { Tickets } from './app/auth/tickets.ts'
 import { Tokens } from './app/auth/tokens.ts'
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
+import { Effort } from './app/effort.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
 import type { MetricsExchange } from './app/metrics.ts'
@@ -105,6 +106,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })
   const authority = authorityOf(config, store, log)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
+  const effort = new Effort()
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
@@ -183,6 +185,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       gateway,
       authority,
       arrivals,
+      effort,
       metricsToken: config.metricsToken,
       profile,
       isLeaving: () => isLeaving,
@@ -190,6 +193,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       mountProfile: async scope => await mountProfile(scope, profile, {
         gateway,
         arrivals,
+        effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
         maxHttpBufferSize,

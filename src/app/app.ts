@@ -12,6 +12,7 @@ import body from './body.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
 import docs from './docs.ts'
+import type { Effort } from './effort.ts'
 import errors from './errors.ts'
 import hosts from './hosts.ts'
 import methods from './methods.ts'
@@ -30,6 +31,7 @@ export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
   readonly authority: Authority
   readonly arrivals: Arrivals
+  readonly effort: Effort
   readonly metricsToken: string
   /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
@@ -48,7 +50,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, arrivals, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, effort, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -76,7 +78,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(auth, { authority, metricsToken })
   await app.register(docs)
   await app.register(bodies, { arrivals })
-  await app.register(body)
+  await app.register(body, { effort })
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })

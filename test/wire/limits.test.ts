@@ -8,6 +8,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Arrivals } from '../../src/app/arrivals.ts'
 import { boundConnections } from '../../src/app/descriptors.ts'
+import { Effort } from '../../src/app/effort.ts'
 import { BOUNDS } from '../../src/core/errors.ts'
 import type { Bound } from '../../src/core/errors.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
@@ -273,4 +274,41 @@ t.test('what was refused before is counted by its bound too', async t => {
   const statuses = await Promise.all(Array.from({ length: 4 }, async () => (await fetch(`${s.url}/api/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"type":"a","data":1}' })).status))
   t.equal(count(s, 'rate'), statuses.filter(status => status === 429).length)
   t.ok(count(s, 'rate') >= 2)
+})
+
+t.test('who sends large texts that are slow to read waits, others and small texts do not', async t => {
+  const effort = new Effort()
+  const large = 'x'.repeat(65_536)
+  const slow = (ms: number) => () => { for (const until = performance.now() + ms; performance.now() < until;); }
+  effort.measured('x', 'mine', slow(30))
+  effort.measured(large, 'mine', slow(0))
+  t.equal(effort.breakOf('mine'), 0, 'small ones, and quick ones, are free')
+  t.throws(() => effort.measured(large, 'mine', () => { slow(60)(); throw new Error('bad') }), { message: 'bad' })
+  const ms = effort.breakOf('mine')
+  t.ok(ms > 1000 && ms <= 5000, `${Math.round(ms)} ms`)
+  t.equal(effort.breakOf('others'), 0)
+  await effort.turn('x', 'mine')
+  await effort.turn(large, 'others')
+  let served = 0
+  const turns = Array.from({ length: 4 }, async () => { await effort.turn(large, 'mine').then(() => served++) })
+  await t.rejects(effort.turn(large, 'mine'), { code: 'RATE_LIMITED', bound: 'work', retryMs: Number })
+  t.equal(served, 0)
+  await Promise.all(turns)
+  t.equal(effort.breakOf('mine'), 0)
+})
+
+t.test('a socket whose message was slow to read is not read for a while, then goes on', async t => {
+  const s = await server(t, { profile: 'WEBSOCKET' })
+  const client = await open(t, s)
+  const names = Object.fromEntries(Array.from({ length: 130_000 }, (_, n) => [`m${n}`, 1]))
+  client.say({ action: 'control', command: 'ping', args: names, ref: 1 })
+  client.say({ action: 'control', command: 'ping', args: names, ref: 2 })
+  client.say({ action: 'ping', ref: 3 })
+  const other = await open(t, s)
+  other.say({ action: 'ping', ref: 4 })
+  await other.untilKind('pong')
+  const refs = (): unknown[] => client.messages.flatMap(message => 'ref' in message && message.ref !== undefined ? [message.ref] : []).sort()
+  await client.until(() => refs().length === 3)
+  t.same(refs(), [1, 2, 3])
+  t.notOk(client.closed)
 })
