@@ -21,6 +21,7 @@ import { Effort } from './app/effort.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
 import type { MetricsExchange } from './app/metrics.ts'
+import { Pressure } from './app/pressure.ts'
 import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
 import { SystemReports } from './app/system.ts'
@@ -107,6 +108,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   const authority = authorityOf(config, store, log)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
+  const pressure = new Pressure()
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
@@ -131,6 +133,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })())
   let isLeaving = false
   const close = async (): Promise<void> => await (closed ??= (async () => {
+    pressure.stop()
     await gateway.drain()
     await reports.stop()
     await backing.leave()
@@ -186,6 +189,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       authority,
       arrivals,
       effort,
+      pressure,
       metricsToken: config.metricsToken,
       profile,
       isLeaving: () => isLeaving,

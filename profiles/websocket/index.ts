@@ -87,7 +87,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
-    config: { access: 'ticket' },
+    config: { access: 'ticket', isShed: true },
     schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
     preValidation: async request => checkOrigin(request, corsOrigins),
     handler: async (_request: FastifyRequest, reply: FastifyReply) => {

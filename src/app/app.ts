@@ -19,6 +19,8 @@ import methods from './methods.ts'
 import metrics from './metrics.ts'
 import type { MetricsExchange } from './metrics.ts'
 import origin, { ForeignOrigins } from './origin.ts'
+import pressure from './pressure.ts'
+import type { Pressure } from './pressure.ts'
 import publish from './publish.ts'
 import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
@@ -32,6 +34,7 @@ export interface RouteOptions extends StatusOptions {
   readonly authority: Authority
   readonly arrivals: Arrivals
   readonly effort: Effort
+  readonly pressure: Pressure
   readonly metricsToken: string
   /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
@@ -75,6 +78,8 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     strictPreflight: false,
     exposedHeaders: ['Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
+  // Before tokens are looked at, which costs more than all the rest.
+  await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
   await app.register(docs)
   await app.register(bodies, { arrivals })

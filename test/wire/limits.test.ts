@@ -4,13 +4,15 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import Fastify from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Arrivals } from '../../src/app/arrivals.ts'
 import { boundConnections } from '../../src/app/descriptors.ts'
 import { Effort } from '../../src/app/effort.ts'
+import pressure, { Pressure } from '../../src/app/pressure.ts'
 import { BOUNDS } from '../../src/core/errors.ts'
-import type { Bound } from '../../src/core/errors.ts'
+import type { Bound, Refusal } from '../../src/core/errors.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
 import { WireClient } from './client.ts'
 import { getRequest, maskedFrame, PING, TEXT } from './codec.ts'
@@ -311,4 +313,39 @@ t.test('a socket whose message was slow to read is not read for a while, then go
   await client.until(() => refs().length === 3)
   t.same(refs(), [1, 2, 3])
   t.notOk(client.closed)
+})
+
+t.test('new work is refused while turns of the event loop stay long, or the heap stays full; a long turn now and then changes nothing', async t => {
+  const watched = new Pressure()
+  t.teardown(() => watched.stop())
+  const after = (...late: number[]): string | null => {
+    for (const ms of late) watched.sample(ms)
+    return watched.bound
+  }
+  t.equal(after(10, 5000, 20, 150, 150, 150, 150, 150), null, 'busy, and once for long')
+  t.equal(after(600, 700, 600), null)
+  t.equal(after(600), 'load')
+  t.equal(after(150), 'load', 'not over yet')
+  t.equal(after(50), null)
+  watched.collected(0.95)
+  t.equal(watched.bound, 'memory')
+  watched.collected(0.6)
+  t.equal(watched.bound, null)
+
+  const app = Fastify()
+  app.setErrorHandler(async (error: Refusal, _request, reply) => await reply.code(error.statusCode).send({ ...error.body, retryMs: error.retryMs, bound: error.bound }))
+  await app.register(pressure, { pressure: watched, returnAfterMs: () => 2500 })
+  app.get('/work', { config: { isShed: true } }, async () => 'done')
+  app.get('/healthz', async () => 'ok')
+  t.teardown(async () => await app.close())
+  const ask = async (url: string): Promise<unknown> => {
+    const { statusCode, body } = await app.inject(url)
+    return statusCode === 200 ? body : JSON.parse(body)
+  }
+  t.equal(await ask('/work'), 'done')
+  after(600, 600, 600, 600)
+  t.match(await ask('/work'), { statusCode: 503, code: 'OVERLOADED', retryMs: 2500, bound: 'load' })
+  t.equal(await ask('/healthz'), 'ok')
+  after(0)
+  t.equal(await ask('/work'), 'done')
 })
