@@ -38,7 +38,7 @@ export interface WebSocketOptions {
 
 export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
-  const pongs = new PongWatch(pingTimeoutMs)
+  const pongs = new PongWatch(pingTimeoutMs, () => { gateway.troubles.bounds.pong++ })
 
   await app.register(websocket, {
     options: {

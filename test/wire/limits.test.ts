@@ -1,6 +1,7 @@
 // What a client may take of a gateway before it is turned away: each bound by itself, the answer, and the count by reason.
 
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -202,6 +203,29 @@ t.test('a WebSocket that says nothing ends, one that has said something stays', 
   await delay(400)
   t.notOk(joined.closed)
   t.equal(s.gateway.view.sessions.count, 1)
+})
+
+t.test('a message that is too large, headers that are, and a client that answers no ping are counted', async t => {
+  const s = await server(t, { profile: 'WEBSOCKET', maxHttpBufferSize: 1000, pingInterval: 0.2, pingTimeout: 0.2 })
+  const large = await open(t, s)
+  large.sendFrame(TEXT, Buffer.alloc(2000, ' '))
+  await large.until(() => large.closed)
+  t.equal(large.closeCode, 1009)
+  t.equal(s.gateway.troubles.refusals.TOO_LARGE, 1)
+  const { socket, text, closed } = await dial(t, s.port)
+  socket.write(getRequest(`/${'x'.repeat(200_000)}`, { Host: '127.0.0.1' }))
+  await closed
+  t.match(text(), /^HTTP\/1\.1 431 /)
+  t.equal(count(s, 'headers'), 1)
+  const mute = await open(t, s)
+  mute.pongs = false
+  await mute.until(() => mute.closed)
+  t.equal(count(s, 'pong'), 1)
+})
+
+t.test('the table of the operations guide has a row for each bound', async t => {
+  const guide = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  for (const bound of BOUNDS) t.ok(new RegExp(`^\\|.*"${bound}"`, 'm').test(guide), bound)
 })
 
 t.test('a flood of pings ends with 1008, few of them are answered', async t => {
