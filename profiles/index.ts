@@ -3,6 +3,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import type { Arrivals } from '../src/app/arrivals.ts'
+import type { Effort } from '../src/app/effort.ts'
 import { Refusal } from '../src/core/errors.ts'
 import type { Gateway } from '../src/core/gateway.ts'
 
@@ -10,6 +11,8 @@ export interface ProfileOptions {
   readonly gateway: Gateway
   /** What has arrived in part. */
   readonly arrivals: Arrivals
+  /** What reading large messages took. */
+  readonly effort: Effort
   readonly pingTimeoutMs: number
   /** Time for a message to arrive whole, and for a socket's first one, ms. */
   readonly requestTimeoutMs: number

@@ -17,9 +17,11 @@ import type { Authority } from './app/auth/authority.ts'
 import { Tickets } from './app/auth/tickets.ts'
 import { Tokens } from './app/auth/tokens.ts'
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
+import { Effort } from './app/effort.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
 import type { MetricsExchange } from './app/metrics.ts'
+import { Pressure } from './app/pressure.ts'
 import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
 import { SystemReports } from './app/system.ts'
@@ -105,6 +107,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })
   const authority = authorityOf(config, store, log)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
+  const effort = new Effort()
+  const pressure = new Pressure()
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
@@ -129,6 +133,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   })())
   let isLeaving = false
   const close = async (): Promise<void> => await (closed ??= (async () => {
+    pressure.stop()
     await gateway.drain()
     await reports.stop()
     await backing.leave()
@@ -183,6 +188,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       gateway,
       authority,
       arrivals,
+      effort,
+      pressure,
       metricsToken: config.metricsToken,
       profile,
       isLeaving: () => isLeaving,
@@ -190,6 +197,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       mountProfile: async scope => await mountProfile(scope, profile, {
         gateway,
         arrivals,
+        effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
         maxHttpBufferSize,

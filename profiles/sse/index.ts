@@ -34,7 +34,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
   app.get(path, {
     // The HEAD route that Fastify adds would open a stream that nobody reads.
     exposeHeadRoute: false,
-    config: { access: 'ticket', isStream: true },
+    config: { access: 'ticket', isStream: true, isShed: true },
     schema: {
       tags: ['events'],
       summary: 'The stream of events (SSE)',

@@ -2,6 +2,8 @@
 // the client has unread answers.
 
 import type { RawData, WebSocket } from 'ws'
+import { isLarge } from '../../src/app/effort.ts'
+import type { Effort } from '../../src/app/effort.ts'
 import { internalError } from '../../src/app/errors.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -25,6 +27,7 @@ type Ref = string | number | undefined
 
 export interface ConversationOptions {
   readonly gateway: Gateway
+  readonly effort: Effort
   /** Called if a message failed and the client did not cause it. */
   readonly onError: (error: unknown) => void
 }
@@ -38,6 +41,8 @@ export class Conversation {
   #received = 0
   /** Times of the last errors; null for most clients, which never have one. */
   #errors: readonly number[] | null = null
+  /** Paused for what its last message took. */
+  #hasBreak = false
   /** The last unfinished join or leave, and the number of messages that wait for it. */
   #pendingChange: Promise<unknown> | null = null
   #waiting = 0
@@ -60,7 +65,7 @@ export class Conversation {
     let ref: Ref
     try {
       this.#checkRate()
-      const message = readJson(data.toString(), 'BAD_MESSAGE')
+      const message = this.#read(data.toString())
       ref = refOf(message)
       const { changesSubscription, run } = actionOf(message)
       const done = this.#serve(run, ref)
@@ -69,6 +74,19 @@ export class Conversation {
       void done.then(() => { if (this.#pendingChange === done) this.#pendingChange = null })
     } catch (error) {
       this.#fail(error, ref)
+    }
+  }
+
+  /** A socket whose message took long to read pauses. Its caller may have another one, whose large message is refused meanwhile. */
+  #read (text: string): unknown {
+    const { effort } = this.#options
+    const { caller } = this.#session.identity
+    if (isLarge(text) && effort.breakOf(caller) > 0) throw effort.refusalFor(caller)
+    try {
+      return effort.measured(text, caller, text => readJson(text, 'BAD_MESSAGE'))
+    } finally {
+      this.#hasBreak = isLarge(text) && effort.breakOf(caller) > 0
+      if (this.#hasBreak) this.#pause()
     }
   }
 
@@ -129,7 +147,8 @@ export class Conversation {
   /** Polls: a socket whose buffer was never full emits no `drain`. */
   #resumeOnceRead (): void {
     setTimeout(() => {
-      if (this.#connection.pending === 0 && this.#waiting < MAX_WAITING) this.#socket.resume()
+      this.#hasBreak &&= this.#options.effort.breakOf(this.#session.identity.caller) > 0
+      if (this.#connection.pending === 0 && this.#waiting < MAX_WAITING && !this.#hasBreak) this.#socket.resume()
       else if (this.#socket.readyState === this.#socket.OPEN) this.#resumeOnceRead()
     }, POLL_MS).unref()
   }

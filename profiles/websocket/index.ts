@@ -8,6 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { WebSocket } from 'ws'
 import type { Arrivals } from '../../src/app/arrivals.ts'
+import type { Effort } from '../../src/app/effort.ts'
 import { answerBare } from '../../src/app/errors.ts'
 import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
@@ -25,6 +26,7 @@ export interface WebSocketOptions {
   readonly gateway: Gateway
   readonly path: string
   readonly arrivals: Arrivals
+  readonly effort: Effort
   readonly pingTimeoutMs: number
   /** Time for a message to arrive whole, and for a socket's first one, ms. */
   readonly requestTimeoutMs: number
@@ -34,9 +36,9 @@ export interface WebSocketOptions {
   readonly corsOrigins: readonly string[]
 }
 
-export default fp(async (app: FastifyInstance, { gateway, path, arrivals, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
-  const pongs = new PongWatch(pingTimeoutMs)
+  const pongs = new PongWatch(pingTimeoutMs, () => { gateway.troubles.bounds.pong++ })
 
   await app.register(websocket, {
     options: {
@@ -85,7 +87,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, pingTi
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
-    config: { access: 'ticket' },
+    config: { access: 'ticket', isShed: true },
     schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
     preValidation: async request => checkOrigin(request, corsOrigins),
     handler: async (_request: FastifyRequest, reply: FastifyReply) => {
@@ -96,7 +98,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, pingTi
   })
 
   const intakeOptions = { arrivals, troubles: gateway.troubles, requestTimeoutMs }
-  const conversationOptions = { gateway, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
+  const conversationOptions = { gateway, effort, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
 
   function converse (socket: WebSocket, identity: Identity, raw: Socket): void {
     const connection = new WsConnection(socket, raw, pongs.expect)

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Arrivals, Sender } from '../../src/app/arrivals.ts'
+import { Refusal } from '../../src/core/errors.ts'
 import type { Troubles } from '../../src/core/figures/troubles.ts'
 import { CLOSE } from './connection.ts'
 import type { WsConnection } from './connection.ts'
@@ -79,7 +80,10 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
     else socket.pong(data)
   })
   socket.on('pong', isFlood)
-  socket.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') troubles.bounds.pieces++ })
+  socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') troubles.bounds.pieces++
+    if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') troubles.refused(new Refusal('TOO_LARGE', 'a message may not exceed MAX_HTTP_BUFFER_SIZE'))
+  })
   socket.on('close', () => {
     arrivals.forget(sender)
     clearTimeout(silence)

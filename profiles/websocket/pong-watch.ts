@@ -6,11 +6,14 @@ import type { WsConnection } from './connection.ts'
 
 export class PongWatch {
   readonly #timeoutMs: number
+  readonly #onMissing: () => void
   readonly #outstanding: Array<{ connection: WsConnection, ping: number, due: number }> = []
   #timer: NodeJS.Timeout | null = null
 
-  constructor (timeoutMs: number) {
+  /** @param onMissing called for each connection that is closed */
+  constructor (timeoutMs: number, onMissing: () => void) {
     this.#timeoutMs = timeoutMs
+    this.#onMissing = onMissing
   }
 
   readonly expect = (connection: WsConnection, ping: number): void => {
@@ -30,6 +33,7 @@ export class PongWatch {
       for (const { connection, ping, due } of this.#outstanding) {
         if (due > now) break
         if (!connection.answered(ping)) {
+          this.#onMissing()
           connection.end(CLOSE.goingAway, 'no pong')
           connection.destroy()
         }

@@ -12,12 +12,15 @@ import body from './body.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
 import docs from './docs.ts'
+import type { Effort } from './effort.ts'
 import errors from './errors.ts'
 import hosts from './hosts.ts'
 import methods from './methods.ts'
 import metrics from './metrics.ts'
 import type { MetricsExchange } from './metrics.ts'
 import origin, { ForeignOrigins } from './origin.ts'
+import pressure from './pressure.ts'
+import type { Pressure } from './pressure.ts'
 import publish from './publish.ts'
 import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
@@ -30,6 +33,8 @@ export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
   readonly authority: Authority
   readonly arrivals: Arrivals
+  readonly effort: Effort
+  readonly pressure: Pressure
   readonly metricsToken: string
   /** Registers the routes of the profile. */
   readonly mountProfile: (app: FastifyInstance) => Promise<void>
@@ -48,7 +53,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, arrivals, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, effort, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -73,10 +78,12 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     strictPreflight: false,
     exposedHeaders: ['Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
+  // Before tokens are looked at, which costs more than all the rest.
+  await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
   await app.register(docs)
   await app.register(bodies, { arrivals })
-  await app.register(body)
+  await app.register(body, { effort })
   await app.register(publish, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })

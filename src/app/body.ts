@@ -10,6 +10,8 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
 import { JsonSize, readJson } from '../core/json.ts'
+import { callerOf } from './caller.ts'
+import type { Effort } from './effort.ts'
 
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 
@@ -22,11 +24,18 @@ declare module 'fastify' {
   }
 }
 
-export default fp(async (app: FastifyInstance) => {
+export default fp(async (app: FastifyInstance, { effort }: { effort: Effort }) => {
   app.decorateRequest('fingerprint', '')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readJson(await textOf(request, body), 'BAD_REQUEST'))
-  app.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => readLines(await textOf(request, body)))
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => await read(request, body, text => readJson(text, 'BAD_REQUEST')))
+  app.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => await read(request, body, readLines))
+
+  async function read (request: FastifyRequest, body: Buffer, act: (text: string) => unknown): Promise<unknown> {
+    const text = await textOf(request, body)
+    const caller = (request.identity as FastifyRequest['identity'] | undefined)?.caller ?? callerOf(request)
+    await effort.turn(text, caller)
+    return effort.measured(text, caller, act)
+  }
 
   app.addHook('onRequest', async ({ raw }) => {
     const coding = raw.headers['transfer-encoding']

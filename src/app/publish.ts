@@ -14,6 +14,7 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
   await limitRoutes(app, 'PUBLISH_RATE_LIMIT', gateway.rates.publish, () => gateway.limits.publishRateLimit)
 
   app.post(PATH, {
+    config: { isShed: true },
     schema: {
       tags: ['events'],
       summary: `Publish one event, or up to ${MAX_BATCH} of them`,

@@ -66,7 +66,9 @@ export function createServer ({ log, troubles, maxHttpBufferSize, trustProxy, ke
     return503OnClosing: false,
     frameworkErrors: (error, _request, reply) => { void refuse(reply, translate(error, maxHttpBufferSize)) },
     clientErrorHandler: (error, socket) => {
-      if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') troubles.bounds.request_time++
+      // Node tells again of each packet that still comes.
+      if (socket.writable && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') troubles.bounds.request_time++
+      if (socket.writable && error.code === 'HPE_HEADER_OVERFLOW') troubles.bounds.headers++
       answerClientError(error, socket, maxHeaderSize)
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 }

@@ -51,7 +51,7 @@ export type Code = keyof typeof KINDS
  */
 export const BOUNDS = [
   'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'commands', 'rate', 'messages', 'errors', 'attempts',
-  'request_time', 'message_time', 'first_message', 'arriving', 'pieces', 'pings', 'pipelined', 'unread', 'load', 'memory'
+  'headers', 'request_time', 'message_time', 'first_message', 'pong', 'arriving', 'pieces', 'pings', 'pipelined', 'unread', 'work', 'load', 'memory'
 ] as const
 
 export type Bound = typeof BOUNDS[number]

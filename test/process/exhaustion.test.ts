@@ -194,7 +194,7 @@ for (const { what, profiles, run } of ATTACKS) {
       t.equal(server.child.exitCode, null)
       t.notOk(healthy.closed)
       t.ok(answers >= 3, `${answers} answers, the slowest after ${Math.round(slowest)} ms`)
-      t.ok(slowest < 5000)
+      t.ok(slowest < 10_000)
       t.ok(largest < MAX_RSS_MIB, `${Math.round(largest)} MiB`)
     })
   }

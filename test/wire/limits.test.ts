@@ -1,15 +1,19 @@
 // What a client may take of a gateway before it is turned away: each bound by itself, the answer, and the count by reason.
 
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import Fastify from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Arrivals } from '../../src/app/arrivals.ts'
 import { boundConnections } from '../../src/app/descriptors.ts'
+import { Effort } from '../../src/app/effort.ts'
+import pressure, { Pressure } from '../../src/app/pressure.ts'
 import { BOUNDS } from '../../src/core/errors.ts'
-import type { Bound } from '../../src/core/errors.ts'
+import type { Bound, Refusal } from '../../src/core/errors.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
 import { WireClient } from './client.ts'
 import { getRequest, maskedFrame, PING, TEXT } from './codec.ts'
@@ -201,6 +205,29 @@ t.test('a WebSocket that says nothing ends, one that has said something stays', 
   t.equal(s.gateway.view.sessions.count, 1)
 })
 
+t.test('a message that is too large, headers that are, and a client that answers no ping are counted', async t => {
+  const s = await server(t, { profile: 'WEBSOCKET', maxHttpBufferSize: 1000, pingInterval: 0.2, pingTimeout: 0.2 })
+  const large = await open(t, s)
+  large.sendFrame(TEXT, Buffer.alloc(2000, ' '))
+  await large.until(() => large.closed)
+  t.equal(large.closeCode, 1009)
+  t.equal(s.gateway.troubles.refusals.TOO_LARGE, 1)
+  const { socket, text, closed } = await dial(t, s.port)
+  socket.write(getRequest(`/${'x'.repeat(200_000)}`, { Host: '127.0.0.1' }))
+  await closed
+  t.match(text(), /^HTTP\/1\.1 431 /)
+  t.equal(count(s, 'headers'), 1)
+  const mute = await open(t, s)
+  mute.pongs = false
+  await mute.until(() => mute.closed)
+  t.equal(count(s, 'pong'), 1)
+})
+
+t.test('the table of the operations guide has a row for each bound', async t => {
+  const guide = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  for (const bound of BOUNDS) t.ok(new RegExp(`^\\|.*"${bound}"`, 'm').test(guide), bound)
+})
+
 t.test('a flood of pings ends with 1008, few of them are answered', async t => {
   const s = await server(t, { profile: 'WEBSOCKET' })
   const client = await open(t, s)
@@ -273,4 +300,76 @@ t.test('what was refused before is counted by its bound too', async t => {
   const statuses = await Promise.all(Array.from({ length: 4 }, async () => (await fetch(`${s.url}/api/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"type":"a","data":1}' })).status))
   t.equal(count(s, 'rate'), statuses.filter(status => status === 429).length)
   t.ok(count(s, 'rate') >= 2)
+})
+
+t.test('who sends large texts that are slow to read waits, others and small texts do not', async t => {
+  const effort = new Effort()
+  const large = 'x'.repeat(65_536)
+  const slow = (ms: number) => () => { for (const until = performance.now() + ms; performance.now() < until;); }
+  effort.measured('x', 'mine', slow(30))
+  effort.measured(large, 'mine', slow(0))
+  t.equal(effort.breakOf('mine'), 0, 'small ones, and quick ones, are free')
+  t.throws(() => effort.measured(large, 'mine', () => { slow(60)(); throw new Error('bad') }), { message: 'bad' })
+  const ms = effort.breakOf('mine')
+  t.ok(ms > 1000 && ms <= 5000, `${Math.round(ms)} ms`)
+  t.equal(effort.breakOf('others'), 0)
+  await effort.turn('x', 'mine')
+  await effort.turn(large, 'others')
+  let served = 0
+  const turns = Array.from({ length: 4 }, async () => { await effort.turn(large, 'mine').then(() => served++) })
+  await t.rejects(effort.turn(large, 'mine'), { code: 'RATE_LIMITED', bound: 'work', retryMs: Number })
+  t.equal(served, 0)
+  await Promise.all(turns)
+  t.equal(effort.breakOf('mine'), 0)
+})
+
+t.test('a socket whose message was slow to read is not read for a while, then goes on', async t => {
+  const s = await server(t, { profile: 'WEBSOCKET' })
+  const client = await open(t, s)
+  const names = Object.fromEntries(Array.from({ length: 130_000 }, (_, n) => [`m${n}`, 1]))
+  client.say({ action: 'control', command: 'ping', args: names, ref: 1 })
+  client.say({ action: 'control', command: 'ping', args: names, ref: 2 })
+  client.say({ action: 'ping', ref: 3 })
+  const other = await open(t, s)
+  other.say({ action: 'ping', ref: 4 })
+  await other.untilKind('pong')
+  const refs = (): unknown[] => client.messages.flatMap(message => 'ref' in message && message.ref !== undefined ? [message.ref] : []).sort()
+  await client.until(() => refs().length === 3)
+  t.same(refs(), [1, 2, 3])
+  t.notOk(client.closed)
+})
+
+t.test('new work is refused while turns of the event loop stay long, or the heap stays full; a long turn now and then changes nothing', async t => {
+  const watched = new Pressure()
+  t.teardown(() => watched.stop())
+  const after = (...late: number[]): string | null => {
+    for (const ms of late) watched.sample(ms)
+    return watched.bound
+  }
+  t.equal(after(10, 5000, 20, 150, 150, 150, 150, 150), null, 'busy, and once for long')
+  t.equal(after(600, 700, 600), null)
+  t.equal(after(600), 'load')
+  t.equal(after(150), 'load', 'not over yet')
+  t.equal(after(50), null)
+  watched.collected(0.95)
+  t.equal(watched.bound, 'memory')
+  watched.collected(0.6)
+  t.equal(watched.bound, null)
+
+  const app = Fastify()
+  app.setErrorHandler(async (error: Refusal, _request, reply) => await reply.code(error.statusCode).send({ ...error.body, retryMs: error.retryMs, bound: error.bound }))
+  await app.register(pressure, { pressure: watched, returnAfterMs: () => 2500 })
+  app.get('/work', { config: { isShed: true } }, async () => 'done')
+  app.get('/healthz', async () => 'ok')
+  t.teardown(async () => await app.close())
+  const ask = async (url: string): Promise<unknown> => {
+    const { statusCode, body } = await app.inject(url)
+    return statusCode === 200 ? body : JSON.parse(body)
+  }
+  t.equal(await ask('/work'), 'done')
+  after(600, 600, 600, 600)
+  t.match(await ask('/work'), { statusCode: 503, code: 'OVERLOADED', retryMs: 2500, bound: 'load' })
+  t.equal(await ask('/healthz'), 'ok')
+  after(0)
+  t.equal(await ask('/work'), 'done')
 })

@@ -1,0 +1,74 @@
+// Large texts that are slow to read: 1 MB of JSON with 130,000 names takes 70 ms, in which nobody else is served. A caller who
+// sends such ones pays with waiting, the more the longer each took, so that others keep most of the event loop. Ordinary large
+// batches, read in a few ms, wait about as long as they took.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { Refusal } from '../core/errors.ts'
+
+/** Shorter texts are read in 4 ms at most, whatever they hold. */
+const LARGE = 65_536
+
+export const isLarge = (text: { readonly length: number }): boolean => text.length >= LARGE
+
+/** Reading so fast costs nothing. */
+const FREE_MS = 4
+/** What follows the reading takes about as long again: parsing events, writing them out. */
+const SHARE = 2
+/** A work of so many ms is followed by a break as long; one of ten times that by a break of ten times its length. */
+const EVEN_MS = 10
+const MAX_BREAK_MS = 5000
+/** Large texts of one caller that may wait for their turn. Each is held meanwhile. */
+const MAX_WAITING = 4
+/** Callers remembered before those who may go on are looked for. */
+const MANY = 1000
+
+export class Effort {
+  /** When a caller's break ends, monotonic ms. */
+  readonly #until = new Map<string, number>()
+  readonly #waiting = new Map<string, number>()
+
+  /** Milliseconds until a caller's next large text is read; 0: now. */
+  breakOf (caller: string): number {
+    return Math.max(0, (this.#until.get(caller) ?? 0) - performance.now())
+  }
+
+  /**
+   * Waits until a text may be read.
+   * @throws Refusal RATE_LIMITED where as many wait already as may
+   */
+  async turn (text: string, caller: string): Promise<void> {
+    if (!isLarge(text) || this.breakOf(caller) === 0) return
+    const waiting = this.#waiting.get(caller) ?? 0
+    if (waiting >= MAX_WAITING) throw this.refusalFor(caller)
+    this.#waiting.set(caller, waiting + 1)
+    try {
+      for (let ms = this.breakOf(caller); ms > 0; ms = this.breakOf(caller)) await delay(ms)
+    } finally {
+      const left = (this.#waiting.get(caller) ?? 1) - 1
+      if (left === 0) this.#waiting.delete(caller)
+      else this.#waiting.set(caller, left)
+    }
+  }
+
+  refusalFor (caller: string): Refusal {
+    return new Refusal('RATE_LIMITED', 'what this caller sent before was slow to read; send smaller messages, with fewer names in each, or try again later', Math.ceil(this.breakOf(caller)), 'work')
+  }
+
+  /** Reads a text, and remembers how long it took. */
+  measured<T> (text: string, caller: string, read: (text: string) => T): T {
+    if (!isLarge(text)) return read(text)
+    const began = performance.now()
+    try {
+      return read(text)
+    } finally {
+      this.#spent(caller, performance.now() - began)
+    }
+  }
+
+  #spent (caller: string, ms: number): void {
+    if (ms < FREE_MS) return
+    const now = performance.now()
+    if (this.#until.size >= MANY) for (const [other, until] of this.#until) if (until <= now) this.#until.delete(other)
+    this.#until.set(caller, Math.max(now, this.#until.get(caller) ?? 0) + Math.min(MAX_BREAK_MS, (SHARE * ms) ** 2 / EVEN_MS))
+  }
+}
