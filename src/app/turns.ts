@@ -23,6 +23,8 @@ const MAX_UNREAD_BYTES = 128 * 1024 * 1024
 
 /** By connection with a request in progress: what waits behind it. */
 const queues = new WeakMap<Socket, Array<() => void>>()
+/** The request in progress. */
+const current = new WeakMap<Socket, IncomingMessage>()
 
 /** Whether a request of this connection is in progress. */
 export const isBusy = (socket: Socket): boolean => queues.has(socket)
@@ -30,10 +32,13 @@ export const isBusy = (socket: Socket): boolean => queues.has(socket)
 /** Whether further requests wait behind the one in progress. */
 export const isQueued = (socket: Socket): boolean => (queues.get(socket)?.length ?? 0) > 0
 
-/** Calls back once the requests that came before on this connection are answered. */
+/**
+ * Calls back once the requests that came before on this connection are answered. One whose body will never be complete is not
+ * among them: it is what the connection ends with.
+ */
 export function afterTurns (socket: Socket, act: () => void): void {
   const queue = queues.get(socket)
-  if (queue === undefined) act()
+  if (queue === undefined || current.get(socket)?.complete === false) act()
   else queue.push(act)
 }
 
@@ -66,11 +71,15 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow }: 
       // The time of the answer before it; Node ends it only where nothing waits.
       socket.setTimeout(0)
       begin(request.raw, response)
-      done()
+      // Its body is not complete, so what is behind it is no request but the end of the connection (`afterTurns`).
+      if (!request.raw.complete && queue.length > 0) queue.shift()?.()
+      else done()
     })
   })
 
-  function begin ({ socket }: IncomingMessage, response: ServerResponse): void {
+  function begin (request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    current.set(socket, request)
     response.once('prefinish', () => watch(response))
     // A file is sent piece by piece: `prefinish` comes only after its last one was taken.
     response.once('pipe', () => limit(socket))
