@@ -118,7 +118,8 @@ async function sendIn (socket: Socket, bytes: Bytes, chop: number): Promise<void
   }
 }
 
-function answersOf (bytes: Buffer, isHead: boolean): Answer[] {
+/** The whole answers in what came over a connection. @param isHead the first has a length and no body */
+export function answersOf (bytes: Buffer, isHead: boolean): Answer[] {
   const answers: Answer[] = []
   for (let at = 0; ;) {
     const end = bytes.indexOf('\r\n\r\n', at)
