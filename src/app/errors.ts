@@ -29,6 +29,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
   app.setErrorHandler(async (error: FastifyError | Refusal, request, reply) => {
     const refusal = error instanceof Refusal ? error : translate(error, app.initialConfig.bodyLimit)
     if (refusal.statusCode >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'a request failed')
+    // The route, not the address: there may be a ticket in it.
     else request.log.debug({ code: refusal.code, route: request.routeOptions.url }, refusal.message)
     if (request.routeOptions.config.isStream === true && refusal.retryMs !== undefined && isReturning(request)) return sayBye(reply, refusal, gateway.returnAfterMs())
     return await refuse(reply, refusal)
@@ -82,6 +83,8 @@ export function translate (error: FastifyError, maxHttpBufferSize: number | unde
     case 503: return new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
     default: break
   }
+  // Its own message repeats the address, in which there may be a ticket.
+  if (error.code === 'FST_ERR_BAD_URL') return new Refusal('BAD_REQUEST', 'the path is not valid: behind each % come two hexadecimal digits, and together they are UTF-8')
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) return new Refusal('BAD_REQUEST', error.message)
   return internalError()
 }

@@ -18,7 +18,7 @@ export interface Answer {
   readonly body: any
 }
 
-const QUIET_MS = 30_000
+const QUIET_MS = 10_000
 
 /** Resolves once `done`; looks whenever something has arrived, and now and then. */
 class Waiting {
@@ -46,8 +46,11 @@ export class RawHttp {
   closed = false
   readonly #bytes = new GrowingBuffer()
   readonly #waiting = new Waiting()
+  readonly #isHead: boolean
 
-  constructor (port: number) {
+  /** @param isHead the first request is HEAD, whose answer has a length and no body */
+  constructor (port: number, isHead = false) {
+    this.#isHead = isHead
     this.socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     this.socket.setNoDelay(true)
     this.socket.on('error', () => {})
@@ -70,7 +73,7 @@ export class RawHttp {
 
   /** The whole answers so far; a stream counts as one that never ends. */
   get answers (): Answer[] {
-    return answersOf(this.#bytes.bytes)
+    return answersOf(this.#bytes.bytes, this.#isHead)
   }
 
   get text (): string {
@@ -115,7 +118,8 @@ async function sendIn (socket: Socket, bytes: Bytes, chop: number): Promise<void
   }
 }
 
-function answersOf (bytes: Buffer): Answer[] {
+/** The whole answers in what came over a connection. @param isHead the first has a length and no body */
+export function answersOf (bytes: Buffer, isHead: boolean): Answer[] {
   const answers: Answer[] = []
   for (let at = 0; ;) {
     const end = bytes.indexOf('\r\n\r\n', at)
@@ -134,8 +138,7 @@ function answersOf (bytes: Buffer): Answer[] {
       answers.push({ status, headers, text: bytes.toString('utf8', start), body: null })
       return answers
     }
-    const body = length === null ? 0 : length
-    // HEAD is not used here.
+    const body = length === null || (isHead && answers.length === 0) ? 0 : length
     if (start + body > bytes.length) return answers
     const text = bytes.toString('utf8', start, start + body)
     let json: unknown = null

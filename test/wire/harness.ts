@@ -3,6 +3,7 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
+import type { Logger } from 'pino'
 import { configFrom } from '../../config/index.ts'
 import type { Config } from '../../config/index.ts'
 import type { ProfileName } from '../../profiles/index.ts'
@@ -24,6 +25,7 @@ export interface ServerOptions extends Partial<Config> {
   redis?: string
   commands?: Record<string, CommandDefinition>
   port?: number
+  log?: Logger
 }
 
 export interface Server {
@@ -37,7 +39,7 @@ export interface Server {
 }
 
 /** Settings of a gateway in a test: nothing is kept, nothing waits, nothing is limited. Seconds may be fractions here. */
-function configOf ({ profile, limits, redis, commands, port, ...settings }: ServerOptions): Config {
+function configOf ({ profile, limits, redis, commands, port, log, ...settings }: ServerOptions): Config {
   const { dataDir } = settings
   const bounds = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
   return {
@@ -57,7 +59,7 @@ function configOf ({ profile, limits, redis, commands, port, ...settings }: Serv
 }
 
 export async function startServer (options: ServerOptions): Promise<Server> {
-  const box = await createSignalbox({ config: configOf(options), log: pino({ level: 'silent' }) })
+  const box = await createSignalbox({ config: configOf(options), log: options.log ?? pino({ level: 'silent' }) })
   const { gateway } = box
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
   const app = await box.createServer()
