@@ -12,7 +12,7 @@ interface FormatRule {
   readonly canonical?: (text: string) => string
 }
 
-export type Format = 'any' | 'secrets' | 'token' | 'jwks' | 'pattern' | 'host' | 'path' | 'host-name' | 'origin' | 'proxy' | 'type' | 'http' | 'redis' | 'redis-name'
+export type Format = 'any' | 'secrets' | 'token' | 'jwks' | 'pattern' | 'host' | 'path' | 'host-name' | 'origin' | 'proxy' | 'type' | 'redis' | 'redis-name'
 
 /** The same as NAME in src/core/event.ts, which the settings cannot import; a test compares them. */
 export const TYPE = /^[A-Za-z0-9_.:/-]{1,128}$/
@@ -27,7 +27,11 @@ const MIN_VARIETY = 8
 /** The secrets in the text of AUTH_JWT_SECRET. */
 export const secretsOf = (text: string): string[] => text.split(',').map((secret) => secret.trim()).filter((secret) => secret !== '')
 
+/** In the documentation of libraries and tools, and thus in many programs. */
+const PUBLISHED: readonly string[] = ['a-string-secret-at-least-256-bits-long', 'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long']
+
 function weaknessOf (secret: string): string | undefined {
+  if (PUBLISHED.includes(secret)) return 'a secret of an example in the documentation of others; make one with: openssl rand -base64 32'
   const bytes = Buffer.byteLength(secret)
   if (bytes < MIN_SECRET_BYTES) return `a secret of ${bytes} bytes can be guessed; it needs ${MIN_SECRET_BYTES} random ones: openssl rand -base64 32`
   return new Set(secret).size < MIN_VARIETY ? 'a secret of so few different characters can be guessed; make one with: openssl rand -base64 32' : undefined
@@ -40,16 +44,16 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
   },
   secrets: {
     allowed: `random texts of at least ${MIN_SECRET_BYTES} bytes, separated by commas; make one with: openssl rand -base64 32`,
-    check: (text) => secretsOf(text).every((secret) => weaknessOf(secret) === undefined),
+    check: (text) => secretsOf(text).length > 0 && secretsOf(text).every((secret) => weaknessOf(secret) === undefined),
     problem: (text) => secretsOf(text).map(weaknessOf).find((weakness) => weakness !== undefined)
   },
   token: {
-    allowed: `${MIN_TOKEN} or more printable characters without spaces; make one with: openssl rand -hex 16`,
-    check: (text) => new RegExp(`^[!-~]{${MIN_TOKEN},}$`).test(text)
+    allowed: `${MIN_TOKEN} or more random printable characters without spaces; make one with: openssl rand -hex 16`,
+    check: (text) => new RegExp(`^[!-~]{${MIN_TOKEN},}$`).test(text) && new Set(text).size >= MIN_VARIETY
   },
   jwks: {
-    allowed: 'a URL that begins with https://, or with http:// on this machine (localhost, 127.0.0.1, [::1])',
-    check: (text) => URL.canParse(text) && (/^https:$/.test(new URL(text).protocol) || (/^http:$/.test(new URL(text).protocol) && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(text).hostname)))
+    allowed: 'a URL without user and password that begins with https://, or with http:// on this machine (localhost, 127.0.0.1, [::1])',
+    check: (text) => URL.canParse(text) && isKeyUrl(new URL(text))
   },
   pattern: {
     allowed: 'names of rooms, separated by commas, in which * stands for any characters; @public, @system',
@@ -82,10 +86,6 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
     allowed: 'types of 1 to 128 of A-Z a-z 0-9 _ . : / -, separated by commas, or * for all',
     check: (text) => text === '*' || TYPE.test(text)
   },
-  http: {
-    allowed: 'a URL that begins with https:// or http://',
-    check: (text) => /^https?:\/\//i.test(text) && URL.canParse(text)
-  },
   redis: {
     allowed: 'redis://[user:password@]host[:port][/db] (rediss:// for TLS; special characters of a password percent-encoded, as %40 for @), redis+sentinel://[user:password@]host:port,host:port/name[?sentinelPassword=…], or redis+cluster://[user:password@]host:port,host:port',
     check: (text) => typeof parseRedisUrl(text) !== 'string',
@@ -98,6 +98,12 @@ export const FORMATS: Readonly<Record<Format, FormatRule>> = {
     allowed: '1 to 128 printable characters without spaces',
     check: (text) => /^[!-~]{1,128}$/.test(text)
   }
+}
+
+// Whoever can change what is answered on the way can make keys of their own.
+function isKeyUrl ({ protocol, hostname, username, password }: URL): boolean {
+  const isSafe = protocol === 'https:' || (protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname))
+  return isSafe && username === '' && password === ''
 }
 
 // As browsers send it in `Origin`: lower case, without the scheme's default port.

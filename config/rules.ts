@@ -2,6 +2,7 @@
 // reads. It is skipped if one of them is invalid by itself, because that is reported already.
 
 import { BlockList, isIP } from 'node:net'
+import { secretsOf } from './format.ts'
 import { parseRedisUrl } from './redis-url.ts'
 import type { SettingName, ProfileName, Values } from './schema.ts'
 
@@ -10,6 +11,9 @@ interface Rule {
   /** @returns a sentence about the conflict; undefined if there is none */
   readonly check: (values: Values) => string | undefined
 }
+
+/** Seconds; a ticket can be used for 30. */
+const MIN_TICKET_MEMORY = 60
 
 const RULES: readonly Rule[] = [
   {
@@ -49,6 +53,18 @@ const RULES: readonly Rule[] = [
     reads: ['ALLOW_ANONYMOUS', 'AUTH_JWT_SECRET', 'AUTH_JWKS_URL'],
     check: (values) => values.ALLOW_ANONYMOUS && hasAuth(values)
       ? 'ALLOW_ANONYMOUS=true contradicts AUTH_JWT_SECRET and AUTH_JWKS_URL: set one of them. What everybody may hear without a token stands in ANONYMOUS_SUBSCRIBE.'
+      : undefined
+  },
+  {
+    reads: ['IDEMPOTENCY_TTL', 'AUTH_JWT_SECRET', 'AUTH_JWKS_URL'],
+    check: (values) => values.IDEMPOTENCY_TTL < MIN_TICKET_MEMORY && hasAuth(values)
+      ? `IDEMPOTENCY_TTL is ${values.IDEMPOTENCY_TTL} seconds; allowed with authentication: at least ${MIN_TICKET_MEMORY}, because used tickets are remembered that long.`
+      : undefined
+  },
+  {
+    reads: ['METRICS_TOKEN', 'AUTH_JWT_SECRET'],
+    check: ({ METRICS_TOKEN, AUTH_JWT_SECRET }) => secretsOf(AUTH_JWT_SECRET).includes(METRICS_TOKEN)
+      ? 'METRICS_TOKEN is one of AUTH_JWT_SECRET; allowed: another one, because whoever scrapes could sign tokens with it.'
       : undefined
   },
   ...(['AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE'] as const).map((name): Rule => ({

@@ -11,6 +11,9 @@ import { folderFor } from './tools/daemon.ts'
 
 type Texts = Record<string, string>
 
+/** As strong as openssl makes it. */
+const SECRET = 'q0N7tJm2vXe9KfRz4LwYbC1hUdPs6TgA8iOoE3xVnMk='
+
 const ROOT = join(import.meta.dirname, '..')
 
 /** Loads with nothing but the given variables and, in a directory of its own, the given `.env`. */
@@ -66,6 +69,7 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     stateTtl: 86_400,
     maxClients: 0,
     maxClientsPerIp: 0,
+    maxClientsPerSubject: 0,
     pingInterval: 10,
     pingTimeout: 5,
     reconnectJitter: 3,
@@ -84,13 +88,17 @@ t.test('without any setting the defaults of the contract hold', async (t) => {
     historyTtl: 300,
     historyBytes: 67_108_864,
     authJwtSecret: '',
+    authJwksUrl: '',
+    authIssuer: '',
+    authAudience: '',
+    metricsToken: '',
     allowAnonymous: false,
     shutdownDelay: 0,
     shutdownTimeout: 10,
     logLevel: 'info',
     demoFeed: false
   })
-  t.strictSame([config.stateTypes, config.corsOrigins, config.trustProxy], [[], [], []])
+  t.strictSame([config.stateTypes, config.corsOrigins, config.trustProxy, config.anonymousSubscribe], [[], [], [], []])
   t.strictSame(Object.keys(config).length, NAMES.length + 1, 'one for each setting, and the floor of the tick as it was wished for')
   t.equal(config.wantedTickFloorMs, 100)
   t.strictSame([...new Set(Object.values(sources))], ['default'])
@@ -147,7 +155,7 @@ t.test('all problems are reported together, one sentence each, with name, value 
     'DURABILITY is "disk"; allowed: fsync or process.',
     'PING_TIMEOUT is 20 seconds; allowed: at most PING_INTERVAL, which is 10.',
     'TICK_FLOOR_MS is 300 ms; allowed: at most MONITOR_TICK_MS, which is 200.',
-    'HOST is "0.0.0.0"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs ALLOW_ANONYMOUS=true, because there is no authentication yet: anybody who can reach the port could publish, read and control.'
+    'HOST is "0.0.0.0"; any address other than loopback (127.0.0.0/8, ::1, localhost) needs authentication: set AUTH_JWT_SECRET (openssl rand -base64 32) or AUTH_JWKS_URL. With ALLOW_ANONYMOUS=true anybody who can reach the port may publish, read and control.'
   ])
 })
 
@@ -252,13 +260,13 @@ t.test('the floor of the tick is at most the tick of the mounted profile', async
   refuses(t, { ENABLE_SSE: 'true', ENABLE_WS: 'true', TICK_FLOOR_MS: '300' }, /contradict/)
 })
 
-t.test('addresses beyond loopback need ALLOW_ANONYMOUS', async (t) => {
+t.test('addresses beyond loopback need authentication, or ALLOW_ANONYMOUS', async (t) => {
   for (const HOST of ['127.0.0.1', '127.8.9.10', '::1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', 'localhost', 'LocalHost']) {
     t.equal(load(t, { HOST }).config.host, HOST)
   }
   for (const HOST of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', '127.1', '::ffff:10.0.0.1']) {
-    refuses(t, { HOST }, /^HOST is ".*needs ALLOW_ANONYMOUS=true/)
-    t.equal(load(t, { HOST, ALLOW_ANONYMOUS: 'true' }).config.host, HOST)
+    refuses(t, { HOST }, /^HOST is ".*needs authentication: set AUTH_JWT_SECRET \(openssl rand -base64 32\) or AUTH_JWKS_URL\. With ALLOW_ANONYMOUS=true /)
+    for (const given of [{ ALLOW_ANONYMOUS: 'true' }, { AUTH_JWT_SECRET: SECRET }, { AUTH_JWKS_URL: 'https://idp.example/jwks' }]) t.equal(load(t, { HOST, ...given }).config.host, HOST)
   }
   refuses(t, { HOST: '[::1]' }, /^HOST is "\[::1\]"; allowed: an IP address/)
   refuses(t, { HOST: 'http://a' }, /^HOST is "http:\/\/a"; allowed: an IP address/)
@@ -314,16 +322,75 @@ t.test('on a cluster the prefix needs a hash tag', async (t) => {
   refuses(t, { REDIS_URL: 'redis+cluster://a:7000' }, /^REDIS_PREFIX is "signalbox:"; on a cluster it needs a hash tag/)
 })
 
-t.test('what is not supported yet is refused, never ignored', async (t) => {
-  for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE']) {
-    refuses(t, { [name]: 'x' }, new RegExp(`^${name} is .*; not supported yet`))
-    refuses(t, { [name]: 'x', HOST: '0.0.0.0' }, /^AUTH_/, /^HOST .*there is no authentication yet/)
+t.test('settings of authentication that contradict each other are refused', async (t) => {
+  for (const given of [{ AUTH_JWT_SECRET: SECRET }, { AUTH_JWKS_URL: 'https://idp.example/jwks' }]) {
+    refuses(t, { ALLOW_ANONYMOUS: 'true', ...given }, /^ALLOW_ANONYMOUS=true contradicts AUTH_JWT_SECRET and AUTH_JWKS_URL/)
+    t.match(load(t, { ...given, AUTH_ISSUER: 'https://idp.example', AUTH_AUDIENCE: 'signalbox', ANONYMOUS_SUBSCRIBE: '@public, news-*' }).config, { authIssuer: 'https://idp.example', authAudience: 'signalbox', anonymousSubscribe: ['@public', 'news-*'] })
+  }
+  t.match(load(t, { AUTH_JWT_SECRET: SECRET, AUTH_JWKS_URL: 'https://idp.example/jwks' }).config, { authJwtSecret: SECRET, authJwksUrl: 'https://idp.example/jwks' }, 'both kinds of keys may be set')
+  for (const name of ['AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE']) {
+    refuses(t, { [name]: 'x' }, new RegExp(`^${name} is set, but neither AUTH_JWT_SECRET nor AUTH_JWKS_URL: no token would be checked, and everybody could do everything\\.$`))
+  }
+})
+
+t.test('secrets that can be guessed are refused, with how to make one', async (t) => {
+  for (const weak of ['x', 'hunter2', 'a'.repeat(100), `${'ab'.repeat(20)}`, 'a-string-secret-at-least-256-bits-long', `${SECRET},short`, ',', ' , ']) {
+    refuses(t, { AUTH_JWT_SECRET: weak }, /^AUTH_JWT_SECRET is "\*\*\*"; allowed: .*openssl rand -base64 32/)
+  }
+  refuses(t, { AUTH_JWT_SECRET: 'short' }, /here a secret of 5 bytes can be guessed; it needs 32 random ones/)
+  t.equal(load(t, { AUTH_JWT_SECRET: `${SECRET}, ${SECRET.toLowerCase()}` }).config.authJwtSecret, `${SECRET}, ${SECRET.toLowerCase()}`, 'several, while they are changed')
+  for (const weak of ['x', 'a'.repeat(40), 'with spaces in it, not a token']) refuses(t, { METRICS_TOKEN: weak }, /^METRICS_TOKEN is "\*\*\*"; allowed: .*openssl rand -hex 16/)
+  refuses(t, { METRICS_TOKEN: SECRET, AUTH_JWT_SECRET: `${SECRET.toLowerCase()},${SECRET}` }, /^METRICS_TOKEN is one of AUTH_JWT_SECRET; allowed: another one/)
+})
+
+t.test('public keys come by https, or from this machine', async (t) => {
+  for (const AUTH_JWKS_URL of ['https://idp.example/.well-known/jwks.json', 'http://localhost:8080/jwks', 'http://127.0.0.1/jwks', 'http://[::1]:1/jwks']) t.equal(load(t, { AUTH_JWKS_URL }).config.authJwksUrl, AUTH_JWKS_URL)
+  for (const AUTH_JWKS_URL of ['http://idp.example/jwks', 'http://10.0.0.1/jwks', 'http://localhost.example.com/jwks', 'http://127.0.0.1.example.com/', 'file:///etc/jwks', 'idp.example', 'https://me:hunter2@idp.example/jwks']) {
+    refuses(t, { AUTH_JWKS_URL }, /^AUTH_JWKS_URL is ".*"; allowed: a URL without user and password that begins with https:\/\//)
+  }
+})
+
+t.test('used tickets are remembered for longer than tickets live', async (t) => {
+  refuses(t, { AUTH_JWT_SECRET: SECRET, IDEMPOTENCY_TTL: '59' }, /^IDEMPOTENCY_TTL is 59 seconds; allowed with authentication: at least 60/)
+  t.equal(load(t, { AUTH_JWT_SECRET: SECRET, IDEMPOTENCY_TTL: '60' }).config.idempotencyTtl, 60)
+  t.equal(load(t, { IDEMPOTENCY_TTL: '1' }).config.idempotencyTtl, 1, 'without authentication there are no tickets')
+})
+
+t.test('patterns of what everybody may hear', async (t) => {
+  t.strictSame(load(t, { AUTH_JWT_SECRET: SECRET, ANONYMOUS_SUBSCRIBE: '@public, plant-*, *, @system' }).config.anonymousSubscribe, ['@public', 'plant-*', '*', '@system'])
+  for (const wrong of ['@*', '@other', 'a b', 'ü']) refuses(t, { AUTH_JWT_SECRET: SECRET, ANONYMOUS_SUBSCRIBE: wrong }, /^ANONYMOUS_SUBSCRIBE holds ".*"; allowed: names of rooms/)
+})
+
+t.test('every secret may be given as a file, and is masked wherever settings are shown', async (t) => {
+  const folder = folderFor(t)
+  const given = { AUTH_JWT_SECRET: SECRET, AUTH_JWKS_URL: 'https://idp.example/jwks?key=hunter2', METRICS_TOKEN: 'hunter2-hunter2-scrape' }
+  const files = Object.fromEntries(Object.entries(given).map(([name, value]) => {
+    writeFileSync(join(folder, name), `${value}\n`)
+    return [`${name}_FILE`, join(folder, name)]
+  }))
+  const loaded = load(t, files)
+  t.match(loaded.config, { authJwtSecret: SECRET, authJwksUrl: given.AUTH_JWKS_URL, metricsToken: given.METRICS_TOKEN })
+  t.strictSame(loaded.warnings, [])
+  for (const shown of [describeConfig(loaded), JSON.stringify(showConfig(loaded.config))]) {
+    t.notMatch(shown, SECRET)
+    t.notMatch(shown, 'hunter2')
+  }
+  for (const [name, value] of Object.entries(given)) refuses(t, { ...files, [name]: value }, new RegExp(`^${name} and ${name}_FILE are both set`))
+  for (const name of NAMES.filter(name => SETTINGS[name].secret !== undefined)) t.ok(SETTINGS[name].fromFile, name)
+})
+
+t.test('a running gateway changes nothing of authentication', async (t) => {
+  for (const name of ['AUTH_JWT_SECRET', 'AUTH_JWKS_URL', 'AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE', 'METRICS_TOKEN', 'ALLOW_ANONYMOUS', 'ALLOWED_HOSTS', 'CORS_ORIGINS', 'TRUST_PROXY']) {
+    t.strictSame(problemsOf(() => retune(load(t, {}).config, { [name]: 'hunter2' })), [`${name} cannot be changed while the gateway runs; change it and restart.`])
   }
 })
 
 t.test('secrets appear nowhere', async (t) => {
   const secrets: Texts[] = [
     { AUTH_JWT_SECRET: 'hunter2' },
+    { AUTH_JWT_SECRET: `hunter2${SECRET}` },
+    { METRICS_TOKEN: 'hunter2' },
+    { METRICS_TOKEN: 'hunter2hunter2hunter2' },
     { AUTH_JWKS_URL: 'https://me:hunter2@idp.example/jwks?key=hunter2' },
     { REDIS_URL: 'redis://:hunter2@cache:6379/0' },
     { REDIS_URL: 'redis://me:hunt@hunter2@cache' },
@@ -490,7 +557,7 @@ t.test('tune changes settings that may change at run time, and returns their val
   t.ok(Object.isFrozen(tuned.config))
   t.strictSame(retune(config, {}), { config, previous: {}, now: {} })
   t.strictSame([...TUNABLE].sort(), [
-    'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_BUNDLE_BYTES', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
+    'CONTROL_RATE_LIMIT', 'FLUSH_INTERVAL_MS', 'LOG_LEVEL', 'MAX_BUNDLE_BYTES', 'MAX_CLIENTS', 'MAX_CLIENTS_PER_IP', 'MAX_CLIENTS_PER_SUBJECT', 'MAX_EVENTS_PER_SECOND_PER_CLIENT', 'MAX_QUEUE_PER_CLIENT',
     'MAX_ROOMS', 'MAX_ROOMS_PER_CLIENT', 'MAX_ROOM_SIZE', 'MONITOR_TICK_MS', 'PUBLISH_RATE_LIMIT', 'SLOW_CLIENT_TIMEOUT', 'STATE_BYTES', 'TICK_FLOOR_MS'
   ])
 })

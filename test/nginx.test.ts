@@ -21,6 +21,7 @@ import { sseMessage, WireClient } from './wire/client.ts'
 import type { Arrived } from './wire/client.ts'
 import { splitBlocks } from './wire/codec.ts'
 import { PROFILES } from './wire/harness.ts'
+import { bearer, SECRET, token } from './auth/harness.ts'
 
 // Also where no runner says so: everything here waits for processes.
 t.setTimeout(120_000)
@@ -69,6 +70,7 @@ async function front (t: Test, { canary = false } = {}): Promise<Front> {
       replace(/127\.0\.0\.1:300([01])\b/g, (_, which) => `127.0.0.1:${gateways[Number(which)]}`)
       replace('/etc/letsencrypt/live/events.example.com/fullchain.pem', cert)
       replace('/etc/letsencrypt/live/events.example.com/privkey.pem', key)
+      replace('/var/log/nginx/access.log', 'access.log')
       return text
     }
   })
@@ -294,6 +296,37 @@ t.test('a WebSocket through TLS hears, commands and is asked for its origin', { 
   const status = await new Promise(resolve => { dial('https://elsewhere.example').on('unexpected-response', (_, { statusCode }) => resolve(statusCode)).on('open', () => resolve('open')) })
   t.equal(status, 403, 'the page of another site may not')
   t.match(await ask(to, '/api/events/ws'), { status: 426, body: { code: 'UPGRADE_REQUIRED' } })
+})
+
+t.test('tokens, tickets and cookies pass through nginx, and stand in no access log', { skip }, async t => {
+  const stage = new Stage(t)
+  const to = await front(t)
+  const gateway = await launch(stage, to.gateways[0], 'SSE', { DATA_DIR: stage.folder(), AUTH_JWT_SECRET: SECRET })
+  const text = token({ subscribe: ['a'], publish: ['a'] })
+  const origin = `https://127.0.0.1:${to.tls}`
+  t.match(await ask(to, '/api/profile', { headers: { ':authority': 'any.example.com' } }), { status: 200, body: { auth: true } }, 'with tokens every name is answered')
+  t.match(await ask(to, '/api/events', publishing({ type: 'n', room: 'a', data: 1 })), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
+  t.equal((await ask(to, '/api/events', publishing({ type: 'n', room: 'a', data: 1 }, { headers: bearer(text) as never }))).status, 202)
+  t.equal((await ask(to, '/api/events', publishing({ type: 'n', room: 'a', data: 1 }, { headers: { cookie: `signalbox_token=${text}`, origin } }))).status, 202)
+  t.equal((await ask(to, '/api/events', publishing({ type: 'n', room: 'a', data: 1 }, { headers: { cookie: `signalbox_token=${text}`, origin: 'https://elsewhere.example' } }))).status, 403)
+  const { ticket } = (await ask(to, '/api/ticket', { method: 'POST', headers: bearer(text) as never })).body
+  const path = `/api/events/stream?rooms=a&ticket=${ticket}`
+  const stream = await Stream.open(to, { headers: { ':path': path } })
+  t.equal(stream.status, 200)
+  const [cookie = ''] = stream.headers['set-cookie'] ?? []
+  t.match(cookie, /^signalbox_ticket=.*; Path=\/api\/events; HttpOnly; Secure; SameSite=None$/)
+  stream.cut()
+  const back = await Stream.open(to, { headers: { ':path': path, cookie: cookie.split(';')[0] as string } })
+  t.equal(back.status, 200)
+  back.cut()
+  t.match((await ask(to, path)), { status: 401, body: { code: 'TICKET_USED' } })
+  await until('nginx logs', () => to.nginx.accessLog.includes('"GET /api/events/stream HTTP/2.0" 401'))
+  const log = JSON.stringify(gateway.log())
+  for (const secret of [ticket, text, SECRET, cookie.slice(-200, -150)]) {
+    t.notOk(to.nginx.accessLog.includes(secret))
+    t.notOk(log.includes(secret))
+  }
+  for (const secret of [text, SECRET]) t.notOk(to.nginx.log.includes(secret))
 })
 
 t.test('a publisher gets the gateway\'s answers through nginx, and a key where it brings none', { skip }, async t => {

@@ -62,7 +62,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(cors, {
     origin: corsOrigins.length === 0 ? false : [...corsOrigins],
     methods: ['GET', 'HEAD', 'POST'],
-    // Only with listed origins: the others get no header of CORS at all.
+    // It counts only beside Access-Control-Allow-Origin, which other origins do not get.
     credentials: true,
     maxAge: PREFLIGHT_SECONDS,
     // An OPTIONS that is no preflight is a question for the methods.

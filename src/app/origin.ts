@@ -64,6 +64,7 @@ function isOwn (request: FastifyRequest, origin: string): boolean {
   // `null` is no URL. Userinfo is in no origin that a browser sends.
   if (origin.includes('@') || !URL.canParse(origin)) return false
   const page = new URL(origin)
+  if (!/^https?:$/.test(page.protocol)) return false
   if (page.protocol !== (schemeOf(request) ?? page.protocol)) return false
   return hostsOf(request).some(host => {
     // The page's own scheme: its default port may stand in one of them and not in the other.

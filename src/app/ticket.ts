@@ -3,7 +3,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
-import { TICKET_SECONDS } from './auth/tickets.ts'
 import { limitRoutes } from './limit.ts'
 import { errorSchema } from './schemas.ts'
 
@@ -23,6 +22,6 @@ export default async function ticket (app: FastifyInstance, { gateway, authority
     }
   }, async ({ identity }, reply) => {
     reply.header('Cache-Control', 'no-store')
-    return { ticket: await authority.ticketFor(identity), expiresIn: TICKET_SECONDS }
+    return await authority.ticketFor(identity)
   })
 }

@@ -445,7 +445,7 @@ t.test('arguments that do not fit are refused before anything is handed over', a
   const asked = worker.run('turn', { by: 3 }, 'key')
   await until('it waits', async () => await scene.client.exists(scene.stream('turn')) === 1)
   const { entry, job } = await scene.take('turn')
-  t.match(job, { args: '{"by":3}', identity: trusted('test'), attempt: '1' })
+  t.match(job, { args: '{"by":3}', caller: 'test', subject: '', attempt: '1' })
   await scene.answer({ id: job.id as string, entry, result: 'null' })
   t.match(await asked, { status: 'done', result: null })
 })

@@ -18,8 +18,9 @@ export interface Wish {
   readonly cursor?: string | null
   /** False: over WebSocket, connects and joins nothing. */
   readonly join?: boolean
-  /** Further headers of the request. */
+  /** More headers of the request. */
   readonly headers?: Readonly<Record<string, string>>
+  readonly ticket?: string
 }
 
 export class WireClient {
@@ -63,11 +64,11 @@ export class WireClient {
     const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms)
     await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
     if (profile === 'SSE') {
-      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}) })
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }) })
       const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
       client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...wish.headers }))
     } else {
-      client.socket.write(getRequest('/api/events/ws', { Host: '127.0.0.1', ...upgradeHeaders(), ...wish.headers }))
+      client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...wish.headers }))
       await client.until(() => client.head !== '')
       if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
     }

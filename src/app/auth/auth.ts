@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { Refusal } from '../../core/errors.ts'
 import { checkGranted } from '../../core/identity.ts'
 import type { Identity } from '../../core/identity.ts'
 import { isSame } from './authority.ts'
@@ -35,6 +36,8 @@ export default fp(async (app: FastifyInstance, { authority, metricsToken }: Auth
     if (access === 'metrics' && metricsToken !== '') {
       const token = bearerOf(request)
       if (token !== undefined && isSame(token, metricsToken)) return
+      // Everybody may do everything there, but for this.
+      if (authority.isOpen) throw new Refusal('UNAUTHENTICATED', '/metrics needs METRICS_TOKEN: send it as Authorization: Bearer <token>')
     }
     const identity = request.identity = await authority.identify(request, reply, access === 'ticket')
     if (access === 'metrics') checkGranted(identity, 'control', ['metrics'])

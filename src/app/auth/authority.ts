@@ -13,6 +13,7 @@ import { callerOf } from '../caller.ts'
 import { checkOrigin } from '../origin.ts'
 import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
+import { TICKET_SECONDS } from './tickets.ts'
 import type { Tickets } from './tickets.ts'
 import type { Claims, Tokens } from './tokens.ts'
 
@@ -28,8 +29,8 @@ export interface Authority {
    * @throws Refusal UNAUTHENTICATED, TICKET_USED, FORBIDDEN, RATE_LIMITED, BAD_REQUEST, KEYS_UNAVAILABLE, STORE_UNAVAILABLE
    */
   identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity>
-  /** A ticket with the rights of an identity. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
-  ticketFor (identity: Identity): Promise<string>
+  /** A ticket with the rights of an identity, and the seconds it lives. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
+  ticketFor (identity: Identity): Promise<{ ticket: string, expiresIn: number }>
 }
 
 export const open: Authority = {
@@ -77,7 +78,7 @@ export class TokenAuthority implements Authority {
       if (acceptsTicket && ticket !== undefined) return identityOf(await this.#redeem(ticket, ticketCookie, request, reply), address)
       const claims = tokenCookie !== undefined
         ? await this.#options.tokens.verify(tokenCookie)
-        : ticketCookie !== undefined ? await this.#options.tickets.readStreamPass(ticketCookie) : null
+        : ticketCookie !== undefined ? (await this.#options.tickets.readPass(ticketCookie)).claims : null
       if (claims === null) return this.#anybody(address)
       this.#checkCookieOrigin(request)
       return identityOf(claims, address)
@@ -87,9 +88,10 @@ export class TokenAuthority implements Authority {
     }
   }
 
-  async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<string> {
+  async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<{ ticket: string, expiresIn: number }> {
     if (!isAuthenticated || expiresAt === null) throw new Refusal('UNAUTHENTICATED', 'a ticket is given for a token: send Authorization: Bearer <token>')
-    return await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
+    const ticket = await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
+    return { ticket, expiresIn: Math.min(TICKET_SECONDS, Math.floor((expiresAt - Date.now()) / 1000)) }
   }
 
   #anybody (address: string): Identity {
@@ -101,22 +103,22 @@ export class TokenAuthority implements Authority {
 
   async #redeem (ticket: string, cookie: string | undefined, request: FastifyRequest, reply: FastifyReply): Promise<Claims> {
     const { tickets } = this.#options
+    const pass = cookie === undefined ? null : await tickets.readPass(cookie).catch(nullIfUnauthenticated)
     try {
-      const claims = await tickets.redeem(ticket)
-      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.streamPass(claims), {
+      const renewed = await tickets.redeem(ticket, pass)
+      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
         path: '/api/events',
         httpOnly: true,
-        maxAge: Math.max(0, Math.floor((claims.expiresAt - Date.now()) / 1000)),
+        maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
         // A page of another site gets its cookie back over https only: browsers ask for that.
         ...(request.protocol === 'https' ? { sameSite: 'none', secure: true } : { sameSite: 'lax' })
       }))
-      return claims
+      return renewed.claims
     } catch (error) {
       // A native EventSource comes back to its old address.
-      if (!(error instanceof Refusal && error.statusCode === 401) || cookie === undefined) throw error
-      const claims = await tickets.readStreamPass(cookie).catch(() => { throw error })
+      if (!(error instanceof Refusal && error.code === 'TICKET_USED') || pass === null) throw error
       this.#checkCookieOrigin(request)
-      return claims
+      return pass.claims
     }
   }
 
@@ -128,6 +130,11 @@ export class TokenAuthority implements Authority {
     if (request.headers.origin === undefined) throw new Refusal('FORBIDDEN', 'a request that is known by a cookie needs the header Origin, as browsers send it; send the token as Authorization: Bearer <token> instead')
     checkOrigin(request, this.#options.corsOrigins)
   }
+}
+
+function nullIfUnauthenticated (error: unknown): null {
+  if (error instanceof Refusal && error.statusCode === 401) return null
+  throw error
 }
 
 function identityOf ({ issuer, subject, grants, expiresAt }: Claims, address: string): Identity {

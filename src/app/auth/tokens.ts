@@ -32,6 +32,8 @@ export interface TokensOptions {
 const MAX_BYTES = 8192
 /** For `nbf` and `iat`, seconds: clocks differ. `exp` is counted to the second. */
 const LEEWAY_S = 60
+/** The year 9999, seconds. What lies beyond was meant as milliseconds, or for ever. */
+const MAX_EXP = 253_402_300_799
 /** Verified tokens that are remembered, and for how long: publishers send the same one with each request. A key that is withdrawn counts this long. */
 const MAX_KNOWN = 1000
 const KNOWN_MS = 30_000
@@ -45,7 +47,7 @@ export class Tokens {
   constructor (options: TokensOptions) {
     this.#options = options
     this.#secrets = options.secrets.map(secret => new TextEncoder().encode(secret))
-    this.#keys = options.jwksUrl === '' ? null : new PublicKeys(options.jwksUrl, options.log)
+    this.#keys = options.jwksUrl === '' ? null : new PublicKeys({ url: options.jwksUrl, log: options.log })
   }
 
   async load (): Promise<void> {
@@ -103,12 +105,14 @@ export class Tokens {
 /** @throws Refusal UNAUTHENTICATED */
 function claimsOf ({ iss, sub, iat, exp, signalbox }: JWTPayload, now: number): Claims {
   // The library allows the leeway for `exp` too.
-  if (typeof exp !== 'number' || !Number.isFinite(exp)) throw bad('its exp is no number')
+  if (typeof exp !== 'number' || !(exp <= MAX_EXP)) throw bad('its exp is no time in seconds since 1970')
   if (exp * 1000 <= now) throw bad('it has expired')
-  if (iat !== undefined && !(typeof iat === 'number' && iat * 1000 <= now + LEEWAY_S * 1000)) throw bad('its iat lies in the future')
+  if (iat !== undefined && typeof iat !== 'number') throw bad('its iat is no number')
+  if (iat !== undefined && !(iat * 1000 <= now + LEEWAY_S * 1000)) throw bad('its iat lies in the future')
+  if (iss !== undefined && typeof iss !== 'string') throw bad('its iss is no text')
   if (sub !== undefined && typeof sub !== 'string') throw bad('its sub is no text')
   return {
-    issuer: typeof iss === 'string' ? iss : null,
+    issuer: iss ?? null,
     subject: sub === undefined || sub === '' ? null : sub,
     grants: new PatternGrants(grantsOf(signalbox)),
     expiresAt: exp * 1000

@@ -29,8 +29,8 @@ export const isOpen = ({ status }: DispatchedCommand): boolean => status === 'ru
 export type CommandEnding = Pick<DispatchedCommand, 'status' | 'result' | 'error'>
 
 /** The record's text with an outcome. */
-export function settledRecord ({ command, fingerprint, by, entry }: DispatchedCommand, outcome: CommandEnding & Pick<DispatchedCommand, 'entry'>): string {
-  return JSON.stringify({ command, fingerprint, by, entry, ...outcome })
+export function settledRecord ({ command, fingerprint, by, owner, entry }: DispatchedCommand, outcome: CommandEnding & Pick<DispatchedCommand, 'entry'>): string {
+  return JSON.stringify({ command, fingerprint, by, owner, entry, ...outcome })
 }
 
 export const failed = (message: string): CommandEnding => ({ status: 'failed', error: { code: 'COMMAND_FAILED', message } })

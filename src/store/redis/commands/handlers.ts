@@ -58,7 +58,7 @@ local before = redis.call('GET', KEYS[1])
 if before and string.find(before, '"by":""', 1, true) then return 'BEFORE' end
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[2], '${BACKENDS}', '0', 'MKSTREAM') end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[3]) then return 'FULL' end
-local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'subject', ARGV[7], 'attempt', '1')
+local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[4], 'args', ARGV[5], 'caller', ARGV[6], 'attempt', '1', 'subject', ARGV[7])
 redis.call('SET', KEYS[1], withEntry(ARGV[1], entry), 'PX', ARGV[2])
 return 'OK'
 `)

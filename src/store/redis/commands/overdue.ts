@@ -160,7 +160,7 @@ function describe (kind: OverdueEntry[1], timeoutMs: number, again: boolean, sta
   return `was taken by a backend that did not answer ${within}; ${again ? 'it is given to another' : `it is ${status} now`}`
 }
 
-const runningRecord = ({ command, status, fingerprint, by }: DispatchedCommand): string => JSON.stringify({ command, status, fingerprint, by })
+const runningRecord = ({ command, status, fingerprint, by, owner }: DispatchedCommand): string => JSON.stringify({ command, status, fingerprint, by, owner })
 
 /** How long an open record is kept, ms: it must not expire before it is settled. */
 export const keptMs = (ttlMs: number, timeoutMs: number): number => Math.ceil(Math.max(ttlMs, 2 * MAX_ATTEMPTS * timeoutMs))
