@@ -32,9 +32,18 @@ export function pipeOutput (pipe: Writable, maxWaiting = MAX_WAITING): Destinati
         dropped++
         return
       }
+      unblock(pipe)
       if (dropped > 0) pipe.write(JSON.stringify({ level: 40, time: Date.now(), pid: process.pid, msg: `${dropped} lines of this log were dropped, because the pipe was not read` }) + '\n')
       dropped = 0
       pipe.write(line)
     }
   }
+}
+
+/**
+ * Processes that share a pipe share its mode too, and each worker that starts or ends sets it back to blocking: then a write of the
+ * primary to a full pipe would never return. Only the handle, which is not public, can set it.
+ */
+function unblock (pipe: Writable): void {
+  (pipe as { _handle?: { setBlocking?: (blocking: boolean) => void } | null })._handle?.setBlocking?.(false)
 }

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { mortal } from '../tools/daemon.ts'
+import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { freePort, request, Stage, until } from './harness.ts'
 
 t.setTimeout(120_000)
@@ -84,6 +85,23 @@ t.test('a log that nobody reads holds up neither the gateway nor its drain, and 
   child.kill('SIGTERM')
   t.equal((await ended).code, 0)
   t.ok(performance.now() - begun < 5000, `drained after ${Math.round(performance.now() - begun)} ms`)
+})
+
+t.test('nor does it with workers, of whom each that starts or ends makes the pipe that all share a blocking one', { skip: skip || skipWithout('redis') }, async t => {
+  const stage = new Stage(t)
+  const port = await freePort()
+  const { url } = await RedisServer.start(t)
+  const { child, ended } = start(t, [process.execPath, LAUNCHER], stage.folder(), { PORT: port, WORKERS: 2, REDIS_URL: url, LOG_LEVEL: 'trace', CONTROL_RATE_LIMIT: 0, SHUTDOWN_TIMEOUT: 3 })
+  let log = ''
+  child.stdout?.setEncoding('utf8').on('data', text => { log += text })
+  await until('both workers listen', () => /worker 1 \(pid \d+\) listens/.test(log) && /worker 2 \(pid \d+\) listens/.test(log))
+  child.stdout?.removeAllListeners('data').pause()
+  for (let n = 0; n < 60; n++) await Promise.all(Array.from({ length: 10 }, async () => await request(`http://127.0.0.1:${port}/api/events?${'y'.repeat(8000)}`, { json: {} })))
+  process.kill(Number(/worker 1 \(pid (\d+)\) listens/.exec(log)?.[1]), 'SIGTERM')
+  await delay(2000)
+  t.equal(await answers(port), 200, 'the primary still deals out connections')
+  child.kill('SIGTERM')
+  t.equal((await ended).code, 0, 'and drains')
 })
 
 t.test('SHUTDOWN_DELAY: /readyz says 503 while everything is still served, then it drains; a second signal ends at once', { skip }, async t => {

@@ -867,8 +867,10 @@ t.test('a subscription that Redis ends alone is reported with the setting that d
   await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
   await delay(2500)
   t.equal(reported(), 0)
+  t.same(worker.gateway.warnings.filter(line => /client-output-buffer-limit pubsub/.test(line)), [])
   await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
   await until('it is reported', () => reported() === 1)
+  t.ok(worker.gateway.warnings.some(line => /client-output-buffer-limit pubsub/.test(line)), 'at /readyz too')
 })
 
 t.test('UnconfirmedMessages: a hundred thousand messages alike are struck in no time, from either end', async t => {

@@ -32,6 +32,8 @@ export interface ChannelOptions {
   readonly onChange: () => void
   /** Messages had to be dropped for lack of memory. */
   readonly onDrop: (count: number) => void
+  /** Redis ended the subscription; what that means, in words. */
+  readonly onCutOff: (warning: string) => void
   readonly log: Pick<Logger, 'warn'>
 }
 
@@ -241,10 +243,12 @@ export class Channel {
 
   /** Redis cuts off a subscriber that falls behind, and this connection only. */
   #explainLoss (at: number): void {
-    const { store, clock, channel, log } = this.#options
+    const { store, clock, channel, log, onCutOff } = this.#options
     clock.after(LOOK_MS, () => {
       if (this.#closed || store.trouble !== null || Math.abs(store.lostAt - at) < LOOK_MS) return
-      log.warn({ channel }, `Redis ended the subscription to channel ${channel} and no other connection: it does that to a subscriber that falls behind (client-output-buffer-limit pubsub, by default 32mb 8mb 60). What was published until it was back was not heard`)
+      const warning = `Redis ended the subscription to channel ${channel} and no other connection: it does that to a subscriber that falls behind (client-output-buffer-limit pubsub, by default 32mb 8mb 60). What was published until it was back was not heard`
+      log.warn({ channel }, warning)
+      onCutOff(warning)
     })
   }
 

@@ -78,10 +78,12 @@ export class Intake {
   #asker = ''
   #giveWayUntil = -Infinity
   #askedAt = -Infinity
-  /** Messages dropped since the last line about them; when that was; what /readyz says of them. */
+  /** Messages dropped since the last line about them; when that was; what /readyz says of them, and of a subscription that Redis ended. */
   #dropped = 0
   #droppedAt = -Infinity
   #dropWarning = ''
+  #cutOffAt = -Infinity
+  #cutOffWarning = ''
   #reported = ''
   /** The last term was this worker's, and ended with an append whose outcome is unknown. */
   #unsure = false
@@ -105,7 +107,7 @@ export class Intake {
     if (this.#closed || this.#running !== null) return
     const { store } = this.#options
     const shared = { ...this.#options, gateway, deadLetters: this.#deadLetters }
-    const channel = new Channel({ ...shared, onChange: () => this.#changed(), onDrop: count => this.#drop(count) }, this.counters.channel)
+    const channel = new Channel({ ...shared, onChange: () => this.#changed(), onDrop: count => this.#drop(count), onCutOff: warning => this.#cutOff(warning) }, this.counters.channel)
     this.#channel = channel
     this.#ingest = new Ingest({ ...shared, client: this.#client }, this.counters.ingest)
     store.listen({
@@ -116,7 +118,7 @@ export class Intake {
       onTakenIn: source => { if (source.startsWith('c')) channel.done(source) },
       onLoad: () => this.#forget(channel),
       onUsable: () => this.#wakeup.wake(),
-      warnings: () => this.#options.clock.now() - this.#droppedAt < WARN_MS ? [this.#dropWarning] : []
+      warnings: () => this.#warnings
     })
     this.#client.on('ready', () => this.#wakeup.wake())
     this.#client.connect().catch(() => {})
@@ -265,6 +267,16 @@ export class Intake {
       this.#dropped = 0
       log.warn({ channel }, this.#dropWarning)
     })
+  }
+
+  #cutOff (warning: string): void {
+    this.#cutOffWarning = warning
+    this.#cutOffAt = this.#options.clock.now()
+  }
+
+  get #warnings (): string[] {
+    const now = this.#options.clock.now()
+    return [...now - this.#droppedAt < WARN_MS ? [this.#dropWarning] : [], ...now - this.#cutOffAt < WARN_MS ? [this.#cutOffWarning] : []]
   }
 
   /** Another worker holds the lease. A message that it did not get can only be taken in by a worker that has it. */
