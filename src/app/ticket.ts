@@ -6,14 +6,17 @@ import type { Authority } from './auth/authority.ts'
 import { limitRoutes } from './limit.ts'
 import { errorSchema } from './schemas.ts'
 
+/** Viewers who share a token come back at once after a restart. */
+const MAX_A_SECOND = 100
+
 export default async function ticket (app: FastifyInstance, { gateway, authority }: { gateway: Gateway, authority: Authority }): Promise<void> {
-  await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlRateLimit)
+  await limitRoutes(app, 'tickets of one caller', gateway.rates.ticket, () => MAX_A_SECOND)
 
   app.post('/api/ticket', {
     schema: {
       tags: ['events'],
       summary: 'Get a ticket for a stream or a socket',
-      description: 'For clients that cannot send headers: `?ticket=` works once, with the rights and the life of the token. Counts towards CONTROL_RATE_LIMIT.',
+      description: `For clients that cannot send headers: \`?ticket=\` works once, with the rights and the life of the token. A caller may have ${MAX_A_SECOND} a second.`,
       response: {
         200: { type: 'object', properties: { ticket: { type: 'string' }, expiresIn: { type: 'integer', description: 'seconds' } } },
         '4xx': errorSchema,

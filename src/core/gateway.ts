@@ -88,7 +88,7 @@ export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null
 export class Gateway {
   readonly commands: Commands
   readonly operator: Operator
-  readonly rates: { readonly control: Rate, readonly publish: Rate }
+  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
   readonly troubles: Troubles
@@ -133,7 +133,7 @@ export class Gateway {
         session.close('SLOW', this.returnAfterMs())
       }
     })
-    this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group) }
+    this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group), ticket: new Rate('ticket', clock, group) }
     this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
