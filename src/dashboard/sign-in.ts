@@ -4,7 +4,8 @@
 import { byId, make, mark, show, write } from './element.ts'
 import { clock, duration } from './format.ts'
 import { here } from './here.ts'
-import { NOT_SIGNED_IN } from './status.ts'
+
+export const NOT_SIGNED_IN = 'Not signed in'
 
 const KEPT = 'signalbox-token'
 const ANSWER_MS = 10_000

@@ -4,6 +4,7 @@
 import type { Box, Hello, Status } from '../client/index.ts'
 import { byId, mark, show, write } from './element.ts'
 import { clock, duration } from './format.ts'
+import { NOT_SIGNED_IN } from './sign-in.ts'
 import type { SignIn } from './sign-in.ts'
 import type { Silence } from './silence.ts'
 
@@ -14,8 +15,6 @@ const NOTICE_MS = 20_000
 
 /** A restart takes less than this. */
 const RESTART_MS = 20_000
-
-export const NOT_SIGNED_IN = 'Not signed in'
 
 const NAMES: Record<ProfileName, string> = { SSE: 'SSE', WEBSOCKET: 'WebSocket' }
 const WORDS: Record<Status['state'], string> = {
