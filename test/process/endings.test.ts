@@ -60,23 +60,31 @@ t.test('SIGHUP without a terminal, as under nohup, ends nothing', { skip }, asyn
   t.equal(await server.stop('SIGTERM'), 0)
 })
 
+/** A module with a command that fails, and leaves 16 KB in the log. */
+function talkative (folder: string): string {
+  const path = join(folder, 'commands.mjs')
+  writeFileSync(path, "export default { talk: { handler () { throw new Error('y'.repeat(8000)) } } }")
+  return path
+}
+
+const talk = async (port: number): Promise<number> => (await request(`http://127.0.0.1:${port}/api/control`, { json: { command: 'talk' } })).status
+
 t.test('a log that nobody reads holds up neither the gateway nor its drain, and says later how much of it is missing', { skip }, async t => {
   const stage = new Stage(t)
   const cwd = stage.folder()
   const port = await freePort()
-  const { child, ended } = start(t, [process.execPath, LAUNCHER], cwd, { PORT: port, DATA_DIR: ':memory:', LOG_LEVEL: 'trace', CONTROL_RATE_LIMIT: 0 })
+  const { child, ended } = start(t, [process.execPath, LAUNCHER], cwd, { PORT: port, DATA_DIR: ':memory:', CONTROL_RATE_LIMIT: 0, COMMANDS_MODULE: talkative(cwd) })
   await until('it listens', async () => await answers(port) === 200)
-  // A refusal is a line of the log, with the address asked for.
-  const refuse = async (): Promise<number> => (await request(`http://127.0.0.1:${port}/api/events?${'y'.repeat(8000)}`, { json: {} })).status
+  const fail = async (): Promise<number> => await talk(port)
   const fill = async (): Promise<void> => {
-    for (let n = 0; n < 30; n++) t.same(new Set(await Promise.all(Array.from({ length: 10 }, refuse))), new Set([400]))
+    for (let n = 0; n < 30; n++) t.same(new Set(await Promise.all(Array.from({ length: 10 }, fail))), new Set([500]))
   }
   await fill()
   t.equal(await answers(port, '/readyz'), 200, 'it goes on')
   let log = ''
   child.stdout?.setEncoding('utf8').on('data', text => { log += text })
   await until('what waited has come', async () => {
-    await refuse()
+    await fail()
     return /\d+ lines of this log were dropped/.test(log)
   })
   child.stdout?.removeAllListeners('data').pause()
@@ -91,12 +99,13 @@ t.test('nor does it with workers, of whom each that starts or ends makes the pip
   const stage = new Stage(t)
   const port = await freePort()
   const { url } = await RedisServer.start(t)
-  const { child, ended } = start(t, [process.execPath, LAUNCHER], stage.folder(), { PORT: port, WORKERS: 2, REDIS_URL: url, LOG_LEVEL: 'trace', CONTROL_RATE_LIMIT: 0, SHUTDOWN_TIMEOUT: 3 })
+  const cwd = stage.folder()
+  const { child, ended } = start(t, [process.execPath, LAUNCHER], cwd, { PORT: port, WORKERS: 2, REDIS_URL: url, CONTROL_RATE_LIMIT: 0, COMMANDS_MODULE: talkative(cwd), SHUTDOWN_TIMEOUT: 3 })
   let log = ''
   child.stdout?.setEncoding('utf8').on('data', text => { log += text })
   await until('both workers listen', () => /worker 1 \(pid \d+\) listens/.test(log) && /worker 2 \(pid \d+\) listens/.test(log))
   child.stdout?.removeAllListeners('data').pause()
-  for (let n = 0; n < 60; n++) await Promise.all(Array.from({ length: 10 }, async () => await request(`http://127.0.0.1:${port}/api/events?${'y'.repeat(8000)}`, { json: {} })))
+  for (let n = 0; n < 60; n++) await Promise.all(Array.from({ length: 10 }, async () => await talk(port)))
   process.kill(Number(/worker 1 \(pid (\d+)\) listens/.exec(log)?.[1]), 'SIGTERM')
   await delay(2000)
   t.equal(await answers(port), 200, 'the primary still deals out connections')
