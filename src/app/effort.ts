@@ -1,4 +1,4 @@
-// Large texts that are slow to read: 1 MB of JSON with 130,000 names takes 70 ms, in which nobody else is served. A caller who
+// Large texts that are slow to read: 2 MB of JSON within its bounds take up to 50 ms, in which nobody else is served. A caller who
 // sends such ones pays with waiting, the more the longer each took, so that others keep most of the event loop. Ordinary large
 // batches, read in a few ms, wait about as long as they took.
 
