@@ -63,7 +63,7 @@ const ATTACKS: readonly Attack[] = [
     what: 'the largest events, of as many members as fit',
     profiles: PROFILES,
     run: async ({ profile, dial, socket, twenty }) => {
-      const event = { type: 'a', room: 'big', data: Object.fromEntries(names('m', 130_000).map(name => [name, 1])) }
+      const event = { type: 'a', room: 'big', data: Object.fromEntries(names('m', 49_000).map(name => [name, 1])) }
       const [body, message] = [post(JSON.stringify(event)), say({ action: 'control', command: 'publish', args: { event } })]
       let publisher = dial()
       await twenty(() => {
