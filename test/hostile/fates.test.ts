@@ -137,7 +137,9 @@ for (const profile of PROFILES) {
     await server.publish(...ROOMS.filter(room => !room.startsWith('@')).map(eventOf))
     // Somebody who may hear one room hears that one alone, whatever the others do.
     const key = new TextEncoder().encode(SECRET)
-    const signed = async (signalbox: Grants): Promise<string> => await new SignJWT({ signalbox }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1h').sign(key)
+    let subjects = 0
+    // A subject each: limits count by subject.
+    const signed = async (signalbox: Grants): Promise<string> => await new SignJWT({ signalbox }).setProtectedHeader({ alg: 'HS256' }).setSubject(String(subjects++)).setExpirationTime('1h').sign(key)
     const listener = await WireClient.open(profile, server.port, { rooms: ['plant-2'], headers: { Authorization: `Bearer ${await signed({ subscribe: ['plant-2'] })}` } })
     t.teardown(() => listener.cut())
     await listener.untilKind('ready')
