@@ -54,5 +54,5 @@ export default fp(async (app: FastifyInstance, { arrivals }: { arrivals: Arrival
 function refuse (message: IncomingMessage, status: string, refusal: Refusal): void {
   message.removeAllListeners('data')
   message.resume()
-  answerBare(message.socket, status, refusal, status.startsWith('503') ? 'Retry-After: 1\r\n' : '')
+  answerBare(message.socket, status, refusal)
 }

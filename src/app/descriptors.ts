@@ -37,7 +37,7 @@ export function boundConnections (server: Server, troubles: Troubles, max = maxC
       }
       const refusal = new Refusal('OVERLOADED', 'this process has no file descriptors left for more connections; try again in a moment', undefined, 'descriptors')
       troubles.refused(refusal)
-      if (count <= max + MAX_PARTING) answerBare(socket, '503 Service Unavailable', refusal, 'Retry-After: 1\r\n')
+      if (count <= max + MAX_PARTING) answerBare(socket, '503 Service Unavailable', refusal)
       else socket.destroy()
     })
   })

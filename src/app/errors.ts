@@ -39,13 +39,15 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
 /** Sends a refusal as the response. */
 export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
   reply.server.troubles.refused(refusal)
-  // A 409 may be temporary too, but its duration is unknown: only 429 and 503 have the header.
   if (refusal.statusCode === 401) reply.header('WWW-Authenticate', 'Bearer')
-  if (refusal.retryMs !== undefined && (refusal.statusCode === 429 || refusal.statusCode === 503)) {
-    reply.header('Retry-After', Math.ceil(refusal.retryMs / 1000))
-  }
+  const retryAfter = retryAfterOf(refusal)
+  if (retryAfter !== null) reply.header('Retry-After', retryAfter)
   return await reply.code(refusal.statusCode).type(JSON_TYPE).send(JSON.stringify(refusal.body))
 }
+
+/** The header Retry-After, seconds. A 409 may be temporary too, but its duration is unknown: only 429 and 503 have it. */
+const retryAfterOf = ({ statusCode, retryMs }: Refusal): number | null =>
+  retryMs !== undefined && (statusCode === 429 || statusCode === 503) ? Math.ceil(retryMs / 1000) : null
 
 /** Answers what is not valid HTTP, directly on its socket, and behind the answers to the requests before it. */
 export function answerClientError (error: NodeJS.ErrnoException, socket: Socket, maxHeaderBytes: number): void {
@@ -68,8 +70,9 @@ export function answerClientError (error: NodeJS.ErrnoException, socket: Socket,
  */
 export function answerBare (socket: Duplex, status: string, refusal: Refusal, headers = ''): void {
   const body = JSON.stringify({ ...refusal.body, statusCode: Number(status.slice(0, 3)), error: status.slice(4) })
+  const retryAfter = retryAfterOf(refusal)
   socket.on('error', () => {})
-  socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}${retryAfter === null ? '' : `Retry-After: ${retryAfter}\r\n`}Connection: close\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
   socket.once('end', () => socket.destroy())
   socket.resume()
   setTimeout(() => socket.destroy(), PARTING_MS).unref()
