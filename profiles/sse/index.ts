@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { errorSchema } from '../../src/app/schemas.ts'
+import { refusals, textOf, ticketParameter } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import { PUBLIC } from '../../src/core/event.ts'
@@ -37,6 +37,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     config: { access: 'ticket', isStream: true, isShed: true },
     schema: {
       tags: ['events'],
+      operationId: 'openStream',
       summary: 'The stream of events (SSE)',
       description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
@@ -45,10 +46,10 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
           rooms: { type: 'string', description: 'comma list; absent: the public feed' },
           types: { type: 'string', description: 'comma list; absent: every type' },
           lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' },
-          ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
+          ...ticketParameter
         }
       },
-      response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
+      response: { 200: textOf('text/event-stream', 'The stream; docs/asyncapi.yaml describes its events.'), ...refusals }
     }
   }, async (request, reply) => {
     // Requests behind this one could never be answered.
