@@ -60,7 +60,7 @@ t.test('docs/asyncapi.yaml is valid AsyncAPI 3.0, and names this version', async
 
 t.test('an event is accepted where its schema says so, and nowhere else', async t => {
   const validate = new Ajv({ strict: false, unicodeRegExp: false }).compile({ ...eventSchema, title: undefined })
-  const name = fc.oneof(fc.string({ maxLength: 4 }), fc.stringMatching(/^[A-Za-z0-9_.:/-]{0,3}$/), fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom('a'.repeat(128), 'a'.repeat(129), '@public', 'ä', 'a b', ''))
+  const name = fc.oneof({ weight: 8, arbitrary: fc.stringMatching(/^[A-Za-z0-9_.:/-]{1,3}$/) }, fc.string({ maxLength: 4 }), fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom('a'.repeat(128), 'a'.repeat(129), '@public', 'ä', 'a b', ''))
   const key = fc.oneof(name, fc.constantFrom('k'.repeat(256), 'k'.repeat(257), '\n', 'a\u0085', '\u007f', '😀'))
   const strange = fc.oneof(fc.integer(), fc.boolean(), fc.constant([]), fc.constant({}))
   const timestamp = fc.oneof(fc.integer({ min: -10 }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom(0, 1e14, 1.1e14, 1e11))
