@@ -2,7 +2,8 @@
 // profiles where it applies. Whatever comes in, the gateway does not end, no prototype is touched, no answer is a 5xx but 503, each
 // refusal has the shape of all errors without a stack, the log has no error, and a client beside it gets every event.
 //
-// Frames that break RFC 6455 are in frames.test.ts; settings and redis addresses in test/config.test.ts.
+// Frames that break RFC 6455 are in frames.test.ts; what comes through Redis, and callers over several workers, also in
+// redis-input.test.ts; settings and redis addresses in test/config.test.ts.
 
 import { createHmac, createSecretKey, generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
@@ -425,6 +426,19 @@ t.test('26, 27: a body that comes too slowly, breaks its framing or is given up 
     await chunked.send(`GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n${head.replace(/Content-Length.*/, 'Transfer-Encoding: chunked')}zz\r\n`)
     t.same((await chunked.until(2)).map(wordOf), ['200', '400 BAD_REQUEST'], profile)
     await chunked.untilClosed()
+    const strict = await startServer({ profile, requestTimeout: 0.3 })
+    t.teardown(async () => await strict.close())
+    const drip = new RawHttp(strict.port)
+    await drip.send(head)
+    for (let at = 0; !drip.closed && drip.answers.length === 0; at++) {
+      // A byte at a time, and the last one never.
+      if (at < EVENT.length - 1) await drip.send(EVENT[at] as string)
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+    t.same(drip.answers.map(wordOf), ['408 BAD_REQUEST'], 'a body that comes byte by byte')
+    await drip.untilClosed()
+    t.equal(strict.gateway.troubles.bounds.request_time, 1)
+    t.equal(strict.gateway.counters.events, 0)
     await ground.check(t)
     t.equal(ground.server.gateway.counters.events, 1, 'only the client beside it was published to')
   }
