@@ -149,7 +149,7 @@ async function liar (t: Test, answer: string): Promise<number> {
     sockets.add(socket)
     socket.on('error', () => {})
     // Each command is an array; its arguments may hold no such line.
-    socket.on('data', data => { for (const _ of data.toString('latin1').matchAll(/^\*\d+\r$/gm)) socket.write(`${answer}\r\n`) })
+    socket.on('data', data => socket.write(`${answer}\r\n`.repeat(data.toString('latin1').match(/^\*\d+\r$/gm)?.length ?? 0)))
   }).listen(0, '127.0.0.1')
   await new Promise(resolve => server.once('listening', resolve))
   t.teardown(() => {
