@@ -3,18 +3,15 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
+import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { errorSchema } from '../../src/app/schemas.ts'
+import { errorSchema, subscriptionQuery } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
-import { Refusal } from '../../src/core/errors.ts'
-import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
-import { parseJoins } from '../../src/core/subscription.ts'
 import type { Session } from '../../src/core/session.ts'
-import type { Join } from '../../src/core/subscription.ts'
 import { openStream, SseConnection } from './connection.ts'
 
 export interface SseOptions {
@@ -22,7 +19,7 @@ export interface SseOptions {
   readonly path: string
 }
 
-const PARAMETERS = ['rooms', 'types', 'lastEventId', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
@@ -41,12 +38,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
         type: 'object',
-        properties: {
-          rooms: { type: 'string', description: 'comma list; absent: the public feed' },
-          types: { type: 'string', description: 'comma list; absent: every type' },
-          lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' },
-          ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
-        }
+        properties: subscriptionQuery
       },
       response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
     }
@@ -68,7 +60,9 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     streaming.add(socket)
     let joined
     try {
-      const joins = parseJoins(joinsOf(request))
+      const query = request.query as Record<string, unknown>
+      checkParameters(query, PARAMETERS, 'a stream')
+      const joins = joinsOfQuery(query)
       session = gateway.open(connection, request.identity)
       joined = await session.join(joins, cursorOf(request))
     } catch (error) {
@@ -99,19 +93,3 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
   // The drain has sent `bye` to every client by now.
   app.addHook('preClose', async () => await partFrom(connections))
 }, { name: 'profile-sse', encapsulate: true })
-
-/** The joins of a query: each room, or the public feed, with the types. */
-function joinsOf (request: FastifyRequest): Join[] {
-  const query = request.query as Record<string, unknown>
-  const unknown = Object.keys(query).filter(name => !PARAMETERS.includes(name) && !name.startsWith('_'))
-  if (unknown.length > 0) {
-    throw new Refusal('BAD_SUBSCRIPTION', `unknown parameter ${JSON.stringify(unknown[0]?.slice(0, 40))}; a stream takes ${PARAMETERS.join(', ')}`)
-  }
-  const rooms = listOf(query.rooms)
-  const types = listOf(query.types)
-  return (rooms.length === 0 ? [PUBLIC] : rooms).map(room => types.length === 0 ? { room } : { room, types })
-}
-
-function listOf (value: unknown): string[] {
-  return [value ?? ''].flat().flatMap(text => String(text).split(',')).map(name => name.trim()).filter(name => name !== '')
-}

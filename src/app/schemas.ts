@@ -36,3 +36,26 @@ export const idempotencyHeader = {
   type: 'object',
   properties: { 'idempotency-key': { type: 'string', minLength: 1, maxLength: MAX_KEY, description: 'makes a retry safe: it returns the first response' } }
 }
+
+/** An event as clients get it. */
+export const deliveredSchema = {
+  type: 'object',
+  required: ['id', 'type', 'data', 'timestamp'],
+  properties: {
+    id: { type: 'string', pattern: '^\\d+-\\d+$' },
+    type: { type: 'string' },
+    room: { type: 'string', description: 'absent: a public event' },
+    key: { type: 'string', description: 'present: state; absent: a fact' },
+    data: { description: 'any JSON value; null with a key: the key was deleted' },
+    timestamp: { type: 'number', description: 'milliseconds since 1970' }
+  }
+}
+
+/** What a stream and a read are asked for in their address. */
+export const subscriptionQuery = {
+  rooms: { type: 'string', description: 'comma list; absent: the public feed' },
+  types: { type: 'string', description: 'comma list; absent: every type' },
+  join: { type: 'string', description: 'in place of rooms and types: a JSON array of names, or of { room, types }' },
+  lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins. 0-0: every fact that history holds' },
+  ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
+}
