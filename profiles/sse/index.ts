@@ -1,4 +1,4 @@
-// The profile SSE: one route with a stream of bundles. Commands are sent over HTTP.
+// The profile SSE: one route with a stream of bundles, and one that changes what an open stream hears. Commands are sent over HTTP.
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -8,11 +8,12 @@ import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
 import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { errorSchema, subscriptionQuery } from '../../src/app/schemas.ts'
+import { changedSchema, changeSchema, errorSchema, subscriptionQuery } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
 import { openStream, SseConnection } from './connection.ts'
+import { Steering } from './steering.ts'
 
 export interface SseOptions {
   readonly gateway: Gateway
@@ -23,6 +24,7 @@ const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
+  const steering = new Steering(gateway)
   /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
   const streaming = new WeakSet<Socket>()
   app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
@@ -52,6 +54,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     const connection = new SseConnection()
     let session: Session | null = null
     const end = (): void => {
+      if (session !== null) steering.delete(session)
       session?.end()
       connections.delete(connection)
     }
@@ -73,6 +76,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     }
     const { position, cursor } = joined
     connections.add(connection)
+    steering.add(session)
     const hello = { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
     const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
@@ -89,6 +93,18 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     session.drained()
     return reply
   })
+
+  app.post<{ Params: { session: string } }>(`${path}/:session`, {
+    config: { isShed: true },
+    schema: {
+      tags: ['events'],
+      summary: 'Join or leave rooms on an open stream',
+      description: 'The body is a socket\'s `join` or `leave`; the answer has the data of `joined` or `left`. Snapshot, `ready` and the cursor that counts come on the stream.',
+      params: { type: 'object', properties: { session: { type: 'string', description: 'from `hello`' } } },
+      body: changeSchema,
+      response: { 200: changedSchema, '4xx': errorSchema, 503: errorSchema }
+    }
+  }, async ({ params, body, identity }) => await steering.steer(params.session, body, identity))
 
   // The drain has sent `bye` to every client by now.
   app.addHook('preClose', async () => await partFrom(connections))

@@ -2,6 +2,7 @@
 
 import { Refusal } from '../core/errors.ts'
 import { PUBLIC } from '../core/event.ts'
+import type { Identity } from '../core/identity.ts'
 import type { Session } from '../core/session.ts'
 import { checkNames } from '../core/subscription.ts'
 import { joinsOf } from './joins.ts'
@@ -14,8 +15,8 @@ export interface ServerMessage {
   readonly data: object
 }
 
-/** What a message changes. */
-export type Change = (session: Session) => ServerMessage | Promise<ServerMessage>
+/** What a message changes. @param identity whose rights count; default: those of the session */
+export type Change = (session: Session, identity?: Identity) => ServerMessage | Promise<ServerMessage>
 
 /** The actions that change what a session hears: their fields, and what reads them. */
 export const MEMBERSHIP = {
@@ -48,8 +49,8 @@ function join ({ room, rooms, types, lastEventId }: ClientMessage): Change {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
   const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE')
   const cursor = lastEventId === undefined || lastEventId === '' ? null : lastEventId
-  return async session => {
-    const { members, ...joined } = await session.join(joins, cursor)
+  return async (session, identity) => {
+    const { members, ...joined } = await session.join(joins, cursor, identity)
     return { event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }
   }
 }

@@ -59,3 +59,52 @@ export const subscriptionQuery = {
   lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins. 0-0: every fact that history holds' },
   ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
 }
+
+const joinEntry = {
+  oneOf: [
+    { type: 'string' },
+    { type: 'object', required: ['room'], additionalProperties: false, properties: { room: { type: 'string' }, types: { type: 'array', minItems: 1, items: { type: 'string' } } } }
+  ]
+}
+
+/** What a client sends to join or leave rooms on an open connection. */
+export const changeSchema = {
+  oneOf: [
+    {
+      type: 'object',
+      example: { action: 'join', rooms: ['plant-1', { room: 'plant-2', types: ['alarm'] }] },
+      required: ['action'],
+      properties: {
+        action: { type: 'string', enum: ['join'] },
+        room: joinEntry,
+        rooms: { type: 'array', items: joinEntry, description: 'several at once; neither room nor rooms: the public feed' },
+        types: { type: 'array', minItems: 1, items: { type: 'string' }, description: 'of entries without types of their own; absent: every type' },
+        lastEventId: { type: ['string', 'null'], description: '0-0: every fact that history holds' },
+        ref: { type: ['string', 'number'] }
+      }
+    },
+    {
+      type: 'object',
+      example: { action: 'leave', room: 'plant-1' },
+      required: ['action'],
+      properties: {
+        action: { type: 'string', enum: ['leave'] },
+        room: { type: 'string' },
+        rooms: { type: 'array', items: { type: 'string' }, description: 'neither room nor rooms: the public feed' },
+        ref: { type: ['string', 'number'] }
+      }
+    }
+  ]
+}
+
+/** The data of `joined`, or of `left`. */
+export const changedSchema = {
+  type: 'object',
+  required: ['rooms', 'cursor'],
+  properties: {
+    rooms: { type: 'array', items: { type: 'string' } },
+    members: { type: 'object', additionalProperties: { type: 'integer' }, description: 'of a join: over all processes' },
+    position: { type: 'string', enum: ['new', 'resumed', 'reset'], description: 'of a join' },
+    cursor: { type: ['string', 'null'] }
+  }
+}
