@@ -207,9 +207,10 @@ export class Session {
     return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
   }
 
-  /** Its subscription was changed from elsewhere: tells the client its position, now or with the next heartbeat. */
+  /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
   tellPosition (): void {
-    if (this.connection.pending > 0) this.#lastReportedId = ORIGIN
+    // With its cursor a client could lose a reset that it has not been told.
+    if (this.connection.pending > 0 || this.#tracks.some(({ reset }) => reset !== null)) this.#lastReportedId = ORIGIN
     else if (this.#state !== 'ended') this.connection.ping(this.cursor)
   }
 

@@ -88,6 +88,10 @@ for (const { name, skip, start } of STORES) {
       await client.until(() => client.messages.length > before)
       t.equal(client.messages.at(-1)?.kind, 'position')
       t.equal(await cut(['a']), 'resumed')
+      const heard = client.messages.length
+      t.match(await steer(port, session, { action: 'join', room: 'c', lastEventId: 'of another connection' }), { body: { position: 'reset', cursor: null } })
+      await client.untilKind('ready', 3)
+      t.same(client.messages.slice(heard).map(({ kind }) => kind), ['reset', 'ready'], 'no cursor comes before the reset')
       client.cut()
     })
 
