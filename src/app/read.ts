@@ -68,15 +68,15 @@ export default async function read (app: FastifyInstance, { gateway }: { gateway
     const unwanted = new AbortController()
     const end = (): void => unwanted.abort()
     waiting.add(response)
-    response.once('close', () => {
-      waiting.delete(response)
-      end()
-    })
+    response.once('close', () => waiting.delete(response))
+    response.once('close', end)
     // Who has closed his side is most likely gone. If not, an answer that comes early does no harm.
     socket.once('end', end)
     try {
       return await act(unwanted.signal)
     } finally {
+      // Each response closes, and an abort that nobody hears costs 20 us.
+      response.off('close', end)
       socket.off('end', end)
     }
   }

@@ -158,6 +158,8 @@ export class Polls {
     const { clock, places } = this.#options
     places.take(identity)
     const rightsMs = identity.expiresAt === null ? Infinity : Math.max(0, identity.expiresAt - clock.wall())
+    // Those that ask for the same next share it.
+    poll.subscription.hold()
     this.#open.add(poll)
     this.#listen(poll, true)
     let cancel = (): void => {}
@@ -180,6 +182,7 @@ export class Polls {
       signal?.removeEventListener('abort', poll.end)
       this.#listen(poll, false)
       this.#open.delete(poll)
+      poll.subscription.release()
       poll.isOver = true
       places.give(identity)
     }
@@ -230,6 +233,7 @@ class Poll implements Recipient {
   /** It had its last answer in the tick in which it asks again, as far as anybody knows. */
   readonly servedInTick: number
   readonly serve: () => void
+  readonly subscription: Subscription
   isListening = false
   isOver = false
   /** Whom it waits for. */
@@ -243,7 +247,8 @@ class Poll implements Recipient {
   #tracks: Track[]
 
   constructor (options: PollOptions) {
-    const { rooms, subscription: { parts, signature }, cursor, askedInTick, onServed } = this.#options = options
+    const { rooms, subscription, subscription: { parts, signature }, cursor, askedInTick, onServed } = this.#options = options
+    this.subscription = subscription
     this.servedInTick = askedInTick
     this.serve = onServed
     this.#begins = cursor === null || cursor === ORIGIN ? 'new' : 'resumed'
@@ -251,11 +256,11 @@ class Poll implements Recipient {
   }
 
   get rooms (): Iterable<string> {
-    return this.#options.subscription.parts.keys()
+    return this.subscription.parts.keys()
   }
 
   hears ({ room, type }: Entry): boolean {
-    return matches(this.#options.subscription.parts.get(room) as Filter, type)
+    return matches(this.subscription.parts.get(room) as Filter, type)
   }
 
   /** Nothing it hears lies before this id that it has not had. */
@@ -270,7 +275,8 @@ class Poll implements Recipient {
 
   /** Reads on from where it stands. */
   read (): ReadAnswer {
-    const { rooms, limits, subscription: { signature } } = this.#options
+    const { rooms, limits } = this.#options
+    const { signature } = this.subscription
     checkFloor(this.#tracks, rooms, null)
     const resets = takeResets(this.#tracks)
     const { maxQueuePerClient, maxBundleBytes } = limits()

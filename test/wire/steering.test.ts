@@ -5,6 +5,7 @@ import t from 'tap'
 import { ask, bearer, guarded, now, STORES, token } from '../auth/harness.ts'
 import type { Answer } from '../auth/harness.ts'
 import { Page } from '../page.ts'
+import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { WireClient } from './client.ts'
 import type { Wish } from './client.ts'
 import { startServer } from './harness.ts'
@@ -173,6 +174,21 @@ t.test('join= in the address of a stream names rooms with types of their own', a
   await server.publish(fact('missed', 'b'), gauge('not heard', 'b'), fact('missed too'))
   const back = await ask(server.port, `/api/events?join=${query}&lastEventId=${client.cursor as string}`)
   t.match(back.body, { position: 'resumed', events: [{ data: 'missed' }, { data: 'missed too' }] })
+})
+
+t.test('while the profile changes, a worker with the other one takes it too', { skip: skipWithout('redis') }, async t => {
+  const place = { redis: (await RedisServer.start(t)).url, dataDir: 'steer-mixed-' }
+  const [streams, sockets] = await Promise.all((['SSE', 'WEBSOCKET'] as const).map(async profile => {
+    const server = await startServer({ profile, ...place })
+    t.teardown(async () => await server.close())
+    return server
+  })) as [Server, Server]
+  const { client, session } = await open(streams.port)
+  t.match(await join(sockets.port, session, 'b'), { status: 200, body: { rooms: ['b'] } })
+  await sockets.publish(fact('heard', 'b'))
+  await client.until(() => client.events.length === 1)
+  t.match(await join(sockets.port, 'nobodys', 'b'), { status: 404, body: { code: 'PROFILE_NOT_MOUNTED' } })
+  client.cut()
 })
 
 t.test('without streams there is nothing to steer', async t => {
