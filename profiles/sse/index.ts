@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
 import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { changedSchema, changeSchema, errorSchema, subscriptionQuery } from '../../src/app/schemas.ts'
+import { changedSchema, changeSchema, refusals, subscriptionQuery, textOf } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
@@ -36,13 +36,14 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     config: { access: 'ticket', isStream: true, isShed: true },
     schema: {
       tags: ['events'],
+      operationId: 'openStream',
       summary: 'The stream of events (SSE)',
       description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
         type: 'object',
         properties: subscriptionQuery
       },
-      response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
+      response: { 200: textOf('text/event-stream', 'The stream; docs/asyncapi.yaml describes its events.'), ...refusals }
     }
   }, async (request, reply) => {
     // Requests behind this one could never be answered.
@@ -98,11 +99,12 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     config: { isShed: true },
     schema: {
       tags: ['events'],
+      operationId: 'changeStream',
       summary: 'Join or leave rooms on an open stream',
       description: 'The body is a socket\'s `join` or `leave`; the answer has the data of `joined` or `left`. Snapshot, `ready` and the cursor that counts come on the stream.',
       params: { type: 'object', properties: { session: { type: 'string', description: 'from `hello`' } } },
       body: changeSchema,
-      response: { 200: changedSchema, '4xx': errorSchema, 503: errorSchema }
+      response: { 200: changedSchema, ...refusals }
     }
   }, async ({ params, body, identity }) => await steering.steer(params.session, body, identity))
 

@@ -13,6 +13,7 @@ import { answerBare } from '../../src/app/errors.ts'
 import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
 import { partFrom } from '../../src/app/parting.ts'
+import { refusals, ticketParameter } from '../../src/app/schemas.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Identity } from '../../src/core/identity.ts'
@@ -88,7 +89,14 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     url: path,
     exposeHeadRoute: false,
     config: { access: 'ticket', isShed: true },
-    schema: { tags: ['events'], summary: 'The WebSocket', description: 'JSON text messages; see docs/protocol.md.' },
+    schema: {
+      tags: ['events'],
+      operationId: 'openSocket',
+      summary: 'The WebSocket',
+      description: 'JSON text messages, which docs/asyncapi.yaml describes.',
+      querystring: { type: 'object', properties: ticketParameter },
+      response: { 101: { type: 'null', description: 'The socket is open.' }, ...refusals }
+    },
     preValidation: async request => checkOrigin(request, corsOrigins),
     handler: async (_request: FastifyRequest, reply: FastifyReply) => {
       reply.header('Upgrade', 'websocket')

@@ -5,30 +5,9 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { commandResponse, parseCommandRequest } from './command-request.ts'
 import { limitRoutes } from './limit.ts'
-import { errorSchema, idempotencyHeader } from './schemas.ts'
+import { commandsSchema, doneSchema, idempotencyHeader, outcomeSchema, refusals, runningSchema } from './schemas.ts'
 
 export const CONTROL_PATH = '/api/control'
-
-const outcomeSchema = {
-  type: 'object',
-  properties: {
-    id: { type: 'string' },
-    command: { type: 'string' },
-    status: { type: 'string', enum: ['running', 'done', 'failed', 'unknown'] },
-    result: {},
-    error: { type: 'object', properties: { code: { type: 'string' }, message: { type: 'string' } } }
-  }
-}
-
-const commandSchema = {
-  type: 'object',
-  properties: {
-    name: { type: 'string' },
-    description: { type: 'string' },
-    schema: { type: 'object', description: 'a JSON Schema for args; {}: any' },
-    source: { type: 'string', enum: ['built-in', 'module', 'backend'] }
-  }
-}
 
 export default async function control (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   await limitRoutes(app, 'CONTROL_RATE_LIMIT', gateway.rates.control, () => gateway.limits.controlRateLimit)
@@ -36,16 +15,12 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
   app.post(CONTROL_PATH, {
     schema: {
       tags: ['control'],
+      operationId: 'runCommand',
       summary: 'Run a command',
       description: `Built in: ${gateway.commands.names.join(', ')}.`,
       headers: idempotencyHeader,
-      body: { type: 'object', required: ['command'], properties: { command: { type: 'string' }, args: { type: 'object' } } },
-      response: {
-        200: { type: 'object', properties: { ok: { type: 'boolean' }, id: { type: 'string' }, command: { type: 'string' }, result: {} } },
-        202: outcomeSchema,
-        '4xx': errorSchema,
-        '5xx': errorSchema
-      }
+      body: { type: 'object', required: ['command'], additionalProperties: false, properties: { command: { type: 'string' }, args: { type: 'object', additionalProperties: true } } },
+      response: { 200: doneSchema, 202: runningSchema, ...refusals }
     }
   }, async (request, reply) => {
     const { status, body } = commandResponse(await gateway.control({
@@ -61,9 +36,10 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
+      operationId: 'listCommands',
       summary: 'List the commands',
       description: 'Those that the caller may run, by name, each with the JSON Schema of its arguments.',
-      response: { 200: { type: 'object', properties: { commands: { type: 'array', items: commandSchema } } } }
+      response: { 200: commandsSchema, ...refusals }
     }
   }, async ({ identity }) => ({ commands: gateway.commands.list.filter(({ name }) => identity.grants.allow('control', name)) }))
 
@@ -72,9 +48,10 @@ export default async function control (app: FastifyInstance, { gateway }: { gate
     config: { rateLimit: false },
     schema: {
       tags: ['control'],
+      operationId: 'getCommand',
       summary: 'The outcome of a command',
       params: { type: 'object', properties: { id: { type: 'string' } } },
-      response: { 200: outcomeSchema, 404: errorSchema }
+      response: { 200: outcomeSchema, ...refusals }
     }
   }, async request => {
     const outcome = await gateway.commands.outcome(request.params.id, request.identity)

@@ -14,6 +14,7 @@ import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { ForeignOrigins } from './origin.ts'
 import type { Savings } from './savings.ts'
+import { refusals, textOf } from './schemas.ts'
 
 /** Exchange of metrics between the workers of a primary. */
 export interface MetricsExchange {
@@ -103,7 +104,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
 
   app.get('/metrics', {
     config: { access: 'metrics' },
-    schema: { tags: ['status'], summary: 'Prometheus metrics' }
+    schema: { tags: ['status'], operationId: 'getMetrics', summary: 'Prometheus metrics', response: { 200: textOf('text/plain', 'The metrics of all workers.'), ...refusals } }
   }, async (_request, reply) => {
     reply.type(registry.contentType)
     if (metricsExchange === undefined) return await registry.metrics()

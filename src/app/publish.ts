@@ -6,7 +6,7 @@ import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { limitRoutes } from './limit.ts'
-import { batchSchema, errorSchema, eventSchema, idempotencyHeader } from './schemas.ts'
+import { batchSchema, eventSchema, idempotencyHeader, idsSchema, refusals } from './schemas.ts'
 
 const PATH = '/api/events'
 
@@ -17,15 +17,17 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     config: { isShed: true },
     schema: {
       tags: ['events'],
+      operationId: 'publish',
       summary: `Publish one event, or up to ${MAX_BATCH} of them`,
-      description: 'All or nothing. The response is sent when the events are durable. `application/x-ndjson` (one event per line) is accepted too.',
+      description: 'All or nothing. The response is sent when the events are durable. The body may be gzipped.',
       headers: idempotencyHeader,
-      body: { oneOf: [eventSchema, batchSchema] },
-      response: {
-        202: { type: 'object', properties: { ids: { type: 'array', items: { type: 'string' } } } },
-        '4xx': errorSchema,
-        503: errorSchema
-      }
+      body: {
+        content: {
+          'application/json': { schema: { oneOf: [eventSchema, batchSchema] } },
+          'application/x-ndjson': { schema: { type: 'string', description: 'an event on each line' } }
+        }
+      },
+      response: { 202: idsSchema, ...refusals }
     }
   }, async (request, reply) => {
     const { body } = request

@@ -8,26 +8,10 @@ import type { ReadAnswer } from '../core/polls.ts'
 import { cursorOf } from './bye.ts'
 import { checkParameters, joinsOfQuery } from './joins.ts'
 import { partFrom } from './parting.ts'
-import { deliveredSchema, errorSchema, subscriptionQuery } from './schemas.ts'
+import { readSchema, refusals, subscriptionQuery } from './schemas.ts'
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'wait', 'ticket']
 const MAX_WAIT_SECONDS = 60
-
-const answerSchema = {
-  type: 'object',
-  required: ['position', 'cursor', 'reset', 'more', 'events'],
-  properties: {
-    position: { type: 'string', enum: ['new', 'resumed', 'reset'] },
-    cursor: { type: 'string', description: 'the position behind this answer: the next lastEventId, here or of a stream or a socket' },
-    reset: {
-      type: ['object', 'null'],
-      required: ['reason', 'missed'],
-      properties: { reason: { type: 'string', enum: ['trimmed', 'unknown', 'ahead', 'subscription'] }, missed: { type: ['integer', 'null'] } }
-    },
-    more: { type: 'boolean', description: 'ask again at once' },
-    events: { type: 'array', items: deliveredSchema }
-  }
-}
 
 export default async function read (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   /** Of waits: a drain answers them, and the answers are sent before connections are closed. */
@@ -37,6 +21,7 @@ export default async function read (app: FastifyInstance, { gateway }: { gateway
     config: { access: 'ticket', isShed: true },
     schema: {
       tags: ['events'],
+      operationId: 'readEvents',
       summary: 'Read once, without a stream',
       description: 'Without a cursor the present values; with one what is new since: facts in order and newest values. At most a bundle\'s worth; `more`: ask again at once. The cursor is also the ETag: `If-None-Match` gets 304 where nothing is new.',
       querystring: {
@@ -46,7 +31,7 @@ export default async function read (app: FastifyInstance, { gateway }: { gateway
           wait: { type: 'number', minimum: 0, maximum: MAX_WAIT_SECONDS, default: 0, description: 'with a cursor: seconds to wait where nothing is new' }
         }
       },
-      response: { 200: answerSchema, 304: { type: 'null', description: 'nothing is new' }, '4xx': errorSchema, 503: errorSchema }
+      response: { 200: readSchema, 304: { type: 'null', description: 'Nothing is new since the cursor in If-None-Match.' }, ...refusals }
     }
   }, async (request, reply) => {
     const query = request.query as Record<string, unknown>

@@ -6,18 +6,7 @@ import { MAX_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { limitRoutes } from './limit.ts'
-import { errorSchema } from './schemas.ts'
-
-const roomSchema = {
-  type: 'object',
-  properties: {
-    room: { type: 'string' },
-    members: { type: 'integer', description: 'over all processes' },
-    keys: { type: 'integer' },
-    lastId: { type: ['string', 'null'] },
-    paused: { type: 'boolean' }
-  }
-}
+import { refusals, roomPageSchema } from './schemas.ts'
 
 export default async function rooms (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   // Every call looks at all rooms.
@@ -26,6 +15,7 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
   app.get('/api/rooms', {
     schema: {
       tags: ['status'],
+      operationId: 'listRooms',
       summary: 'Rooms with members, keys and last id',
       description: 'Those that the caller may hear, in order of name. Where `more` is true, ask again with `after` set to the last room. Counts towards CONTROL_RATE_LIMIT.',
       querystring: {
@@ -36,10 +26,7 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
           prefix: { type: 'string', description: 'only rooms whose name begins with this' }
         }
       },
-      response: {
-        200: { type: 'object', properties: { rooms: { type: 'array', items: roomSchema }, more: { type: 'boolean' } } },
-        '4xx': errorSchema
-      }
+      response: { 200: roomPageSchema, ...refusals }
     }
   }, async ({ query, identity }) => await gateway.view.presence({
     ...pageOf(query as Record<string, unknown>),

@@ -6,7 +6,7 @@ import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
 import { CONTROL_PATH } from './control.ts'
 import { version } from './package.ts'
-import { errorSchema } from './schemas.ts'
+import { healthSchema, profileSchema, readySchema, refusals } from './schemas.ts'
 
 export interface StatusOptions {
   readonly gateway: Gateway
@@ -23,7 +23,7 @@ export interface StatusOptions {
 export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, authority, isLeaving }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     config: { access: 'all' },
-    schema: { tags: ['status'], summary: 'The mounted profile: a client requests this first' }
+    schema: { tags: ['status'], operationId: 'getProfile', summary: 'The mounted profile: a client requests this first', response: { 200: profileSchema, ...refusals } }
   }, async (_request, reply) => {
     reply.header('Cache-Control', 'no-store')
     return {
@@ -38,11 +38,14 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     }
   })
 
-  app.get('/healthz', { config: { access: 'all' }, schema: { tags: ['status'], summary: 'Liveness: the process answers' } }, async () => ({ status: 'ok' }))
+  app.get('/healthz', {
+    config: { access: 'all' },
+    schema: { tags: ['status'], operationId: 'getHealth', summary: 'Liveness: the process answers', response: { 200: healthSchema, ...refusals } }
+  }, async () => ({ status: 'ok' }))
 
   app.get('/readyz', {
     config: { access: 'all' },
-    schema: { tags: ['status'], summary: 'Readiness: new work is accepted', response: { 503: errorSchema } }
+    schema: { tags: ['status'], operationId: 'getReadiness', summary: 'Readiness: new work is accepted', response: { 200: readySchema, ...refusals } }
   }, async () => {
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
 import { limitRoutes } from './limit.ts'
-import { errorSchema } from './schemas.ts'
+import { refusals, ticketSchema } from './schemas.ts'
 
 /** Viewers who share a token come back at once after a restart. */
 const MAX_A_SECOND = 100
@@ -15,13 +15,10 @@ export default async function ticket (app: FastifyInstance, { gateway, authority
   app.post('/api/ticket', {
     schema: {
       tags: ['events'],
+      operationId: 'createTicket',
       summary: 'Get a ticket for a stream or a socket',
       description: `For clients that cannot send headers: \`?ticket=\` works once, with the rights and the life of the token. A caller may have ${MAX_A_SECOND} a second.`,
-      response: {
-        200: { type: 'object', properties: { ticket: { type: 'string' }, expiresIn: { type: 'integer', description: 'seconds' } } },
-        '4xx': errorSchema,
-        503: errorSchema
-      }
+      response: { 200: ticketSchema, ...refusals }
     }
   }, async ({ identity }, reply) => {
     reply.header('Cache-Control', 'no-store')

@@ -46,6 +46,8 @@ const KINDS = {
 
 export type Code = keyof typeof KINDS
 
+export const CODES = Object.keys(KINDS) as readonly Code[]
+
 /**
  * Bounds that a code does not tell apart, for the count of what ran into each. The table "What is bounded" of
  * docs/operations.md has a row for each.

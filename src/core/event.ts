@@ -65,13 +65,13 @@ export const MAX_BATCH = 1000
 export const NAME = /^[A-Za-z0-9_.:/-]{1,128}$/
 const NAME_RULE = '1 to 128 characters of A-Z a-z 0-9 _ . : / -'
 // eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+export const KEY = /^[^\u0000-\u001f\u007f-\u009f]{1,256}$/
 const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
 /** A timestamp below this is in seconds: in milliseconds it would be before March 1973. */
 const SECONDS_BELOW = 1e11
 const MAX_LISTED = 5
 /** Beyond it a number is in microseconds: in milliseconds it would be after the year 5138. */
-const MAX_TIMESTAMP = 1e14
+export const MAX_TIMESTAMP = 1e14
 /** Ends of lines for some readers of lines, though not for SSE (HTML Standard, 9.2.5): NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. */
 const LINE_ENDS = /[\u0085\u2028\u2029]/g
 /** Bytes of `{"id":"<16 digits>-<20 digits>",`: the most that an id adds to an event. */
@@ -122,7 +122,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   if (data === undefined) throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
   const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
   const key = event.key ?? (isState ? type : undefined)
-  if (key !== undefined && (typeof key !== 'string' || key.length < 1 || key.length > 256 || CONTROL.test(key))) {
+  if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) {
     throw bad('key must be 1 to 256 characters without control characters; leave it out for a fact')
   }
   return draftOf({ type, room, key, data, timestamp: parseTimestamp(event.timestamp, rules.now) }, rules.maxBytes)

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { ProfileName } from '../../profiles/index.ts'
 import type { Event } from '../../src/core/event.ts'
 import type { Received } from '../page.ts'
+import { checkSocketMessage, checkStreamMessage } from '../tools/answers.ts'
 import { afterHead, CLOSE, getRequest, GrowingBuffer, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
 import type { Feed } from './codec.ts'
 
@@ -157,6 +158,7 @@ export function sseMessage (block: string, rooms: readonly string[], end = 0): A
   const message = readBlock(block)
   if (message === null) return null
   const { name, data, id: cursor } = message
+  checkStreamMessage(name, data)
   const fields = data as Record<string, unknown>
   if (name === 'events') return { kind: 'bundle', events: data, cursor, end } as Arrived
   if (name === 'hello') return { kind: 'joined', rooms, position: fields.position, cursor, data, end } as Arrived
@@ -166,6 +168,7 @@ export function sseMessage (block: string, rooms: readonly string[], end = 0): A
 }
 
 function socketMessage (text: string, end: number): Arrived {
+  checkSocketMessage(JSON.parse(text))
   const { name, data, id, ref } = readText(text)
   if (name === 'events') return ((data as unknown[]).length === 0 ? { kind: 'position', cursor: id, end } : { kind: 'bundle', events: data, cursor: id, end }) as Arrived
   const fields = data as Record<string, unknown>

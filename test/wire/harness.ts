@@ -15,6 +15,7 @@ import type { Limits } from '../../src/core/limits.ts'
 import { createSignalbox } from '../../src/signalbox.ts'
 import type { Signalbox } from '../../src/signalbox.ts'
 import { LIMITS } from '../core/rig.ts'
+import '../tools/answers.ts'
 
 export { PROFILE_NAMES as PROFILES } from '../../profiles/index.ts'
 
