@@ -79,9 +79,9 @@ const TABLE = {
   STATE_TYPES: list(ROOMS, 'Treat un-keyed events of these types as state: the newest per type and room wins. For publishers that cannot send keys.',
     { default: [], format: 'type' }),
 
-  MAX_CLIENTS: whole(CONNECTIONS, 'Connections per worker.',
+  MAX_CLIENTS: whole(CONNECTIONS, 'Connections per worker: streams, sockets and reads that wait.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
-  MAX_CLIENTS_PER_IP: whole(CONNECTIONS, 'Connections per client address.',
+  MAX_CLIENTS_PER_IP: whole(CONNECTIONS, 'Connections per client address, reads that wait among them.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
   MAX_CLIENTS_PER_SUBJECT: whole(CONNECTIONS, 'Connections per subject of a token, per worker.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),

@@ -64,11 +64,17 @@ export function pathsOf (name: ProfileName): { stream: string | null, websocket:
 export async function mountProfile (app: FastifyInstance, name: ProfileName, options: ProfileOptions): Promise<void> {
   const mounted = PROFILES[name]
   await mounted.mount(app, { ...options, path: mounted.path })
-  for (const other of PROFILE_NAMES) if (other !== name) redirectFrom(app, PROFILES[other], { name, path: mounted.path }, options.gateway)
+  for (const other of PROFILE_NAMES) if (other !== name) await redirectFrom(app, PROFILES[other], { name, path: mounted.path }, options.gateway)
 }
 
-function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): void {
-  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => {
-    throw new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
-  })
+async function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): Promise<void> {
+  const notMounted = (): Refusal => new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
+  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => { throw notMounted() })
+  if (!isStream) return
+  // While a deployment changes its profile, other workers may still have streams.
+  const steering = new (await import('./sse/steering.ts')).Steering(gateway)
+  app.post<{ Params: { session: string } }>(`${path}/:session`, { schema: { hide: true } }, async ({ params, body, identity }) =>
+    await steering.steer(params.session, body, identity).catch((error: unknown) => {
+      throw error instanceof Refusal && error.code === 'SESSION_NOT_FOUND' ? notMounted() : error
+    }))
 }

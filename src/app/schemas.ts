@@ -206,3 +206,81 @@ export const ticketParameter = { ticket: { type: 'string', description: 'from PO
 
 /** An answer that is no JSON. */
 export const textOf = (type: string, description: string): object => ({ description, content: { [type]: { schema: { type: 'string' } } } })
+
+/** What a stream and a read are asked for in their address. */
+export const subscriptionQuery = {
+  rooms: { type: 'string', description: 'comma list; absent: the public feed' },
+  types: { type: 'string', description: 'comma list; absent: every type' },
+  join: { type: 'string', description: 'in place of rooms and types: a JSON array of names, or of { room, types }' },
+  lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins. 0-0: every fact that history holds' },
+  ...ticketParameter
+}
+
+export const readSchema = {
+  title: 'Read',
+  description: 'What there is, or what is new since the cursor: at most a bundle\'s worth.',
+  ...whole({
+    position: { type: 'string', enum: ['new', 'resumed', 'reset'] },
+    cursor: { type: 'string', description: 'the position behind this answer: the next lastEventId, here or of a stream or a socket' },
+    reset: {
+      type: ['object', 'null'],
+      description: 'forget all values: the present ones follow',
+      required: ['reason', 'missed'],
+      properties: { reason: { type: 'string', enum: ['trimmed', 'unknown', 'ahead', 'subscription'] }, missed: { type: ['integer', 'null'], minimum: 0 } }
+    },
+    more: { type: 'boolean', description: 'ask again at once' },
+    events: { type: 'array', items: receivedEventSchema, description: 'in id order' }
+  })
+}
+
+const joinEntry = {
+  oneOf: [
+    { type: 'string' },
+    { type: 'object', required: ['room'], additionalProperties: false, properties: { room: { type: 'string' }, types: { type: 'array', minItems: 1, items: { type: 'string' } } } }
+  ]
+}
+
+/** What a client sends to join or leave rooms on an open connection. */
+export const changeSchema = {
+  title: 'StreamChange',
+  oneOf: [
+    {
+      type: 'object',
+      example: { action: 'join', rooms: ['plant-1', { room: 'plant-2', types: ['alarm'] }] },
+      required: ['action'],
+      properties: {
+        action: { type: 'string', enum: ['join'] },
+        room: joinEntry,
+        rooms: { type: 'array', items: joinEntry, description: 'several at once; neither room nor rooms: the public feed' },
+        types: { type: 'array', minItems: 1, items: { type: 'string' }, description: 'of entries without types of their own; absent: every type' },
+        lastEventId: { type: ['string', 'null'], description: '0-0: every fact that history holds' },
+        ref: { type: ['string', 'number'] }
+      }
+    },
+    {
+      type: 'object',
+      example: { action: 'leave', room: 'plant-1' },
+      required: ['action'],
+      properties: {
+        action: { type: 'string', enum: ['leave'] },
+        room: { type: 'string' },
+        rooms: { type: 'array', items: { type: 'string' }, description: 'neither room nor rooms: the public feed' },
+        ref: { type: ['string', 'number'] }
+      }
+    }
+  ]
+}
+
+/** The data of `joined`, or of `left`. */
+export const changedSchema = {
+  title: 'StreamChanged',
+  description: 'The data of `joined`, or of `left`.',
+  type: 'object',
+  required: ['rooms', 'cursor'],
+  properties: {
+    rooms: { type: 'array', items: { type: 'string' } },
+    members: { type: 'object', additionalProperties: { type: 'integer' }, description: 'of a join: over all processes' },
+    position: { type: 'string', enum: ['new', 'resumed', 'reset'], description: 'of a join' },
+    cursor: { type: ['string', 'null'] }
+  }
+}
