@@ -8,6 +8,7 @@ import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
+import type { Polls } from './polls.ts'
 import type { Reservations } from './reservations.ts'
 import type { Room } from './room.ts'
 import { PAUSED } from './rooms.ts'
@@ -35,6 +36,7 @@ export interface OperatorOptions {
   readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'isAlive'>
   readonly rooms: Pick<Rooms<Session>, 'get'>
   readonly sessions: Iterable<Session>
+  readonly polls: Pick<Polls, 'endOf'>
   readonly reservations: Reservations
   readonly append: (drafts: readonly Draft[]) => Promise<Array<Id | null>>
   readonly onTune: (limits: Limits) => void
@@ -137,7 +139,7 @@ export class Operator {
       (target.room !== undefined && subscription.rooms.has(target.room)) ||
       (target.subject !== undefined && identity.subject === target.subject))
     for (const session of ended) session.close('DISCONNECTED', this.#options.returnAfterMs())
-    return ended.length
+    return ended.length + (target.subject === undefined ? 0 : this.#options.polls.endOf(target.subject))
   }
 }
 

@@ -27,19 +27,19 @@ import type { Reservations } from './reservations.ts'
 import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
-import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
+import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets, takeTurn } from './standing.ts'
 import type { Track } from './standing.ts'
 import type { Stalls } from './stalls.ts'
 import { added, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
-import type { Ticker } from './ticker.ts'
+import type { Recipient, Ticker } from './ticker.ts'
 
 /** What a session shares with all others. */
 export interface SessionContext {
   readonly clock: Clock
   readonly rooms: Rooms<Session>
   readonly reservations: Reservations
-  readonly ticker: Ticker<Session>
+  readonly ticker: Ticker<Recipient>
   readonly stalls: Pick<Stalls<Session>, 'add' | 'delete'>
   readonly shared: SharedBundles
   readonly counters: Counters
@@ -165,7 +165,10 @@ export class Session {
     // A cursor covers a whole connection; it says nothing of a join that is added later.
     if (!first && cursor !== null && !isFromStart) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
-    if (first) this.#lastReportedId = (tracks[0] as Track).facts
+    if (first) {
+      this.#lastReportedId = (tracks[0] as Track).facts
+      this.#turn = takeTurn(this.#tracks)
+    }
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
     return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.cursor }
