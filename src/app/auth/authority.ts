@@ -10,6 +10,7 @@ import type { Grants } from '../../core/grants.ts'
 import { trusted } from '../../core/identity.ts'
 import type { Identity } from '../../core/identity.ts'
 import { callerOf } from '../caller.ts'
+import { mountOf } from '../mount.ts'
 import { checkOrigin } from '../origin.ts'
 import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
@@ -107,7 +108,7 @@ export class TokenAuthority implements Authority {
     try {
       const renewed = await tickets.redeem(ticket, pass)
       reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
-        path: '/api/events',
+        path: `${mountOf(request.raw)}/api/events`,
         httpOnly: true,
         maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
         // A page of another site gets its cookie back over https only: browsers ask for that.
