@@ -91,7 +91,7 @@ export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null
 export class Gateway {
   readonly commands: Commands
   readonly operator: Operator
-  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate }
+  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate, readonly steer: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
   readonly troubles: Troubles
@@ -139,7 +139,7 @@ export class Gateway {
     })
     this.#polls = new Polls({ clock, limits, rooms: this.#rooms, ticker: this.#ticker, places: this.#places, counters: this.counters, sync: async () => await store.sync() })
     const rate = (name: string): Rate => new Rate(name, clock, group)
-    this.rates = { control: rate('control'), publish: rate('publish'), ticket: rate('ticket') }
+    this.rates = { control: rate('control'), publish: rate('publish'), ticket: rate('ticket'), steer: rate('steer') }
     this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls, polls: this.#polls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
@@ -194,7 +194,11 @@ export class Gateway {
         this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
-      forget: session => this.#forget(session)
+      forget: session => this.#forget(session),
+      reschedule: (session, before, at) => {
+        if (before !== null) this.#deadlines.delete(session, before)
+        this.#deadlines.add(session, at)
+      }
     }
   }
 
@@ -443,7 +447,6 @@ export class Gateway {
     this.#pulse.delete(session)
     this.#stalls.delete(session)
     this.#places.give(session.identity)
-    const { expiresAt } = session.identity
-    if (expiresAt !== null) this.#deadlines.delete(session, expiresAt)
+    if (session.expiresAt !== null) this.#deadlines.delete(session, session.expiresAt)
   }
 }

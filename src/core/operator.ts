@@ -33,7 +33,7 @@ export interface SystemReport {
 export interface OperatorOptions {
   readonly clock: Pick<Clock, 'wall'>
   readonly logClock: Pick<LogClock, 'now'>
-  readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'isAlive'>
+  readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'askAll' | 'isAlive'>
   readonly rooms: Pick<Rooms<Session>, 'get'>
   readonly sessions: Iterable<Session>
   readonly polls: Pick<Polls, 'endOf'>
@@ -85,6 +85,11 @@ export class Operator {
    */
   async orderAll (name: string, args: unknown = null): Promise<unknown[]> {
     return await this.#options.group.orderAll(name, args)
+  }
+
+  /** As `orderAll`, for an order that concerns one process. @returns the first answer that is not null; null where there is none */
+  async askAll (name: string, args: unknown): Promise<unknown> {
+    return await this.#options.group.askAll(name, args)
   }
 
   /** Publishes figures of the gateway in `@system`, in one step. */

@@ -277,7 +277,9 @@ class Poll implements Recipient {
     const bytes = maxBundleBytes - cursorOf(this.#tracks, signature, rooms).length - ENVELOPE_BYTES
     const { entries, facts, state, turn } = read(sourcesOf(this.#tracks, rooms), { facts: maxQueuePerClient, bytes }, takeTurn(this.#tracks))
     advance(this.#tracks, facts, state, rooms.head)
-    if (state === null) for (const track of this.#tracks) track.snapshot = false
+    const more = facts !== null || state !== null
+    // Until then nobody has been told that the values are complete: who goes on by a stream hears it there.
+    if (!more) for (const track of this.#tracks) track.snapshot = false
     this.#tracks = merge(this.#tracks)
     // Only where both sides have more does it matter whose turn it is.
     if (facts !== null && state !== null && turn === 'facts') (this.#tracks[0] as Track).turn = turn
@@ -285,7 +287,7 @@ class Poll implements Recipient {
       position: resets === null ? this.#begins : 'reset',
       cursor: cursorOf(this.#tracks, signature, rooms),
       reset: resets === null ? null : { reason: resets.reason, missed: resets.missed },
-      more: facts !== null || state !== null,
+      more,
       entries,
       isUnmodified: false
     }
