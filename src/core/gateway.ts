@@ -262,7 +262,7 @@ export class Gateway {
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    if (!isFromCommand || this.#state !== 'draining') this.#checkOpen()
+    if (!isFromCommand || this.#state !== 'draining') this.#checkState()
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
@@ -278,11 +278,20 @@ export class Gateway {
   }
 
   /**
+   * Checks that `open` would open a session now, for a transport that can refuse only before it has a connection.
+   * @throws Refusal as `open`
+   */
+  checkOpen (identity: Identity): void {
+    this.#checkState()
+    this.#places.check(identity)
+  }
+
+  /**
    * Opens a session over a connection. It hears nothing until it joins.
    * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT)
    */
   open (connection: Connection, identity: Identity): Session {
-    this.#checkOpen()
+    this.checkOpen(identity)
     this.#places.take(identity)
     const session = new Session(this.#context, randomBytes(9).toString('base64url'), identity, connection)
     this.#sessions.add(session)
@@ -297,7 +306,7 @@ export class Gateway {
    * besides DRAINING.
    */
   async read (request: ReadRequest): Promise<ReadAnswer> {
-    this.#checkOpen()
+    this.#checkState()
     return await this.#polls.read(request, request.identity ?? PROGRAM)
   }
 
@@ -434,7 +443,7 @@ export class Gateway {
     this.#sawHead()
   }
 
-  #checkOpen (): void {
+  #checkState (): void {
     const { notReady } = this
     if (this.#state !== 'open' && notReady !== null) {
       throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.returnAfterMs())
