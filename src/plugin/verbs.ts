@@ -1,13 +1,12 @@
 // What a program does with its gateway: the verbs of the gateway, as a program says them.
 
 import type { Config } from '../../config/index.ts'
+import { joinsOf } from '../app/joins.ts'
 import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import type { Event } from '../core/event.ts'
-import { PUBLIC } from '../core/event.ts'
 import { PROGRAM } from '../core/identity.ts'
 import type { Outcome } from '../core/ledger.ts'
-import { parseJoins } from '../core/subscription.ts'
 import type { Signalbox as Root } from '../signalbox.ts'
 
 /** An event to be published; `Events` maps types to the data of their events. */
@@ -81,6 +80,12 @@ export interface Signalbox<Events extends object = Record<string, unknown>> {
   read<Typed extends object = Events> (request?: ReadRequest): Promise<ReadAnswer<Typed>>
   /** Runs a command, as POST /api/control does. */
   control (command: string, args?: Readonly<Record<string, unknown>>, options?: Once): Promise<CommandAnswer>
+  /**
+   * Calls `listener` with each room that gets its first member in the whole deployment, or has had none for a second. Rooms
+   * that are occupied already come at once. An error that it throws is logged.
+   * @returns what ends it
+   */
+  on (change: 'occupied' | 'vacated', listener: (room: string) => void): () => void
   /** Refuses what is new, finishes what is under way, and ends all connections so that clients come back. Closing does it too. Idempotent. */
   drain (): Promise<void>
 }
@@ -99,14 +104,19 @@ export function verbsOf (root: Root, { shutdownTimeout }: Pick<Config, 'shutdown
     async read ({ rooms = [], types, lastEventId = null, wait = 0 } = {}) {
       if (!(typeof wait === 'number' && wait >= 0 && wait <= MAX_WAIT_SECONDS)) throw new Refusal('BAD_SUBSCRIPTION', `wait must be a number of seconds from 0 to ${MAX_WAIT_SECONDS}`)
       if (!Array.isArray(rooms)) throw new Refusal('BAD_SUBSCRIPTION', 'rooms must be an array of names, or of { room, types }')
-      const shared = types === undefined ? {} : { types }
-      const joins = parseJoins((rooms.length === 0 ? [PUBLIC] : rooms).map(wish => typeof wish === 'string' ? { room: wish, ...shared } : { ...shared, ...wish }))
+      const joins = joinsOf(rooms, types, 'BAD_SUBSCRIPTION')
       const { position, cursor, reset, more, entries } = await root.gateway.read({ joins, cursor: lastEventId === '' ? null : lastEventId, waitMs: wait * 1000 })
       return { position, cursor, reset, more, events: entries.map(({ json }) => JSON.parse(json)) }
     },
 
     async control (command, args, { idempotencyKey } = {}) {
       return answerOf(await root.control({ command, ...(args === undefined ? {} : { args }), idempotencyKey, identity: PROGRAM }))
+    },
+
+    on (change, listener) {
+      if (change !== 'occupied' && change !== 'vacated') throw new TypeError(`there is no event ${JSON.stringify(change)}; there are occupied and vacated`)
+      if (typeof listener !== 'function') throw new TypeError('the listener must be a function: (room) => …')
+      return root.gateway.occupancy.on(change, listener)
     },
 
     // Half of the time for running commands, half for everything else, as the launcher does.
