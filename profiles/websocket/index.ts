@@ -12,6 +12,7 @@ import type { Effort } from '../../src/app/effort.ts'
 import { answerBare } from '../../src/app/errors.ts'
 import { pathOf } from '../../src/app/methods.ts'
 import { checkOrigin } from '../../src/app/origin.ts'
+import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -123,7 +124,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
       session.end()
       connections.delete(connection)
     })
-    connection.sendMessage('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
+    connection.sendMessage('hello', { profile: 'WEBSOCKET', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
   }
 }, { name: 'profile-websocket', encapsulate: true })
 
