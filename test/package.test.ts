@@ -3,13 +3,19 @@
 import { execFile } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import t from 'tap'
-import { folderFor } from './tools/daemon.ts'
+import { freePort } from './process/harness.ts'
+import { openBrowser, openContext, skipWithout } from './tools/chromium.ts'
+import { Daemon, folderFor } from './tools/daemon.ts'
+
+// npm installs and the compiler runs, also on a busy machine.
+t.setTimeout(300_000)
 
 const ROOT = join(import.meta.dirname, '..')
 const CLIENT_BYTES = 8192
@@ -31,10 +37,41 @@ t.test('publint has nothing to say', async t => {
   t.same(messages.map(message => formatMessage(message, pkg)), [])
 })
 
+t.test('attw has nothing to say of the ways that resolve exports; a CommonJS program requires it as ESM, which Node does since 20.19', async t => {
+  const { problems, entrypoints } = await checkPackage(createPackageFromTarballData(readFileSync(join(consumer, tarball)))) as Exclude<Awaited<ReturnType<typeof checkPackage>>, { types: false }>
+  t.same(Object.keys(entrypoints).sort(), Object.keys(manifest.exports).sort())
+  t.same(problems.filter(({ kind, ...problem }) => !(kind === 'CJSResolvesToESM' || (kind === 'NoResolution' && 'resolutionKind' in problem && problem.resolutionKind === 'node10'))), [])
+})
+
+t.test('links in README and docs lead to a file of the package, and to a heading in it, or are absolute', async t => {
+  const pages = files.filter(name => name.endsWith('.md'))
+  t.ok(pages.length > 8, `${pages.length} pages`)
+  const headings = new Map(pages.map(page => [page, anchorsOf(textOf(page))]))
+  for (const page of pages) {
+    for (const [, target] of textOf(page).matchAll(/\]\(([^()\s]+)\)/g) as Iterable<[string, string]>) {
+      if (/^https?:\/\//.test(target)) continue
+      const [path, anchor] = target.split('#') as [string, string?]
+      const file = path === '' ? page : posix.join(posix.dirname(page), path)
+      t.ok(files.includes(file), `${page}: ${target}`)
+      if (anchor !== undefined) t.ok(headings.get(file)?.has(anchor), `${page}: ${target}`)
+    }
+  }
+})
+
+/** Markdown without its code. */
+function textOf (page: string): string {
+  return readFileSync(join(folder, page), 'utf8').replace(/^```.*?^```$/gms, '').replace(/`[^`\n]*`/g, code => code.replace(/[[\]()]/g, ''))
+}
+
+/** The anchors of its headings, as GitHub and npm name them. */
+function anchorsOf (text: string): Set<string> {
+  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) => (title as string).toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+}
+
 t.test('it contains code, types and the guide, and no tests, build files or maps of sources that it does not contain', async t => {
   const wanted = [
-    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts',
-    'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example', 'deploy/nginx.conf', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
+    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.js.br', 'dist/web/client.js.gz', 'dist/web/index.html.br', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts',
+    'README.md', 'LICENSE', 'CHANGELOG.md', 'UPGRADE.md', '.env.example', 'deploy/nginx.conf', 'deploy/compose.yaml', 'deploy/health.js', 'docs/containers.md', 'docs/examples/page.html', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
   ]
   for (const name of wanted) t.ok(files.includes(name), name)
   t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
@@ -44,6 +81,7 @@ t.test('it contains code, types and the guide, and no tests, build files or maps
 t.test('installing it runs no script, in the repository too, where the compiler may be left out', async t => {
   t.same(['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'].filter(name => name in manifest.scripts), [])
   t.equal(manifest.scripts.prepack, 'npm run build', 'what is published is built')
+  t.same(manifest.publishConfig, { access: 'public', provenance: true }, 'and published where its origin is attested')
 })
 
 t.test('npm start without the compiler starts what was built before, or says what to do', async t => {
@@ -152,4 +190,29 @@ t.test('client.d.ts beside a copy of client.js types it, also by the names that 
     writeFileSync(join(project, 'page.ts'), source)
     t.equal(await compile(project, PROJECTS.nodenext), '', name)
   }
+})
+
+t.test('in an empty folder: npm install, the command of the package, and a page follows live', { skip: skipWithout('chromium') }, async t => {
+  const shop = folderFor(t)
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(consumer, tarball)], { cwd: shop, shell: process.platform === 'win32', timeout: 300_000 })
+  t.same(Object.keys(JSON.parse(readFileSync(join(shop, 'package.json'), 'utf8')).dependencies), ['signalbox'])
+  const { stdout } = await run(process.execPath, ['--print', "typeof require('signalbox/client').connect"], { cwd: shop })
+  t.equal(stdout, 'function\n', 'a CommonJS program has the client too')
+
+  const port = await freePort()
+  const gateway = new Daemon({ bin: join(shop, 'node_modules/.bin/signalbox'), env: { PORT: String(port) } }, [], shop)
+  t.teardown(async () => await gateway.stop())
+  await gateway.until('the gateway listens', () => gateway.log.includes(` on http://127.0.0.1:${port}`), 60_000)
+  const publish = async (data: number): Promise<void> => {
+    t.equal((await fetch(`http://127.0.0.1:${port}/api/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ type: 'cpu', room: 'plant-1', key: 'host-7', data }) })).status, 202)
+  }
+  const page = await (await openContext(t, await openBrowser(t))).newPage()
+  await page.goto(`http://127.0.0.1:${port}/healthz`)
+  await publish(41)
+  await page.evaluate(`import('/client.js').then(({ connect }) => {
+    connect('/', { rooms: ['plant-1'] }).on('event', event => { document.body.textContent = event.key + ': ' + event.data })
+  })`)
+  await page.waitForFunction("document.body.textContent === 'host-7: 41'")
+  await publish(42)
+  await page.waitForFunction("document.body.textContent === 'host-7: 42'")
 })
