@@ -16,6 +16,7 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
   ['profiles/websocket', 4],
   ['profiles/index.ts', 5],
   ['src/signalbox.ts', 6],
+  ['src/plugin', 7],
   ['src/process', 7],
   ['launcher.ts', 8]
 ])
@@ -26,6 +27,7 @@ const PARTS = [...FLOORS.keys(), ...BESIDE]
 /** What a part may import from beside it, or from the house while it stands beside. */
 const DOORS: ReadonlyArray<{ from: string, to: string, typesOnly?: true }> = [
   { from: 'src/signalbox.ts', to: 'config' },
+  { from: 'src/plugin', to: 'config' },
   { from: 'src/process', to: 'config' },
   { from: 'launcher.ts', to: 'config' },
   { from: 'src/store', to: 'config/redis-url.ts' },

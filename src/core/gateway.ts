@@ -1,6 +1,6 @@
 // The gateway joins the parts of the core and is all that the layers above see of it. Its verbs are `publish` (and
-// `take`, for events whose append is the caller's), `open`, `control` and `drain`; `start` begins its life. Sessions
-// join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
+// `take`, for events whose append is the caller's), `open`, `read`, `control` and `drain`; `start` begins its life.
+// Sessions join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
 
 import { randomBytes } from 'node:crypto'
 import { LogClock, pause, secondOf } from './clock.ts'
@@ -27,8 +27,11 @@ import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
+import { Occupancy } from './occupancy.ts'
 import { Operator } from './operator.ts'
 import { Places } from './places.ts'
+import { Polls } from './polls.ts'
+import type { ReadAnswer, ReadRequest } from './polls.ts'
 import { Pulse } from './pulse.ts'
 import { Rate } from './rate.ts'
 import { Reservations } from './reservations.ts'
@@ -40,6 +43,7 @@ import { Stalls } from './stalls.ts'
 import { StateBudget } from './state-bytes.ts'
 import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
+import type { Recipient } from './ticker.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -88,7 +92,8 @@ export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null
 export class Gateway {
   readonly commands: Commands
   readonly operator: Operator
-  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate }
+  readonly occupancy: Occupancy
+  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate, readonly steer: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
   readonly troubles: Troubles
@@ -97,11 +102,12 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #rooms = new Rooms<Session>()
   readonly #sessions = new Set<Session>()
-  readonly #ticker: Ticker<Session>
+  readonly #ticker: Ticker<Recipient>
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
   readonly #deadlines: Deadlines<Session>
   readonly #places = new Places(() => this.#limits)
+  readonly #polls: Polls
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #logClock: LogClock
@@ -133,9 +139,20 @@ export class Gateway {
         session.close('SLOW', this.returnAfterMs())
       }
     })
-    this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group), ticket: new Rate('ticket', clock, group) }
-    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
-    this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
+    this.#polls = new Polls({ clock, limits, rooms: this.#rooms, ticker: this.#ticker, places: this.#places, counters: this.counters, sync: async () => await store.sync() })
+    const rate = (name: string): Rate => new Rate(name, clock, group)
+    this.rates = { control: rate('control'), publish: rate('publish'), ticket: rate('ticket'), steer: rate('steer') }
+    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls, polls: this.#polls })
+    this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits, onChanged: rooms => this.occupancy.changed(rooms) })
+    this.occupancy = new Occupancy({
+      clock,
+      group,
+      rooms: this.#rooms,
+      countOf: room => this.#reservations.countOf(room),
+      append: async drafts => await this.#counted(async () => await store.append(drafts)),
+      returnMs: RETURN_AFTER_MS + options.reconnectJitterMs,
+      onError: (err, what) => options.log.warn({ err }, what)
+    })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
@@ -163,6 +180,7 @@ export class Gateway {
       group,
       rooms: this.#rooms,
       sessions: this.#sessions,
+      polls: this.#polls,
       reservations: this.#reservations,
       append: async drafts => await this.#counted(async () => await store.append(drafts)),
       onTune: limits => {
@@ -187,7 +205,11 @@ export class Gateway {
         this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
-      forget: session => this.#forget(session)
+      forget: session => this.#forget(session),
+      reschedule: (session, before, at) => {
+        if (before !== null) this.#deadlines.delete(session, before)
+        this.#deadlines.add(session, at)
+      }
     }
   }
 
@@ -202,6 +224,7 @@ export class Gateway {
     await this.#options.store.follow(follower)
     // A drain may have begun meanwhile.
     if (this.#state === 'starting') this.#state = 'open'
+    this.occupancy.start()
     await this.#expiry.start()
   }
 
@@ -239,7 +262,7 @@ export class Gateway {
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    if (!isFromCommand || this.#state !== 'draining') this.#checkOpen()
+    if (!isFromCommand || this.#state !== 'draining') this.#checkState()
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
@@ -255,11 +278,20 @@ export class Gateway {
   }
 
   /**
+   * Checks that `open` would open a session now, for a transport that can refuse only before it has a connection.
+   * @throws Refusal as `open`
+   */
+  checkOpen (identity: Identity): void {
+    this.#checkState()
+    this.#places.check(identity)
+  }
+
+  /**
    * Opens a session over a connection. It hears nothing until it joins.
    * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT)
    */
   open (connection: Connection, identity: Identity): Session {
-    this.#checkOpen()
+    this.checkOpen(identity)
     this.#places.take(identity)
     const session = new Session(this.#context, randomBytes(9).toString('base64url'), identity, connection)
     this.#sessions.add(session)
@@ -267,6 +299,15 @@ export class Gateway {
     if (identity.expiresAt !== null) this.#deadlines.add(session, identity.expiresAt)
     this.counters.opened++
     return session
+  }
+
+  /**
+   * Reads once, without a session; waits for something new where that is asked for. See `Polls.read` for what it throws,
+   * besides DRAINING.
+   */
+  async read (request: ReadRequest): Promise<ReadAnswer> {
+    this.#checkState()
+    return await this.#polls.read(request, request.identity ?? PROGRAM)
   }
 
   /** Runs a command; see `Commands.run`. The callers of both doors end here. Refused while draining. */
@@ -287,10 +328,12 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
+    this.occupancy.stop()
     const left = await this.commands.stop(patienceMs)
     this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
+    await this.#polls.drain()
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
       session.flush()
@@ -350,22 +393,28 @@ export class Gateway {
   #load (image: Image): void {
     const { epoch } = this.#rooms.lineage
     for (const session of this.#sessions) session.settle()
+    this.#polls.settle()
     this.#rooms.load(image)
     this.#sawHead()
     for (const session of this.#sessions) session.relocate(epoch)
+    this.#polls.relocate(epoch)
+    this.occupancy.loaded()
   }
 
   #begin (lineage: Lineage): void {
     // An idle session stands at the head, which belongs to the epoch that ends here.
     for (const session of this.#sessions) session.settle()
+    this.#polls.settle()
     this.#rooms.lineage = lineage
   }
 
   #setTrouble (reason: string | null): void {
     // Only changes are noted.
     if (reason !== null && reason !== this.#storeTrouble) this.troubles.note('STORE_UNAVAILABLE', reason)
-    if (reason === null && this.#storeTrouble !== null) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
+    const isBack = reason === null && this.#storeTrouble !== null
+    if (isBack) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
     this.#storeTrouble = reason
+    if (isBack) this.occupancy.available()
   }
 
   // Nothing waits from here to `connection.send`: order needs no lock.
@@ -380,7 +429,10 @@ export class Gateway {
       }
       if (this.#limits.tickMs === 0) this.#ticker.newTick()
       try {
+        const { head } = this.#rooms
         this.#rooms.apply(entry)
+        if (this.#polls.waiting > 0) this.#polls.heard(entry, head)
+        if (entry.room === SYSTEM) this.occupancy.saw(entry)
       } catch (err) {
         // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.
         this.#options.log.error({ err, id: entry.id }, 'an entry of the log could not be taken in')
@@ -391,7 +443,7 @@ export class Gateway {
     this.#sawHead()
   }
 
-  #checkOpen (): void {
+  #checkState (): void {
     const { notReady } = this
     if (this.#state !== 'open' && notReady !== null) {
       throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.returnAfterMs())
@@ -421,7 +473,6 @@ export class Gateway {
     this.#pulse.delete(session)
     this.#stalls.delete(session)
     this.#places.give(session.identity)
-    const { expiresAt } = session.identity
-    if (expiresAt !== null) this.#deadlines.delete(session, expiresAt)
+    if (session.expiresAt !== null) this.#deadlines.delete(session, session.expiresAt)
   }
 }

@@ -20,6 +20,13 @@ export interface Group {
    */
   orderAll (name: string, args: unknown): Promise<unknown[]>
 
+  /**
+   * Has all processes carry out an order that concerns one of them, as `orderAll` does; the others answer null.
+   * @returns the first answer that is not null, without waiting for further ones; null where there is none
+   * @throws Refusal STORE_UNAVAILABLE, also where some have not answered in time and the others answered null
+   */
+  askAll (name: string, args: unknown): Promise<unknown>
+
   /** Whether a process still runs; a frozen one counts as gone after a while. */
   isAlive (worker: string): Promise<boolean>
 
@@ -36,6 +43,19 @@ export interface Group {
 
   /** Members in the other processes, by room: of these rooms, or of all that have any. Empty while the group cannot be asked. */
   membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>>
+
+  /**
+   * Whether rooms have had no member in the other processes, and lost none in any, for a time.
+   * @param quietMs that time, 10 s at most
+   * @returns ms that are left of it, 0 where it is over; rooms with members elsewhere are missing. Null while the group cannot be asked
+   */
+  quietElsewhere (rooms: readonly string[], quietMs: number): Promise<ReadonlyMap<string, number> | null>
+
+  /**
+   * Calls this when a process has gone that may have had members, and every minute or so: whoever noticed it may itself
+   * have ended before it acted. A process without others never calls it.
+   */
+  onGone (run: () => void): void
 
   /**
    * Counts a request over all processes.
@@ -70,10 +90,13 @@ export function alone (): Group {
     worker,
     onOrder (given) { run = given },
     orderAll: async (name, args) => [await run(name, args)],
+    askAll: async (name, args) => await run(name, args) ?? null,
     isAlive: async name => name === worker,
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},
     membersElsewhere: async () => new Map(),
+    quietElsewhere: async rooms => new Map(rooms.map(room => [room, 0])),
+    onGone () {},
     hit: async () => null
   }
 }

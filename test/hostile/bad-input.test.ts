@@ -2,7 +2,8 @@
 // profiles where it applies. Whatever comes in, the gateway does not end, no prototype is touched, no answer is a 5xx but 503, each
 // refusal has the shape of all errors without a stack, the log has no error, and a client beside it gets every event.
 //
-// Frames that break RFC 6455 are in frames.test.ts; settings and redis addresses in test/config.test.ts.
+// Frames that break RFC 6455 are in frames.test.ts; what comes through Redis, and callers over several workers, also in
+// redis-input.test.ts; settings and redis addresses in test/config.test.ts.
 
 import { createHmac, createSecretKey, generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
@@ -167,6 +168,30 @@ const STREAMS: readonly Row[] = [
   { row: '48', input: 'a plain GET on the socket\'s path', profiles: WEBSOCKET, send: get('/api/events/ws'), answer: '426 UPGRADE_REQUIRED', after: 'open' }
 ]
 
+const read = (query = '', headers: Record<string, string | string[]> = {}): Buffer => get(`/api/events${query}`, headers)
+const steer = (body: unknown, session = 'nobody', headers: Record<string, string> = {}): Buffer => post(typeof body === 'string' ? body : JSON.stringify(body), { ...JSON_TYPE, ...headers }, `/api/events/stream/${session}`)
+
+const READS: readonly Row[] = [
+  ...['1-0', '18446744073709551615-18446744073709551615', 'abc', '[[[0,13]]]', 'x'.repeat(8192), '%00', '"', '{}', '__proto__', '~~~', 'a~b~1-1~1-1~sfx', 'a~b~1-1!1-1~1-1~s~'].map((cursor): Row => ({ row: '37', input: `a read from ${JSON.stringify(cursor.slice(0, 30))}`, send: read(`?rooms=a&wait=5&lastEventId=${encodeURIComponent(cursor)}`), answer: '200 reset unknown', after: 'open' })),
+  ...['0-0', '', '&lastEventId=0-0'].map((cursor): Row => ({ row: '37', input: `a read from the beginning: ${cursor}`, send: read(`?rooms=a&lastEventId=${cursor}`), answer: '200 new', after: 'open' })),
+  ...['"', '*', 'W/', '""', '"abc', 'x'.repeat(8192), `"${'a'.repeat(30_000)}"`, '"1-0", "2-0"', Array.from({ length: 2000 }, (_, n) => `"${n}-0"`).join()].map((tag): Row => ({ row: '37', input: `If-None-Match: ${tag.slice(0, 20)}`, send: read('?rooms=a', { 'If-None-Match': tag }), answer: '200 new', after: 'open' })),
+  ...['rooms[__proto__]=x', 'room[]=a', '__proto__=x&x=1', 'rooms=a%00b', 'rooms=%ff', 'types=*', 'rooms=@nothing', 'constructor=1', 'wait=1e9', 'wait=-1', 'wait=Infinity', 'wait=0x1', 'wait=1&wait=1', 'wait=٣', 'wait=99999999999999999999', 'join=', 'join=1', 'join=null', 'join={}', 'join=[1]', 'join=[[]]', 'join=[{}]', 'join=[{"room":"a","types":[]}]', 'join=[{"room":"a","types":"x"}]', 'join=[{"room":"a","__proto__":{"polluted":1}}]', `join=${'['.repeat(2000)}`, 'join=["a"]&rooms=b', 'join=["a"]&join=["b"]', `join=${JSON.stringify(Array.from({ length: 1001 }, () => 'a'))}`]
+    .flatMap((query): Row[] => [
+      { row: '39', input: `a read of ?${query.slice(0, 60)}`, send: read(`?${encodeURI(query).replaceAll('%25', '%')}`), answer: '400 BAD_SUBSCRIPTION', after: 'open' },
+      ...(query.includes('wait=') ? [] : [{ row: '39', input: `a stream of ?${query.slice(0, 60)}`, profiles: SSE, send: stream(`?${encodeURI(query).replaceAll('%25', '%')}`), answer: '400 BAD_SUBSCRIPTION', after: 'open' as const }])
+    ]),
+  { row: '39', input: 'a read of one room 1,000 times', send: read(`?join=${JSON.stringify(Array.from({ length: 1000 }, () => 'a')).replaceAll('"', '%22')}`), answer: '200 new', after: 'open' },
+  { row: '40', input: 'a read of a room that is not granted, and is there', tokens: true, send: read('?rooms=secret', { Authorization: 'Bearer TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '40', input: 'a read of a room that is not granted, and is not there', tokens: true, send: read('?rooms=nowhere', { Authorization: 'Bearer TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '41', input: 'a read with access_token= in the query', tokens: true, send: read('?rooms=a&access_token=TOKEN'), answer: '401 UNAUTHENTICATED', after: 'open' },
+  ...[[], 1, null, '"x"', {}, { action: 'ping' }, { action: 'control', command: 'stats' }, { action: 'toString' }, { action: ['join'] }, { action: 'join', room: 'a', rooms: [] }, { action: 'join', rooms: 'a' }, { action: 'join', lastEventId: 5 }, { action: 'leave', room: 5 }, { action: 'leave', types: ['x'] }]
+    .map((body): Row => ({ row: '68', input: `a change of a stream: ${JSON.stringify(body)}`, profiles: SSE, send: steer(body), answer: '400 BAD_MESSAGE', after: 'open', why: 'in the words of a socket' })),
+  { row: '69', input: 'a change with __proto__', profiles: SSE, send: steer('{"action":"join","__proto__":{"polluted":1}}'), answer: '400 BAD_REQUEST', after: 'closed', why: BODY },
+  ...['nobody', '__proto__', 'constructor', '%00', '..%2f..%2frooms', 'x'.repeat(200)].map((session): Row => ({ row: '34', input: `a change of the stream ${session.slice(0, 20)}`, profiles: SSE, send: steer({ action: 'join', room: 'a' }, session), answer: '404 SESSION_NOT_FOUND', after: 'open' })),
+  { row: '31', input: 'a change of a stream by a cookie without Origin', tokens: true, profiles: SSE, send: steer({ action: 'join', room: 'a' }, 'nobody', { Cookie: 'signalbox_token=TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '48', input: 'a change of a stream where there are none', profiles: WEBSOCKET, send: steer({ action: 'join', room: 'a' }), answer: '404 PROFILE_NOT_MOUNTED', after: 'open' }
+]
+
 const HANDSHAKES: readonly Row[] = [
   ...['null', 'https://app.example.com.evil.com', 'https://app.example.com:444', 'http://app.example.com', 'https://app.example.com@evil.com', 'http://localhost@evil.com', 'https://', 'x'.repeat(10_000)].map((origin): Row => ({ row: '49', input: `Origin: ${origin.slice(0, 40)}`, profiles: WEBSOCKET, send: handshake({ Origin: origin }), answer: '403 FORBIDDEN', after: 'closed' })),
   { row: '49', input: 'a cookie without Origin', tokens: true, profiles: WEBSOCKET, send: handshake({ Cookie: 'signalbox_token=TOKEN' }), answer: '403 FORBIDDEN', after: 'closed' },
@@ -246,12 +271,13 @@ function flipped (token: string): string {
   return `${header}.${claims.slice(0, 20)}${claims[20] === 'A' ? 'B' : 'A'}${claims.slice(21)}.${signature}`
 }
 
-const ROWS: readonly Row[] = [...PUBLISH, ...COMMANDS, ...STREAMS, ...HANDSHAKES, ...TOKENS]
+const ROWS: readonly Row[] = [...PUBLISH, ...COMMANDS, ...STREAMS, ...READS, ...HANDSHAKES, ...TOKENS]
 
 /** One answer as the table has it. */
 function wordOf ({ status, headers, text, body }: Answer): string {
   if (status === 101) return '101'
   if (headers['content-type']?.startsWith('text/event-stream') === true) return `${status} ${streamWord(text)}`
+  if (body?.position !== undefined) return `${status} ${body.reset === null ? String(body.position) : `reset ${String(body.reset.reason)}`}`
   return body?.code === undefined ? String(status) : `${status} ${String(body.code)}`
 }
 
@@ -425,6 +451,19 @@ t.test('26, 27: a body that comes too slowly, breaks its framing or is given up 
     await chunked.send(`GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n${head.replace(/Content-Length.*/, 'Transfer-Encoding: chunked')}zz\r\n`)
     t.same((await chunked.until(2)).map(wordOf), ['200', '400 BAD_REQUEST'], profile)
     await chunked.untilClosed()
+    const strict = await startServer({ profile, requestTimeout: 0.3 })
+    t.teardown(async () => await strict.close())
+    const drip = new RawHttp(strict.port)
+    await drip.send(head)
+    for (let at = 0; !drip.closed && drip.answers.length === 0; at++) {
+      // A byte at a time, and the last one never.
+      if (at < EVENT.length - 1) await drip.send(EVENT[at] as string)
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+    t.same(drip.answers.map(wordOf), ['408 BAD_REQUEST'], 'a body that comes byte by byte')
+    await drip.untilClosed()
+    t.equal(strict.gateway.troubles.bounds.request_time, 1)
+    t.equal(strict.gateway.counters.events, 0)
     await ground.check(t)
     t.equal(ground.server.gateway.counters.events, 1, 'only the client beside it was published to')
   }
@@ -482,17 +521,10 @@ t.test('45, 47: connections beyond a limit are refused, and those that come and 
       await client.untilKind('ready')
       return client
     }))
-    if (profile === 'SSE') {
-      const sixth = new RawHttp(server.port)
-      await sixth.send(stream('?rooms=a'))
-      t.match((await sixth.until(1))[0], { status: 429, headers: { 'retry-after': /\d/ }, body: { code: 'RATE_LIMITED' } })
-      sixth.cut()
-    } else {
-      const sixth = new RawSocket(server.port)
-      await sixth.until('a refusal', () => sixth.closeCode !== null || /^HTTP\/1.1 429/.test(sixth.head))
-      t.match(sixth.closeCode ?? 1013, 1013, 'the code says that it may come back')
-      sixth.cut()
-    }
+    const sixth = new RawHttp(server.port)
+    await sixth.send(profile === 'SSE' ? stream('?rooms=a') : handshake())
+    t.match((await sixth.until(1))[0], { status: 429, headers: { 'retry-after': /\d/ }, body: { code: 'RATE_LIMITED' } }, 'by HTTP, before there is a socket')
+    sixth.cut()
     for (const client of held) client.cut()
   }
 })
@@ -538,15 +570,19 @@ t.test('88: a connection ends when its token does, and rights that shrank count 
   }
 })
 
-t.test('89: bad tokens without end cost a constant amount of memory, and their address is told to wait', async t => {
+t.test('89: bad tokens without end are verified one after the other, and what waits for its turn is bounded', async t => {
   const server = await startServer({ profile: 'SSE', authJwtSecret: SECRET })
   t.teardown(async () => await server.close())
-  const client = new RawHttp(server.port)
-  for (let n = 0; n < 200; n++) await client.send(SIGNED(unsigned({ alg: 'HS256' }, { ...CLAIMS, n }, 'AAAA')))
-  const words = (await client.until(200)).map(wordOf)
-  t.ok(words.filter(word => word === '429 RATE_LIMITED').length >= 100, `${words.filter(word => word.startsWith('429')).length} of 200`)
+  const bad = async (n: number): Promise<RawHttp> => {
+    const client = new RawHttp(server.port)
+    t.teardown(() => client.cut())
+    await client.send(SIGNED(unsigned({ alg: 'HS256' }, { ...CLAIMS, n }, 'AAAA')))
+    return client
+  }
+  t.equal(wordOf((await (await bad(0)).until(1))[0] as Answer), '401 UNAUTHENTICATED')
+  const words = await Promise.all(Array.from({ length: 1200 }, async (_, n) => (await (await bad(n)).until(1)).map(wordOf).join()))
   t.same([...new Set(words)].sort(), ['401 UNAUTHENTICATED', '429 RATE_LIMITED'])
-  client.cut()
+  t.ok(words.filter(word => word === '429 RATE_LIMITED').length <= 200, 'a thousand may wait')
 })
 
 interface Payload {
