@@ -74,7 +74,7 @@ t.test('it contains code, types and the guide, and no tests, build files or maps
     'README.md', 'LICENSE', 'CHANGELOG.md', 'UPGRADE.md', '.env.example', 'deploy/nginx.conf', 'deploy/compose.yaml', 'deploy/health.js', 'docs/containers.md', 'docs/examples/page.html', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
   ]
   for (const name of wanted) t.ok(files.includes(name), name)
-  t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
+  t.same(files.filter(name => !name.startsWith('examples/') && /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
   t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')
 })
 
@@ -100,7 +100,7 @@ t.test('the lock fits package.json and its overrides: npm ls has nothing to say'
 t.test('all that it imports is a dependency of its own', async t => {
   const known = new Set([...builtinModules, ...Object.keys(manifest.dependencies)])
   const imported = new Map<string, string>()
-  for (const name of files.filter(name => name.endsWith('.js') && !name.startsWith('dist/web/'))) {
+  for (const name of files.filter(name => /^(dist(?!\/web)|deploy)\/.*\.js$/.test(name))) {
     for (const [, from, effect, dynamic] of readFileSync(join(folder, name), 'utf8').matchAll(/^(?:import|export)\b[^'"\n;]*\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm)) {
       const target = (from ?? effect ?? dynamic) as string
       if (!target.startsWith('.')) imported.set(/^(@[^/]+\/)?[^/]+/.exec(target.replace(/^node:/, ''))?.[0] as string, name)
@@ -192,27 +192,26 @@ t.test('client.d.ts beside a copy of client.js types it, also by the names that 
   }
 })
 
-t.test('in an empty folder: npm install, the command of the package, and a page follows live', { skip: skipWithout('chromium') }, async t => {
+t.test('in an empty folder: npm install, the lines of README, and a page follows live; the command of the package runs too', { skip: skipWithout('chromium') }, async t => {
   const shop = folderFor(t)
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(consumer, tarball)], { cwd: shop, shell: process.platform === 'win32', timeout: 300_000 })
-  t.same(Object.keys(JSON.parse(readFileSync(join(shop, 'package.json'), 'utf8')).dependencies), ['signalbox'])
-  const { stdout } = await run(process.execPath, ['--print', "typeof require('signalbox/client').connect"], { cwd: shop })
-  t.equal(stdout, 'function\n', 'a CommonJS program has the client too')
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(consumer, tarball), 'fastify'], { cwd: shop, shell: process.platform === 'win32', timeout: 300_000 })
+  const node = async (...args: string[]): Promise<string> => (await run(process.execPath, args, { cwd: shop })).stdout
+  t.equal(await node('--print', "[require('signalbox/client').connect, require('signalbox').createSignalbox].map(thing => typeof thing).join()"), 'function,function\n', 'a CommonJS program has it too')
+  t.equal(await node('node_modules/signalbox/dist/launcher.js', '--version'), `${manifest.version}\n`)
 
   const port = await freePort()
-  const gateway = new Daemon({ bin: join(shop, 'node_modules/.bin/signalbox'), env: { PORT: String(port) } }, [], shop)
-  t.teardown(async () => await gateway.stop())
-  await gateway.until('the gateway listens', () => gateway.log.includes(` on http://127.0.0.1:${port}`), 60_000)
-  const publish = async (data: number): Promise<void> => {
-    t.equal((await fetch(`http://127.0.0.1:${port}/api/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ type: 'cpu', room: 'plant-1', key: 'host-7', data }) })).status, 202)
-  }
+  const lines = /^```js\n(import Fastify from 'fastify'\nimport signalbox from 'signalbox'\n.*?)^```$/ms.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1] ?? ''
+  t.ok(lines.trim().split('\n').length <= 12, 'they are few')
+  writeFileSync(join(shop, 'server.mjs'), lines.replace('8080', String(port)))
+  const server = new Daemon({ bin: process.execPath, env: {} }, ['server.mjs'], shop)
+  t.teardown(async () => await server.stop())
+  await server.until('it listens', async () => await fetch(`http://127.0.0.1:${port}/`).then(({ ok }) => ok, () => false), 60_000)
   const page = await (await openContext(t, await openBrowser(t))).newPage()
-  await page.goto(`http://127.0.0.1:${port}/healthz`)
-  await publish(41)
-  await page.evaluate(`import('/client.js').then(({ connect }) => {
-    connect('/', { rooms: ['plant-1'] }).on('event', event => { document.body.textContent = event.key + ': ' + event.data })
-  })`)
-  await page.waitForFunction("document.body.textContent === 'host-7: 41'")
-  await publish(42)
-  await page.waitForFunction("document.body.textContent === 'host-7: 42'")
+  await page.goto(`http://127.0.0.1:${port}/`)
+  const shown = async (): Promise<string> => await page.locator('h1').innerText()
+  await page.waitForFunction("document.querySelector('h1').textContent !== ''")
+  const first = await shown()
+  t.match(first, /^host-7: \d+$/)
+  await page.waitForFunction(`document.querySelector('h1').textContent !== ${JSON.stringify(first)}`)
+  t.match(await shown(), /^host-7: \d+$/)
 })
