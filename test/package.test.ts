@@ -1,7 +1,7 @@
 // The package as it is published: what is in it, what it imports, and whether those who use its client get its types.
 
 import { execFile } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
@@ -76,6 +76,9 @@ t.test('it contains code, types and the guide, and no tests, build files or maps
   for (const name of wanted) t.ok(files.includes(name), name)
   t.same(files.filter(name => !name.startsWith('examples/') && /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
   t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')
+  const { size } = statSync(join(consumer, tarball))
+  t.comment(`${size} bytes packed, ${files.length} files`)
+  t.ok(size < 1_000_000, `${size} bytes`)
 })
 
 t.test('installing it runs no script, in the repository too, where the compiler may be left out', async t => {
