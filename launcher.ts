@@ -6,6 +6,7 @@
 import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { endOnEarlySignals } from './src/process/early-signals.ts'
 import type { Startup } from './src/process/run.ts'
 
 const NEEDED = [20, 19] as const
@@ -30,6 +31,7 @@ Settings come from the environment and from .env; .env.example lists them all.`
 /** Settings for trying out the gateway. --demo takes effect only if no other setting is set. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
+endOnEarlySignals()
 if (process.platform === 'linux') requireDescriptors()
 await main().catch((error: NodeJS.ErrnoException) => {
   if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error
