@@ -10,6 +10,9 @@ import type { Env } from '../process/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { Command, LAUNCHER, run, signalbox } from './command.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 const SECRET = 'cGxlbnR5LW9mLXJhbmRvbS1ieXRlcy1mb3ItYS10ZXN0'
 
 const launch = async (t: Tap, env: Env = {}): ReturnType<Stage['launch']> => {
@@ -19,15 +22,15 @@ const launch = async (t: Tap, env: Env = {}): ReturnType<Stage['launch']> => {
 
 const at = (url: string, more: Record<string, string> = {}): { env: Record<string, string> } => ({ env: { SIGNALBOX_URL: url, ...more } })
 
-/** The facts of the room `a` that the gateway's history holds, in order. */
-async function factsOf (t: Tap, url: string, count: number): Promise<any[]> {
-  const tail = signalbox(t, ['tail', '--rooms', 'a', '--since', '0-0', '--json'], at(url))
+/** The facts of a room that the gateway's history holds, in order. */
+async function factsOf (t: Tap, url: string, count: number, room = 'a'): Promise<any[]> {
+  const tail = signalbox(t, ['tail', '--rooms', room, '--since', '0-0', '--json'], at(url))
   const lines = await tail.prints(count)
   await tail.interrupt()
   return lines.map(line => JSON.parse(line))
 }
 
-const ndjson = (count: number, from = 1): string => Array.from({ length: count }, (_, n) => `{"type":"log","room":"a","data":${from + n}}\n`).join('')
+const ndjson = (count: number, from = 1, room = 'a'): string => Array.from({ length: count }, (_, n) => `{"type":"log","room":"${room}","data":${from + n}}\n`).join('')
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, n) => n + 1)
 
 for (const profile of PROFILES) {
@@ -58,6 +61,23 @@ for (const profile of PROFILES) {
   })
 }
 
+for (const profile of PROFILES) {
+  t.test(`get over ${profile} prints the newest value of each key, over all pages, and no facts`, { buffered: true }, async t => {
+    const { url } = await launch(t, { APP_PROFILE: profile, MAX_BUNDLE_BYTES: 20_000 })
+    const value = (key: number, data: unknown): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room: 'a', key: `k${key}`, data, timestamp: 1_700_000_000_000 })
+    const lines = [...Array.from({ length: 1000 }, (_, key) => value(key, { old: 'x'.repeat(100) })), ndjson(1).trim(), ...Array.from({ length: 999 }, (_, key) => value(key, key)), value(999, null)]
+    t.match(await run(t, ['publish'], { ...at(url), input: lines.join('\n') }), { code: 0 })
+    const all = await run(t, ['get', 'a', '--json'], at(url))
+    t.match(all, { code: 0, stderr: '' })
+    t.same(all.stdout.split('\n').slice(0, -1).map(line => JSON.parse(line)).map(({ key, data }) => [key, data]), Array.from({ length: 999 }, (_, key) => [`k${key}`, key]))
+    const even = await run(t, ['get', 'a', '--types', 'even'], at(url))
+    t.equal(even.stdout.split('\n').length, 501)
+    t.equal(even.stdout.split('\n')[1], '2023-11-14T22:13:20.000Z  a  even  k2  2')
+    t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
+    t.match(await run(t, ['get', 'no room'], at(url)), { code: 1, stdout: '', stderr: /\(BAD_SUBSCRIPTION\)\n$/ })
+  })
+}
+
 t.test('lines are published as they come, without waiting for the end of the input', { buffered: true }, async t => {
   const { url } = await launch(t)
   const command = signalbox(t, ['publish', '-'], at(url))
@@ -80,15 +100,16 @@ t.test('a line that is not JSON, or that the gateway refuses, is named; all befo
     ['{"type":"log","room":"@system","data":1}', 1, /line 702: rooms beginning with @/],
     [`{"type":"log","room":"a","data":"${'x'.repeat(30_000)}"}`, 1, /line 702: .*MAX_HTTP_BUFFER_SIZE/]
   ]
-  for (const [line, code, says] of cases) {
-    const { url } = await launch(t, { MAX_HTTP_BUFFER_SIZE: 20_000 })
+  const { url } = await launch(t, { MAX_HTTP_BUFFER_SIZE: 20_000 })
+  for (const [index, [line, code, says]] of cases.entries()) {
+    const room = `room-${index}`
     const command = signalbox(t, ['publish'], at(url))
-    command.child.stdin?.end(Buffer.concat([Buffer.from(`${ndjson(700)}\n`), Buffer.from(line), Buffer.from(`\n${ndjson(500, 701)}`)]))
+    command.child.stdin?.end(Buffer.concat([Buffer.from(`${ndjson(700, 1, room)}\n`), Buffer.from(line), Buffer.from(`\n${ndjson(500, 701, room)}`)]))
     const ended = await command.ended
     t.match(ended, { code, stderr: says }, String(says))
     t.match(ended.stderr, /\nPublished: 700 events, all up to line 700\.\n$/)
-    t.equal(command.lines.length, 700)
-    t.same((await factsOf(t, url, 700)).map(({ data }) => data), numbers(700))
+    const ids = command.lines
+    t.same((await factsOf(t, url, 700, room)).map(({ id, data }) => [id, data]), numbers(700).map(n => [ids[n - 1], n]))
   }
 })
 
@@ -159,14 +180,15 @@ t.test('a gateway with tokens: what token signs opens it, for what it grants', {
   t.match(refused, { code: 1, stderr: /^error: line 2: .*publish.*\nPublished: 1 event, all up to line 1\.\n$/ })
   t.match(await run(t, ['control', 'ping'], at(url, { SIGNALBOX_TOKEN: publisher })), { code: 1, stderr: /FORBIDDEN/ })
   t.match(await run(t, ['control', 'ping'], at(url, { SIGNALBOX_TOKEN: await tokenOf('--control', 'ping') })), { code: 0 })
-  t.match(await run(t, ['tail', '--rooms', 'a'], at(url, { SIGNALBOX_TOKEN: publisher })), { code: 1, stdout: '', stderr: /FORBIDDEN/ })
-  for (const verb of [publish, ['tail'], ['control', 'ping']]) t.notMatch((await run(t, verb, at(url, { SIGNALBOX_TOKEN: 'do-not-show-me' }))).stderr, 'do-not-show-me')
+  for (const verb of [['tail', '--rooms', 'a'], ['get', 'a']]) t.match(await run(t, verb, at(url, { SIGNALBOX_TOKEN: publisher })), { code: 1, stdout: '', stderr: /FORBIDDEN/ })
+  t.match(await run(t, ['get', 'a'], at(url, { SIGNALBOX_TOKEN: await tokenOf('--subscribe', 'a') })), { code: 0 })
+  for (const verb of [publish, ['tail'], ['get', 'a'], ['control', 'ping']]) t.notMatch((await run(t, verb, at(url, { SIGNALBOX_TOKEN: 'do-not-show-me' }))).stderr, 'do-not-show-me')
 })
 
 t.test('what is no gateway is named: a web page, a redirect, a certificate that nobody vouches for', { buffered: true }, async t => {
   const { port } = await launch(t)
   const proxy = await Proxy.start(t, port)
-  for (const [verb, line] of [[['tail'], /^GET/], [['publish', '--type', 'log', '--data', '1'], /^POST/], [['control', 'ping'], /^GET/]] as const) {
+  for (const [verb, line] of [[['tail'], /^GET/], [['publish', '--type', 'log', '--data', '1'], /^POST/], [['control', 'ping'], /^GET/], [['get', 'a'], /^GET/]] as const) {
     proxy.answer(line, '200 OK', { 'Content-Type': 'text/html' }, '<html>')
     t.match(await run(t, verb, at(proxy.url)), { code: 1, stdout: '', stderr: /is not answered by a Signalbox gateway/ })
     proxy.answer(line, '301 Moved', { Location: 'https://signalbox.example/api/profile' }, '')

@@ -13,6 +13,9 @@ import { skipWithout } from '../tools/find.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { Command, LAUNCHER, signalbox } from './command.ts'
 
+// Most of the time is waiting.
+t.jobs = 3
+
 const at = (url: string, more: Record<string, string> = {}): { env: Record<string, string> } => ({ env: { SIGNALBOX_URL: url, ...more } })
 const dataOf = (lines: readonly string[]): unknown[] => lines.map(line => JSON.parse(line).data)
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, n) => n + 1)

@@ -7,6 +7,8 @@ import t from 'tap'
 import { folderFor } from '../tools/daemon.ts'
 import { run } from './command.ts'
 
+t.jobs = 3
+
 const ROOT = join(import.meta.dirname, '..', '..')
 const SECRET = 'cGxlbnR5LW9mLXJhbmRvbS1ieXRlcy1mb3ItYS10ZXN0'
 /** A color of a terminal. */
@@ -40,7 +42,7 @@ t.test('the guide has a line for each verb, and each option of its help', { buff
   }
 })
 
-t.test('colors: on a terminal, or where FORCE_COLOR asks for them, and never under NO_COLOR', async t => {
+t.test('colors: on a terminal, or where FORCE_COLOR asks for them, and never under NO_COLOR', { buffered: true }, async t => {
   t.match((await run(t, ['--help'], { env: { FORCE_COLOR: '1' } })).stdout, COLOR)
   t.notMatch((await run(t, ['--help'], { env: { NO_COLOR: '1' } })).stdout, COLOR)
   t.match((await run(t, ['tial'], { env: { FORCE_COLOR: '1' } })).stderr, COLOR)
@@ -81,7 +83,7 @@ t.test('wrong use ends with 2, says what was wrong on stderr, and where help is'
   t.match((await run(t, ['get', 'a'], { env: { SIGNALBOX_URL: 'ftp://a' } })).stderr, /SIGNALBOX_URL: url must begin with http/)
 })
 
-t.test('what stands behind a misspelt option is not repeated: it may be a token', async t => {
+t.test('what stands behind a misspelt option is not repeated: it may be a token', { buffered: true }, async t => {
   for (const args of [['tail', '--tokn=do-not-show-me'], ['--tokn=do-not-show-me'], ['tail', 'do-not-show-me'], ['get', 'a', '--token', 'do-not\u0007show-me']]) {
     const { code, stderr } = await run(t, args)
     t.equal(code, 2)
@@ -89,7 +91,7 @@ t.test('what stands behind a misspelt option is not repeated: it may be a token'
   }
 })
 
-t.test('check prints what would run, and ends with 78 and every problem if settings are wrong', async t => {
+t.test('check prints what would run, and ends with 78 and every problem if settings are wrong', { buffered: true }, async t => {
   const right = await run(t, ['check'], { env: { PORT: '4321' } })
   t.match(right, { code: 0, stderr: '' })
   t.match(right.stdout, /^ *PORT +4321 +environment$/m)
@@ -99,7 +101,7 @@ t.test('check prints what would run, and ends with 78 and every problem if setti
   t.match(await run(t, ['start'], { env: { PORT: 'eighty' } }), { code: 78, stdout: '' })
 })
 
-t.test('token signs with the secret of the environment, of .env or of a file, and prints nothing else', async t => {
+t.test('token signs with the secret of the environment, of .env or of a file, and prints nothing else', { buffered: true }, async t => {
   const folder = folderFor(t)
   writeFileSync(join(folder, 'secret'), `${SECRET}\n`)
   writeFileSync(join(folder, '.env'), `AUTH_JWT_SECRET=${SECRET}\nAUTH_ISSUER=me\nAUTH_AUDIENCE=box\n`)
