@@ -107,7 +107,7 @@ export class Gateway {
       }
       const waitMs = backoff(failures, RETRY_MIN_MS, RETRY_MAX_MS, answer?.retryMs)
       if (Date.now() + waitMs > until) throw new Unreachable(`${this.base}: ${reason}, for ${PATIENCE_MS / 1000} s${answer === null ? '; is the gateway running there? --url and SIGNALBOX_URL set the address' : ''}`, isOutcomeUnknown)
-      if (!this.#isAnnounced) say(`${this.base}: ${reason}; trying for ${PATIENCE_MS / 1000} s`)
+      if (!this.#isAnnounced) say(`${this.base}: ${reason}; ${answer?.status === 429 ? 'waiting for its turn' : `trying for ${PATIENCE_MS / 1000} s`}`)
       this.#isAnnounced = true
       await pause(waitMs, this.signal)
       this.signal.throwIfAborted()

@@ -12,8 +12,9 @@ import { exit, sayError, watchStreams } from './terminal.ts'
 
 export type { Starter }
 
-/** Runs a command line to its end; a gateway that was started goes on. @param args without Node and the script */
-export async function runCommandLine (args: readonly string[], starter: Starter): Promise<void> {
+/** Runs a command line to its end; a gateway that was started goes on. @param written without Node and the script */
+export async function runCommandLine (written: readonly string[], starter: Starter): Promise<void> {
+  const args = verbFirst(written)
   // A gateway has streams and signals of its own.
   const starts = isStart(args) || args[0] === 'start'
   if (!starts) watchStreams()
@@ -39,6 +40,14 @@ export async function runCommandLine (args: readonly string[], starter: Starter)
     if (error.message !== '') sayError(error.message)
     return await exit(error.exitCode)
   }
+}
+
+/** `help tail` is `tail --help`; the address and the token may come before the verb. */
+function verbFirst (args: readonly string[]): readonly string[] {
+  if (args[0] === 'help') return [...args.slice(1), '--help']
+  let at = 0
+  while (/^--(url|token)(=|$)/.test(args[at] ?? '')) at += args[at]?.includes('=') === true ? 1 : 2
+  return [...args.slice(at, at + 1), ...args.slice(0, at), ...args.slice(at + 1)]
 }
 
 /** Options without a verb are those of start, as before there were verbs. */

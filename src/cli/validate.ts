@@ -8,7 +8,7 @@ import { exit } from './terminal.ts'
 
 export async function validate (root: string, options: readonly string[]): Promise<never> {
   const bench = join(root, 'dist', 'validate.js')
-  if (!existsSync(bench)) throw new Failure(`${bench} is missing: npm run build makes it`)
+  if (!existsSync(bench)) throw new Failure(`${bench} is missing: npm run build makes it, in a checkout that has the folder bench`)
   // Ctrl-C reaches both; the bench tidies up, and its exit code counts.
   process.on('SIGINT', () => {})
   const child = spawn(process.execPath, [bench, ...options], { stdio: 'inherit' })

@@ -27,6 +27,7 @@ t.test('help lists the verbs, and each has help of its own, with examples', { bu
     const { code, stdout, stderr } = await run(t, [verb, '--help'])
     t.match({ code, stderr }, { code: 0, stderr: '' }, verb)
     t.match(stdout, new RegExp(`^(Usage: )?signalbox ${verb}`), verb)
+    if (verb === 'tail') t.equal((await run(t, ['help', verb])).stdout, stdout)
     t.match(stdout, /Examples:\n(.*signalbox.*\n?)+/, verb)
   }
 })
@@ -70,6 +71,8 @@ const WRONG: ReadonlyArray<readonly [args: readonly string[], says: RegExp]> = [
   [['token', '--ttl', '0'], /30m, 1h/],
   [['get', 'a', '--url', 'signalbox.example'], /--url: url must begin with http/],
   [['get', 'a', '--url', 'http://me:secret@signalbox.example'], /--url: url must not have a user name/],
+  [['--url=ftp://a', '--token', 'x', 'get', 'a'], /--url: url must begin with http/],
+  [['--url', 'http://a'], /unknown option '--url'/],
   [['get', 'a', '--token', 'a\nb'], /--token holds characters that no token has/]
 ]
 
