@@ -25,6 +25,7 @@ import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
+import { Lifetimes } from './lifetimes.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
 import { Operator } from './operator.ts'
@@ -108,6 +109,7 @@ export class Gateway {
   readonly #polls: Polls
   readonly #context: SessionContext
   readonly #expiry: Expiry
+  readonly #lifetimes: Lifetimes
   readonly #logClock: LogClock
   readonly #reservations: Reservations
   readonly #stateBudget: StateBudget
@@ -156,13 +158,14 @@ export class Gateway {
         else this.troubles.note('COMMAND_UNKNOWN', `${command}: it was started, and its outcome was lost`)
       }
     })
-    this.#expiry = new Expiry({
+    const ending = {
       clock,
-      ageMs: options.stateTtlMs,
       rooms: this.#rooms,
-      end: async values => await this.operator.deleteValues(values),
-      onError: err => options.log.warn({ err }, 'expired values could not be deleted; they will be tried again')
-    })
+      end: async (values: readonly Entry[]) => await this.operator.deleteValues(values),
+      onError: (err: unknown) => options.log.warn({ err }, 'expired values could not be deleted; they will be tried again')
+    }
+    this.#expiry = new Expiry({ ...ending, ageMs: options.stateTtlMs })
+    this.#lifetimes = new Lifetimes({ ...ending, logClock })
     this.operator = new Operator({
       clock,
       logClock,
@@ -213,7 +216,7 @@ export class Gateway {
     await this.#options.store.follow(follower)
     // A drain may have begun meanwhile.
     if (this.#state === 'starting') this.#state = 'open'
-    await this.#expiry.start()
+    await Promise.all([this.#expiry.start(), this.#lifetimes.start()])
   }
 
   /**
@@ -307,6 +310,7 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
+    this.#lifetimes.stop()
     const left = await this.commands.stop(patienceMs)
     this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
@@ -374,6 +378,7 @@ export class Gateway {
     this.#polls.settle()
     this.#rooms.load(image)
     this.#sawHead()
+    this.#lifetimes.load()
     for (const session of this.#sessions) session.relocate(epoch)
     this.#polls.relocate(epoch)
   }
@@ -407,6 +412,7 @@ export class Gateway {
         const { head } = this.#rooms
         this.#rooms.apply(entry)
         if (this.#polls.waiting > 0) this.#polls.heard(entry, head)
+        this.#lifetimes.saw(entry)
       } catch (err) {
         // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.
         this.#options.log.error({ err, id: entry.id }, 'an entry of the log could not be taken in')
