@@ -105,6 +105,28 @@ try {
   if (error instanceof ControlError) console.log(error.code, error.message)
 }
 box.close()
+interface Events {
+  cpu: { percent: number }
+  alarm: string
+}
+const typed: Box<Events> = connect<Events>('/', { rooms: ['plant-1'] })
+typed.on('event', event => {
+  if (event.type === 'alarm') console.log(event.data?.toUpperCase())
+  // @ts-expect-error the data of this type is an object
+  if (event.type === 'cpu') console.log(event.data?.toUpperCase())
+  // @ts-expect-error a deleted key has no data
+  if (event.type === 'cpu') console.log(event.data.percent)
+  // @ts-expect-error there is no such type
+  if (event.type === 'gpu') console.log(event.data)
+})
+const percent: number | undefined = typed.state.get('plant-1', 'cpu', 'host-7')?.data.percent
+// @ts-expect-error there is no such type
+typed.state.get('plant-1', 'gpu', 'host-7')
+for (const value of typed.state.entries()) if (value.type === 'alarm') console.log(value.data.length, typed.age(value) / 1000, percent)
+const { members, position } = await typed.join(['plant-2', { room: 'plant-3', types: ['alarm'] }])
+console.log(members['plant-2']?.toFixed(), position, (await typed.leave(['plant-1'])).cursor.length)
+// @ts-expect-error a room is a name, or a room and types
+await typed.join([{ name: 'plant-2' }])
 // @ts-expect-error there is no such happening
 box.on('evnt', () => {})
 // @ts-expect-error rooms are a list

@@ -33,6 +33,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
       version,
+      time: Date.now(),
       auth: !authority.isOpen,
       features: []
     }

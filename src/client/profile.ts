@@ -11,6 +11,8 @@ export interface ProfileInfo {
   readonly pingIntervalMs: number
   /** Tokens are checked. Absent: they are not. */
   readonly auth?: boolean
+  /** The time at the gateway, ms since 1970. Absent: an older gateway. */
+  readonly time?: number
 }
 
 /** @throws if the gateway does not answer */
