@@ -70,7 +70,10 @@ export async function mountProfile (app: FastifyInstance, name: ProfileName, opt
 }
 
 function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): void {
-  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => {
+  const redirect = async (): Promise<never> => {
     throw new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
-  })
+  }
+  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, redirect)
+  // Where streams are steered.
+  if (isStream) app.post(`${path}/:session`, { config: { access: 'all' }, schema: { hide: true } }, redirect)
 }

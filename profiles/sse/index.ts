@@ -1,31 +1,30 @@
-// The profile SSE: one route with a stream of bundles. Commands are sent over HTTP.
+// The profile SSE: one route with a stream of bundles, and one that changes what an open stream hears. Commands are sent over HTTP.
 
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
+import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { errorSchema } from '../../src/app/schemas.ts'
+import { changedSchema, changeSchema, errorSchema, subscriptionQuery } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
-import { Refusal } from '../../src/core/errors.ts'
-import { PUBLIC } from '../../src/core/event.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
-import { parseJoins } from '../../src/core/subscription.ts'
 import type { Session } from '../../src/core/session.ts'
-import type { Join } from '../../src/core/subscription.ts'
 import { openStream, SseConnection } from './connection.ts'
+import { Steering } from './steering.ts'
 
 export interface SseOptions {
   readonly gateway: Gateway
   readonly path: string
 }
 
-const PARAMETERS = ['rooms', 'types', 'lastEventId', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()
+  const steering = new Steering(gateway)
   /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
   const streaming = new WeakSet<Socket>()
   app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
@@ -41,12 +40,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
         type: 'object',
-        properties: {
-          rooms: { type: 'string', description: 'comma list; absent: the public feed' },
-          types: { type: 'string', description: 'comma list; absent: every type' },
-          lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins' },
-          ticket: { type: 'string', description: 'from POST /api/ticket, for clients that cannot send headers' }
-        }
+        properties: subscriptionQuery
       },
       response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': errorSchema, 503: errorSchema }
     }
@@ -60,6 +54,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     const connection = new SseConnection()
     let session: Session | null = null
     const end = (): void => {
+      if (session !== null) steering.delete(session)
       session?.end()
       connections.delete(connection)
     }
@@ -68,7 +63,9 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     streaming.add(socket)
     let joined
     try {
-      const joins = parseJoins(joinsOf(request))
+      const query = request.query as Record<string, unknown>
+      checkParameters(query, PARAMETERS, 'a stream')
+      const joins = joinsOfQuery(query)
       session = gateway.open(connection, request.identity)
       joined = await session.join(joins, cursorOf(request))
     } catch (error) {
@@ -79,6 +76,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     }
     const { position, cursor } = joined
     connections.add(connection)
+    steering.add(session)
     const hello = { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
     const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
@@ -96,22 +94,18 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     return reply
   })
 
+  app.post<{ Params: { session: string } }>(`${path}/:session`, {
+    config: { isShed: true },
+    schema: {
+      tags: ['events'],
+      summary: 'Join or leave rooms on an open stream',
+      description: 'The body is a socket\'s `join` or `leave`; the answer has the data of `joined` or `left`. Snapshot, `ready` and the cursor that counts come on the stream.',
+      params: { type: 'object', properties: { session: { type: 'string', description: 'from `hello`' } } },
+      body: changeSchema,
+      response: { 200: changedSchema, '4xx': errorSchema, 503: errorSchema }
+    }
+  }, async ({ params, body, identity }) => await steering.steer(params.session, body, identity))
+
   // The drain has sent `bye` to every client by now.
   app.addHook('preClose', async () => await partFrom(connections))
 }, { name: 'profile-sse', encapsulate: true })
-
-/** The joins of a query: each room, or the public feed, with the types. */
-function joinsOf (request: FastifyRequest): Join[] {
-  const query = request.query as Record<string, unknown>
-  const unknown = Object.keys(query).filter(name => !PARAMETERS.includes(name) && !name.startsWith('_'))
-  if (unknown.length > 0) {
-    throw new Refusal('BAD_SUBSCRIPTION', `unknown parameter ${JSON.stringify(unknown[0]?.slice(0, 40))}; a stream takes ${PARAMETERS.join(', ')}`)
-  }
-  const rooms = listOf(query.rooms)
-  const types = listOf(query.types)
-  return (rooms.length === 0 ? [PUBLIC] : rooms).map(room => types.length === 0 ? { room } : { room, types })
-}
-
-function listOf (value: unknown): string[] {
-  return [value ?? ''].flat().flatMap(text => String(text).split(',')).map(name => name.trim()).filter(name => name !== '')
-}

@@ -22,6 +22,7 @@ import origin, { ForeignOrigins } from './origin.ts'
 import pressure from './pressure.ts'
 import type { Pressure } from './pressure.ts'
 import publish from './publish.ts'
+import read from './read.ts'
 import rooms from './rooms.ts'
 import type { Savings } from './savings.ts'
 import status from './status.ts'
@@ -76,7 +77,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     maxAge: PREFLIGHT_SECONDS,
     // An OPTIONS that is no preflight is a question for the methods.
     strictPreflight: false,
-    exposedHeaders: ['Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
+    exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
   // Before tokens are looked at, which costs more than all the rest.
   await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
@@ -85,6 +86,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(bodies, { arrivals })
   await app.register(body, { effort })
   await app.register(publish, { gateway })
+  await app.register(read, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })
   if (!authority.isOpen) await app.register(ticket, { gateway, authority })

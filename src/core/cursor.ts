@@ -4,8 +4,8 @@
 //   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent. `state` is
-// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending; empty fields at the end
-// are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
+// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending, and `f` behind an answer to a
+// read that had no room for a fact; empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
 // off in the middle returns to exactly that: `<digest of a room>.<digest of another>`, then `,<type>` for only some
 // types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
@@ -18,6 +18,8 @@ import type { Position } from './read.ts'
 /** What a cursor says of a track: its position, and whether a snapshot has begun whose `ready` was not sent yet. */
 export interface CursorTrack extends Position {
   readonly snapshot: boolean
+  /** The side whose turn it is, where both need a bundle apart and it is not the values'. */
+  readonly turn?: 'facts'
 }
 
 /** The track of a later join that is still catching up. */
@@ -49,9 +51,10 @@ export const digestOfSignature = (signature: string): string => signature.slice(
 export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
-export function formatTrack ({ facts, state, snapshot }: CursorTrack): string {
-  if (facts === state) return snapshot ? `${facts}~~s` : facts
-  return snapshot ? `${facts}~${state}~s` : `${facts}~${state}`
+export function formatTrack ({ facts, state, snapshot, turn }: CursorTrack): string {
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}`
+  if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
+  return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }
 
 /** A track with the rooms it covers, for a later join. */
@@ -78,8 +81,8 @@ export function parseCursor (text: string): Cursor | null {
 }
 
 function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): CursorTrack | null {
-  if (!isId(facts) || !(state === '' || isId(state)) || !(flag === '' || flag === 's') || more.length > 0) return null
-  return { facts, state: state === '' ? facts : state, snapshot: flag === 's' }
+  if (!isId(facts) || !(state === '' || isId(state)) || !/^s?f?$/.test(flag) || more.length > 0) return null
+  return { facts, state: state === '' ? facts : state, snapshot: flag.startsWith('s'), ...(flag.endsWith('f') ? { turn: 'facts' } : {}) }
 }
 
 function parseLaterTrack (text: string): LaterCursorTrack | null {

@@ -19,6 +19,7 @@ const KINDS = {
   TICKET_USED: { status: 401, title: 'Unauthorized' },
   FORBIDDEN: { status: 403, title: 'Forbidden' },
   NOT_FOUND: { status: 404, title: 'Not Found' },
+  SESSION_NOT_FOUND: { status: 404, title: 'Not Found' },
   PROFILE_NOT_MOUNTED: { status: 404, title: 'Not Found', retryMs: 1000 },
   UNKNOWN_COMMAND: { status: 404, title: 'Not Found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method Not Allowed' },

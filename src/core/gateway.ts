@@ -1,6 +1,6 @@
 // The gateway joins the parts of the core and is all that the layers above see of it. Its verbs are `publish` (and
-// `take`, for events whose append is the caller's), `open`, `control` and `drain`; `start` begins its life. Sessions
-// join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
+// `take`, for events whose append is the caller's), `open`, `read`, `control` and `drain`; `start` begins its life.
+// Sessions join and leave by themselves. `view` shows what there is; `operator` is what the built-in commands are made of.
 
 import { randomBytes } from 'node:crypto'
 import { LogClock, pause, secondOf } from './clock.ts'
@@ -29,6 +29,8 @@ import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
 import { Operator } from './operator.ts'
 import { Places } from './places.ts'
+import { Polls } from './polls.ts'
+import type { ReadAnswer, ReadRequest } from './polls.ts'
 import { Pulse } from './pulse.ts'
 import { Rate } from './rate.ts'
 import { Reservations } from './reservations.ts'
@@ -40,6 +42,7 @@ import { Stalls } from './stalls.ts'
 import { StateBudget } from './state-bytes.ts'
 import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
+import type { Recipient } from './ticker.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -88,7 +91,7 @@ export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null
 export class Gateway {
   readonly commands: Commands
   readonly operator: Operator
-  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate }
+  readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate, readonly steer: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
   readonly troubles: Troubles
@@ -97,11 +100,12 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #rooms = new Rooms<Session>()
   readonly #sessions = new Set<Session>()
-  readonly #ticker: Ticker<Session>
+  readonly #ticker: Ticker<Recipient>
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
   readonly #deadlines: Deadlines<Session>
   readonly #places = new Places(() => this.#limits)
+  readonly #polls: Polls
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #logClock: LogClock
@@ -133,8 +137,10 @@ export class Gateway {
         session.close('SLOW', this.returnAfterMs())
       }
     })
-    this.rates = { control: new Rate('control', clock, group), publish: new Rate('publish', clock, group), ticket: new Rate('ticket', clock, group) }
-    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls })
+    this.#polls = new Polls({ clock, limits, rooms: this.#rooms, ticker: this.#ticker, places: this.#places, counters: this.counters, sync: async () => await store.sync() })
+    const rate = (name: string): Rate => new Rate(name, clock, group)
+    this.rates = { control: rate('control'), publish: rate('publish'), ticket: rate('ticket'), steer: rate('steer') }
+    this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls, polls: this.#polls })
     this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
@@ -163,6 +169,7 @@ export class Gateway {
       group,
       rooms: this.#rooms,
       sessions: this.#sessions,
+      polls: this.#polls,
       reservations: this.#reservations,
       append: async drafts => await this.#counted(async () => await store.append(drafts)),
       onTune: limits => {
@@ -187,7 +194,11 @@ export class Gateway {
         this.troubles.note('INTERNAL', 'a session failed and was ended; the log says why')
         session.close('DISCONNECTED', this.returnAfterMs())
       },
-      forget: session => this.#forget(session)
+      forget: session => this.#forget(session),
+      reschedule: (session, before, at) => {
+        if (before !== null) this.#deadlines.delete(session, before)
+        this.#deadlines.add(session, at)
+      }
     }
   }
 
@@ -269,6 +280,15 @@ export class Gateway {
     return session
   }
 
+  /**
+   * Reads once, without a session; waits for something new where that is asked for. See `Polls.read` for what it throws,
+   * besides DRAINING.
+   */
+  async read (request: ReadRequest): Promise<ReadAnswer> {
+    this.#checkOpen()
+    return await this.#polls.read(request, request.identity ?? PROGRAM)
+  }
+
   /** Runs a command; see `Commands.run`. The callers of both doors end here. Refused while draining. */
   async control (request: CommandRequest): ReturnType<Commands['run']> {
     return await this.commands.run(request)
@@ -291,6 +311,7 @@ export class Gateway {
     this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
+    await this.#polls.drain()
     const sessions = [...this.#sessions]
     for (const [index, session] of sessions.entries()) {
       session.flush()
@@ -350,14 +371,17 @@ export class Gateway {
   #load (image: Image): void {
     const { epoch } = this.#rooms.lineage
     for (const session of this.#sessions) session.settle()
+    this.#polls.settle()
     this.#rooms.load(image)
     this.#sawHead()
     for (const session of this.#sessions) session.relocate(epoch)
+    this.#polls.relocate(epoch)
   }
 
   #begin (lineage: Lineage): void {
     // An idle session stands at the head, which belongs to the epoch that ends here.
     for (const session of this.#sessions) session.settle()
+    this.#polls.settle()
     this.#rooms.lineage = lineage
   }
 
@@ -380,7 +404,9 @@ export class Gateway {
       }
       if (this.#limits.tickMs === 0) this.#ticker.newTick()
       try {
+        const { head } = this.#rooms
         this.#rooms.apply(entry)
+        if (this.#polls.waiting > 0) this.#polls.heard(entry, head)
       } catch (err) {
         // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.
         this.#options.log.error({ err, id: entry.id }, 'an entry of the log could not be taken in')
@@ -421,7 +447,6 @@ export class Gateway {
     this.#pulse.delete(session)
     this.#stalls.delete(session)
     this.#places.give(session.identity)
-    const { expiresAt } = session.identity
-    if (expiresAt !== null) this.#deadlines.delete(session, expiresAt)
+    if (session.expiresAt !== null) this.#deadlines.delete(session, session.expiresAt)
   }
 }

@@ -32,6 +32,9 @@ export class PatternGrants implements Grants {
   }
 }
 
+/** The grants that lists are of; null: everything. */
+export const grantsOf = (lists: GrantLists | null): Grants => lists === null ? EVERYTHING : new PatternGrants(lists)
+
 class Matcher {
   readonly #names = new Set<string>()
   /** The texts between the stars of each pattern that has any. */

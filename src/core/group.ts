@@ -20,6 +20,13 @@ export interface Group {
    */
   orderAll (name: string, args: unknown): Promise<unknown[]>
 
+  /**
+   * Has all processes carry out an order that concerns one of them, as `orderAll` does; the others answer null.
+   * @returns the first answer that is not null, without waiting for further ones; null where there is none
+   * @throws Refusal STORE_UNAVAILABLE, also where some have not answered in time and the others answered null
+   */
+  askAll (name: string, args: unknown): Promise<unknown>
+
   /** Whether a process still runs; a frozen one counts as gone after a while. */
   isAlive (worker: string): Promise<boolean>
 
@@ -70,6 +77,7 @@ export function alone (): Group {
     worker,
     onOrder (given) { run = given },
     orderAll: async (name, args) => [await run(name, args)],
+    askAll: async (name, args) => await run(name, args) ?? null,
     isAlive: async name => name === worker,
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},

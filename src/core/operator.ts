@@ -8,6 +8,7 @@ import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import type { Limits } from './limits.ts'
+import type { Polls } from './polls.ts'
 import type { Reservations } from './reservations.ts'
 import type { Room } from './room.ts'
 import { PAUSED } from './rooms.ts'
@@ -32,9 +33,10 @@ export interface SystemReport {
 export interface OperatorOptions {
   readonly clock: Pick<Clock, 'wall'>
   readonly logClock: Pick<LogClock, 'now'>
-  readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'isAlive'>
+  readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'askAll' | 'isAlive'>
   readonly rooms: Pick<Rooms<Session>, 'get'>
   readonly sessions: Iterable<Session>
+  readonly polls: Pick<Polls, 'endOf'>
   readonly reservations: Reservations
   readonly append: (drafts: readonly Draft[]) => Promise<Array<Id | null>>
   readonly onTune: (limits: Limits) => void
@@ -83,6 +85,11 @@ export class Operator {
    */
   async orderAll (name: string, args: unknown = null): Promise<unknown[]> {
     return await this.#options.group.orderAll(name, args)
+  }
+
+  /** As `orderAll`, for an order that concerns one process. @returns the first answer that is not null; null where there is none */
+  async askAll (name: string, args: unknown): Promise<unknown> {
+    return await this.#options.group.askAll(name, args)
   }
 
   /** Publishes figures of the gateway in `@system`, in one step. */
@@ -137,7 +144,7 @@ export class Operator {
       (target.room !== undefined && subscription.rooms.has(target.room)) ||
       (target.subject !== undefined && identity.subject === target.subject))
     for (const session of ended) session.close('DISCONNECTED', this.#options.returnAfterMs())
-    return ended.length
+    return ended.length + (target.subject === undefined ? 0 : this.#options.polls.endOf(target.subject))
   }
 }
 

@@ -89,6 +89,11 @@ export class Rooms<Member extends Listener> {
     return this.#rooms.get(name)
   }
 
+  /** The room as it is to be read: one that does not exist is not made. */
+  peek (name: string): Room<Member> {
+    return this.#rooms.get(name) ?? new Room(name, this.floor)
+  }
+
   /** The room, made if there is none. */
   open (name: string): Room<Member> {
     let room = this.#rooms.get(name)

@@ -27,19 +27,19 @@ import type { Reservations } from './reservations.ts'
 import type { Rooms } from './rooms.ts'
 import { trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
-import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets } from './standing.ts'
+import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets, takeTurn } from './standing.ts'
 import type { Track } from './standing.ts'
 import type { Stalls } from './stalls.ts'
 import { added, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
-import type { Ticker } from './ticker.ts'
+import type { Recipient, Ticker } from './ticker.ts'
 
 /** What a session shares with all others. */
 export interface SessionContext {
   readonly clock: Clock
   readonly rooms: Rooms<Session>
   readonly reservations: Reservations
-  readonly ticker: Ticker<Session>
+  readonly ticker: Ticker<Recipient>
   readonly stalls: Pick<Stalls<Session>, 'add' | 'delete'>
   readonly shared: SharedBundles
   readonly counters: Counters
@@ -50,6 +50,8 @@ export interface SessionContext {
   /** The session's connection threw: the session must be ended. */
   fail (session: Session, error: unknown): void
   forget (session: Session): void
+  /** The session ends earlier than it would have. */
+  reschedule (session: Session, before: number | null, at: number): void
 }
 
 /** How a join begins. */
@@ -70,6 +72,8 @@ export class Session {
   readonly connection: Connection
   /** Monotonic ms. */
   readonly openedAt: number
+  /** When it ends with its rights, ms since 1970; null: never. */
+  expiresAt: number | null
   /** The tick in which it was last sent a bundle. */
   servedInTick = -1
   subscription: Subscription
@@ -96,6 +100,7 @@ export class Session {
     this.identity = identity
     this.connection = connection
     this.openedAt = context.clock.now()
+    this.expiresAt = identity.expiresAt
     this.subscription = identity.grants.allow('subscribe', PUBLIC) ? Subscription.none : Subscription.noneWithoutFeed
     this.subscription.hold()
   }
@@ -107,12 +112,13 @@ export class Session {
   /**
    * Adds to what is heard; bundles follow by themselves.
    * @param cursor where to go on from, as the client brought it; counts in the first join only. `0-0`, in any: with the oldest fact of history
+   * @param identity whose rights count, of the caller whose session it is
    * @returns how it begins, and the members of each room over all processes
    * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, ROOM_FULL, ROOMS_FULL, OVERLOADED,
    *   DRAINING, STORE_UNAVAILABLE; nothing was joined then
    */
-  async join (joins: readonly Join[], cursor: string | null = null): Promise<JoinResult & { readonly members: Record<string, number> }> {
-    const entering = [...this.#allowed(joins).rooms].filter(room => !this.subscription.rooms.has(room))
+  async join (joins: readonly Join[], cursor: string | null = null, identity = this.identity): Promise<JoinResult & { readonly members: Record<string, number> }> {
+    const entering = [...this.#allowed(joins, identity).rooms].filter(room => !this.subscription.rooms.has(room))
     const { rooms, reservations } = this.#context
     // Another process may have sent the client more than this one has read yet.
     if (cursor !== null && isBeyond(cursor, rooms)) await this.#context.sync()
@@ -120,7 +126,7 @@ export class Session {
     const others = await reservations.membersOf(staying)
     const { totals, settle } = await reservations.reserve(entering)
     try {
-      const joined = this.enter(joins, cursor)
+      const joined = this.enter(joins, cursor, identity)
       const members = joins.map(({ room }) => [room, totals.get(room) ?? others.get(room) ?? rooms.get(room)?.members.size ?? 0])
       return { ...joined, members: Object.fromEntries(members) }
     } finally {
@@ -129,11 +135,11 @@ export class Session {
   }
 
   /** The subscription after a join, checked before anything is changed. */
-  #allowed (joins: readonly Join[]): Subscription {
+  #allowed (joins: readonly Join[], identity: Identity): Subscription {
     const { limits, reservations } = this.#context
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
     const after = this.subscription.with(joins, limits.maxRoomsPerClient)
-    checkGranted(this.identity, 'subscribe', joins.map(({ room }) => room))
+    checkGranted(identity, 'subscribe', joins.map(({ room }) => room))
     reservations.checkJoin(after.rooms)
     reservations.checkShare(joins.flatMap(({ room }) => this.subscription.rooms.has(room) ? [] : [room]), this.identity)
     if (this.#tracks.length > MAX_LATER) {
@@ -146,9 +152,10 @@ export class Session {
    * The part of a join that waits for nothing; MAX_ROOM_SIZE is not checked here.
    * @throws Refusal BAD_SUBSCRIPTION, RATE_LIMITED, ROOMS_FULL, OVERLOADED, DRAINING; nothing was joined then
    */
-  enter (joins: readonly Join[], cursor: string | null = null): JoinResult {
+  enter (joins: readonly Join[], cursor: string | null = null, identity = this.identity): JoinResult {
     const before = this.subscription
-    const after = this.#allowed(joins)
+    const after = this.#allowed(joins, identity)
+    this.#endBy(identity.expiresAt)
     const fresh = added(before.parts, after.parts)
     const first = !this.#joined
     this.#joined = true
@@ -165,10 +172,20 @@ export class Session {
     // A cursor covers a whole connection; it says nothing of a join that is added later.
     if (!first && cursor !== null && !isFromStart) reset(tracks, 'unknown', null)
     this.#tracks = merge([...this.#tracks, ...tracks])
-    if (first) this.#lastReportedId = (tracks[0] as Track).facts
+    if (first) {
+      this.#lastReportedId = (tracks[0] as Track).facts
+      this.#turn = takeTurn(this.#tracks)
+    }
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
     return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.cursor }
+  }
+
+  /** What was joined by rights that end earlier is heard no longer than they last. */
+  #endBy (at: number | null): void {
+    if (at === null || (this.expiresAt !== null && this.expiresAt <= at)) return
+    this.#context.reschedule(this, this.expiresAt, at)
+    this.expiresAt = at
   }
 
   /** Stops hearing rooms. @returns the rooms it had joined */
@@ -188,6 +205,13 @@ export class Session {
   /** The position a client has once it has received what was sent so far. */
   get cursor (): string {
     return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
+  }
+
+  /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
+  tellPosition (): void {
+    // With its cursor a client could lose a reset that it has not been told.
+    if (this.connection.pending > 0 || this.#tracks.some(({ reset }) => reset !== null)) this.#lastReportedId = ORIGIN
+    else if (this.#state !== 'ended') this.connection.ping(this.cursor)
   }
 
   /** The first entry since it went idle was taken in; `before` was the log's head. */

@@ -16,7 +16,7 @@ import { intersect, isAll, isNone, matches, NONE, unite, without } from './filte
 import type { Filter } from './filter.ts'
 import { compareIds, isAfter, isId, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
-import type { Position, RoomSource } from './read.ts'
+import type { Position, RoomSource, Turn } from './read.ts'
 import type { Room } from './room.ts'
 import type { Listener, Rooms } from './rooms.ts'
 import type { Lineage } from './store.ts'
@@ -45,6 +45,8 @@ export interface Track {
   reset: PendingReset | null
   /** It begins with the oldest fact of history, and nothing was sent yet. */
   fromStart?: true
+  /** Of a read that was answered in part: the side that goes first in the next one, where it is not the values. */
+  turn?: 'facts'
 }
 
 /** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
@@ -107,8 +109,15 @@ function tracksOf (cursor: Cursor, parts: Parts): Track[] {
     }
     return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
   })
-  const { facts, state, snapshot } = cursor.main
-  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null }]), ...later])
+  const { facts, state, snapshot, turn } = cursor.main
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null, ...(turn === undefined ? {} : { turn }) }]), ...later])
+}
+
+/** Takes what the cursor said of turns; the session or the read keeps it from then on. */
+export function takeTurn ([main]: readonly Track[]): Turn {
+  const turn = main?.turn ?? 'values'
+  delete main?.turn
+  return turn
 }
 
 /**
@@ -185,7 +194,7 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
 }
 
 function isBelowFloor ({ parts, facts }: Track, rooms: Rooms<Listener>): boolean {
-  for (const room of parts.keys()) if (compareIds(facts, rooms.open(room).floor) < 0) return true
+  for (const room of parts.keys()) if (compareIds(facts, rooms.peek(room).floor) < 0) return true
   return false
 }
 
@@ -202,7 +211,7 @@ export function countPassed (tracks: readonly Track[], rooms: Rooms<Listener>): 
 
 function count (tracks: readonly Track[], rooms: Rooms<Listener>, of: (room: Room<Listener>) => number): number {
   let sum = 0
-  for (const track of tracks) for (const room of track.parts.keys()) sum += of(rooms.open(room))
+  for (const track of tracks) for (const room of track.parts.keys()) sum += of(rooms.peek(room))
   return sum
 }
 
@@ -224,7 +233,7 @@ export function takeResets (tracks: readonly Track[]): (PendingReset & { readonl
 export function countKeys (parts: Parts, rooms: Rooms<Listener>): number {
   let keys = 0
   for (const [name, filter] of parts) {
-    const room = rooms.open(name)
+    const room = rooms.peek(name)
     if (isAll(filter)) keys += room.keys
     else for (let value = room.oldestValue; value !== null; value = value.newer) keys += matches(filter, value.entry.type) ? 1 : 0
   }
@@ -249,7 +258,7 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
   }
   for (const { parts, facts, state } of tracks) {
     for (const [name, filter] of parts) {
-      const room = rooms.open(name)
+      const room = rooms.peek(name)
       const first = room.facts.after(facts)
       for (let passed = 0, entry = room.facts.at(first); entry !== undefined && !consider(entry, filter, passed); entry = room.facts.at(first + ++passed));
       for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++); value = value.newer);
@@ -262,7 +271,7 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
 export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>): RoomSource[] {
   const sources: RoomSource[] = []
   for (const { parts, facts, state } of tracks) {
-    for (const [name, filter] of parts) sources.push({ room: rooms.open(name), filter, facts, state })
+    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state })
   }
   return sources
 }

@@ -195,8 +195,9 @@ async function materialOf ({ server }: Target): Promise<Material> {
   const client = await WireClient.open('SSE', server.port, { rooms: ['fuzz-a', 'fuzz-b'], headers })
   await client.untilKind('ready')
   const cursors = [...client.messages.flatMap(({ cursor }) => cursor ?? []), '0-0', `${Date.now()}-0`]
-  client.cut()
-  return { token, tokens: [token, await sign({ subscribe: ['a'] }, 'other'), await sign({}, 'late', '-1s')], tickets, cursors }
+  // It stays: it is the one that is steered.
+  const { session } = (client.messages[0] as unknown as { data: { session: string } }).data
+  return { token, session, tokens: [token, await sign({ subscribe: ['a'] }, 'other'), await sign({}, 'late', '-1s')], tickets, cursors }
 }
 
 async function send (where: Where, port: number, input: Buffer, { token, redis }: { token: string, redis: Redis | null }): Promise<void> {

@@ -9,6 +9,8 @@ import { closeFrame, frameOf, requestOf } from '../hostile/raw.ts'
 export interface Material {
   /** A token that may do everything the other clients do not mind. */
   readonly token: string
+  /** A stream of this token's that stays open. */
+  readonly session: string
   /** Tokens, tickets and cursors as they are given out, to be bent. */
   readonly tokens: readonly string[]
   readonly tickets: readonly string[]
@@ -99,6 +101,8 @@ const wellFormed = (text: string): string => Buffer.from(text).toString()
 
 const roomList = fc.array(fc.constantFrom(...ROOMS), { maxLength: 4 }).map(rooms => rooms.join())
 
+const joinList = fc.array(mixed<unknown>(fc.constantFrom(...ROOMS), fc.record({ room, types: mixed<unknown>(fc.array(text, { maxLength: 3 }), value) }), value), { maxLength: 4 }).map(list => JSON.stringify(list))
+
 /** A text that was given out, or one bent in a few characters. */
 const bent = (texts: readonly string[]): fc.Arbitrary<string> => mixed(
   broken(fc.constantFrom(...texts).map(text => Buffer.from(text))).map(bytes => bytes.toString('latin1').replaceAll(/[\0-\x20\x7f]/g, '_')),
@@ -133,6 +137,21 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     where: 'SSE',
     inputs: ({ token }) => both(fc.tuple(query({ rooms: mixed<unknown>(roomList, text), types: mixed<unknown>(fc.constantFrom('cpu', 'cpu,log'), text), lastEventId: text, _: text, ticket: fc.constant('') }), fc.dictionary(fc.constantFrom('Last-Event-ID', 'Accept', 'Origin', 'Upgrade', 'Accept-Encoding', 'X-Forwarded-Host', 'Cookie', 'If-None-Match'), headerText, { maxKeys: 3 }))
       .map(([query, headers]) => requestOf('GET', `/api/events/stream${query}`, { headers: { ...headers, Authorization: `Bearer ${token}` } })))
+  },
+  read: {
+    where: 'SSE',
+    inputs: ({ token, cursors }) => both(fc.tuple(
+      query({ rooms: mixed<unknown>(roomList, text), types: mixed<unknown>(fc.constantFrom('cpu', 'cpu,log'), text), join: mixed(joinList, text), lastEventId: mixed(bent(cursors), text), wait: mixed<unknown>(fc.constantFrom('0', '0.01', '0.1', '61', '1e1'), text), _: text }),
+      fc.option(bent(cursors)), fc.dictionary(fc.constantFrom('Last-Event-ID', 'Accept', 'Origin', 'Range', 'If-Modified-Since', 'Cookie'), headerText, { maxKeys: 2 }), fc.constantFrom('GET', 'GET', 'HEAD')
+    ).map(([query, tag, headers, method]) => requestOf(method, `/api/events${query}`, { headers: { ...headers, ...(tag === null ? {} : { 'If-None-Match': `"${tag}"` }), Authorization: `Bearer ${token}` } })))
+  },
+  steer: {
+    where: 'SSE',
+    inputs: material => fc.constantFrom(material.session, material.session, material.session, 'nobody', '__proto__', '%00', 'x'.repeat(300))
+      .chain(session => post(`/api/events/stream/${session}`, ['application/json', 'application/json', 'application/x-ndjson'], mixed(
+        json(fc.record({ action: fc.constantFrom('join', 'leave'), rooms: fc.array(fc.constantFrom('fuzz-a', 'fuzz-b'), { maxLength: 3 }) })),
+        json(join.map(fields => ({ action: 'join', ...fields }))), json(record({ room, rooms: value, action: mixed<unknown>(fc.constantFrom('leave', 'control', 'ping', '__proto__'), value) }))
+      ))(material))
   },
   cursor: { where: 'SSE', inputs: ({ token, cursors }) => fc.tuple(bent(cursors), roomList).map(([cursor, rooms]) => requestOf('GET', `/api/events/stream?rooms=${encodeURIComponent(rooms)}`, { headers: { 'Last-Event-ID': cursor, Authorization: `Bearer ${token}` } })) },
   request: {

@@ -167,6 +167,30 @@ const STREAMS: readonly Row[] = [
   { row: '48', input: 'a plain GET on the socket\'s path', profiles: WEBSOCKET, send: get('/api/events/ws'), answer: '426 UPGRADE_REQUIRED', after: 'open' }
 ]
 
+const read = (query = '', headers: Record<string, string | string[]> = {}): Buffer => get(`/api/events${query}`, headers)
+const steer = (body: unknown, session = 'nobody', headers: Record<string, string> = {}): Buffer => post(typeof body === 'string' ? body : JSON.stringify(body), { ...JSON_TYPE, ...headers }, `/api/events/stream/${session}`)
+
+const READS: readonly Row[] = [
+  ...['1-0', '18446744073709551615-18446744073709551615', 'abc', '[[[0,13]]]', 'x'.repeat(8192), '%00', '"', '{}', '__proto__', '~~~', 'a~b~1-1~1-1~sfx', 'a~b~1-1!1-1~1-1~s~'].map((cursor): Row => ({ row: '37', input: `a read from ${JSON.stringify(cursor.slice(0, 30))}`, send: read(`?rooms=a&wait=5&lastEventId=${encodeURIComponent(cursor)}`), answer: '200 reset unknown', after: 'open' })),
+  ...['0-0', '', '&lastEventId=0-0'].map((cursor): Row => ({ row: '37', input: `a read from the beginning: ${cursor}`, send: read(`?rooms=a&lastEventId=${cursor}`), answer: '200 new', after: 'open' })),
+  ...['"', '*', 'W/', '""', '"abc', 'x'.repeat(8192), `"${'a'.repeat(30_000)}"`, '"1-0", "2-0"', Array.from({ length: 2000 }, (_, n) => `"${n}-0"`).join()].map((tag): Row => ({ row: '37', input: `If-None-Match: ${tag.slice(0, 20)}`, send: read('?rooms=a', { 'If-None-Match': tag }), answer: '200 new', after: 'open' })),
+  ...['rooms[__proto__]=x', 'room[]=a', '__proto__=x&x=1', 'rooms=a%00b', 'rooms=%ff', 'types=*', 'rooms=@nothing', 'constructor=1', 'wait=1e9', 'wait=-1', 'wait=Infinity', 'wait=0x1', 'wait=1&wait=1', 'wait=٣', 'wait=99999999999999999999', 'join=', 'join=1', 'join=null', 'join={}', 'join=[1]', 'join=[[]]', 'join=[{}]', 'join=[{"room":"a","types":[]}]', 'join=[{"room":"a","types":"x"}]', 'join=[{"room":"a","__proto__":{"polluted":1}}]', `join=${'['.repeat(2000)}`, 'join=["a"]&rooms=b', 'join=["a"]&join=["b"]', `join=${JSON.stringify(Array.from({ length: 1001 }, () => 'a'))}`]
+    .flatMap((query): Row[] => [
+      { row: '39', input: `a read of ?${query.slice(0, 60)}`, send: read(`?${encodeURI(query).replaceAll('%25', '%')}`), answer: '400 BAD_SUBSCRIPTION', after: 'open' },
+      ...(query.includes('wait=') ? [] : [{ row: '39', input: `a stream of ?${query.slice(0, 60)}`, profiles: SSE, send: stream(`?${encodeURI(query).replaceAll('%25', '%')}`), answer: '400 BAD_SUBSCRIPTION', after: 'open' as const }])
+    ]),
+  { row: '39', input: 'a read of one room 1,000 times', send: read(`?join=${JSON.stringify(Array.from({ length: 1000 }, () => 'a')).replaceAll('"', '%22')}`), answer: '200 new', after: 'open' },
+  { row: '40', input: 'a read of a room that is not granted, and is there', tokens: true, send: read('?rooms=secret', { Authorization: 'Bearer TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '40', input: 'a read of a room that is not granted, and is not there', tokens: true, send: read('?rooms=nowhere', { Authorization: 'Bearer TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '41', input: 'a read with access_token= in the query', tokens: true, send: read('?rooms=a&access_token=TOKEN'), answer: '401 UNAUTHENTICATED', after: 'open' },
+  ...[[], 1, null, '"x"', {}, { action: 'ping' }, { action: 'control', command: 'stats' }, { action: 'toString' }, { action: ['join'] }, { action: 'join', room: 'a', rooms: [] }, { action: 'join', rooms: 'a' }, { action: 'join', lastEventId: 5 }, { action: 'leave', room: 5 }, { action: 'leave', types: ['x'] }]
+    .map((body): Row => ({ row: '68', input: `a change of a stream: ${JSON.stringify(body)}`, profiles: SSE, send: steer(body), answer: '400 BAD_MESSAGE', after: 'open', why: 'in the words of a socket' })),
+  { row: '69', input: 'a change with __proto__', profiles: SSE, send: steer('{"action":"join","__proto__":{"polluted":1}}'), answer: '400 BAD_REQUEST', after: 'closed', why: BODY },
+  ...['nobody', '__proto__', 'constructor', '%00', '..%2f..%2frooms', 'x'.repeat(200)].map((session): Row => ({ row: '34', input: `a change of the stream ${session.slice(0, 20)}`, profiles: SSE, send: steer({ action: 'join', room: 'a' }, session), answer: '404 SESSION_NOT_FOUND', after: 'open' })),
+  { row: '31', input: 'a change of a stream by a cookie without Origin', tokens: true, profiles: SSE, send: steer({ action: 'join', room: 'a' }, 'nobody', { Cookie: 'signalbox_token=TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
+  { row: '48', input: 'a change of a stream where there are none', profiles: WEBSOCKET, send: steer({ action: 'join', room: 'a' }), answer: '404 PROFILE_NOT_MOUNTED', after: 'open' }
+]
+
 const HANDSHAKES: readonly Row[] = [
   ...['null', 'https://app.example.com.evil.com', 'https://app.example.com:444', 'http://app.example.com', 'https://app.example.com@evil.com', 'http://localhost@evil.com', 'https://', 'x'.repeat(10_000)].map((origin): Row => ({ row: '49', input: `Origin: ${origin.slice(0, 40)}`, profiles: WEBSOCKET, send: handshake({ Origin: origin }), answer: '403 FORBIDDEN', after: 'closed' })),
   { row: '49', input: 'a cookie without Origin', tokens: true, profiles: WEBSOCKET, send: handshake({ Cookie: 'signalbox_token=TOKEN' }), answer: '403 FORBIDDEN', after: 'closed' },
@@ -246,12 +270,13 @@ function flipped (token: string): string {
   return `${header}.${claims.slice(0, 20)}${claims[20] === 'A' ? 'B' : 'A'}${claims.slice(21)}.${signature}`
 }
 
-const ROWS: readonly Row[] = [...PUBLISH, ...COMMANDS, ...STREAMS, ...HANDSHAKES, ...TOKENS]
+const ROWS: readonly Row[] = [...PUBLISH, ...COMMANDS, ...STREAMS, ...READS, ...HANDSHAKES, ...TOKENS]
 
 /** One answer as the table has it. */
 function wordOf ({ status, headers, text, body }: Answer): string {
   if (status === 101) return '101'
   if (headers['content-type']?.startsWith('text/event-stream') === true) return `${status} ${streamWord(text)}`
+  if (body?.position !== undefined) return `${status} ${body.reset === null ? String(body.position) : `reset ${String(body.reset.reason)}`}`
   return body?.code === undefined ? String(status) : `${status} ${String(body.code)}`
 }
 

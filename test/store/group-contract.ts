@@ -49,6 +49,13 @@ export function groupContract (t: Tap, name: string, harness: GroupHarness): voi
       t.same(orders, [1, 2, 3])
     })
 
+    t.test('an order that concerns nobody is answered by nobody', async t => {
+      const group = await alone(t)
+      group.onOrder((_, args) => args === 'mine' ? { done: true } : undefined)
+      t.same(await group.askAll('steer', 'mine'), { done: true })
+      t.equal(await group.askAll('steer', 'nobodys'), null)
+    })
+
     t.test('a process is alive to itself, and a name nobody has is not', async t => {
       const group = await alone(t)
       t.match(group.worker, /^[\w-]{8,}$/)
@@ -112,6 +119,23 @@ function shared (t: Tap, harness: GroupHarness): void {
     const workers = groups.map(({ worker }) => worker).sort()
     t.same((await groups[1]?.orderAll('name', null))?.sort(), workers)
     t.same(orders.sort(), workers)
+  })
+
+  t.test('of an order that concerns one of them its answer comes back, without waiting for the others', async t => {
+    const groups = await harness.deploy(t, 3)
+    for (const [n, group] of groups.entries()) group.onOrder(async (_, who) => n === who ? `by ${n}` : n === 2 && who === 1 ? await new Promise(() => {}) : null)
+    await allAlive(groups)
+    t.equal(await groups[0]?.askAll('steer', 0), 'by 0')
+    t.equal(await groups[0]?.askAll('steer', 1), 'by 1')
+    t.equal(await groups[0]?.askAll('steer', 3), null)
+  })
+
+  t.test('where one of them is silent it is not known whether it concerns nobody', async t => {
+    const groups = await harness.deploy(t, 2)
+    groups[0]?.onOrder(() => null)
+    groups[1]?.onOrder(async () => await new Promise(() => {}))
+    await allAlive(groups)
+    await t.rejects(groups[0]?.askAll('steer', null) ?? Promise.resolve(), { code: 'STORE_UNAVAILABLE' })
   })
 
   t.test('processes know each other, until one leaves', async t => {

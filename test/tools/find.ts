@@ -33,6 +33,8 @@ export interface Tools {
   readonly wget: Tool | Missing
   /** A python3 that can import `aiohttp` and `websockets`. */
   readonly asyncio: Tool | Missing
+  /** A python3 that can import `requests`. */
+  readonly requests: Tool | Missing
   /** With a compiler: `java Program.java`. */
   readonly java: Tool | Missing
 }
@@ -60,6 +62,7 @@ export const WORDS: Record<ToolName, Words> = {
   curl: { what: 'curl with HTTP/2', tests: 'the tests with curl', debian: 'curl', brew: 'brew install curl', variables: ['CURL_BIN'] },
   wget: { what: 'wget', tests: 'the tests with wget', debian: 'wget', brew: 'brew install wget', variables: ['WGET_BIN'] },
   asyncio: { what: 'python3 with its modules aiohttp and websockets', tests: 'the tests with viewers in Python', debian: 'python3-aiohttp python3-websockets', brew: 'python3 -m pip install aiohttp websockets', variables: ['PYTHON_ASYNCIO_BIN'] },
+  requests: { what: 'python3 with its module requests', tests: 'the tests with a reader in Python', debian: 'python3-requests', brew: 'python3 -m pip install requests', variables: ['PYTHON_REQUESTS_BIN'] },
   java: { what: 'a JDK', tests: 'the tests with a publisher in Java', debian: 'openjdk-17-jdk-headless', brew: 'brew install openjdk', variables: ['JAVA_BIN'] }
 }
 
@@ -161,6 +164,7 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
   curl: tree => pick('CURL_BIN', ['curl'], ['--http2', '--version'], foldersWith(tree)),
   wget: tree => pick('WGET_BIN', ['wget'], ['--version'], foldersWith(tree)),
   asyncio: tree => pickPython('PYTHON_ASYNCIO_BIN', 'import aiohttp, websockets; websockets.connect', tree),
+  requests: tree => pickPython('PYTHON_REQUESTS_BIN', 'import requests; requests.Session', tree),
   java: tree => pick('JAVA_BIN', ['java'], ['--describe-module', 'jdk.compiler'], [...pathFolders(), join(tree, 'usr/lib/jvm/java-17-openjdk-amd64/bin'), join(tree, 'usr/lib/jvm/java-17-openjdk-arm64/bin')])
 }
 

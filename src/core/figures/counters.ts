@@ -19,6 +19,8 @@ export interface Counters {
   /** Sessions opened; and sessions ended because their connection did not drain. */
   opened: number
   slow: number
+  /** Reads answered; they count for nothing above. */
+  reads: number
   readonly resets: Record<ResetReason, number>
   /** Commands of backends that were found to have run more than once. */
   duplicates: number
@@ -34,6 +36,7 @@ export const newCounters = (): Counters => ({
   servingMs: 0,
   opened: 0,
   slow: 0,
+  reads: 0,
   resets: { trimmed: 0, unknown: 0, ahead: 0, subscription: 0 },
   duplicates: 0
 })

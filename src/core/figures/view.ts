@@ -70,6 +70,7 @@ export interface ViewOptions {
   readonly rooms: Rooms<Session>
   readonly sessions: ReadonlySet<Session>
   readonly stalls: { readonly size: number }
+  readonly polls: { readonly waiting: number }
 }
 
 export class View {
@@ -82,6 +83,11 @@ export class View {
   /** Sessions, and those of them whose connection holds bytes back. */
   get sessions (): { readonly count: number, readonly stalled: number } {
     return { count: this.#options.sessions.size, stalled: this.#options.stalls.size }
+  }
+
+  /** Reads that wait. */
+  get waits (): number {
+    return this.#options.polls.waiting
   }
 
   get history (): { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string } {

@@ -5,6 +5,7 @@
 // Orders to all workers and their answers travel through the log: every worker gets each once, after the events before it.
 
 import { randomBytes } from 'node:crypto'
+import { Refusal } from '../../core/errors.ts'
 import { fullOf } from '../../core/group.ts'
 import type { EnterResult, Group, Hit, OrderHandler } from '../../core/group.ts'
 import { within } from '../../core/clock.ts'
@@ -138,6 +139,19 @@ export class RedisGroup implements Group {
   }
 
   async orderAll (name: string, args: unknown): Promise<unknown[]> {
+    return (await this.#order(name, args, () => false)).answers
+  }
+
+  async askAll (name: string, args: unknown): Promise<unknown> {
+    const { answers, silent } = await this.#order(name, args, value => value !== null)
+    const answer = answers.find(value => value !== null) ?? null
+    // It may be the one that is silent, and may still carry it out.
+    if (answer === null && silent > 0) throw new Refusal('STORE_UNAVAILABLE', 'not every worker has answered in time; try again in a moment')
+    return answer
+  }
+
+  /** @returns the answers, and how many workers have given none */
+  async #order (name: string, args: unknown, isEnough: (value: unknown) => boolean): Promise<{ answers: unknown[], silent: number }> {
     const { store, clock, worker } = this.#options
     const id = randomBytes(9).toString('base64url')
     const missing = new Set([...await this.#living(), worker])
@@ -147,7 +161,7 @@ export class RedisGroup implements Group {
       this.#asked.set(id, (from, value) => {
         answers.push(value)
         missing.delete(from)
-        if (missing.size > 0) return
+        if (missing.size > 0 && !isEnough(value)) return
         cancel()
         resolve()
       })
@@ -155,7 +169,7 @@ export class RedisGroup implements Group {
     try {
       await store.note('ask', JSON.stringify({ id, name, args }))
       await all
-      return answers
+      return { answers, silent: missing.size }
     } finally {
       this.#asked.delete(id)
     }

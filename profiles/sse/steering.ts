@@ -1,0 +1,129 @@
+// Joining and leaving rooms on an open stream, by POST: the body is a socket's `join` or `leave`. A stream has one direction,
+// and the request reaches any worker of the deployment: where the stream is not this one's it asks all of them.
+
+import { MEMBERSHIP, readAction } from '../../src/app/membership.ts'
+import type { Change } from '../../src/app/membership.ts'
+import { Refusal } from '../../src/core/errors.ts'
+import type { Bound, Code } from '../../src/core/errors.ts'
+import type { Gateway } from '../../src/core/gateway.ts'
+import { grantsOf } from '../../src/core/grants.ts'
+import type { GrantLists } from '../../src/core/grants.ts'
+import type { Identity } from '../../src/core/identity.ts'
+import type { Session } from '../../src/core/session.ts'
+
+const ORDER = 'steer'
+/** Changes of streams of other workers that one caller may ask for in a second: each is an entry of the log for all to read. */
+const MAX_FORWARDED = 100
+const WINDOW_MS = 1000
+
+/** What is asked of all workers: an identity without its functions. */
+interface Order {
+  readonly session: string
+  readonly body: unknown
+  readonly identity: Omit<Identity, 'grants'> & { readonly grants: GrantLists | null }
+}
+
+/** What became of a change, as it comes from another worker. */
+type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
+
+interface Stream {
+  readonly session: Session
+  /** The last change: one is made after the other. */
+  last: Promise<unknown>
+  windowStart: number
+  changes: number
+}
+
+export class Steering {
+  readonly #gateway: Gateway
+  readonly #streams = new Map<string, Stream>()
+
+  constructor (gateway: Gateway) {
+    this.#gateway = gateway
+    gateway.operator.onOrder(ORDER, async ({ session, body, identity }: Order): Promise<Outcome | null> => {
+      const stream = this.#find(session, identity.caller)
+      return stream === null ? null : await outcomeOf(async () => await this.#change(stream, read(body), { ...identity, grants: grantsOf(identity.grants) }))
+    })
+  }
+
+  add (session: Session): void {
+    this.#streams.set(session.id, { session, last: Promise.resolve(), windowStart: -Infinity, changes: 0 })
+  }
+
+  delete (session: Session): void {
+    this.#streams.delete(session.id)
+  }
+
+  /**
+   * Changes what a stream hears.
+   * @returns the data of `joined` or `left`
+   * @throws Refusal BAD_MESSAGE, SESSION_NOT_FOUND, RATE_LIMITED, STORE_UNAVAILABLE, and what `Session.join` throws
+   */
+  async steer (session: string, body: unknown, identity: Identity): Promise<object> {
+    const change = read(body)
+    const stream = this.#find(session, identity.caller)
+    if (stream !== null) return await this.#change(stream, change, identity)
+    const outcome = await this.#ask({ session, body, identity: { ...identity, grants: identity.grants.lists } })
+    if (outcome === null) throw notFound()
+    if ('data' in outcome) return outcome.data
+    const { code, message, retryMs, bound } = outcome.refusal
+    throw new Refusal(code, message, retryMs, bound)
+  }
+
+  async #ask (order: Order): Promise<Outcome | null> {
+    // Counted here only: to ask the group would cost as much as the order.
+    const { count, resetMs } = await this.#gateway.rates.steer.hit(order.identity.caller, 0)
+    if (count > MAX_FORWARDED) throw new Refusal('RATE_LIMITED', `${MAX_FORWARDED} changes a second of streams of other workers are accepted`, resetMs, 'messages')
+    return await this.#gateway.operator.askAll(ORDER, order) as Outcome | null
+  }
+
+  /** Whether somebody else has a stream is nobody's business. */
+  #find (id: string, caller: string): Stream | null {
+    const stream = this.#streams.get(id)
+    return stream !== undefined && stream.session.identity.caller === caller ? stream : null
+  }
+
+  async #change (stream: Stream, change: Change, identity: Identity): Promise<object> {
+    this.#checkRate(stream)
+    const done = stream.last.then(async () => {
+      if (stream.session.state === 'ended') throw notFound()
+      const { data } = await change(stream.session, identity)
+      // In step with the events: a client cut right behind it comes back to what it hears now.
+      stream.session.tellPosition()
+      return data
+    })
+    stream.last = done.catch(() => {})
+    return await done
+  }
+
+  /** As many as messages of a socket. */
+  #checkRate (stream: Stream): void {
+    const limit = this.#gateway.limits.maxEventsPerSecondPerClient
+    const now = performance.now()
+    if (now - stream.windowStart >= WINDOW_MS) {
+      stream.windowStart = now
+      stream.changes = 0
+    }
+    if (limit > 0 && ++stream.changes > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(stream.windowStart + WINDOW_MS - now), 'messages')
+    }
+  }
+}
+
+/** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */
+function read (body: unknown): Change {
+  const { action, message } = readAction<{ readonly read: (typeof MEMBERSHIP)[keyof typeof MEMBERSHIP]['read'] }>(body, MEMBERSHIP)
+  return action.read(message)
+}
+
+async function outcomeOf (act: () => Promise<object>): Promise<Outcome> {
+  try {
+    return { data: await act() }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    const { code, message, retryMs, bound } = error
+    return { refusal: { code, message, retryMs, bound } }
+  }
+}
+
+const notFound = (): Refusal => new Refusal('SESSION_NOT_FOUND', 'there is no such stream, or it is not yours: open one, and take `session` from its hello')

@@ -1,0 +1,57 @@
+// What somebody asks to hear, as it stands in a message, in a body or in an address.
+
+import { Refusal } from '../core/errors.ts'
+import type { Code } from '../core/errors.ts'
+import { PUBLIC } from '../core/event.ts'
+import { readJson } from '../core/json.ts'
+import { checkNames, parseJoins } from '../core/subscription.ts'
+import type { Join } from '../core/subscription.ts'
+
+/** Refuses what is no join at all; what it names is judged with BAD_SUBSCRIPTION. */
+type Shape = Extract<Code, 'BAD_MESSAGE' | 'BAD_SUBSCRIPTION'>
+
+/**
+ * The joins of a list of rooms: names, or `{ room, types }`.
+ * @param rooms none: the public feed
+ * @param types of those that have none of their own; undefined: every type
+ * @throws Refusal
+ */
+export function joinsOf (rooms: readonly unknown[], types: unknown, shape: Shape): Join[] {
+  checkNames(rooms.length)
+  const wishes = rooms.length === 0 ? [PUBLIC] : rooms
+  return parseJoins(wishes.map(wish => {
+    if (typeof wish !== 'object' || wish === null) return { room: wish, ...(types === undefined ? {} : { types }) }
+    const { room, types: own = types, ...rest } = wish as Record<string, unknown>
+    if (Object.keys(rest).length > 0) throw new Refusal(shape, 'an entry of rooms is a name or { "room", "types" }')
+    return { room, ...(own === undefined ? {} : { types: own }) }
+  }))
+}
+
+/**
+ * The joins of an address: `rooms` and `types`, or `join`.
+ * @throws Refusal BAD_SUBSCRIPTION
+ */
+export function joinsOfQuery ({ rooms, types, join }: Record<string, unknown>): Join[] {
+  const named = listOf(rooms)
+  const wanted = listOf(types)
+  if (join === undefined) return joinsOf(named, wanted.length === 0 ? undefined : wanted, 'BAD_SUBSCRIPTION')
+  if (named.length > 0 || wanted.length > 0) throw bad('give join, or rooms and types: an entry of join names its own types')
+  const list = typeof join === 'string' ? readJson(join, 'BAD_SUBSCRIPTION') : null
+  if (!Array.isArray(list)) throw bad('join must be a JSON array of names, or of { "room", "types" }, such as ["plant-1",{"room":"plant-2","types":["alarm"]}]')
+  return joinsOf(list, undefined, 'BAD_SUBSCRIPTION')
+}
+
+/**
+ * Refuses parameters that there are not; those that begin with `_` are nobody's business.
+ * @throws Refusal BAD_SUBSCRIPTION
+ */
+export function checkParameters (query: Record<string, unknown>, known: readonly string[], taker: string): void {
+  const unknown = Object.keys(query).find(name => !known.includes(name) && !name.startsWith('_'))
+  if (unknown !== undefined) throw bad(`unknown parameter ${JSON.stringify(unknown.slice(0, 40))}; ${taker} takes ${known.join(', ')}`)
+}
+
+function listOf (value: unknown): string[] {
+  return [value ?? ''].flat().flatMap(text => String(text).split(',')).map(name => name.trim()).filter(name => name !== '')
+}
+
+const bad = (message: string): Refusal => new Refusal('BAD_SUBSCRIPTION', message)
