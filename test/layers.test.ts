@@ -20,7 +20,7 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
   ['launcher.ts', 8]
 ])
 /** What stands beside the house: the settings, and what speaks only the wire. */
-const BESIDE = ['config', 'src/client', 'src/dashboard']
+const BESIDE = ['config', 'src/client', 'src/react', 'src/dashboard']
 const PARTS = [...FLOORS.keys(), ...BESIDE]
 
 /** What a part may import from beside it, or from the house while it stands beside. */
@@ -29,7 +29,6 @@ const DOORS: ReadonlyArray<{ from: string, to: string, typesOnly?: true }> = [
   { from: 'src/process', to: 'config' },
   { from: 'launcher.ts', to: 'config' },
   { from: 'src/store', to: 'config/redis-url.ts' },
-  { from: 'src/client', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/figures', typesOnly: true },
   { from: 'src/dashboard', to: 'src/client/index.ts' }
@@ -47,6 +46,8 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   'src/store': /^(node:|classic-level$|ioredis$)/,
   // The entry for Node; the browser's has none.
   'src/client': /^ws$/,
+  // By the package's name: an application must not get a second client.
+  'src/react': /^(react|signalbox\/client)$/,
   'src/dashboard': /^uplot(\/|$)/
 }
 

@@ -16,12 +16,11 @@ import type { Link } from './link.ts'
 import { baseOf, checked, checkRooms, CONNECT } from './options.ts'
 import type { ConnectOptions, RoomName } from './options.ts'
 import { fetchProfile } from './profile.ts'
-import type { ProfileInfo } from './profile.ts'
 import { canShare, openSharedLink } from './shared.ts'
 import { createValues, guarded } from './state.ts'
 import type { State } from './state.ts'
 import { compareIds, entryOf, pause, PUBLIC, readAnswer } from './wire.ts'
-import type { Delivery, Event, Hello, Joined, Left, Problem, Ready, Reset, Status, Wish } from './wire.ts'
+import type { Delivery, Event, Hello, Joined, Left, Problem, ProfileInfo, Ready, Reset, Status, Wish } from './wire.ts'
 
 /** The names for `box.on`, and what each listener receives. */
 export interface Happenings<Events extends object = Record<string, unknown>> {
@@ -87,6 +86,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   let profile: ProfileInfo | null = null
   /** Joins and leaves that wait for a connection. */
   const waiting: Array<() => void> = []
+  let turn: Promise<unknown> = Promise.resolve()
   /** How far the gateway's clock is ahead of `performance.now()`, which nobody sets. */
   let aheadMs = -Infinity
 
@@ -140,6 +140,13 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     for (const go of waiting.splice(0)) go()
   }
 
+  /** Joins and leaves one after the other: over SSE each is a request of its own, which another could overtake. */
+  async function inTurn<Answer> (act: () => Promise<Answer>): Promise<Answer> {
+    const done = turn.then(act)
+    turn = done.catch(() => {})
+    return await done
+  }
+
   /** Joins or leaves, over the connection that there is by then. What was lost is sent again: it changes nothing more. */
   async function steer (action: string, rooms: ReadonlyArray<string | Wish>): Promise<any> {
     for (let asked = 0; ; asked++) {
@@ -188,20 +195,26 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     },
     async join (rooms) {
       const more = checkRooms(rooms).map(room => typeof room === 'string' ? { room, types } : { types: [], ...room })
-      for (const { room } of more) left.delete(room)
-      const joined = await steer('join', more.map(entryOf))
-      wishes = [...wishes, ...more]
-      return joined
+      return await inTurn(async () => {
+        for (const { room } of more) left.delete(room)
+        const joined = await steer('join', more.map(entryOf))
+        // Each once, however often it is joined.
+        wishes = [...new Map([...wishes, ...more].map(wish => [JSON.stringify(entryOf(wish)), wish])).values()]
+        return joined
+      })
     },
     async leave (rooms) {
-      const stay = (): Wish[] => wishes.filter(({ room }) => !checkRooms(rooms).includes(room))
-      if (stay().length === 0) throw new ControlError('the last room cannot be left: close the box', 'LAST_ROOM')
-      const answer = await steer('leave', rooms)
-      wishes = stay()
-      for (const room of rooms) left.add(room)
-      values.forget_(rooms)
-      values.changed_()
-      return answer
+      checkRooms(rooms)
+      return await inTurn(async () => {
+        const rest = wishes.filter(({ room }) => !rooms.includes(room))
+        if (rest.length === 0) throw new ControlError('the last room cannot be left: close the box', 'LAST_ROOM')
+        const answer = await steer('leave', rooms)
+        wishes = rest
+        for (const room of rooms) left.add(room)
+        values.forget_(rooms)
+        values.changed_()
+        return answer
+      })
     },
     age: event => time() - msOf(event),
     control: async (command, args = {}, options = {}) => await run(async (request, idempotencyKey, signal, running) => {

@@ -5,13 +5,12 @@ import type { Access } from './access.ts'
 import { catchUpOf } from './catch-up.ts'
 import { ControlError } from './control.ts'
 import { fetchProfile } from './profile.ts'
-import type { ProfileInfo } from './profile.ts'
 import { runSocket } from './socket.ts'
 import { readStream } from './stream.ts'
 import { watch } from './watchdog.ts'
 import type { Watchdog } from './watchdog.ts'
 import { backoff, deliveryOf, endOfBye, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Message, Request, Status, Wish } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Hello, Message, ProfileInfo, Request, Status, Wish } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */

@@ -1,7 +1,5 @@
 // Messages from the gateway and what they mean to a client: the same over both transports, and between tabs.
 
-import type { ProfileInfo } from './profile.ts'
-
 /** The room that stands for the public feed. */
 export const PUBLIC = '@public'
 
@@ -29,6 +27,18 @@ export type Event<Events extends object = Record<string, unknown>> =
   { [Type in keyof Events & string]: EventOf<Type, Events[Type] | null> }[keyof Events & string]
 
 export type ProfileName = 'SSE' | 'WEBSOCKET'
+
+/** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
+export interface ProfileInfo {
+  readonly stream: string | null
+  readonly websocket: string | null
+  readonly control: string | null
+  readonly pingIntervalMs: number
+  /** Tokens are checked. Absent: they are not. */
+  readonly auth?: boolean
+  /** The time at the gateway, ms since 1970. Absent: an older gateway. */
+  readonly time?: number
+}
 
 /** The state of the connection. */
 export type Status =
