@@ -20,8 +20,8 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
   ['src/process', 7],
   ['launcher.ts', 8]
 ])
-/** What stands beside the house: the settings, and what speaks only the wire: client, page and command line. */
-const BESIDE = ['config', 'src/client', 'src/dashboard', 'src/cli']
+/** What stands beside the house: the settings, and what speaks only the wire. */
+const BESIDE = ['config', 'src/client', 'src/react', 'src/dashboard', 'src/cli']
 const PARTS = [...FLOORS.keys(), ...BESIDE]
 
 /** What a part may import from beside it, or from the house while it stands beside. */
@@ -32,7 +32,6 @@ const DOORS: ReadonlyArray<{ from: string, to: string, typesOnly?: true }> = [
   { from: 'launcher.ts', to: 'config' },
   { from: 'launcher.ts', to: 'src/cli/index.ts' },
   { from: 'src/store', to: 'config/redis-url.ts' },
-  { from: 'src/client', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/figures', typesOnly: true },
   { from: 'src/dashboard', to: 'src/client/index.ts' },
@@ -53,6 +52,8 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   // The entry for Node; the browser's has none.
   'src/client': /^ws$/,
   'src/cli': /^(node:|commander$|jose$)/,
+  // By the package's name: an application must not get a second client.
+  'src/react': /^(react|signalbox\/client)$/,
   'src/dashboard': /^uplot(\/|$)/
 }
 

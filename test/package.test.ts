@@ -1,7 +1,7 @@
 // The package as it is published: what is in it, what it imports, and whether those who use its client get its types.
 
 import { execFile } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
 import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
@@ -70,7 +70,7 @@ function anchorsOf (text: string): Set<string> {
 
 t.test('it contains code, types and the guide, and no tests, build files or maps of sources that it does not contain', async t => {
   const wanted = [
-    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.js.br', 'dist/web/client.js.gz', 'dist/web/index.html.br', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts',
+    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.js.br', 'dist/web/client.js.gz', 'dist/web/index.html.br', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts', 'dist/src/react/index.js', 'dist/src/react/index.d.ts',
     'README.md', 'LICENSE', 'CHANGELOG.md', 'UPGRADE.md', '.env.example', 'deploy/nginx.conf', 'deploy/compose.yaml', 'deploy/health.js', 'docs/containers.md', 'docs/examples/page.html', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
   ]
   for (const name of wanted) t.ok(files.includes(name), name)
@@ -101,7 +101,8 @@ t.test('the lock fits package.json and its overrides: npm ls has nothing to say'
 })
 
 t.test('all that it imports is a dependency of its own', async t => {
-  const known = new Set([...builtinModules, ...Object.keys(manifest.dependencies)])
+  // The hooks import the client by its own name, so that a page has one of it, and the application's React.
+  const known = new Set([...builtinModules, ...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }), 'signalbox'])
   const imported = new Map<string, string>()
   for (const name of files.filter(name => /^(dist(?!\/web)|deploy)\/.*\.js$/.test(name))) {
     for (const [, from, effect, dynamic] of readFileSync(join(folder, name), 'utf8').matchAll(/^(?:import|export)\b[^'"\n;]*\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm)) {
@@ -146,6 +147,28 @@ try {
   if (error instanceof ControlError) console.log(error.code, error.message)
 }
 box.close()
+interface Events {
+  cpu: { percent: number }
+  alarm: string
+}
+const typed: Box<Events> = connect<Events>('/', { rooms: ['plant-1'] })
+typed.on('event', event => {
+  if (event.type === 'alarm') console.log(event.data?.toUpperCase())
+  // @ts-expect-error the data of this type is an object
+  if (event.type === 'cpu') console.log(event.data?.toUpperCase())
+  // @ts-expect-error a deleted key has no data
+  if (event.type === 'cpu') console.log(event.data.percent)
+  // @ts-expect-error there is no such type
+  if (event.type === 'gpu') console.log(event.data)
+})
+const percent: number | undefined = typed.state.get('plant-1', 'cpu', 'host-7')?.data.percent
+// @ts-expect-error there is no such type
+typed.state.get('plant-1', 'gpu', 'host-7')
+for (const value of typed.state.entries()) if (value.type === 'alarm') console.log(value.data.length, typed.age(value) / 1000, percent)
+const { members, position } = await typed.join(['plant-2', { room: 'plant-3', types: ['alarm'] }])
+console.log(members['plant-2']?.toFixed(), position, (await typed.leave(['plant-1'])).cursor.length)
+// @ts-expect-error a room is a name, or a room and types
+await typed.join([{ name: 'plant-2' }])
 // @ts-expect-error there is no such happening
 box.on('evnt', () => {})
 // @ts-expect-error rooms are a list
@@ -153,20 +176,45 @@ connect('/', { rooms: 'plant-1' })
 export {}
 `
 
+const HOOKS = `import { createElement } from 'react'
+import { createHooks, SignalboxProvider, useEvents, useRooms, useValue } from 'signalbox/react'
+
+interface Events {
+  cpu: { percent: number }
+  alarm: string
+}
+const typed = createHooks<Events>()
+export function Page () {
+  const percent: number | undefined = typed.useValue('plant-1', 'cpu', 'host-7')?.percent
+  const alarms: string[] = typed.useValues('plant-1', 'alarm').map(({ data }) => data)
+  // @ts-expect-error there is no such type
+  typed.useValue('plant-1', 'gpu', 'host-7')
+  typed.useEvents(event => { if (event.type === 'alarm') console.log(event.data?.length) })
+  useEvents(({ type, data }) => console.log(type, data))
+  const anything: unknown = useValue('plant-1', 'gpu', 'host-7')
+  return JSON.stringify([percent, alarms, anything, typed.useStatus().state, useRooms(['plant-2'])?.message])
+}
+// @ts-expect-error rooms are a list
+createElement(SignalboxProvider, { rooms: 'plant-1' })
+createElement(typed.SignalboxProvider, { url: '/', rooms: ['plant-1'] }, createElement(Page))
+`
+
 /** @returns what the compiler says of a strict project */
-async function compile (project: string, compilerOptions: object): Promise<string> {
-  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, types: [] }, files: ['page.ts'] }))
+async function compile (project: string, compilerOptions: object, files = ['page.ts']): Promise<string> {
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, types: [] }, files }))
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   return await run(process.execPath, [tsc, '-p', project], { timeout: 60_000 }).then(() => '', (error: { stdout: string, message: string }) => error.stdout === '' ? error.message : error.stdout)
 }
 
+symlinkSync(join(ROOT, 'node_modules', '@types'), join(consumer, 'node_modules', '@types'))
 for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
-  t.test(`a strict TypeScript project with moduleResolution ${name} gets the client's types`, async t => {
+  t.test(`a strict TypeScript project with moduleResolution ${name} gets the types of the client and of the hooks`, async t => {
     const project = join(consumer, name)
     mkdirSync(project)
     writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
     writeFileSync(join(project, 'page.ts'), SOURCE)
-    t.equal(await compile(project, compilerOptions), '')
+    writeFileSync(join(project, 'hooks.ts'), HOOKS)
+    t.equal(await compile(project, compilerOptions, ['page.ts', 'hooks.ts']), '')
   })
 }
 

@@ -174,6 +174,7 @@ export const profileSchema = {
     pingIntervalMs: { type: 'integer', minimum: 1, description: 'a connection that is silent for longer is dead' },
     version: { type: 'string', description: 'of the gateway' },
     protocol: { type: 'integer', minimum: 1, description: 'of the wire; docs/protocol.md says what another number means' },
+    time: { type: 'integer', description: 'ms since 1970 by the clock of the gateway' },
     auth: { type: 'boolean', description: 'a token is needed' },
     features: { type: 'array', items: { type: 'string' } }
   })

@@ -34,6 +34,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       pingIntervalMs,
       version,
       protocol: WIRE_PROTOCOL,
+      time: Date.now(),
       auth: !authority.isOpen,
       features: []
     }

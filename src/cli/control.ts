@@ -3,6 +3,8 @@
 import { connect } from '../client/node.ts'
 import { ControlError, run } from '../client/control.ts'
 import type { CommandResult } from '../client/control.ts'
+import type { Box } from '../client/box.ts'
+import { readAnswer } from '../client/wire.ts'
 import { Failure } from './failure.ts'
 import type { Gateway } from './gateway.ts'
 import { harmless, print, say, valueText } from './terminal.ts'
@@ -25,7 +27,9 @@ export async function control (gateway: Gateway, name: string, args: object, { i
   try {
     const { result } = path === null
       ? await overSocket(gateway, async box => await box.control(name, args, options))
-      : await run({ address: async () => gateway.base + path, fetch: async (url, init) => await gateway.fetch(url, init), ask: async () => null }, name, args, options)
+      : await run(async (request, key, signal, running) => await readAnswer(running === ''
+        ? await gateway.fetch(gateway.base + path, { method: 'POST', body: JSON.stringify(request), headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key }, signal })
+        : await gateway.fetch(`${gateway.base}${path}/${encodeURIComponent(running)}`, { signal })), name, args, options)
     await print(valueText(result))
   } catch (error) {
     if (!(error instanceof ControlError)) throw error
@@ -34,7 +38,7 @@ export async function control (gateway: Gateway, name: string, args: object, { i
 }
 
 /** Where ENABLE_CONTROL_HTTP is false, a socket still takes commands. */
-async function overSocket (gateway: Gateway, act: (box: ReturnType<typeof connect>) => Promise<CommandResult>): Promise<CommandResult> {
+async function overSocket (gateway: Gateway, act: (box: Box) => Promise<CommandResult>): Promise<CommandResult> {
   const box = connect(gateway.base, gateway.token === '' ? {} : { token: gateway.token })
   try {
     await new Promise<void>((resolve, reject) => {

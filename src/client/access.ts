@@ -2,79 +2,92 @@
 
 import { ControlError } from './control.ts'
 import type { ConnectOptions } from './options.ts'
+import { readAnswer } from './wire.ts'
+import type { GatewayAnswer } from './wire.ts'
 
-export class Access {
-  readonly #token: ConnectOptions['token']
-  /** For `fetch`. */
-  readonly #cookies: RequestInit
-  /** The token, until the gateway refuses it. */
-  #asked: Promise<string> | null = null
-  /** The same, once it is there. */
-  #given: string | null = null
-
-  constructor ({ token, ...cookies }: Pick<ConnectOptions, 'token' | 'credentials'>) {
-    this.#token = token
-    this.#cookies = cookies
-  }
-
+export interface Access {
   /** Whether a refused token can be replaced. */
-  get isRenewable (): boolean {
-    return typeof this.#token === 'function'
-  }
-
+  readonly isRenewable_: boolean
   /** The token function has been called and has not answered yet. */
-  get isAsking (): boolean {
-    return this.#asked !== null && this.#given === null
+  isAsking_: () => boolean
+  /** @returns an empty text without a token @throws ControlError if there should be one; the signal's reason, because a token may take for ever */
+  token_: (signal?: AbortSignal | null) => Promise<string>
+  /** The token is refused: the next request asks for another. */
+  forget_: () => void
+  /** Sends a request. If the gateway answers 401 and another token can be had, it is sent once more. */
+  fetch_: (url: string, init?: RequestInit) => Promise<Response>
+  /** The same with a JSON body, and reads the answer. */
+  post_: (url: string, body: object, init?: RequestInit) => Promise<GatewayAnswer>
+  /** Whose token it is: tabs of one browser share a connection only if they are the same caller to the gateway. @throws as `token_` */
+  who_: () => Promise<unknown>
+}
+
+export function accessOf ({ token, ...cookies }: Pick<ConnectOptions, 'token' | 'credentials'>): Access {
+  const isRenewable_ = typeof token === 'function'
+  /** The token, until the gateway refuses it. */
+  let asked: Promise<string> | null = null
+  /** The same, once it is there. */
+  let given: string | null = null
+
+  async function ask (): Promise<string> {
+    try {
+      const text = (typeof token === 'function' ? await token() : token) ?? ''
+      // It throws for what no header can hold.
+      void new Headers({ text })
+      given = text
+      return text
+    } catch (error) {
+      throw new ControlError(`no token: ${(error as Error).message}`, 'NO_TOKEN')
+    }
   }
 
-  /** @returns an empty text without a token @throws ControlError if there should be one; the signal's reason, because a token may take for ever */
-  async token (signal?: AbortSignal | null): Promise<string> {
-    if (this.#asked === null) {
-      this.#asked = this.#ask()
-      this.#asked.catch(() => this.forget())
+  async function token_ (signal?: AbortSignal | null): Promise<string> {
+    if (asked === null) {
+      asked = ask()
+      asked.catch(forget_)
     }
-    return await Promise.race([this.#asked, new Promise<never>((_resolve, reject) => {
+    return await Promise.race([asked, new Promise<never>((_resolve, reject) => {
       signal?.addEventListener('abort', () => reject(signal.reason))
     })])
   }
 
-  /** The token is refused: the next request asks for another. */
-  forget (): void {
-    this.#asked = this.#given = null
+  function forget_ (): void {
+    asked = given = null
   }
 
-  /** Sends a request. If the gateway answers 401 and another token can be had, it is sent once more. */
-  async fetch (url: string, init: RequestInit = {}, before?: string, refusal?: Response): Promise<Response> {
-    const token = await this.token(init.signal)
+  async function send (url: string, init: RequestInit, before?: string, refusal?: Response): Promise<Response> {
+    const text = await token_(init.signal)
     // The same token would be refused again.
-    if (refusal !== undefined && token === before) return refusal
-    const response = await fetch(url, { cache: 'no-store', ...this.#cookies, ...init, headers: { ...init.headers as object, ...token && { Authorization: `Bearer ${token}` } } })
+    if (refusal !== undefined && text === before) return refusal
+    const response = await fetch(url, { cache: 'no-store', ...cookies, ...init, headers: { ...init.headers as object, ...text && { Authorization: `Bearer ${text}` } } })
     if (response.status !== 401) return response
     // Another request may have replaced it meanwhile.
-    if (token === this.#given) this.forget()
-    return refusal === undefined && this.isRenewable ? await this.fetch(url, init, token, response) : response
+    if (text === given) forget_()
+    return refusal === undefined && isRenewable_ ? await send(url, init, text, response) : response
   }
 
-  /** Whose token it is: tabs of one browser share a connection only if they are the same caller to the gateway. @throws as `token` */
-  async who (): Promise<unknown> {
-    const token = await this.token()
-    try {
-      const { iss, sub, signalbox } = JSON.parse(atob(String(token.split('.')[1]).replace(/-/g, '+').replace(/_/g, '/')))
-      return [iss, sub, signalbox]
-    } catch {
-      return token.length
-    }
-  }
+  const fetch_: Access['fetch_'] = async (url, init = {}) => await send(url, init)
 
-  async #ask (): Promise<string> {
-    try {
-      const text = (typeof this.#token === 'function' ? await this.#token() : this.#token) ?? ''
-      // It throws for what no header can hold.
-      void new Headers({ text })
-      this.#given = text
-      return text
-    } catch (error) {
-      throw new ControlError(`no token: ${(error as Error).message}`, 'NO_TOKEN', {})
+  return {
+    isRenewable_,
+    isAsking_: () => asked !== null && given === null,
+    token_,
+    forget_,
+    fetch_,
+    post_: async (url, body, init) => await readAnswer(await fetch_(url, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      ...init,
+      headers: { 'Content-Type': 'application/json', ...init?.headers as object }
+    })),
+    async who_ () {
+      const text = await token_()
+      try {
+        const { iss, sub, signalbox } = JSON.parse(atob(String(text.split('.')[1]).replace(/-/g, '+').replace(/_/g, '/')))
+        return [iss, sub, signalbox]
+      } catch {
+        return text.length
+      }
     }
   }
 }

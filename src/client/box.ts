@@ -8,22 +8,24 @@
 //     profile.ts    what the gateway mounts     control.ts             commands
 //     options.ts    what callers may pass      access.ts              tokens and cookies
 
-import { Access } from './access.ts'
-import { ControlError, run } from './control.ts'
+import { accessOf } from './access.ts'
+import { ControlError, errorOf, isTransient, retryAfter, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
-import { Link } from './link.ts'
-import { baseOf, checked, CONNECT } from './options.ts'
-import type { ConnectOptions } from './options.ts'
+import { openLink } from './link.ts'
+import type { Link } from './link.ts'
+import { baseOf, checked, checkRooms, CONNECT } from './options.ts'
+import type { ConnectOptions, RoomName } from './options.ts'
 import { fetchProfile } from './profile.ts'
-import { canShare, SharedLink } from './shared.ts'
-import { guarded, State } from './state.ts'
-import { isBefore } from './wire.ts'
-import type { Delivery, Event, Hello, Problem, Ready, Reset, Status } from './wire.ts'
+import { canShare, openSharedLink } from './shared.ts'
+import { createValues, guarded } from './state.ts'
+import type { State } from './state.ts'
+import { compareIds, entryOf, pause, PUBLIC, readAnswer } from './wire.ts'
+import type { Delivery, Event, Hello, Joined, Left, Problem, ProfileInfo, Ready, Reset, Status, Wish } from './wire.ts'
 
 /** The names for `box.on`, and what each listener receives. */
-export interface Happenings {
+export interface Happenings<Events extends object = Record<string, unknown>> {
   /** Each event once and in order; `state` already includes it. */
-  event: Event
+  event: Event<Events>
   status: Status
   hello: Hello
   reset: Reset
@@ -32,13 +34,28 @@ export interface Happenings {
   error: Problem
 }
 
-export interface Box {
+/** `Events` maps types to the data of their events. */
+export interface Box<Events extends object = Record<string, unknown>> {
   readonly status: Status
-  readonly state: Pick<State, 'get' | 'entries' | 'subscribe' | 'size'>
+  readonly state: State<Events>
   /** The cursor after everything that listeners have received; empty before the first. */
   readonly lastEventId: string
   /** @returns a function that removes the listener @throws TypeError if there is no such name */
-  on: <Name extends keyof Happenings>(name: Name, listener: (happening: Happenings[Name]) => void) => () => void
+  on: <Name extends keyof Happenings>(name: Name, listener: (happening: Happenings<Events>[Name]) => void) => () => void
+  /**
+   * Listens to more rooms from now on, also after reconnects. Waits for a connection.
+   * @param rooms names, which get the box's `types`, or `{ room, types }`
+   * @returns once the gateway has agreed; present values follow, then `ready`
+   * @throws ControlError with the gateway's message and `code`, such as ROOM_FULL or FORBIDDEN: nothing was joined then. TypeError naming what is no room
+   */
+  join: (rooms: ReadonlyArray<string | RoomName>) => Promise<Joined>
+  /**
+   * Stops listening to rooms; `state` forgets them.
+   * @throws ControlError LAST_ROOM if no room would be left: close the box instead; else as `join`
+   */
+  leave: (rooms: readonly string[]) => Promise<Left>
+  /** Milliseconds since the gateway accepted the event, by the gateway's clock: that of this device may be wrong. */
+  age: (event: Pick<Event, 'id'>) => number
   /**
    * Runs a command and waits for its result. The command runs once, even if it had to be sent again after a lost answer
    * or a rate limit.
@@ -53,49 +70,62 @@ export interface Box {
  * @param url the gateway's address; `/` is the page's own host
  * @throws TypeError if the URL cannot be one, or naming an option that is unknown or of the wrong type
  */
-export function connect (url: string | URL, options: ConnectOptions = {}): Box {
-  const base = baseOf(url)
-  const { rooms = [], types = [], share = false, lastEventId = '', WebSocket: Socket = globalThis.WebSocket, ...identity } = checked(options, CONNECT)
-  const access = new Access(identity)
+export function connect<Events extends object = Record<string, unknown>> (url: string | URL, options: ConnectOptions = {}): Box<Events> {
+  const base_ = baseOf(url)
+  const { rooms = [], types = [], share = false, lastEventId = '', WebSocket: Socket_ = globalThis.WebSocket, ...identity } = checked(options, CONNECT)
+  const access_ = accessOf(identity)
   const listeners = Object.fromEntries(['event', 'status', 'hello', 'reset', 'ready', 'error'].map(name => [name, new Set()])) as { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> }
-  const state = new State()
+  const values = createValues()
+  let wishes: readonly Wish[] = (rooms.length > 0 ? rooms : [PUBLIC]).map(room => ({ room, types }))
+  /** Over SSE their events may still arrive after the gateway has agreed. */
+  const left = new Set<string>()
   let status: Status = { state: 'connecting' }
   let hello: Hello | null = null
   let cursor = lastEventId
-  let link: Link | SharedLink | null = null
+  let link: Link | null = null
+  let profile: ProfileInfo | null = null
+  /** Joins and leaves that wait for a connection. */
+  const waiting: Array<() => void> = []
+  let turn: Promise<unknown> = Promise.resolve()
+  /** How far the gateway's clock is ahead of `performance.now()`, which nobody sets. */
+  let aheadMs = -Infinity
 
-  const open = (): boolean => status.state !== 'closed'
+  const isConnected = (): boolean => 'profile' in status
+  const isClosed = (): boolean => status.state === 'closed'
+  const time = (): number => performance.now() + aheadMs
 
   function emit<Name extends keyof Happenings> (name: Name, happening: Happenings[Name]): void {
     for (const listener of listeners[name]) guarded(() => listener(happening))
   }
 
-  function deliver (delivery: Delivery): void {
-    if (!open()) return
-    switch (delivery.kind) {
-      case 'events': {
-        const fresh = delivery.data.filter(event => state.take(event))
-        for (const event of fresh) if (open()) emit('event', event)
-        if (fresh.some(({ key }) => key !== undefined)) state.changed()
-        break
+  /** An event of a room that was left, on its way then. Joins with types also hear public events of these types. */
+  const isLate = ({ room, type }: Event): boolean => left.has(room ?? PUBLIC) && (room !== undefined || !wishes.some(({ types }) => types.includes(type)))
+
+  function deliver_ ({ kind, data, cursor: at }: Delivery): void {
+    if (isClosed()) return
+    if (kind === 'events') {
+      const fresh = data.filter(event => !isLate(event) && values.take_(event))
+      for (const event of fresh) {
+        // The gateway's clock is never behind an id that it has given.
+        aheadMs = Math.max(aheadMs, msOf(event) - performance.now())
+        if (!isClosed()) emit('event', event)
       }
-      case 'reset':
-        state.forget(delivery.data.rooms)
-        emit('reset', delivery.data)
-        state.changed()
-        break
-      case 'status':
-        setStatus(delivery.data)
-        break
-      case 'hello':
-      case 'ready':
-      case 'error':
-        if (delivery.kind === 'hello') hello = delivery.data
-        if (delivery.kind === 'error' && listeners.error.size === 0) console.error(delivery.data.reason)
-        emit(delivery.kind, delivery.data)
+      if (fresh.some(({ key }) => key !== undefined)) values.changed_()
+    } else if (kind === 'status') {
+      setStatus(data)
+    } else if (kind === 'profile') {
+      profile = data
+      // Without it, of an older gateway, ids alone tell.
+      if (data.time) aheadMs = data.time - performance.now()
+    } else if (kind !== 'position') {
+      if (kind === 'hello') hello = data
+      if (kind === 'reset') values.forget_(data.rooms)
+      if (kind === 'error' && listeners.error.size === 0) console.error(data.reason)
+      emit(kind, data as never)
+      if (kind === 'reset') values.changed_()
     }
     // Only after listeners ran: a cursor they save during that may repeat events, but never skips one.
-    if (typeof delivery.cursor === 'string') cursor = delivery.cursor
+    if (typeof at === 'string') cursor = at
   }
 
   function setStatus (now: Status): void {
@@ -107,45 +137,107 @@ export function connect (url: string | URL, options: ConnectOptions = {}): Box {
       status = { ...why, state: 'connecting' }
     }
     emit('status', status)
+    for (const go of waiting.splice(0)) go()
   }
 
-  const route = {
-    fetch: access.fetch.bind(access),
-    async address () {
-      const profile = link?.profile ?? await fetchProfile(base, async url => await access.fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) }))
-      if ('code' in profile) throw new Error(profile.reason)
-      if (profile.control !== null) return base + profile.control
-      if (profile.websocket === null) throw new ControlError('this gateway accepts no commands', 'NOT_MOUNTED', {})
-      return null
-    },
-    ask: async (message: object, signal: AbortSignal) => await link?.ask(message, signal) ?? null
+  /** Joins and leaves one after the other: over SSE each is a request of its own, which another could overtake. */
+  async function inTurn<Answer> (act: () => Promise<Answer>): Promise<Answer> {
+    const done = turn.then(act)
+    turn = done.catch(() => {})
+    return await done
+  }
+
+  /** Joins or leaves, over the connection that there is by then. What was lost is sent again: it changes nothing more. */
+  async function steer (action: string, rooms: ReadonlyArray<string | Wish>): Promise<any> {
+    for (let asked = 0; ; asked++) {
+      while (!isConnected()) {
+        if (isClosed()) throw new ControlError('the box is closed', 'CLOSED')
+        if (status.state === 'refused') throw new ControlError(status.reason, status.code)
+        await new Promise<void>(resolve => waiting.push(resolve))
+      }
+      const answer = await link?.ask_({ action, rooms }, AbortSignal.timeout(ANSWER_MS)).catch(() => null) ?? null
+      if (answer?.status === 200) return answer.body
+      if (answer !== null && !isTransient(answer)) throw errorOf(answer)
+      await pause(retryAfter(asked, answer))
+    }
+  }
+
+  /** What there is, for another tab. */
+  function snapshot (): Delivery[] {
+    const events = [...values.state_.entries()].sort((a, b) => compareIds(a.id, b.id))
+    return [
+      ...profile ? [{ kind: 'profile', data: { ...profile, time: time() } } as const] : [],
+      ...hello ? [{ kind: 'hello', data: hello, cursor } as const] : [],
+      { kind: 'events', data: events, cursor },
+      ...status.state === 'connected' ? [{ kind: 'ready', data: { keys: events.length, rooms: wishes.map(({ room }) => room) }, cursor } as const] : [],
+      { kind: 'status', data: status }
+    ]
   }
 
   // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
-    if (!open()) return
-    const how = { base, rooms, types, access, Socket, cursor: () => cursor, deliver }
-    const connectAlone = (): void => { if (open()) link = new Link(how) }
+    if (isClosed()) return
+    const how = { base_, access_, Socket_, wishes_: () => wishes, cursor_: () => cursor, deliver_ }
+    const connectAlone = (): void => { if (!isClosed()) link = openLink(how) }
     if (!share || !canShare()) return connectAlone()
-    access.who().then(who => {
-      if (open()) link = new SharedLink(how, who, () => ({ hello, values: [...state.entries()].sort((a, b) => isBefore(a.id, b.id) ? -1 : 1), status }))
+    access_.who_().then(who => {
+      if (!isClosed()) link = openSharedLink(how, who, snapshot)
     }).catch(connectAlone)
   })
   return {
     get status () { return status },
     get lastEventId () { return cursor },
-    state,
+    state: values.state_ as never,
     on (name, listener) {
       if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)} and ${typeof listener}`)
-      listeners[name].add(listener)
-      return () => { listeners[name].delete(listener) }
+      listeners[name].add(listener as never)
+      return () => { listeners[name].delete(listener as never) }
     },
-    control: async (command, args = {}, options = {}) => await run(route, command, args, options),
+    async join (rooms) {
+      const more = checkRooms(rooms).map(room => typeof room === 'string' ? { room, types } : { types: [], ...room })
+      return await inTurn(async () => {
+        for (const { room } of more) left.delete(room)
+        const joined = await steer('join', more.map(entryOf))
+        // Each once, however often it is joined.
+        wishes = [...new Map([...wishes, ...more].map(wish => [JSON.stringify(entryOf(wish)), wish])).values()]
+        return joined
+      })
+    },
+    async leave (rooms) {
+      checkRooms(rooms)
+      return await inTurn(async () => {
+        const rest = wishes.filter(({ room }) => !rooms.includes(room))
+        if (rest.length === 0) throw new ControlError('the last room cannot be left: close the box', 'LAST_ROOM')
+        const answer = await steer('leave', rooms)
+        wishes = rest
+        for (const room of rooms) left.add(room)
+        values.forget_(rooms)
+        values.changed_()
+        return answer
+      })
+    },
+    age: event => time() - msOf(event),
+    control: async (command, args = {}, options = {}) => await run(async (request, idempotencyKey, signal, running) => {
+      const known = profile ?? await fetchProfile(base_, async url => await access_.fetch_(url, { signal: AbortSignal.timeout(ANSWER_MS) }))
+      if ('code' in known) return null
+      const { control, websocket } = known
+      if (control !== null) {
+        return running === ''
+          ? await access_.post_(base_ + control, request, { headers: { 'Idempotency-Key': idempotencyKey }, signal })
+          : await readAnswer(await access_.fetch_(`${base_}${control}/${encodeURIComponent(running)}`, { signal }))
+      }
+      if (websocket === null) throw new ControlError('this gateway accepts no commands', 'NOT_MOUNTED')
+      // Sending it again asks for the outcome.
+      return await link?.ask_({ action: 'control', ...request, idempotencyKey }, signal) ?? null
+    }, command, args, options),
     close () {
-      link?.close()
+      link?.close_()
       setStatus({ state: 'closed' })
     }
   }
 }
 
 const ANSWER_MS = 10_000
+
+/** When the gateway gave the id. */
+const msOf = ({ id }: Pick<Event, 'id'>): number => parseInt(id)

@@ -1,11 +1,12 @@
 // The API of the earlier system's client, on top of this one. Pages that use it only change their import.
 
-import { Access } from './access.ts'
+import { accessOf } from './access.ts'
+import type { Access } from './access.ts'
 import { connect } from './box.ts'
 import { baseOf, checked, CONNECT } from './options.ts'
 import type { Box } from './box.ts'
 import type { ConnectOptions } from './options.ts'
-import { pause, readAnswer, uniqueId } from './wire.ts'
+import { pause, uniqueId } from './wire.ts'
 import type { Event } from './wire.ts'
 
 /** Takes a stream's URL as before, but reconnects by the rules of `connect` and follows the profile. `handleEvent` gets each event once. */
@@ -39,7 +40,7 @@ export class ControlAPI {
   /** @param url address for commands. Default `/api/control` */
   constructor (url = '/api/control', { token, credentials }: Pick<ConnectOptions, 'token' | 'credentials'> = {}) {
     this.url = url
-    this.#access = new Access(checked({ token, credentials }, CONNECT))
+    this.#access = accessOf(checked({ token, credentials }, CONNECT))
   }
 
   /**
@@ -51,11 +52,7 @@ export class ControlAPI {
     const idempotencyKey = uniqueId()
     for (let sent = 1, waitMs = 1000; ; sent++, waitMs *= 2) {
       try {
-        const { status, body, retryMs } = await readAnswer(await this.#access.fetch(this.url, {
-          method: 'POST',
-          headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },
-          body: JSON.stringify(command)
-        }))
+        const { status, body, retryMs } = await this.#access.post_(this.url, command, { headers: { 'Idempotency-Key': idempotencyKey } })
         if (status !== 429 || sent >= retries) return body
         await pause(retryMs ?? waitMs)
       } catch (error) {

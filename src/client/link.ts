@@ -2,28 +2,36 @@
 // ends, and resumes from its cursor. A restart, even into the other profile, loses and repeats nothing.
 
 import type { Access } from './access.ts'
-import { CatchUp } from './catch-up.ts'
+import { catchUpOf } from './catch-up.ts'
 import { ControlError } from './control.ts'
 import { fetchProfile } from './profile.ts'
-import type { ProfileInfo } from './profile.ts'
-import { socketTransport } from './socket.ts'
-import { streamTransport } from './stream.ts'
-import { Watchdog } from './watchdog.ts'
-import { backoff, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Problem, Request, Status, TransportOptions } from './wire.ts'
+import { runSocket } from './socket.ts'
+import { readStream } from './stream.ts'
+import { watch } from './watchdog.ts'
+import type { Watchdog } from './watchdog.ts'
+import { backoff, deliveryOf, endOfBye, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Hello, Message, ProfileInfo, Request, Status, Wish } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
-  readonly base: string
-  readonly rooms: readonly string[]
-  readonly types: readonly string[]
-  readonly access: Access
-  readonly Socket: typeof WebSocket
+  readonly base_: string
+  readonly access_: Access
+  readonly Socket_: typeof WebSocket
+  /** What to listen to, at least one room. */
+  readonly wishes_: () => readonly Wish[]
   /** The cursor to resume from. */
-  readonly cursor: () => string
-  readonly deliver: (delivery: Delivery) => void
+  readonly cursor_: () => string
+  readonly deliver_: (delivery: Delivery) => void
   /** Called when bytes arrive from the gateway. */
-  readonly alive?: () => void
+  readonly alive_?: () => void
+}
+
+/** Sends a message of the protocol. @returns its answer; null if there is no connection, if it ends, or after the signal */
+export type Ask = (message: { readonly action: string, readonly [field: string]: unknown }, signal: AbortSignal) => Promise<GatewayAnswer | null>
+
+export interface Link {
+  readonly ask_: Ask
+  close_: () => void
 }
 
 const RETRY_MIN_MS = 1000
@@ -43,195 +51,202 @@ const ANSWER_MS = 15_000
 const REREAD_MS = 60_000
 
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
-const PASSED_OVER: Problem = { code: 'UNREADABLE', reason: `${UNREADABLE.reason}; it was passed over, and its events are missing` }
-const NO_WEBSOCKET: End = { code: 'NO_WEBSOCKET', reason: 'this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
-const NO_TOKEN: End = { code: 'NO_TOKEN', reason: 'the token function has not answered' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
-export class Link {
-  /** The gateway's last answer. */
-  profile: ProfileInfo | null = null
-
-  readonly #options: LinkOptions
-  readonly #closed = new AbortController()
-  readonly #pending = new Map<string, (answer: GatewayAnswer | null) => void>()
-  #watchdog: Watchdog | null = null
-  #heardAt = Date.now()
+export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_, alive_ }: LinkOptions): Link {
+  const closed = new AbortController()
+  /** Questions sent over the socket. */
+  const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
+  let known: ProfileInfo | null = null
+  let watchdog: Watchdog | null = null
+  let heardAt = Date.now()
   /** In a row and of one kind. */
-  #failures = 0
-  #wasRefused = false
-  #unreadableAt = -Infinity
-  #send: ((message: object) => void) | null = null
+  let failures = 0
+  let wasRefused = false
+  let unreadableAt = -Infinity
+  let ask: Ask | null = null
   /** Ends the current connection. */
-  #cut: (end: End) => void = () => {}
+  let cut: (end: End) => void = () => {}
   /** Ends a backoff. A wait that the gateway asked for is not shortened. */
-  #hurry: () => void = () => {}
+  let hurry: () => void = () => {}
 
-  constructor (options: LinkOptions) {
-    this.#options = options
-    const { signal } = this.#closed
-    const on = (target: unknown, name: string, act: () => void): void => (target as EventTarget | undefined)?.addEventListener?.(name, act, { signal })
-    const back = (): void => {
-      this.#hurry()
-      this.#watchdog?.suspect()
-    }
-    on(globalThis, 'online', back)
-    on(globalThis, 'pageshow', back)
-    on(globalThis.document, 'resume', back)
-    on(globalThis.document, 'visibilitychange', () => { if (!document.hidden) back() })
-    on(globalThis, 'offline', () => this.#cut(OFFLINE))
-    void this.#stayConnected()
+  const on = (target: unknown, name: string, act: () => void): void => (target as EventTarget | undefined)?.addEventListener?.(name, act, { signal: closed.signal })
+  const back = (): void => {
+    hurry()
+    watchdog?.suspect_()
   }
+  const { document: page } = globalThis
+  on(globalThis, 'online', back)
+  on(globalThis, 'pageshow', back)
+  on(page, 'resume', back)
+  on(page, 'visibilitychange', () => { if (!page.hidden) back() })
+  on(globalThis, 'offline', () => cut(OFFLINE))
 
-  close (): void {
-    this.#closed.abort()
-    this.#cut(LOST)
-  }
+  const setStatus = (data: Status): void => deliver_({ kind: 'status', data })
 
-  /** Sends a message over the socket. @returns its answer; null if there is no socket, if it closes, or after the signal */
-  async ask (message: object, signal: AbortSignal): Promise<GatewayAnswer | null> {
-    const send = this.#send
-    if (send === null || signal.aborted) return null
-    const ref = uniqueId()
-    return await new Promise(resolve => {
-      this.#pending.set(ref, resolve)
-      signal.addEventListener('abort', () => {
-        this.#pending.delete(ref)
-        resolve(null)
-      })
-      send({ ...message, ref })
-    })
-  }
-
-  async #stayConnected (): Promise<void> {
-    const { signal } = this.#closed
+  async function stayConnected ({ signal }: AbortController): Promise<void> {
     while (!signal.aborted) {
-      const { access } = this.#options
-      const { code, reason, retryMs, forGood, needsToken } = await this.#connect()
+      const { code, reason, retryMs, forGood_, needsToken_ } = await connect()
       if (signal.aborted) return
-      if (code === 'TOKEN_EXPIRED') access.forget()
-      if (forGood === true && !(needsToken === true && access.isRenewable)) return this.#setStatus({ state: 'refused', code, reason })
-      const waitMs = this.#backoff(retryMs)
-      const stale = { state: 'stale', since: this.#heardAt, code, reason } as const
-      this.#setStatus({ ...stale, retryMs: waitMs })
+      if (code === 'TOKEN_EXPIRED') access_.forget_()
+      if (forGood_ === true && !(needsToken_ === true && access_.isRenewable_)) return setStatus({ state: 'refused', code, reason })
+      // A refusal after a downtime is the first one.
+      const isRefused = retryMs !== undefined
+      if (isRefused !== wasRefused) failures = 0
+      wasRefused = isRefused
+      const waitMs = backoff(failures++, RETRY_MIN_MS, isRefused ? REFUSED_MAX_MS : RETRY_MAX_MS, retryMs)
+      const stale = { state: 'stale', since: heardAt, code, reason } as const
+      setStatus({ ...stale, retryMs: waitMs })
       const wait = new AbortController()
-      this.#hurry = () => wait.abort()
-      await pause(retryMs ?? 0, signal)
-      await pause(waitMs - (retryMs ?? 0), AbortSignal.any([signal, wait.signal]))
-      this.#setStatus({ ...stale, retryMs: null })
+      hurry = () => wait.abort()
+      const floorMs = retryMs ?? 0
+      await pause(floorMs, signal)
+      await pause(waitMs - floorMs, AbortSignal.any([signal, wait.signal]))
+      setStatus({ ...stale, retryMs: null })
     }
-  }
-
-  /** @param floorMs the time that the gateway asked for */
-  #backoff (floorMs: number | undefined): number {
-    const isRefused = floorMs !== undefined
-    // A refusal after a downtime is the first one.
-    if (isRefused !== this.#wasRefused) this.#failures = 0
-    this.#wasRefused = isRefused
-    return backoff(this.#failures++, RETRY_MIN_MS, isRefused ? REFUSED_MAX_MS : RETRY_MAX_MS, floorMs)
   }
 
   /** One connection, from fetching the profile to its end. */
-  async #connect (): Promise<End> {
-    const { base, rooms, types, access, Socket, cursor } = this.#options
+  async function connect (): Promise<End> {
     const ended = new AbortController()
+    const signal_ = ended.signal
     let early: End | null = null
-    const cut = (end: End): void => {
+    cut = end => {
       early ??= end
       ended.abort()
     }
-    this.#cut = cut
-    const opening = setTimeout(() => cut(access.isAsking ? NO_TOKEN : this.#noAnswer()), ANSWER_MS)
-    const request: Request = async (url, init) => await access.fetch(url, { ...init, signal: ended.signal })
+    const opening = setTimeout(() => cut(access_.isAsking_() ? { code: 'NO_TOKEN', reason: 'the token function has not answered' } : noAnswer()), ANSWER_MS)
+    const request_: Request = async (url, init) => await access_.fetch_(url, { ...init, signal: signal_ })
     let greetedAt = Infinity
-    const catchUp = new CatchUp(status => this.#setStatus(status))
+    const catchUp = catchUpOf(setStatus)
     try {
-      const profile = await fetchProfile(base, request)
+      const askedAt = performance.now()
+      const profile = await fetchProfile(base_, request_)
       if ('code' in profile) return profile
-      this.profile = profile
-      const { stream, websocket, pingIntervalMs, auth } = profile
-      let ticket = ''
-      if (typeof stream !== 'string') {
-        if (typeof Socket !== 'function') return NO_WEBSOCKET
-        if (auth === true && await access.token(ended.signal) !== '') {
-          const answer = await readAnswer(await request(`${base}/api/ticket`, { method: 'POST' }))
+      known = profile
+      const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
+      // The answer was on its way for about half of the time.
+      deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
+      const isStream = typeof stream === 'string'
+      let ticket_ = ''
+      if (!isStream) {
+        if (typeof Socket_ !== 'function') return { code: 'NO_WEBSOCKET', reason: 'this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
+        if (auth === true && await access_.token_(signal_) !== '') {
+          const answer = await readAnswer(await request_(`${base_}/api/ticket`, { method: 'POST' }))
           if (typeof answer.body.ticket !== 'string') return endOfRefusal(answer)
-          ticket = `?ticket=${answer.body.ticket}`
+          ticket_ = `?ticket=${answer.body.ticket}`
         }
       }
-      const options: TransportOptions = {
-        rooms,
-        types,
-        cursor: cursor(),
-        request,
-        ticket,
-        forget: () => access.forget(),
-        signal: ended.signal,
-        alive: () => {
-          this.#heardAt = Date.now()
-          this.#watchdog?.alive()
-          this.#options.alive?.()
+
+      let hello: Partial<Hello> = {}
+      const take = ({ event, data, id, ref }: Message): End | null => {
+        if (event === 'bye') return endOfBye(data.reason, data.retryMs)
+        const { statusCode, retryMs, position, cursor = null } = data ?? {}
+        const answer: GatewayAnswer = { status: statusCode ?? 200, body: data, retryMs }
+        if (ref !== undefined) {
+          pending.get(ref)?.(answer)
+          pending.delete(ref)
+        } else if (event === 'error') {
+          if (answer.status === 401) access_.forget_()
+          return endOfRefusal(answer)
+        }
+        if (event === 'hello') hello = data
+        // Over the socket it is a greeting only with the position of the first join.
+        if (event === 'hello' && !isStream) return null
+        const isJoined = event === 'joined' && ref === undefined
+        const delivery = deliveryOf(ref !== undefined ? 'position' : isJoined ? 'hello' : event, isJoined ? { ...hello, position } : data, id ?? cursor)
+        if (delivery === null || signal_.aborted) return null
+        if (delivery.kind === 'hello') {
+          greetedAt = performance.now()
+          clearTimeout(opening)
+          watchdog ??= watch(pingIntervalMs, () => send?.({ action: 'ping' }), () => cut({ code: 'SILENT', reason: 'the gateway has gone silent' }))
+          if (isStream) ask = askStream
+        }
+        deliver_(delivery)
+        catchUp.take_(delivery)
+        return null
+      }
+
+      /** What an earlier connection joined does not count. */
+      const askStream: Ask = async (message, signal) => {
+        const answer = await access_.post_(`${base_}${stream}/${hello.session}`, message, { signal })
+        return ask === askStream && answer.body.code !== 'SESSION_NOT_FOUND' ? answer : null
+      }
+
+      let send: ((message: object) => void) | null = null
+      const carrier = {
+        wishes_: wishes_(),
+        cursor_: cursor_(),
+        request_,
+        signal_,
+        alive_ () {
+          heardAt = Date.now()
+          watchdog?.alive_()
+          alive_?.()
         },
-        deliver: delivery => {
-          if (ended.signal.aborted) return
-          if (delivery.kind === 'hello') {
-            greetedAt = performance.now()
-            clearTimeout(opening)
-            this.#watchdog ??= new Watchdog({
-              intervalMs: pingIntervalMs,
-              probe: () => this.#send?.({ action: 'ping' }),
-              onDead: () => cut({ code: 'SILENT', reason: 'the gateway has gone silent' })
+        hear_ (read: () => Message, cursor: string | null): End | null {
+          try {
+            return take(read())
+          } catch {
+            const now = performance.now()
+            // Before the greeting a stranger may be speaking.
+            if (greetedAt === Infinity) return UNREADABLE
+            if (now - unreadableAt > REREAD_MS) {
+              unreadableAt = now
+              return UNREADABLE
+            }
+            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, and its events are missing` }, cursor })
+            return null
+          }
+        },
+        Socket_,
+        ticket_,
+        onOpen_ (speak: (message: object) => void) {
+          send = speak
+          ask = async (message, signal) => await new Promise(resolve => {
+            const ref = uniqueId()
+            pending.set(ref, resolve)
+            signal.addEventListener('abort', () => {
+              pending.delete(ref)
+              resolve(null)
             })
-          }
-          this.#options.deliver(delivery)
-          catchUp.take(delivery)
-        },
-        unreadable: cursor => {
-          // Before the greeting a stranger may be speaking.
-          if (greetedAt === Infinity) return UNREADABLE
-          if (performance.now() - this.#unreadableAt > REREAD_MS) {
-            this.#unreadableAt = performance.now()
-            return UNREADABLE
-          }
-          this.#options.deliver({ kind: 'error', data: PASSED_OVER, cursor })
-          return null
-        },
-        onOpen: send => { this.#send = send },
-        onAnswer: (ref, answer) => {
-          this.#pending.get(ref)?.(answer)
-          this.#pending.delete(ref)
+            speak({ ...message, ref })
+          })
         }
       }
-      ended.signal.throwIfAborted()
-      if (typeof stream === 'string') return await streamTransport(base + stream, options)
-      return await socketTransport(Socket)(base + String(websocket), options)
+      signal_.throwIfAborted()
+      return isStream ? await readStream(base_ + stream, carrier) : await runSocket(`${base_}${websocket}`, carrier)
     } catch (error) {
       if (error instanceof ControlError) return { code: error.code, reason: error.message }
       // Messages of fetch differ between browsers, and a socket has none.
       if (globalThis.navigator?.onLine === false) return OFFLINE
       if (early !== null || greetedAt < Infinity) return early ?? LOST
       // Browsers hide the reason from the page.
-      const isStranger = !`${base}/`.startsWith(`${globalThis.location?.origin ?? base}/`)
-      return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
+      const isStranger = !`${base_}/`.startsWith(`${globalThis.location?.origin ?? base_}/`)
+      return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ', or CORS_ORIGINS does not list this origin' : ''}` }
     } finally {
       clearTimeout(opening)
-      catchUp.end()
-      this.#watchdog?.stop()
-      this.#watchdog = null
-      this.#send = null
-      for (const resolve of this.#pending.values()) resolve(null)
-      this.#pending.clear()
-      if (performance.now() - greetedAt > STABLE_MS) this.#failures = 0
+      catchUp.end_()
+      watchdog?.stop_()
+      watchdog = ask = null
+      for (const resolve of pending.values()) resolve(null)
+      pending.clear()
+      if (performance.now() - greetedAt > STABLE_MS) failures = 0
     }
   }
 
-  #noAnswer (): End {
+  function noAnswer (): End {
     // A browser holds a seventh request back in silence.
-    const isFull = globalThis.document !== undefined && typeof this.profile?.websocket !== 'string'
+    const isFull = page !== undefined && typeof known?.websocket !== 'string'
     return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser to a host: use share: true, or HTTP/2' : ''}` }
   }
 
-  #setStatus (status: Status): void {
-    this.#options.deliver({ kind: 'status', data: status, cursor: null })
+  void stayConnected(closed)
+  return {
+    ask_: async (message, signal) => await ask?.(message, signal) ?? null,
+    close_ () {
+      closed.abort()
+      cut(LOST)
+    }
   }
 }

@@ -10,7 +10,7 @@ export * from './index.ts'
 const Socket = (globalThis.WebSocket ?? WsSocket) as typeof WebSocket
 
 /** As in the browser, except that `url` must be absolute and `share` has no effect. */
-export const connect = (url: string | URL, options: ConnectOptions = {}): Box => connectWith(url, forNode(options))
+export const connect = <Events extends object = Record<string, unknown>>(url: string | URL, options: ConnectOptions = {}): Box<Events> => connectWith<Events>(url, forNode(options))
 
 export class RobustEventSource extends RobustEventSourceWith {
   constructor (url: string, options: ConnectOptions = {}) {

@@ -40,6 +40,20 @@ export const CONNECT: Readonly<Record<string, Rule>> = {
   WebSocket: [isFunction, 'a class']
 }
 
+/** A room with types of its own. */
+export interface RoomName {
+  readonly room: string
+  /** Default: every type. */
+  readonly types?: readonly string[]
+}
+
+/** @throws TypeError */
+export function checkRooms<Room extends string | RoomName> (rooms: readonly Room[]): readonly Room[] {
+  const [isRight, what] = NAMES
+  if (!Array.isArray(rooms) || rooms.length === 0 || !rooms.every(room => isText(room) ? isRight([room]) : isRight([room?.room]) && isRight(room.types ?? []))) throw new TypeError(`rooms must be ${what}, or of { room, types }`)
+  return rooms
+}
+
 export const CONTROL: Readonly<Record<string, Rule>> = {
   idempotencyKey: [isText, 'a string'],
   signal: [value => typeof value.aborted === 'boolean', 'an AbortSignal'],
@@ -48,7 +62,7 @@ export const CONTROL: Readonly<Record<string, Rule>> = {
 
 /** Null counts as absent. @returns the options that are set @throws TypeError naming an unknown one or one of the wrong type */
 export function checked<Options extends object> (options: Options | null, rules: Readonly<Record<string, Rule>>): Partial<Options> {
-  if (typeof (options ?? {}) !== 'object') throw new TypeError(`the options must be an object with ${Object.keys(rules).join(', ')}`)
+  if (typeof (options ?? {}) !== 'object') throw new TypeError('the options must be an object')
   const set = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null)
   for (const [name, value] of set) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
@@ -63,8 +77,7 @@ export function checked<Options extends object> (options: Options | null, rules:
 export function baseOf (url: unknown): string {
   const text = String(url)
   const page = globalThis.location?.href
-  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text)) throw new TypeError(`url must begin with http:// or https://, or be a path such as /, not ${JSON.stringify(text)}`)
-  if (!URL.canParse(text, page)) throw new TypeError(`url must be absolute, such as http://127.0.0.1:3000: no page resolves ${JSON.stringify(text)}`)
+  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text) || !URL.canParse(text, page)) throw new TypeError(`url must begin with http:// or https://, or on a page be a path such as /, not ${JSON.stringify(text)}`)
   const { origin, pathname, username, password } = new URL(text, page)
   // Browsers refuse to fetch it.
   if (username + password !== '') throw new TypeError('url must not have a user name or a password')

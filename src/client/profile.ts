@@ -1,17 +1,7 @@
 // Asks the gateway what it mounts.
 
 import { endOfRefusal, isObject, readAnswer, strangerAt } from './wire.ts'
-import type { End, Request } from './wire.ts'
-
-/** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
-export interface ProfileInfo {
-  readonly stream: string | null
-  readonly websocket: string | null
-  readonly control: string | null
-  readonly pingIntervalMs: number
-  /** Tokens are checked. Absent: they are not. */
-  readonly auth?: boolean
-}
+import type { End, ProfileInfo, Request } from './wire.ts'
 
 /** @throws if the gateway does not answer */
 export async function fetchProfile (base: string, request: Request): Promise<ProfileInfo | End> {

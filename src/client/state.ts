@@ -1,6 +1,27 @@
 // The newest value of every key, and the ids of events already delivered.
 
-import type { Event } from './wire.ts'
+import { PUBLIC } from './wire.ts'
+import type { Event, Value } from './wire.ts'
+
+/** The newest values. */
+export interface State<Events extends object = Record<string, unknown>> {
+  readonly size: number
+  /** The event with the newest value of a key. It stays the same object until a newer one arrives. The public feed is the room `@public`. */
+  readonly get: <Type extends keyof Events & string>(room: string, type: Type, key: string) => Value<Events, Type> | undefined
+  /** All present values. */
+  readonly entries: () => IterableIterator<Value<Events>>
+  /** Calls `listener` when values have changed, once per bundle. @returns a function that removes it */
+  readonly subscribe: (listener: () => void) => () => void
+}
+
+export interface Values {
+  readonly state_: State
+  /** @returns whether the event is new */
+  take_: (event: Event) => boolean
+  /** Drops the rooms' values: they are sent again, or the rooms were left. */
+  forget_: (rooms: readonly string[]) => void
+  changed_: () => void
+}
 
 /**
  * Number of ids remembered to drop duplicates. The gateway repeats nothing, but a tab that takes the lead from
@@ -8,51 +29,45 @@ import type { Event } from './wire.ts'
  */
 const MAX_REMEMBERED = 5000
 
-export class State {
-  readonly #values = new Map<string, Event>()
-  readonly #listeners = new Set<() => void>()
-  readonly #remembered = new Set<string>()
-
-  get size (): number {
-    return this.#values.size
-  }
-
-  /** The event with the newest value of a key. It stays the same object until a newer one arrives. The public feed is the room `@public`. */
-  readonly get = (room: string, type: string, key: string): Event | undefined => this.#values.get(nameOf(room, type, key))
-
-  /** All present values. */
-  readonly entries = (): IterableIterator<Event> => this.#values.values()
-
-  /** Calls `listener` when values have changed, once per bundle. @returns a function that removes it */
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener)
-    return () => { this.#listeners.delete(listener) }
-  }
-
-  /** @returns whether the event is new */
-  take (event: Event): boolean {
-    if (this.#remembered.has(event.id)) return false
-    this.#remembered.add(event.id)
-    if (this.#remembered.size > MAX_REMEMBERED) this.#remembered.delete(this.#remembered.values().next().value as string)
-    if (event.key !== undefined) {
-      const name = nameOf(event.room, event.type, event.key)
-      if (event.data === null) this.#values.delete(name)
-      else this.#values.set(name, event)
-    }
-    return true
-  }
-
-  /** Drops the rooms' values before they are sent again. */
-  forget (rooms: readonly string[]): void {
-    this.#remembered.clear()
-    for (const [name, event] of this.#values) {
-      if (rooms.includes(event.room ?? PUBLIC)) this.#values.delete(name)
+export function createValues (): Values {
+  const values = new Map<string, Event>()
+  const listeners = new Set<() => void>()
+  const remembered = new Set<string>()
+  return {
+    state_: {
+      get size () { return values.size },
+      get: (room, type, key) => values.get(nameOf(room, type, key)) as never,
+      entries: () => values.values() as never,
+      subscribe (listener) {
+        listeners.add(listener)
+        return () => { listeners.delete(listener) }
+      }
+    },
+    take_ (event) {
+      const { id, room, type, key, data } = event
+      if (remembered.has(id)) return false
+      remember(remembered, id, MAX_REMEMBERED)
+      if (key !== undefined) {
+        const name = nameOf(room, type, key)
+        if (data === null) values.delete(name)
+        else values.set(name, event)
+      }
+      return true
+    },
+    forget_ (rooms) {
+      remembered.clear()
+      for (const [name, { room = PUBLIC }] of values) if (rooms.includes(room)) values.delete(name)
+    },
+    changed_ () {
+      for (const listener of listeners) guarded(listener)
     }
   }
+}
 
-  changed (): void {
-    for (const listener of this.#listeners) guarded(listener)
-  }
+/** Adds to a set that holds the last so many. */
+export function remember (set: Set<string>, item: string, max: number): void {
+  set.add(item)
+  if (set.size > max) set.delete(set.values().next().value as string)
 }
 
 /** An error in a listener must not stop the events that follow. */
@@ -64,7 +79,5 @@ export function guarded (act: () => void): void {
   }
 }
 
-const PUBLIC = '@public'
-
 /** No part can contain NUL. */
-const nameOf = (room: string | undefined, type: string, key: string): string => `${room ?? PUBLIC}\0${type}\0${key}`
+const nameOf = (room = PUBLIC, type: string, key: string): string => `${room}\0${type}\0${key}`

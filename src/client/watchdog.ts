@@ -8,56 +8,52 @@ const HEARTBEATS = 2.5
 const SUSPICIOUS = 1.5
 const MOMENT_MS = 2000
 
-export interface WatchdogOptions {
-  /** Heartbeat interval, ms. */
-  readonly intervalMs: number
-  /** Asks for a sign of life, if the transport can send. */
-  readonly probe: () => void
-  readonly onDead: () => void
+export interface Watchdog {
+  /** Bytes have arrived. */
+  alive_: () => void
+  /** The page was hidden, frozen or offline: checks whether the connection still works. */
+  suspect_: () => void
+  stop_: () => void
 }
 
-export class Watchdog {
-  /** Time of the last bytes, ms since 1970. This clock also runs while the machine sleeps. */
-  heardAt = Date.now()
+/**
+ * @param intervalMs heartbeat interval
+ * @param probe asks for a sign of life, if the transport can send
+ */
+export function watch (intervalMs: number, probe: () => void, onDead: () => void): Watchdog {
+  /** ms since 1970: this clock also runs while the machine sleeps. */
+  let heardAt = Date.now()
+  let lookedAt = heardAt
+  let moment: ReturnType<typeof setTimeout> | undefined
 
-  readonly #options: WatchdogOptions
-  readonly #timer: ReturnType<typeof setInterval>
-  #lookedAt = Date.now()
-  #moment: ReturnType<typeof setTimeout> | undefined
-
-  constructor (options: WatchdogOptions) {
-    this.#options = options
-    this.#timer = setInterval(() => this.#look(), options.intervalMs / 2)
-  }
-
-  alive (): void {
-    this.heardAt = Date.now()
-    clearTimeout(this.#moment)
-    this.#moment = undefined
-  }
-
-  /** The page was hidden, frozen or offline: checks whether the connection still works. */
-  suspect (): void {
-    if (this.#moment !== undefined || Date.now() - this.heardAt < SUSPICIOUS * this.#options.intervalMs) return
-    this.#options.probe()
-    this.#moment = setTimeout(this.#options.onDead, MOMENT_MS)
-  }
-
-  stop (): void {
-    clearInterval(this.#timer)
-    clearTimeout(this.#moment)
-  }
-
-  #look (): void {
-    const { intervalMs, probe, onDead } = this.#options
+  const timer = setInterval(() => {
     const now = Date.now()
-    const passed = now - this.#lookedAt
-    this.#lookedAt = now
+    const passed = now - lookedAt
+    lookedAt = now
     // The clock was set back.
-    if (passed < 0) this.heardAt = now
-    const silence = now - this.heardAt
-    if (passed > intervalMs) this.suspect()
+    if (passed < 0) heardAt = now
+    const silence = now - heardAt
+    if (passed > intervalMs) suspect_()
     else if (silence > HEARTBEATS * intervalMs) onDead()
     else if (silence > intervalMs) probe()
+  }, intervalMs / 2)
+
+  function suspect_ (): void {
+    if (moment !== undefined || Date.now() - heardAt < SUSPICIOUS * intervalMs) return
+    probe()
+    moment = setTimeout(onDead, MOMENT_MS)
+  }
+
+  return {
+    alive_ () {
+      heardAt = Date.now()
+      clearTimeout(moment)
+      moment = undefined
+    },
+    suspect_,
+    stop_ () {
+      clearInterval(timer)
+      clearTimeout(moment)
+    }
   }
 }

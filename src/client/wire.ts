@@ -1,10 +1,44 @@
 // Messages from the gateway and what they mean to a client: the same over both transports, and between tabs.
 
-import type { Event } from '../core/event.ts'
+/** The room that stands for the public feed. */
+export const PUBLIC = '@public'
 
-export type { Event }
+interface EventOf<Type extends string, Data> {
+  /** `<ms>-<n>`: when the gateway accepted it, ms since 1970 by its clock, and a number. */
+  readonly id: string
+  readonly type: Type
+  /** Absent: a public event. */
+  readonly room?: string
+  /** Present: state, the newest value per (room, type, key) wins. Absent: a fact. */
+  readonly key?: string
+  readonly data: Data
+  /** Milliseconds since 1970, by the publisher's clock if it sent one. */
+  readonly timestamp: number
+  /** Seconds after which the value ends by itself. */
+  readonly ttl?: number
+}
+
+/** An event with the newest value of a key. `Events` maps types to their data. */
+export type Value<Events extends object = Record<string, unknown>, Types extends keyof Events & string = keyof Events & string> =
+  { [Type in Types]: EventOf<Type, Events[Type]> }[Types]
+
+/** An event. `Events` maps types to their data, so that `event.type` tells what `event.data` is. The end of a key has the data `null`. */
+export type Event<Events extends object = Record<string, unknown>> =
+  { [Type in keyof Events & string]: EventOf<Type, Events[Type] | null> }[keyof Events & string]
 
 export type ProfileName = 'SSE' | 'WEBSOCKET'
+
+/** The fields of GET /api/profile that the client uses. A path is null if it is not mounted. */
+export interface ProfileInfo {
+  readonly stream: string | null
+  readonly websocket: string | null
+  readonly control: string | null
+  readonly pingIntervalMs: number
+  /** Tokens are checked. Absent: they are not. */
+  readonly auth?: boolean
+  /** The time at the gateway, ms since 1970. Absent: an older gateway. */
+  readonly time?: number
+}
 
 /** The state of the connection. */
 export type Status =
@@ -50,13 +84,28 @@ export interface Ready {
   readonly rooms: readonly string[]
 }
 
+/** The answer to a join. */
+export interface Joined {
+  readonly rooms: readonly string[]
+  /** Of each room, over all processes of the gateway. */
+  readonly members: Readonly<Record<string, number>>
+  readonly position: 'new' | 'resumed' | 'reset'
+  readonly cursor: string | null
+}
+
+/** The answer to a leave. */
+export interface Left {
+  readonly rooms: readonly string[]
+  readonly cursor: string
+}
+
 /** A mistake that the client survives. */
 export interface Problem {
   readonly code: string
   readonly reason: string
 }
 
-/** What a link or a leading tab delivers to a box. `cursor`: the position after it; null if it does not change. */
+/** What a link or a leading tab delivers to a box. `cursor`: the position after it; none if it does not change. */
 export type Delivery =
   | { readonly kind: 'hello', readonly data: Hello, readonly cursor: string | null }
   | { readonly kind: 'events', readonly data: readonly Event[], readonly cursor: string | null }
@@ -64,7 +113,8 @@ export type Delivery =
   | { readonly kind: 'ready', readonly data: Ready, readonly cursor: string | null }
   | { readonly kind: 'position', readonly data: unknown, readonly cursor: string | null }
   | { readonly kind: 'error', readonly data: Problem, readonly cursor: string | null }
-  | { readonly kind: 'status', readonly data: Status, readonly cursor: null }
+  | { readonly kind: 'status', readonly data: Status, readonly cursor?: null }
+  | { readonly kind: 'profile', readonly data: ProfileInfo, readonly cursor?: null }
 
 /** Why a connection ended. */
 export interface End {
@@ -73,40 +123,45 @@ export interface End {
   /** When to reconnect, ms, if the gateway said so. */
   readonly retryMs?: number | undefined
   /** The same request would be rejected again. */
-  readonly forGood?: boolean
+  readonly forGood_?: boolean
   /** So it would, unless it came with another token. */
-  readonly needsToken?: boolean
+  readonly needsToken_?: boolean
 }
 
-/** A request with what says who asks, until the connection ends. */
-export type Request = (url: string, init?: RequestInit) => Promise<Response>
-
-/** Parameters and callbacks of one connection. */
-export interface TransportOptions {
-  readonly rooms: readonly string[]
+/** Rooms to listen to, and the types of a room's join; none: every type. */
+export interface Wish {
+  readonly room: string
   readonly types: readonly string[]
-  /** The cursor to resume from; empty for a new session. */
-  readonly cursor: string
-  readonly request: Request
-  /** The query for what cannot send headers: a socket in a browser. */
-  readonly ticket: string
-  /** The token is refused: the next connection asks for another. */
-  forget: () => void
-  /** Ends the connection. */
-  readonly signal: AbortSignal
-  /** Bytes have arrived. */
-  alive: () => void
-  deliver: (delivery: Delivery) => void
-  /** A message could not be read. `cursor`: the position after it, if known. @returns the end of the connection; null to pass the message over */
-  unreadable: (cursor: string | null) => End | null
-  /** Called if the connection can also send messages. */
-  onOpen: (send: (message: object) => void) => void
-  /** The gateway has answered the message with this `ref`. */
-  onAnswer: (ref: string, answer: GatewayAnswer) => void
 }
 
-/** Runs one connection to its end. @throws the error that ended it early */
-export type Transport = (address: string, options: TransportOptions) => Promise<End>
+/** A wish as the gateway takes it. */
+export const entryOf = ({ room, types }: Wish): string | Wish => types.length > 0 ? { room, types } : room
+
+/** A message of the gateway, as it comes over the socket; over SSE without a `ref`. */
+export interface Message {
+  readonly event: string
+  readonly data: any
+  readonly id?: string | null
+  /** Of the client's message that it answers. */
+  readonly ref?: string
+}
+
+/** What both transports need of the connection that they carry. */
+export interface Carrier {
+  readonly wishes_: readonly Wish[]
+  /** The cursor to resume from; empty for a new session. */
+  readonly cursor_: string
+  /** Sends a request with what says who asks, until the connection ends. */
+  readonly request_: Request
+  /** Ends the connection. */
+  readonly signal_: AbortSignal
+  /** Bytes have arrived. */
+  alive_: () => void
+  /** Takes a message. @param cursor the position after it, in case it cannot be read @returns how the connection ends, if it does */
+  hear_: (read: () => Message, cursor: string | null) => End | null
+}
+
+export type Request = (url: string, init?: RequestInit) => Promise<Response>
 
 /** The gateway's answer to a request, the same over HTTP and over the socket. */
 export interface GatewayAnswer {
@@ -138,16 +193,9 @@ export function deliveryOf (kind: string, data: any, cursor: string | null): Del
 
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const GOODBYES: Readonly<Record<string, string>> = {
-  DRAINING: 'the gateway is restarting',
-  SLOW: 'this client read its events too slowly',
-  DISCONNECTED: 'the gateway ended this connection',
-  TOKEN_EXPIRED: 'the token has expired'
-}
-
 /** The meaning of a `bye`. */
-export function endOfBye ({ reason, retryMs }: { readonly reason: string, readonly retryMs?: number }): End {
-  return { code: reason, reason: GOODBYES[reason] ?? `the gateway ended this connection (${reason})`, retryMs }
+export function endOfBye (reason: string, retryMs?: number): End {
+  return { code: reason, reason: `the gateway ended this connection: ${reason.toLowerCase().replaceAll('_', ' ')}`, retryMs }
 }
 
 /** The meaning of a refusal. Some reject the request itself, or its address as too long; all others are temporary. */
@@ -158,8 +206,8 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
     reason: String(message ?? `the answer was ${status}${isTooLong ? ': name fewer rooms and types' : ''}`),
     // An answer without a code comes from a proxy, not from the gateway. What has a code is a refusal even if it names no time.
     retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
-    forGood: isTooLong || (code !== undefined && [400, 401, 403, 421].includes(status)),
-    needsToken: status === 401
+    forGood_: isTooLong || (code !== undefined && [400, 401, 403, 421].includes(status)),
+    needsToken_: status === 401
   }
 }
 
@@ -208,9 +256,5 @@ export function uniqueId (): string {
   return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }
 
-/** Compares two ids `<ms>-<n>`. */
-export function isBefore (id: string, other: string): boolean {
-  const [ms, n = 0] = id.split('-')
-  const [otherMs, otherN = 0] = other.split('-')
-  return (Number(ms) - Number(otherMs) || Number(n) - Number(otherN)) < 0
-}
+/** Compares two ids `<ms>-<n>`, number by number. @returns below 0 if the first is the earlier one */
+export const compareIds = (id: string, other: string): number => id.localeCompare(other, 'en', { numeric: true })

@@ -36,6 +36,8 @@ async function connectIn (evaluate: Evaluate, options: RemoteOptions, gateway = 
     value: async (...name) => await ask('value', ...name),
     entries: async () => await ask('entries'),
     size: async () => await ask('size'),
+    join: async rooms => await ask('join', rooms),
+    leave: async rooms => await ask('leave', rooms),
     control: async (...order) => await ask('control', ...order),
     close: async () => await ask('close')
   }

@@ -1,7 +1,7 @@
 // Drives a client in this process or in a page of a real browser. Everything its listeners receive is recorded in order, and
 // a test reads the same log from both.
 
-import type { ConnectOptions, Event, Hello, Problem, Ready, Reset, Status } from '../../src/client/index.ts'
+import type { ConnectOptions, Event, Hello, Joined, Left, Problem, Ready, Reset, RoomName, Status } from '../../src/client/index.ts'
 import type { Test } from '../tools/daemon.ts'
 
 /** What a listener received. `values`: listeners of `state.subscribe`, with the size; `mistake`: an uncaught error. */
@@ -47,6 +47,9 @@ export interface Remote {
   size (): Promise<number>
   /** Never throws. */
   control (command: string, args?: object, order?: RemoteCommandOptions): Promise<RemoteOutcome>
+  /** Never throw. */
+  join (rooms: ReadonlyArray<string | RoomName>): Promise<RemoteOutcome & Partial<Joined>>
+  leave (rooms: readonly string[]): Promise<RemoteOutcome & Partial<Left>>
   close (): Promise<void>
 }
 

@@ -53,7 +53,7 @@ t.test('a closed client leaves nothing behind that keeps Node running', { buffer
 
 t.test('an address without a host is refused where there is no page to take it from', async t => {
   const { RobustEventSource } = await import('../../src/client/node.ts')
-  const absolute = { name: 'TypeError', message: /url must be absolute, such as http:.* "\// }
+  const absolute = { name: 'TypeError', message: /url must begin with http:.*, or on a page be a path.* "\// }
   t.throws(() => connect('/'), absolute)
   t.throws(() => new RobustEventSource('/api/events/stream?rooms=a'), absolute)
 })

@@ -3,6 +3,10 @@
 import type { Box } from '../../src/client/index.ts'
 import type { Happening, RemoteCommandOptions, RemoteOutcome, Remote } from './driver.ts'
 
+function failure ({ name, message, code }: Error & { code?: unknown }): RemoteOutcome {
+  return { error: { name, message, code } }
+}
+
 export function record (box: Box): Remote {
   const seen: Happening[] = []
   const add = (name: Happening['name'], value: unknown): void => { seen.push({ at: Date.now(), name, value } as Happening) }
@@ -19,16 +23,11 @@ export function record (box: Box): Remote {
     entries: async () => [...box.state.entries()],
     size: async () => box.state.size,
     close: async () => box.close(),
-    async control (command: string, args: object = {}, { idempotencyKey, abortMs }: RemoteCommandOptions = {}): Promise<RemoteOutcome> {
-      try {
-        return await box.control(command, args, {
-          ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-          ...(abortMs === undefined ? {} : { signal: AbortSignal.timeout(abortMs) })
-        })
-      } catch (error) {
-        const { name, message, code } = error as Error & { code?: unknown }
-        return { error: { name, message, code } }
-      }
-    }
+    join: async rooms => await box.join(rooms).catch(failure),
+    leave: async rooms => await box.leave(rooms).catch(failure),
+    control: async (command: string, args: object = {}, { idempotencyKey, abortMs }: RemoteCommandOptions = {}) => await box.control(command, args, {
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      ...(abortMs === undefined ? {} : { signal: AbortSignal.timeout(abortMs) })
+    }).catch(failure)
   }
 }
