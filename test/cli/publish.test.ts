@@ -73,6 +73,10 @@ for (const profile of PROFILES) {
     const even = await run(t, ['get', 'a', '--types', 'even'], at(url))
     t.equal(even.stdout.split('\n').length, 501)
     t.equal(even.stdout.split('\n')[1], '2023-11-14T22:13:20.000Z  a  even  k2  2')
+    const brief = ['publish', '--type', 'cpu', '--room', 'b', '--data', '1', '--ttl', '90m']
+    t.match(await run(t, [...brief, '--key', 'h'], at(url)), { code: 0 })
+    t.match(JSON.parse((await run(t, ['get', 'b', '--json'], at(url))).stdout), { key: 'h', ttl: 5400 })
+    t.match(await run(t, brief, at(url)), { code: 1, stdout: '', stderr: /ttl.*\(BAD_EVENT\)/ }, 'a fact has none')
     t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
     t.match(await run(t, ['get', 'no room'], at(url)), { code: 1, stdout: '', stderr: /\(BAD_SUBSCRIPTION\)\n$/ })
   })
