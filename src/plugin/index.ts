@@ -13,13 +13,13 @@ import { readOptions } from './options.ts'
 import type { Options } from './options.ts'
 import { start } from './start.ts'
 import type { Started } from './start.ts'
-import type { Signalbox } from './verbs.ts'
+import type { Signalbox } from './api.ts'
 
 export type { Authorize, Grants } from '../app/auth/authorize.ts'
 export type { Options, Settings } from './options.ts'
 export { createSignalbox } from './server.ts'
 export type { SignalboxServer } from './server.ts'
-export type { CommandAnswer, NewEvent, Once, ReadAnswer, ReadEvent, ReadRequest, Signalbox } from './verbs.ts'
+export type { CommandAnswer, NewEvent, Once, ReadAnswer, ReadEvent, ReadRequest, Signalbox } from './api.ts'
 
 export type PluginOptions = Options<FastifyRequest> & {
   /** The decorator: a second gateway in one app needs another. Default `signalbox`: `app.signalbox`. */

@@ -8,7 +8,7 @@ import { answer, below, Door, ignoreUpgrade } from './door.ts'
 import { readOptions } from './options.ts'
 import type { Options } from './options.ts'
 import { start } from './start.ts'
-import type { Signalbox } from './verbs.ts'
+import type { Signalbox } from './api.ts'
 
 /** A gateway with a door to a server. Its functions need no `this`. */
 export interface SignalboxServer<Events extends object = Record<string, unknown>> extends Signalbox<Events> {

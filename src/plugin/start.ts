@@ -6,7 +6,7 @@ import type { Authorize } from '../app/auth/authorize.ts'
 import { createSignalbox } from '../signalbox.ts'
 import type { ReadOptions } from './options.ts'
 import { verbsOf } from './verbs.ts'
-import type { Signalbox } from './verbs.ts'
+import type { Signalbox } from './api.ts'
 
 export interface Started {
   readonly verbs: Signalbox

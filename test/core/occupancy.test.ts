@@ -207,6 +207,7 @@ t.test('members elsewhere keep a room occupied, and so does not knowing about th
     worker: 'me',
     onOrder () {},
     orderAll: async () => [],
+    askAll: async () => null,
     isAlive: async () => true,
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},

@@ -308,3 +308,21 @@ t.test('an open gateway answers to the names it knows, until the program allows 
   t.equal(await as(await started(t, { allowAnonymous: true }), 'evil.example'), 200)
   t.equal(await as(await started(t, { authorize: () => null }), 'evil.example'), 200, 'one that knows who asks need not care')
 })
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: the app hears which rooms somebody watches`, async t => {
+    const app = Fastify()
+    const url = await started(t, { profile }, app)
+    const heard: string[] = []
+    const off = app.signalbox.on('occupied', room => heard.push(`occupied ${room}`))
+    app.signalbox.on('vacated', room => heard.push(`vacated ${room}`))
+    const { box } = await follow(t, `${url}/live`, { rooms: ['plant-1'] })
+    await until(() => heard.length === 1)
+    app.signalbox.on('occupied', room => heard.push(`known ${room}`))
+    box.close()
+    await until(() => heard.length === 3)
+    t.same(heard, ['occupied plant-1', 'known plant-1', 'vacated plant-1'])
+    off()
+    t.throws(() => app.signalbox.on('full' as never, () => {}), { message: 'there is no event "full"; there are occupied and vacated' })
+  })
+}

@@ -5,7 +5,7 @@ import { Refusal } from '../../core/errors.ts'
 import { PatternGrants, RIGHTS } from '../../core/grants.ts'
 import type { Identity } from '../../core/identity.ts'
 import { callerOf } from '../caller.ts'
-import { checkOrigin } from '../origin.ts'
+import { checkCookieOrigin } from '../origin.ts'
 import type { Authority } from './authority.ts'
 import type { Authorize, Grants } from './authorize.ts'
 
@@ -33,7 +33,8 @@ export class ProgramAuthority implements Authority {
     const identity = await this.#ask(request)
     if (identity === null) throw new Refusal('UNAUTHENTICATED', 'this server does not know who asks: sign in, and try again')
     if (identity.expiresAt !== null && identity.expiresAt <= Date.now()) throw new Refusal('UNAUTHENTICATED', 'the rights of this caller have ended: sign in again')
-    this.#checkCookieOrigin(request)
+    // It may have gone by a cookie.
+    if (request.headers.cookie !== undefined && request.headers.authorization === undefined) checkCookieOrigin(request, this.#options.corsOrigins)
     return identity
   }
 
@@ -51,14 +52,6 @@ export class ProgramAuthority implements Authority {
       this.#options.log.error({ err: error }, 'authorize failed: the request was refused')
       throw new Refusal('KEYS_UNAVAILABLE', 'it cannot be found out now who asks; try again in a moment')
     }
-  }
-
-  /** A browser sends cookies with what any page asks for. What changes something must come from a page that may; every handshake is judged anyway. */
-  #checkCookieOrigin (request: FastifyRequest): void {
-    const { cookie, authorization, origin } = request.headers
-    if (cookie === undefined || authorization !== undefined || request.method === 'GET' || request.method === 'HEAD') return
-    if (origin === undefined) throw new Refusal('FORBIDDEN', 'a request with cookies needs the header Origin, as browsers send it; leave the cookies out, or send Authorization')
-    checkOrigin(request, this.#options.corsOrigins)
   }
 }
 
