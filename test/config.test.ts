@@ -339,7 +339,7 @@ t.test('secrets that can be guessed are refused, with how to make one', async (t
   for (const weak of ['x', 'hunter2', 'a'.repeat(100), `${'ab'.repeat(20)}`, 'a-string-secret-at-least-256-bits-long', `${SECRET},short`, ',', ' , ']) {
     refuses(t, { AUTH_JWT_SECRET: weak }, /^AUTH_JWT_SECRET is "\*\*\*"; allowed: .*openssl rand -base64 32/)
   }
-  refuses(t, { AUTH_JWT_SECRET: 'short' }, /here a secret of 5 bytes can be guessed; it needs 32 random ones/)
+  refuses(t, { AUTH_JWT_SECRET: 'short' }, /at least 32 bytes.*: openssl rand -base64 32; here a secret of 5 bytes can be guessed/)
   t.equal(load(t, { AUTH_JWT_SECRET: `${SECRET}, ${SECRET.toLowerCase()}` }).config.authJwtSecret, `${SECRET}, ${SECRET.toLowerCase()}`, 'several, while they are changed')
   for (const weak of ['x', 'a'.repeat(40), 'with spaces in it, not a token']) refuses(t, { METRICS_TOKEN: weak }, /^METRICS_TOKEN is "\*\*\*"; allowed: .*openssl rand -hex 16/)
   refuses(t, { METRICS_TOKEN: SECRET, AUTH_JWT_SECRET: `${SECRET.toLowerCase()},${SECRET}` }, /^METRICS_TOKEN is one of AUTH_JWT_SECRET; allowed: another one/)

@@ -29,6 +29,7 @@ import status from './status.ts'
 import type { StatusOptions } from './status.ts'
 import ticket from './ticket.ts'
 import turns from './turns.ts'
+import { WorkLine } from './work-line.ts'
 
 export interface RouteOptions extends StatusOptions {
   readonly gateway: Gateway
@@ -84,7 +85,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(auth, { authority, metricsToken })
   await app.register(docs)
   await app.register(bodies, { arrivals })
-  await app.register(body, { effort })
+  await app.register(body, { effort, line: new WorkLine({ returnAfterMs: () => gateway.returnAfterMs() }) })
   await app.register(publish, { gateway })
   await app.register(read, { gateway })
   if (enableControlHttp) await app.register(control, { gateway })

@@ -12,6 +12,7 @@ import { MAX_BATCH } from '../core/event.ts'
 import { JsonSize, readJson } from '../core/json.ts'
 import { callerOf } from './caller.ts'
 import type { Effort } from './effort.ts'
+import type { WorkLine } from './work-line.ts'
 
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 
@@ -24,7 +25,7 @@ declare module 'fastify' {
   }
 }
 
-export default fp(async (app: FastifyInstance, { effort }: { effort: Effort }) => {
+export default fp(async (app: FastifyInstance, { effort, line }: { effort: Effort, line: WorkLine }) => {
   app.decorateRequest('fingerprint', '')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => await read(request, body, text => readJson(text, 'BAD_REQUEST')))
@@ -34,6 +35,7 @@ export default fp(async (app: FastifyInstance, { effort }: { effort: Effort }) =
     const text = await textOf(request, body)
     const caller = (request.identity as FastifyRequest['identity'] | undefined)?.caller ?? callerOf(request)
     await effort.turn(text, caller)
+    await line.turn(text)
     return effort.measured(text, caller, act)
   }
 
