@@ -74,7 +74,7 @@ const TABLE = {
     { default: 10_000, minimum: 1, maximum: MANY, unit: 'keys' }),
   STATE_BYTES: whole(ROOMS, 'Memory for the current values of all rooms, each with its text and 500 bytes; what would add to more is refused with STATE_FULL.',
     { default: 0, minimum: 0, maximum: 1_099_511_627_776, unit: 'bytes', zero: 'a quarter of the heap limit', tunable: true }),
-  STATE_TTL: whole(ROOMS, 'A key that was not updated for this long is deleted.',
+  STATE_TTL: whole(ROOMS, 'A key that was not updated for this long is deleted; a value with a ttl of its own after that.',
     { default: DAY, minimum: 0, maximum: YEAR, unit: 'seconds', zero: 'never' }),
   STATE_TYPES: list(ROOMS, 'Treat un-keyed events of these types as state: the newest per type and room wins. For publishers that cannot send keys.',
     { default: [], format: 'type' }),

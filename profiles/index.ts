@@ -18,8 +18,6 @@ export interface ProfileOptions {
   readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
-  /** Origins of other sites whose pages may connect. */
-  readonly corsOrigins: readonly string[]
 }
 
 interface Profile {

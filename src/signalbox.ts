@@ -200,8 +200,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
         effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
-        maxHttpBufferSize,
-        corsOrigins
+        maxHttpBufferSize
       }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
@@ -235,10 +234,11 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
 }
 
 function authorityOf (config: Config, store: Store, log: FastifyBaseLogger): Authority {
-  const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins } = config
+  const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins, idempotencyTtl } = config
   if (authJwtSecret === '' && authJwksUrl === '') return open
   const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
-  return new TokenAuthority({ tokens, tickets: new Tickets(store), anonymousSubscribe, corsOrigins })
+  const tickets = new Tickets({ store, clock: systemClock, memorySeconds: idempotencyTtl })
+  return new TokenAuthority({ tokens, tickets, anonymousSubscribe, corsOrigins, clock: systemClock })
 }
 
 function limitsOf (config: Config): Limits {

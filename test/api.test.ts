@@ -60,12 +60,12 @@ t.test('docs/asyncapi.yaml is valid AsyncAPI 3.0, and names this version', async
 
 t.test('an event is accepted where its schema says so, and nowhere else', async t => {
   const validate = new Ajv({ strict: false, unicodeRegExp: false }).compile({ ...eventSchema, title: undefined })
-  const name = fc.oneof(fc.string({ maxLength: 4 }), fc.stringMatching(/^[A-Za-z0-9_.:/-]{0,3}$/), fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom('a'.repeat(128), 'a'.repeat(129), '@public', 'ä', 'a b', ''))
+  const name = fc.oneof({ weight: 8, arbitrary: fc.stringMatching(/^[A-Za-z0-9_.:/-]{1,3}$/) }, fc.string({ maxLength: 4 }), fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom('a'.repeat(128), 'a'.repeat(129), '@public', 'ä', 'a b', ''))
   const key = fc.oneof(name, fc.constantFrom('k'.repeat(256), 'k'.repeat(257), '\n', 'a\u0085', '\u007f', '😀'))
   const strange = fc.oneof(fc.integer(), fc.boolean(), fc.constant([]), fc.constant({}))
   const timestamp = fc.oneof(fc.integer({ min: -10 }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom(0, 1e14, 1.1e14, 1e11))
   const field = (value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> => fc.oneof({ weight: 8, arbitrary: value }, { weight: 1, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: strange })
-  const events = fc.record({ type: field(name), room: field(name), key: field(key), data: fc.jsonValue(), timestamp: field(timestamp), extra: fc.constant(1) }, { requiredKeys: [] })
+  const events = fc.record({ type: field(name), room: field(name), key: field(key), data: fc.jsonValue(), timestamp: field(timestamp), ttl: fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, { weight: 2, arbitrary: fc.constantFrom(1, 31_536_000) }, { weight: 1, arbitrary: fc.constantFrom(0, 1.5, 31_536_001) }, { weight: 1, arbitrary: strange }), extra: fc.constant(1) }, { requiredKeys: [] })
   const accepted = (value: unknown): boolean => {
     try {
       parseEvent(value, { now: 1, maxBytes: 1e6, stateTypes: new Set() })
@@ -79,10 +79,12 @@ t.test('an event is accepted where its schema says so, and nowhere else', async 
     // Not sent: no event has it.
     const { extra, ...rest } = event as Record<string, unknown>
     for (const value of [rest, event]) {
-      // A test of its own: nothing later than the year 5138, which seconds are checked for after they became milliseconds.
       const expected = accepted(value)
       if (expected) good++
-      if (validate(value) !== expected) throw new Error(`the schema says ${!expected}, the parser ${expected}`)
+      // A ttl needs a value: STATE_TYPES may give the key, so the schema cannot say it.
+      const { ttl, key, data } = value as Record<string, unknown>
+      const isPlain = ttl == null || (key != null && data !== null)
+      if ((validate(value) && isPlain) !== expected) throw new Error(`the schema says ${!expected}, the parser ${expected}`)
     }
   }), { numRuns: 3000 })
   t.ok(good > 100, `${good} were good`)

@@ -33,7 +33,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
   app.get(path, {
     // The HEAD route that Fastify adds would open a stream that nobody reads.
     exposeHeadRoute: false,
-    config: { access: 'ticket', isStream: true, isShed: true },
+    config: { access: 'ticket', usesTicket: true, isStream: true, isShed: true },
     schema: {
       tags: ['events'],
       operationId: 'openStream',
@@ -69,6 +69,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       const joins = joinsOfQuery(query)
       session = gateway.open(connection, request.identity)
       joined = await session.join(joins, cursorOf(request))
+      await request.useTicket()
     } catch (error) {
       end()
       socket.off('close', end)

@@ -10,15 +10,13 @@ import { WebSocket } from 'ws'
 import type { Arrivals } from '../../src/app/arrivals.ts'
 import type { Effort } from '../../src/app/effort.ts'
 import { answerBare } from '../../src/app/errors.ts'
-import { pathOf } from '../../src/app/methods.ts'
-import { checkOrigin } from '../../src/app/origin.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
+import { asksForSocket } from '../../src/app/upgrade.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Identity } from '../../src/core/identity.ts'
-import type { Session } from '../../src/core/session.ts'
-import { CLOSE, WsConnection } from './connection.ts'
+import { WsConnection } from './connection.ts'
 import { Conversation } from './conversation.ts'
 import { maxChunks, MAX_FRAGMENTS, watchIntake } from './intake.ts'
 import { PongWatch } from './pong-watch.ts'
@@ -33,11 +31,9 @@ export interface WebSocketOptions {
   readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
-  /** Origins of other sites that may connect. */
-  readonly corsOrigins: readonly string[]
 }
 
-export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, corsOrigins }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
   const pongs = new PongWatch(pingTimeoutMs, () => { gateway.troubles.bounds.pong++ })
 
@@ -79,8 +75,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
   const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   app.server.removeAllListeners('upgrade')
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const wanted = request.method === 'GET' && pathOf(request.url ?? '') === path && /^websocket$/i.test(request.headers.upgrade ?? '')
-    if (wanted && upgrade !== undefined) upgrade(request, socket, head)
+    if (upgrade !== undefined && asksForSocket(request, path)) upgrade(request, socket, head)
     else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${path} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
   })
 
@@ -88,7 +83,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
-    config: { access: 'ticket', isShed: true },
+    config: { access: 'ticket', isSocket: true, isShed: true },
     schema: {
       tags: ['events'],
       operationId: 'openSocket',
@@ -97,31 +92,35 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
       querystring: { type: 'object', properties: ticketParameter },
       response: { 101: { type: 'null', description: 'The socket is open.' }, ...refusals }
     },
-    preValidation: async request => checkOrigin(request, corsOrigins),
-    handler: async (_request: FastifyRequest, reply: FastifyReply) => {
-      reply.header('Upgrade', 'websocket')
-      throw new Refusal('UPGRADE_REQUIRED', `${path} is a WebSocket: connect with ws://, not with a plain GET`)
+    // A handshake is refused by HTTP, before its ticket is used up. A page that cannot read why asks by a plain GET.
+    preValidation: async (request, reply) => {
+      gateway.checkOpen(request.identity)
+      if (!request.ws) askToUpgrade(reply)
     },
+    // From here to `gateway.open` nothing waits.
+    preHandler: ({ identity }, _reply, done) => {
+      try {
+        gateway.checkOpen(identity)
+        done()
+      } catch (error) {
+        done(error as Error)
+      }
+    },
+    handler: async (_request, reply) => askToUpgrade(reply),
     wsHandler: (socket, request) => converse(socket, request.identity, detachResponse(socket, request))
   })
+
+  function askToUpgrade (reply: FastifyReply): never {
+    reply.header('Upgrade', 'websocket')
+    throw new Refusal('UPGRADE_REQUIRED', `${path} is a WebSocket: connect with ws://, not with a plain GET`)
+  }
 
   const intakeOptions = { arrivals, troubles: gateway.troubles, requestTimeoutMs }
   const conversationOptions = { gateway, effort, onError: (err: unknown) => app.log.error({ err }, 'a WebSocket message failed') }
 
   function converse (socket: WebSocket, identity: Identity, raw: Socket): void {
     const connection = new WsConnection(socket, raw, pongs.expect)
-    let session: Session
-    try {
-      session = gateway.open(connection, identity)
-    } catch (error) {
-      // A browser cannot see the answer to a refused handshake, but it sees a close code.
-      if (!(error instanceof Refusal)) throw error
-      gateway.troubles.refused(error)
-      connection.sendMessage('error', { ...error.body, retryMs: error.retryMs })
-      connection.sendMessage('bye', { reason: error.code, retryMs: error.retryMs })
-      connection.end(error.code === 'DRAINING' ? CLOSE.restart : CLOSE.tryLater, error.code)
-      return
-    }
+    const session = gateway.open(connection, identity)
     connections.add(connection)
     const conversation = new Conversation(conversationOptions, socket, connection, session)
     raw.on('drain', () => session.drained())

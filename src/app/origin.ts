@@ -7,6 +7,13 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A WebSocket: pages of other sites are refused. */
+    isSocket?: boolean
+  }
+}
+
 /** Origins counted by name; the names come from clients. */
 const MAX_NAMED = 20
 const OTHERS = 'others'
@@ -34,8 +41,9 @@ export interface OriginOptions {
 export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles }: OriginOptions) => {
   app.addHook('onRequest', async request => {
     const { origin } = request.headers
-    // A handshake is refused, and that is counted.
-    if (origin === undefined || request.headers['sec-websocket-key'] !== undefined || isAllowed(request, origin, corsOrigins)) return
+    if (origin === undefined || isAllowed(request, origin, corsOrigins)) return
+    // The browser keeps no socket from a page: the gateway does, before anything of the page is looked at.
+    if (request.routeOptions.config.isSocket === true) throw refusalOf(origin)
     const name = origin.slice(0, 100)
     const text = foreignText(name)
     troubles.note('ORIGIN_NOT_LISTED', text)
@@ -46,8 +54,10 @@ export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles 
 /** @throws Refusal FORBIDDEN for a page of another origin that is not on the list */
 export function checkOrigin (request: FastifyRequest, allowed: readonly string[]): void {
   const { origin } = request.headers
-  if (origin !== undefined && !isAllowed(request, origin, allowed)) throw new Refusal('FORBIDDEN', foreignText(origin.slice(0, 100)))
+  if (origin !== undefined && !isAllowed(request, origin, allowed)) throw refusalOf(origin)
 }
+
+const refusalOf = (origin: string): Refusal => new Refusal('FORBIDDEN', foreignText(origin.slice(0, 100)))
 
 function foreignText (origin: string): string {
   return origin === 'null'

@@ -6,7 +6,7 @@
 
 import { MAX_KEY } from '../core/command.ts'
 import { CODES } from '../core/errors.ts'
-import { KEY, MAX_BATCH, MAX_TIMESTAMP, NAME } from '../core/event.ts'
+import { KEY, MAX_BATCH, MAX_TIMESTAMP, MAX_TTL, NAME } from '../core/event.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
 import type {} from '@fastify/swagger'
@@ -28,7 +28,8 @@ export const eventSchema = {
     room: { ...nullable(name), description: 'absent or null: a public event' },
     key: { type: ['string', 'null'], pattern: KEY.source, description: '1 to 256 characters (UTF-16 code units), none of them a control character. Present: state, the newest value wins; absent or null: a fact, every one is delivered' },
     data: { description: 'any JSON value; null on a keyed event deletes the key' },
-    timestamp: { type: ['number', 'null'], minimum: 0, maximum: MAX_TIMESTAMP, description: 'milliseconds since 1970 (below 1e11: seconds); absent or null: now' }
+    timestamp: { type: ['number', 'null'], minimum: 0, maximum: MAX_TIMESTAMP, description: 'milliseconds since 1970 (below 1e11: seconds); absent or null: now' },
+    ttl: { type: ['integer', 'null'], minimum: 1, maximum: MAX_TTL, description: 'seconds until the value ends, unless a newer one comes first; only with a key' }
   }
 }
 
@@ -48,7 +49,8 @@ export const receivedEventSchema = {
     room: { type: 'string', description: 'absent: a public event' },
     key: { type: 'string', description: 'absent: a fact' },
     data: { description: 'any JSON value; null with a key: the key is deleted' },
-    timestamp: { type: 'integer', description: 'milliseconds since 1970' }
+    timestamp: { type: 'integer', description: 'milliseconds since 1970' },
+    ttl: { type: 'integer', minimum: 1, maximum: MAX_TTL, description: 'with a key: seconds until the value ends, counted from the ms of its id, unless a newer one comes first' }
   }
 }
 

@@ -10,8 +10,7 @@ import type { Troubles } from '../core/figures/troubles.ts'
 import { trustOf } from './caller.ts'
 import { boundConnections } from './descriptors.ts'
 import { answerBare, answerClientError, refuse, translate } from './errors.ts'
-import { pathOf } from './methods.ts'
-import { isBusy } from './turns.ts'
+import { messageClass } from './upgrade.ts'
 
 export interface ServerOptions {
   readonly log: FastifyBaseLogger
@@ -81,33 +80,4 @@ export function createServer ({ log, troubles, maxHttpBufferSize, trustProxy, ke
   app.server.on('connect', (_request: IncomingMessage, socket: Duplex) =>
     answerBare(socket, '405 Method Not Allowed', new Refusal('METHOD_NOT_ALLOWED', 'this is no proxy'), 'Allow: GET, HEAD, OPTIONS, POST\r\n'))
   return app
-}
-
-/**
- * Requests for whom an offer to upgrade counts only where it asks for the WebSocket. All other offers are ignored (RFC 9110,
- * 7.8): HTTP libraries make them with any request, for HTTP/2 or TLS, and Node would hand such a request over without its
- * body as soon as anything listens for upgrades.
- */
-function messageClass (socketPath: string | null): typeof IncomingMessage {
-  return class GatewayMessage extends IncomingMessage {
-    /** Set by the constructor of IncomingMessage, before a field of this class would exist. */
-    declare offered: boolean
-    /** Decided when Node's parser asks first: the request's own turn makes its socket busy. */
-    declare accepted: boolean | undefined
-
-    get upgrade (): boolean {
-      return this.offered && (this.accepted ??= this.method === 'CONNECT' || this.isForSocket)
-    }
-
-    /** Node's parser says here whether the request has an offer. */
-    set upgrade (offered: boolean | null) {
-      this.offered = offered === true
-    }
-
-    get isForSocket (): boolean {
-      return socketPath !== null && this.method === 'GET' && /^websocket$/i.test(this.headers.upgrade ?? '') &&
-        // A socket that still waits for answers cannot be given away; the request then gets one as well.
-        pathOf(this.url ?? '') === socketPath && !isBusy(this.socket)
-    }
-  }
 }

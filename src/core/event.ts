@@ -16,6 +16,8 @@ export interface Event {
   readonly data: unknown
   /** Milliseconds since 1970. */
   readonly timestamp: number
+  /** With a key: the value ends so many seconds after the milliseconds of its id, unless a newer one comes first. */
+  readonly ttl?: number
 }
 
 /** The room that stands for the public feed. */
@@ -66,7 +68,7 @@ export const NAME = /^[A-Za-z0-9_.:/-]{1,128}$/
 const NAME_RULE = '1 to 128 characters of A-Z a-z 0-9 _ . : / -'
 // eslint-disable-next-line no-control-regex
 export const KEY = /^[^\u0000-\u001f\u007f-\u009f]{1,256}$/
-const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp'])
+const FIELDS = new Set(['type', 'room', 'key', 'data', 'timestamp', 'ttl'])
 /** A timestamp below this is in seconds: in milliseconds it would be before March 1973. */
 const SECONDS_BELOW = 1e11
 const MAX_LISTED = 5
@@ -74,6 +76,11 @@ const MAX_LISTED = 5
 export const MAX_TIMESTAMP = 1e14
 /** Ends of lines for some readers of lines, though not for SSE (HTML Standard, 9.2.5): NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. */
 const LINE_ENDS = /[\u0085\u2028\u2029]/g
+/** A year, in seconds. */
+export const MAX_TTL = 31_536_000
+/** The end of an event that has a ttl: `draftOf` writes it last, behind the timestamp. */
+const TTL = /,"ttl":(\d{1,8})\}$/
+const TTL_LENGTH = ',"ttl":31536000}'.length
 /** Bytes of `{"id":"<16 digits>-<20 digits>",`: the most that an id adds to an event. */
 const ID_BYTES = 45
 
@@ -107,7 +114,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
     if (!FIELDS.has(name) && unknown.push(name) > MAX_LISTED) break
   }
   if (unknown.length > 0) {
-    throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data and timestamp (the gateway sets the id)`)
+    throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data, timestamp and ttl (the gateway sets the id)`)
   }
   const { type, data } = event
   // `null` is absence: many serializers write it for what is not set.
@@ -125,18 +132,18 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) {
     throw bad('key must be 1 to 256 characters without control characters; leave it out for a fact')
   }
-  return draftOf({ type, room, key, data, timestamp: parseTimestamp(event.timestamp, rules.now) }, rules.maxBytes)
+  return draftOf({ type, room, key, data, timestamp: parseTimestamp(event.timestamp, rules.now), ttl: parseTtl(event.ttl, key, data) }, rules.maxBytes)
 }
 
 /** An accepted event from its checked parts; for the gateway's own events, which may name its own rooms. */
 export function draftOf (
-  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ends?: Id },
+  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ttl?: number | undefined, ends?: Id },
   maxBytes = Infinity
 ): Draft {
-  const { type, room, key, data, timestamp, ends } = parts
+  const { type, room, key, data, timestamp, ttl, ends } = parts
   let tail: string
   try {
-    tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp }).slice(1)
+    tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp, ttl }).slice(1)
   } catch (error) {
     // Values of a program rather than of a text: JSON.stringify fails at some thousand levels, at a circle and at a BigInt.
     throw bad(`data cannot be written as JSON: ${error instanceof RangeError ? 'it is nested too deeply' : (error as Error).message.split('\n', 1)[0]}`)
@@ -165,6 +172,20 @@ export function entryOf (draft: Draft, id: Id): Entry {
 
 /** Names one value of a room: (type, key). Neither may hold a NUL, so no two pairs collide. */
 export const fieldOf = (event: { type: string, key: string | null }): string => `${event.type}\0${event.key}`
+
+/** How long a value stands, ms; null where its publisher did not say. */
+export function ttlOf ({ json }: Pick<Entry, 'json'>): number | null {
+  const found = TTL.exec(json.slice(-TTL_LENGTH))
+  return found === null ? null : Number(found[1]) * 1000
+}
+
+function parseTtl (value: unknown, key: string | undefined, data: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_TTL) throw bad(`ttl must be whole seconds, 1 to ${MAX_TTL}; leave it out for a value that stays`)
+  if (key === undefined) throw bad('ttl needs a key: only values end by themselves, facts are kept as long as history holds them')
+  if (data === null) throw bad('ttl cannot stand beside data null, which deletes the key now')
+  return value
+}
 
 function parseTimestamp (value: unknown, now: number): number {
   if (value === undefined || value === null) return now

@@ -1,11 +1,12 @@
-// Ends values that were not updated for a time (STATE_TTL), by publishing deletions.
+// Ends values that were not updated for a time (STATE_TTL), by publishing deletions. A value whose publisher gave it a time of
+// its own is left to that; see lifetimes.ts.
 //
 // A value ends by how long it really stood. While this process runs, the monotonic clock says that: each look notes how
 // far the log has come, and what was there at a look that is old enough has stood as long. What came before the start is
 // as old as its id says then. A wall clock that jumps therefore ends nothing early and keeps nothing for ever.
 
 import type { Clock } from './clock.ts'
-import { SYSTEM } from './event.ts'
+import { SYSTEM, ttlOf } from './event.ts'
 import type { Entry } from './event.ts'
 import { isAfter, millisOf, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
@@ -65,7 +66,7 @@ export class Expiry {
     for (const room of rooms) {
       if (room.name === SYSTEM) continue
       for (let value = room.oldestValue; value !== null && millisOf(value.entry.id) <= last; value = value.newer) {
-        if (isOver(value.entry.id)) expired.push(value.entry)
+        if (isOver(value.entry.id) && ttlOf(value.entry) === null) expired.push(value.entry)
       }
     }
     if (expired.length > 0) await end(expired).catch(onError)

@@ -25,6 +25,7 @@ import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
+import { Lifetimes } from './lifetimes.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
 import { Operator } from './operator.ts'
@@ -108,6 +109,7 @@ export class Gateway {
   readonly #polls: Polls
   readonly #context: SessionContext
   readonly #expiry: Expiry
+  readonly #lifetimes: Lifetimes
   readonly #logClock: LogClock
   readonly #reservations: Reservations
   readonly #stateBudget: StateBudget
@@ -156,13 +158,14 @@ export class Gateway {
         else this.troubles.note('COMMAND_UNKNOWN', `${command}: it was started, and its outcome was lost`)
       }
     })
-    this.#expiry = new Expiry({
+    const ending = {
       clock,
-      ageMs: options.stateTtlMs,
       rooms: this.#rooms,
-      end: async values => await this.operator.deleteValues(values),
-      onError: err => options.log.warn({ err }, 'expired values could not be deleted; they will be tried again')
-    })
+      end: async (values: readonly Entry[]) => await this.operator.deleteValues(values),
+      onError: (err: unknown) => options.log.warn({ err }, 'expired values could not be deleted; they will be tried again')
+    }
+    this.#expiry = new Expiry({ ...ending, ageMs: options.stateTtlMs })
+    this.#lifetimes = new Lifetimes({ ...ending, logClock })
     this.operator = new Operator({
       clock,
       logClock,
@@ -213,7 +216,7 @@ export class Gateway {
     await this.#options.store.follow(follower)
     // A drain may have begun meanwhile.
     if (this.#state === 'starting') this.#state = 'open'
-    await this.#expiry.start()
+    await Promise.all([this.#expiry.start(), this.#lifetimes.start()])
   }
 
   /**
@@ -250,7 +253,7 @@ export class Gateway {
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    if (!isFromCommand || this.#state !== 'draining') this.#checkOpen()
+    if (!isFromCommand || this.#state !== 'draining') this.#checkState()
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
@@ -266,11 +269,20 @@ export class Gateway {
   }
 
   /**
+   * Checks that `open` would open a session now, for a transport that can refuse only before it has a connection.
+   * @throws Refusal as `open`
+   */
+  checkOpen (identity: Identity): void {
+    this.#checkState()
+    this.#places.check(identity)
+  }
+
+  /**
    * Opens a session over a connection. It hears nothing until it joins.
    * @throws Refusal DRAINING, OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT)
    */
   open (connection: Connection, identity: Identity): Session {
-    this.#checkOpen()
+    this.checkOpen(identity)
     this.#places.take(identity)
     const session = new Session(this.#context, randomBytes(9).toString('base64url'), identity, connection)
     this.#sessions.add(session)
@@ -307,6 +319,7 @@ export class Gateway {
   async #drain (patienceMs: number): Promise<void> {
     this.#state = 'draining'
     this.#expiry.stop()
+    this.#lifetimes.stop()
     const left = await this.commands.stop(patienceMs)
     this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
@@ -374,6 +387,7 @@ export class Gateway {
     this.#polls.settle()
     this.#rooms.load(image)
     this.#sawHead()
+    this.#lifetimes.load()
     for (const session of this.#sessions) session.relocate(epoch)
     this.#polls.relocate(epoch)
   }
@@ -406,6 +420,7 @@ export class Gateway {
       try {
         const { head } = this.#rooms
         this.#rooms.apply(entry)
+        this.#lifetimes.saw(entry)
         if (this.#polls.waiting > 0) this.#polls.heard(entry, head)
       } catch (err) {
         // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.
@@ -417,7 +432,7 @@ export class Gateway {
     this.#sawHead()
   }
 
-  #checkOpen (): void {
+  #checkState (): void {
     const { notReady } = this
     if (this.#state !== 'open' && notReady !== null) {
       throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.returnAfterMs())

@@ -14,10 +14,9 @@ export class Places {
     this.#limits = limits
   }
 
-  /** Takes a place. @throws Refusal OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT) */
-  take (identity: Identity): void {
+  /** @throws Refusal OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT) */
+  check ({ address, caller, subject }: Identity): void {
     const { maxClients, maxClientsPerIp, maxClientsPerSubject } = this.#limits()
-    const { address, caller, subject } = identity
     if (isFull(this.#taken, maxClients)) throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`, undefined, 'clients')
     if (isFull(this.#byAddress.get(address), maxClientsPerIp)) {
       throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`, undefined, 'address')
@@ -25,6 +24,9 @@ export class Places {
     if (subject !== null && isFull(this.#bySubject.get(caller), maxClientsPerSubject)) {
       throw new Refusal('RATE_LIMITED', `a subject may hold ${maxClientsPerSubject} connections (MAX_CLIENTS_PER_SUBJECT)`, undefined, 'subject')
     }
+  }
+
+  take (identity: Identity): void {
     this.#count(identity, 1)
   }
 

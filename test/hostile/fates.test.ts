@@ -15,6 +15,7 @@ t.setTimeout(180_000)
 
 const SECRET = 'the secret of this model of what tokens may do'
 const RUNS = 200
+const RETURNS = 60
 
 type Right = 'subscribe' | 'publish' | 'control'
 type Grants = Partial<Record<Right, string[]>>
@@ -155,5 +156,48 @@ for (const profile of PROFILES) {
     }), { numRuns: RUNS, seed: Number(process.env.SIGNALBOX_FATES_SEED ?? Date.now() % 1_000_000) })
     t.ok(Object.keys(counts).length >= 9 && Object.values(counts).every(count => count >= 3), `both fates of each action: ${JSON.stringify(counts)}`)
     t.ok(listener.events.every(({ room }) => room === 'plant-2'))
+  })
+}
+
+/** Rooms of a client that comes back, whether it names types, and what it may do then. */
+const coming = fc.record({
+  rooms: fc.uniqueArray(fc.constantFrom('plant-1', 'plant-2', 'plant', '@public'), { minLength: 1, maxLength: 2 }),
+  isTyped: fc.boolean(),
+  now: fc.record({ subscribe: fc.oneof(fc.constantFrom<string[]>(['*'], ['plant*'], ['plant*', '@public']), fc.array(pattern(ROOMS), { maxLength: 4 })) })
+})
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: who comes back with other grants gets of what was missed what they allow now, and nothing else`, async t => {
+    const server = await startServer({ profile, authJwtSecret: SECRET, limits: { maxEventsPerSecondPerClient: 0, maxRoomSize: 0 } })
+    t.teardown(async () => await server.close())
+    const key = new TextEncoder().encode(SECRET)
+    let runs = 0
+    const open = async (signalbox: Grants, rooms: readonly string[], isTyped: boolean, cursor: string | null): Promise<WireClient> => {
+      const token = await new SignJWT({ signalbox }).setProtectedHeader({ alg: 'HS256' }).setSubject(String(runs)).setExpirationTime('1h').sign(key)
+      return await WireClient.open(profile, server.port, { rooms, ...(isTyped ? { types: ['x'] } : {}), cursor, headers: { Authorization: `Bearer ${token}` } })
+    }
+    const counts: Record<string, number> = {}
+    await fc.assert(fc.asyncProperty(coming, async ({ rooms, isTyped, now }) => {
+      const run = ++runs
+      const before = await open({ subscribe: ['*'] }, rooms, isTyped, null)
+      await before.untilKind('ready')
+      before.cut()
+      await server.publish(...['plant-1', 'plant-2', 'plant', undefined].map(room => ({ type: 'x', room, data: run })))
+      const after = await open(now, rooms, isTyped, before.cursor)
+      const isRefused = (): boolean => /^HTTP\/1.1 403/.test(after.head) || after.messages.some(message => message.kind === 'error' && message.data.code === 'FORBIDDEN')
+      const isIn = (): boolean => after.messages.some(({ kind }) => kind === (profile === 'SSE' ? 'hello' : 'position') || kind === 'bundle')
+      await after.until(() => isRefused() || isIn())
+      if (!isRefused()) {
+        await server.publish({ type: 'x', ...(rooms[0] === '@public' ? {} : { room: rooms[0] }), data: 'end' })
+        await after.until(() => after.events.some(({ data }) => data === 'end'))
+      }
+      const hearsPublic = rooms.includes('@public') || (isTyped && may(now, 'subscribe', '@public'))
+      const wanted = mayAll(now, 'subscribe', rooms) === 'FORBIDDEN' ? 'FORBIDDEN' : [...rooms.filter(room => room !== '@public'), ...(hearsPublic ? ['@public'] : [])].sort().join()
+      const got = isRefused() ? 'FORBIDDEN' : after.events.filter(({ data }) => data === run).map(({ room }) => room ?? '@public').sort().join()
+      after.cut()
+      counts[wanted === 'FORBIDDEN' ? 'refused' : 'back'] = (counts[wanted === 'FORBIDDEN' ? 'refused' : 'back'] ?? 0) + 1
+      if (got !== wanted) throw new Error(`${rooms.join()}${isTyped ? ' by types' : ''} with ${JSON.stringify(now)}: ${got}; the model says ${wanted}`)
+    }), { numRuns: RETURNS, seed: Number(process.env.SIGNALBOX_FATES_SEED ?? Date.now() % 1_000_000) })
+    t.ok((counts.back ?? 0) >= 5 && (counts.refused ?? 0) >= 5, JSON.stringify(counts))
   })
 }

@@ -27,6 +27,8 @@ export interface ServerOptions extends Partial<Config> {
   commands?: Record<string, CommandDefinition>
   port?: number
   log?: Logger
+  /** False: it listens and has not read its log yet. */
+  starts?: boolean
 }
 
 export interface Server {
@@ -40,7 +42,7 @@ export interface Server {
 }
 
 /** Settings of a gateway in a test: nothing is kept, nothing waits, nothing is limited. Seconds may be fractions here. */
-function configOf ({ profile, limits, redis, commands, port, log, ...settings }: ServerOptions): Config {
+function configOf ({ profile, limits, redis, commands, port, log, starts, ...settings }: ServerOptions): Config {
   const { dataDir } = settings
   const bounds = { ...LIMITS, tickMs: 20, tickFloorMs: 20, ...limits }
   return {
@@ -64,7 +66,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
   const { gateway } = box
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
   const app = await box.createServer()
-  await box.start()
+  if (options.starts !== false) await box.start()
   await app.listen({ port: options.port ?? 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
   return {

@@ -1,6 +1,6 @@
 // The one hook by which every request gets its identity: both profiles, and every route that does not say otherwise.
 
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../../core/errors.ts'
 import { checkGranted } from '../../core/identity.ts'
@@ -13,10 +13,14 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks. Routes that are open to all have none. */
     identity: Identity
+    /** Uses up the ticket that says so, if it is one. @throws Refusal TICKET_USED, STORE_UNAVAILABLE */
+    useTicket: () => Promise<void>
   }
   interface FastifyContextConfig {
     /** `all`: nobody is asked who he is. `ticket`: a ticket in the query counts. `metrics`: METRICS_TOKEN counts. Default: a token or nothing. */
     access?: 'all' | 'ticket' | 'metrics'
+    /** The route calls `useTicket` itself, when nothing can be refused any more. Default: that is done before its handler. */
+    usesTicket?: boolean
   }
 }
 
@@ -28,6 +32,12 @@ export interface AuthOptions {
 
 export default fp(async (app: FastifyInstance, { authority, metricsToken }: AuthOptions) => {
   app.decorateRequest('identity')
+  app.decorateRequest('useTicket', async () => {})
+
+  app.addHook('onRoute', route => {
+    const { access, usesTicket } = route.config ?? {}
+    if (access === 'ticket' && usesTicket !== true) route.preHandler = [async (request: FastifyRequest) => await request.useTicket(), ...[route.preHandler ?? []].flat()]
+  })
 
   app.addHook('onRequest', async (request, reply) => {
     const { access } = request.routeOptions.config

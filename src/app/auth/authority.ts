@@ -4,6 +4,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { stringifySetCookie } from 'cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { PatternGrants } from '../../core/grants.ts'
 import type { Grants } from '../../core/grants.ts'
@@ -13,7 +14,6 @@ import { callerOf } from '../caller.ts'
 import { checkOrigin } from '../origin.ts'
 import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
-import { TICKET_SECONDS } from './tickets.ts'
 import type { Tickets } from './tickets.ts'
 import type { Claims, Tokens } from './tokens.ts'
 
@@ -25,7 +25,7 @@ export interface Authority {
   /** For the operator, though all is well. */
   readonly warning: string | null
   /**
-   * @param acceptsTicket a ticket in the query counts, and is used up; its answer gets a cookie
+   * @param acceptsTicket a ticket in the query counts; `request.useTicket` then uses it up, and gives the answer a cookie
    * @throws Refusal UNAUTHENTICATED, TICKET_USED, FORBIDDEN, RATE_LIMITED, BAD_REQUEST, KEYS_UNAVAILABLE, STORE_UNAVAILABLE
    */
   identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity>
@@ -48,16 +48,18 @@ export interface TokenAuthorityOptions {
   readonly anonymousSubscribe: readonly string[]
   /** Origins of other sites whose pages may use the gateway. */
   readonly corsOrigins: readonly string[]
+  readonly clock: Clock
 }
 
 export class TokenAuthority implements Authority {
   readonly isOpen = false
   readonly #options: TokenAuthorityOptions
   readonly #anonymous: Grants
-  readonly #failed = new FailedAttempts()
+  readonly #failed: FailedAttempts
 
   constructor (options: TokenAuthorityOptions) {
     this.#options = options
+    this.#failed = new FailedAttempts(options.clock)
     this.#anonymous = new PatternGrants({ subscribe: options.anonymousSubscribe })
   }
 
@@ -72,26 +74,20 @@ export class TokenAuthority implements Authority {
   async identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
     const address = callerOf(request)
     const { bearer, ticket, tokenCookie, ticketCookie } = credentialsOf(request)
-    this.#failed.check(address)
-    try {
-      if (bearer !== undefined) return identityOf(await this.#options.tokens.verify(bearer), address)
-      if (acceptsTicket && ticket !== undefined) return identityOf(await this.#redeem(ticket, ticketCookie, request, reply), address)
-      const claims = tokenCookie !== undefined
-        ? await this.#options.tokens.verify(tokenCookie)
-        : ticketCookie !== undefined ? (await this.#options.tickets.readPass(ticketCookie)).claims : null
-      if (claims === null) return this.#anybody(address)
-      this.#checkCookieOrigin(request)
-      return identityOf(claims, address)
-    } catch (error) {
-      if (error instanceof Refusal && error.statusCode === 401) this.#failed.count(address)
-      throw error
-    }
+    const { tokens, tickets } = this.#options
+    const verified = async <T>(verify: () => Promise<T>): Promise<T> => await this.#failed.verify(address, () => request.raw.socket.destroyed, verify)
+    const claimsOf = async (token: string): Promise<Claims> => tokens.recall(token) ?? await verified(async () => await tokens.verify(token))
+    if (bearer !== undefined) return identityOf(await claimsOf(bearer), address)
+    if (acceptsTicket && ticket !== undefined) return identityOf(await verified(async () => await this.#readTicket(ticket, ticketCookie, request, reply)), address)
+    if (tokenCookie === undefined && ticketCookie === undefined) return this.#anybody(address)
+    const claims = tokenCookie !== undefined ? await claimsOf(tokenCookie) : await verified(async () => (await tickets.readPass(ticketCookie as string)).claims)
+    this.#checkCookieOrigin(request)
+    return identityOf(claims, address)
   }
 
   async ticketFor ({ isAuthenticated, issuer, subject, grants, expiresAt }: Identity): Promise<{ ticket: string, expiresIn: number }> {
     if (!isAuthenticated || expiresAt === null) throw new Refusal('UNAUTHENTICATED', 'a ticket is given for a token: send Authorization: Bearer <token>')
-    const ticket = await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
-    return { ticket, expiresIn: Math.min(TICKET_SECONDS, Math.floor((expiresAt - Date.now()) / 1000)) }
+    return await this.#options.tickets.issue({ issuer, subject, grants, expiresAt })
   }
 
   #anybody (address: string): Identity {
@@ -101,19 +97,22 @@ export class TokenAuthority implements Authority {
     return { caller: address, address, issuer: null, subject: null, isAuthenticated: false, grants: this.#anonymous, expiresAt: null }
   }
 
-  async #redeem (ticket: string, cookie: string | undefined, request: FastifyRequest, reply: FastifyReply): Promise<Claims> {
+  async #readTicket (text: string, cookie: string | undefined, request: FastifyRequest, reply: FastifyReply): Promise<Claims> {
     const { tickets } = this.#options
     const pass = cookie === undefined ? null : await tickets.readPass(cookie).catch(nullIfUnauthenticated)
     try {
-      const renewed = await tickets.redeem(ticket, pass)
-      reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
-        path: '/api/events',
-        httpOnly: true,
-        maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
-        // A page of another site gets its cookie back over https only: browsers ask for that.
-        ...(request.protocol === 'https' ? { sameSite: 'none', secure: true } : { sameSite: 'lax' })
-      }))
-      return renewed.claims
+      const ticket = await tickets.read(text, pass)
+      request.useTicket = async () => {
+        const renewed = await tickets.use(ticket, pass)
+        reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
+          path: '/api/events',
+          httpOnly: true,
+          maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
+          // A page of another site gets its cookie back over https only: browsers ask for that.
+          ...(request.protocol === 'https' ? { sameSite: 'none', secure: true } : { sameSite: 'lax' })
+        }))
+      }
+      return ticket.claims
     } catch (error) {
       // A native EventSource comes back to its old address.
       if (!(error instanceof Refusal && error.code === 'TICKET_USED') || pass === null) throw error

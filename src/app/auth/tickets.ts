@@ -5,13 +5,14 @@
 import { randomBytes } from 'node:crypto'
 import { jwtVerify, SignJWT } from 'jose'
 import type { JWTPayload } from 'jose'
+import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { PatternGrants } from '../../core/grants.ts'
 import type { GrantLists } from '../../core/grants.ts'
 import type { Store } from '../../core/store.ts'
 import type { Claims } from './tokens.ts'
 
-export const TICKET_SECONDS = 30
+const TICKET_SECONDS = 30
 
 const ALGORITHM = 'HS256'
 /** What a text of ours may be used for. */
@@ -19,11 +20,21 @@ type Use = 'ticket' | 'stream'
 
 /** The claims of the token behind it, beside the registered ones. */
 interface Payload extends JWTPayload {
+  /** ms since 1970; `exp` has whole seconds. */
+  readonly until: number
   readonly of: { readonly issuer: string | null, readonly subject: string | null, readonly grants: GrantLists, readonly expiresAt: number }
 }
 
+/** The secret is asked for again after so long: a Redis that was emptied has lost it, and the workers must agree again on one. */
+const SECRET_MS = 2000
+
 /** The tickets one cookie stands for: a page may have several streams, and the browser keeps one cookie for all. */
 const MAX_TICKETS = 20
+
+export interface Ticket {
+  readonly name: string
+  readonly claims: Claims
+}
 
 /** What the cookie of a stream says. */
 export interface Pass {
@@ -32,32 +43,52 @@ export interface Pass {
   readonly tickets: readonly string[]
 }
 
+export interface TicketsOptions {
+  readonly store: Pick<Store, 'secret' | 'claim' | 'recall'>
+  readonly clock: Pick<Clock, 'now'>
+  /** How long the store knows a ticket that was used. None lives longer. */
+  readonly memorySeconds: number
+}
+
 export class Tickets {
   readonly #store: Pick<Store, 'secret' | 'claim' | 'recall'>
-  #secret: Promise<Uint8Array> | null = null
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #lifeMs: number
+  #secret: { readonly key: Promise<Uint8Array>, readonly at: number } | null = null
 
-  constructor (store: Pick<Store, 'secret' | 'claim' | 'recall'>) {
+  constructor ({ store, clock, memorySeconds }: TicketsOptions) {
     this.#store = store
+    this.#clock = clock
+    this.#lifeMs = Math.min(TICKET_SECONDS, memorySeconds) * 1000
   }
 
-  /** @throws Refusal STORE_UNAVAILABLE */
-  async issue (claims: Claims): Promise<string> {
-    return await this.#sign(claims, 'ticket', Math.min(claims.expiresAt, Date.now() + TICKET_SECONDS * 1000), randomBytes(12).toString('base64url'))
+  /** @returns the ticket, and the seconds it lives @throws Refusal STORE_UNAVAILABLE */
+  async issue (claims: Claims): Promise<{ ticket: string, expiresIn: number }> {
+    const now = Date.now()
+    const until = Math.min(claims.expiresAt, now + this.#lifeMs)
+    return { ticket: await this.#sign(claims, 'ticket', until, randomBytes(12).toString('base64url')), expiresIn: Math.floor((until - now) / 1000) }
   }
 
   /**
-   * Uses a ticket up.
+   * Reads a ticket that has not been used.
    * @param pass the cookie that came with it: it knows its own tickets longer than the store does
-   * @returns its claims, and the pass that lets its stream come back
    * @throws Refusal UNAUTHENTICATED, TICKET_USED, STORE_UNAVAILABLE
    */
-  async redeem (ticket: string, pass: Pass | null): Promise<Pass> {
-    const { name, claims, isOver } = await this.#read(ticket, 'ticket')
-    const isUsed = pass?.tickets.includes(name) === true || (isOver
-      ? await this.#store.recall(`ticket:${name}`) !== null
-      : await this.#store.claim(`ticket:${name}`, { command: 'ticket', status: 'done', fingerprint: '', by: '' }) !== null)
-    if (isUsed) throw new Refusal('TICKET_USED', 'this ticket was used before: each works once; get another from POST /api/ticket')
+  async read (text: string, pass: Pass | null): Promise<Ticket> {
+    const { name, claims, isOver } = await this.#read(text, 'ticket')
+    if (pass?.tickets.includes(name) === true || await this.#store.recall(`ticket:${name}`) !== null) throw used()
     if (isOver) throw unknown('ticket')
+    return { name, claims }
+  }
+
+  /**
+   * Uses a ticket up: of several who bring it at once, one gets through.
+   * @param pass the cookie that came with it
+   * @returns the pass that lets its stream come back
+   * @throws Refusal TICKET_USED, STORE_UNAVAILABLE
+   */
+  async use ({ name, claims }: Ticket, pass: Pass | null): Promise<Pass> {
+    if (await this.#store.claim(`ticket:${name}`, { command: 'ticket', status: 'done', fingerprint: '', by: '' }) !== null) throw used()
     const others = pass !== null && pass.claims.subject === claims.subject && pass.claims.issuer === claims.issuer ? pass.tickets : []
     return { claims, tickets: [name, ...others].slice(0, MAX_TICKETS) }
   }
@@ -76,7 +107,7 @@ export class Tickets {
   }
 
   async #sign ({ issuer, subject, grants, expiresAt }: Claims, use: Use, until: number, name: string): Promise<string> {
-    return await new SignJWT({ of: { issuer, subject, grants: grants.lists ?? {}, expiresAt } })
+    return await new SignJWT({ until, of: { issuer, subject, grants: grants.lists ?? {}, expiresAt } })
       .setProtectedHeader({ alg: ALGORITHM })
       .setAudience(use)
       .setJti(name)
@@ -88,26 +119,32 @@ export class Tickets {
   async #read (text: string, use: Use): Promise<{ name: string, claims: Claims, isOver: boolean }> {
     const key = await this.#key()
     try {
-      const { payload } = await jwtVerify<Payload>(text, key, { algorithms: [ALGORITHM], audience: use, requiredClaims: ['exp', 'jti', 'of'], currentDate: new Date(0) })
+      const { payload } = await jwtVerify<Payload>(text, key, { algorithms: [ALGORITHM], audience: use, requiredClaims: ['exp', 'jti', 'until', 'of'], currentDate: new Date(0) })
       const claims = claimsOf(payload)
-      return { name: String(payload.jti), claims, isOver: Date.now() >= Math.min(Number(payload.exp) * 1000, claims.expiresAt) }
+      return { name: String(payload.jti), claims, isOver: Date.now() >= payload.until }
     } catch {
       throw unknown(use)
     }
   }
 
   async #key (): Promise<Uint8Array> {
-    this.#secret ??= this.#store.secret()
+    const known = this.#secret
+    const now = this.#clock.now()
+    if (known !== null && now - known.at < SECRET_MS) return await known.key
+    // While the store is away, what it last said holds.
+    const asked = this.#secret = { key: this.#store.secret().catch((error: unknown) => { if (known === null) throw error; return known.key }), at: now }
     try {
-      return await this.#secret
+      return await asked.key
     } catch (error) {
-      this.#secret = null
+      if (this.#secret === asked) this.#secret = null
       throw error
     }
   }
 }
 
 const claimsOf = ({ of: { grants, ...claims } }: Payload): Claims => ({ ...claims, grants: new PatternGrants(grants) })
+
+const used = (): Refusal => new Refusal('TICKET_USED', 'this ticket was used before: each works once; get another from POST /api/ticket')
 
 const unknown = (use: Use): Refusal => new Refusal('UNAUTHENTICATED', use === 'ticket'
   ? `this ticket is unknown or has expired: each works once, within ${TICKET_SECONDS} s; get another from POST /api/ticket`

@@ -58,12 +58,18 @@ export class Tokens {
     return this.#keys?.warning ?? null
   }
 
+  /** What a token says that was accepted a moment ago; null: it must be verified. */
+  recall (token: string): Claims | null {
+    const known = this.#known.get(token)
+    if (known === undefined) return null
+    if (Date.now() < Math.min(known.until, known.claims.expiresAt)) return known.claims
+    this.#known.delete(token)
+    return null
+  }
+
   /** @throws Refusal UNAUTHENTICATED, KEYS_UNAVAILABLE */
   async verify (token: string): Promise<Claims> {
     const now = Date.now()
-    const known = this.#known.get(token)
-    if (known !== undefined && now < known.until && now < known.claims.expiresAt) return known.claims
-    this.#known.delete(token)
     if (token.length > MAX_BYTES) throw bad(`it has more than ${MAX_BYTES} characters`)
     const claims = claimsOf(await this.#payloadOf(token), now)
     if (this.#known.size >= MAX_KNOWN) this.#known.delete(this.#known.keys().next().value as string)

@@ -88,6 +88,8 @@ export class RedisStore implements Store {
   /** The log's time as it was told last, ms, and when, by the monotonic clock. */
   #time = 0
   #toldAt = 0
+  /** The deployment's secret as far as this process knows it, base64. */
+  #secret = randomBytes(32).toString('base64')
 
   constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
@@ -237,10 +239,13 @@ export class RedisStore implements Store {
   }
 
   async secret (): Promise<Uint8Array> {
-    return await this.ask(async client => {
-      await client.setnx(this.keys.secret, randomBytes(32).toString('base64'))
-      return Buffer.from(await client.get(this.keys.secret) ?? '', 'base64')
+    const text = await this.ask(async client => {
+      // A Redis that was emptied gets back the one that was in use.
+      await client.setnx(this.keys.secret, this.#secret)
+      return await client.get(this.keys.secret)
     })
+    this.#secret = text ?? this.#secret
+    return Buffer.from(this.#secret, 'base64')
   }
 
   /** Runs a request to Redis. @throws Refusal STORE_UNAVAILABLE */

@@ -1,0 +1,116 @@
+// Ends values at the time their publisher gave them (`ttl`), by publishing deletions.
+//
+// Each key with such a value has one place among the times to look at it. A newer value leaves the place where it is: what is
+// found there decides, and is looked at again later where its time has not come. Times far off are rounded to an eighth of what
+// is left: however many keys there are, there are few times.
+
+import type { Clock, LogClock } from './clock.ts'
+import { fieldOf, ttlOf } from './event.ts'
+import type { Entry } from './event.ts'
+import { millisOf } from './id.ts'
+import type { Room } from './room.ts'
+
+export interface LifetimesOptions {
+  readonly clock: Clock
+  /** Says how old a value is. */
+  readonly logClock: LogClock
+  readonly rooms: Iterable<Room<unknown>> & { get (name: string): Room<unknown> | undefined }
+  /** Publishes the deletions. Each must name the id it ends: a newer value is left alone then. */
+  readonly end: (values: readonly Entry[]) => Promise<unknown>
+  readonly onError: (error: unknown) => void
+}
+
+/** A value ends at most this late, besides what its deletion takes. */
+const GRAIN_MS = 250
+/** Share of what is left that a time may be rounded by. */
+const ROUNDING = 8
+/** A deletion that did not come about is tried again. */
+const RETRY_MS = 1000
+
+export class Lifetimes {
+  readonly #options: LifetimesOptions
+  /** By the monotonic time to look at them: keys, as room and field. */
+  readonly #keys = new Map<number, string[]>()
+  /** The time of each key. One that stands under an earlier time too is looked at for nothing there. */
+  readonly #times = new Map<string, number>()
+  #isStarted = false
+  #cancel: (() => void) | null = null
+
+  constructor (options: LifetimesOptions) {
+    this.#options = options
+  }
+
+  /** The log was read, anew perhaps: all its values may be others. */
+  load (): void {
+    this.#keys.clear()
+    this.#times.clear()
+    for (const room of this.#options.rooms) {
+      for (let value = room.oldestValue; value !== null; value = value.newer) this.saw(value.entry)
+    }
+  }
+
+  /** An entry of the log. */
+  saw (entry: Entry): void {
+    if (entry.key === null || entry.deletion) return
+    const ttlMs = ttlOf(entry)
+    if (ttlMs !== null) this.#place(`${entry.room}\0${fieldOf(entry)}`, this.#leftOf(entry, ttlMs))
+  }
+
+  /** From now on values end. Resolves when those whose time came while no process ran have ended. */
+  async start (): Promise<void> {
+    this.#isStarted = true
+    await this.#look()
+  }
+
+  stop (): void {
+    this.#isStarted = false
+    this.#cancel?.()
+  }
+
+  /** What is left of a value's time, ms. */
+  #leftOf (entry: Entry, ttlMs: number): number {
+    return millisOf(entry.id) - this.#options.logClock.ago(ttlMs)
+  }
+
+  #place (key: string, leftMs: number): void {
+    const due = this.#options.clock.now() + leftMs
+    if ((this.#times.get(key) ?? Infinity) <= due) return
+    let grain = GRAIN_MS
+    while (grain * 2 * ROUNDING <= leftMs) grain *= 2
+    // Rather too early than too late, where it is looked at again.
+    const time = grain === GRAIN_MS ? Math.ceil(due / grain) * grain : Math.floor(due / grain) * grain
+    this.#times.set(key, time)
+    const keys = this.#keys.get(time)
+    if (keys === undefined) this.#keys.set(time, [key])
+    else keys.push(key)
+    this.#wait()
+  }
+
+  #wait (): void {
+    if (this.#isStarted && this.#keys.size > 0) this.#cancel ??= this.#options.clock.after(GRAIN_MS, () => { void this.#look() })
+  }
+
+  async #look (): Promise<void> {
+    const { clock, rooms, end, onError } = this.#options
+    const now = clock.now()
+    const over: Entry[] = []
+    for (const [time, keys] of this.#keys) {
+      if (time > now) continue
+      this.#keys.delete(time)
+      for (const key of keys) {
+        if (this.#times.get(key) !== time) continue
+        this.#times.delete(key)
+        const room = key.indexOf('\0')
+        const value = rooms.get(key.slice(0, room))?.value(key.slice(room + 1))
+        const ttlMs = value === undefined ? null : ttlOf(value)
+        if (value === undefined || ttlMs === null) continue
+        const left = this.#leftOf(value, ttlMs)
+        if (left <= 0) over.push(value)
+        this.#place(key, left <= 0 ? RETRY_MS : left)
+      }
+    }
+    if (over.length > 0) await end(over).catch(onError)
+    this.#cancel = null
+    this.#wait()
+  }
+}
