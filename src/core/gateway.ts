@@ -28,6 +28,7 @@ import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
 import type { Limits } from './limits.ts'
 import type { Logger } from './logger.ts'
+import { Occupancy } from './occupancy.ts'
 import { Operator } from './operator.ts'
 import { Places } from './places.ts'
 import { Polls } from './polls.ts'
@@ -92,6 +93,7 @@ export type AppendDrafts = (drafts: readonly Draft[]) => Promise<Array<Id | null
 export class Gateway {
   readonly commands: Commands
   readonly operator: Operator
+  readonly occupancy: Occupancy
   readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate, readonly steer: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
@@ -143,7 +145,16 @@ export class Gateway {
     const rate = (name: string): Rate => new Rate(name, clock, group)
     this.rates = { control: rate('control'), publish: rate('publish'), ticket: rate('ticket'), steer: rate('steer') }
     this.view = new View({ clock, logClock, group, rooms: this.#rooms, sessions: this.#sessions, stalls: this.#stalls, polls: this.#polls })
-    this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits })
+    this.#reservations = new Reservations({ clock, group, rooms: this.#rooms, limits, onChanged: rooms => this.occupancy.changed(rooms) })
+    this.occupancy = new Occupancy({
+      clock,
+      group,
+      rooms: this.#rooms,
+      countOf: room => this.#reservations.countOf(room),
+      append: async drafts => await this.#counted(async () => await store.append(drafts)),
+      returnMs: RETURN_AFTER_MS + options.reconnectJitterMs,
+      onError: (err, what) => options.log.warn({ err }, what)
+    })
     this.#stateBudget = new StateBudget({ clock, rooms: this.#rooms, limits })
     this.commands = new Commands({
       store,
@@ -216,6 +227,7 @@ export class Gateway {
     await this.#options.store.follow(follower)
     // A drain may have begun meanwhile.
     if (this.#state === 'starting') this.#state = 'open'
+    this.occupancy.start()
     await Promise.all([this.#expiry.start(), this.#lifetimes.start()])
   }
 
@@ -297,7 +309,7 @@ export class Gateway {
    * besides DRAINING.
    */
   async read (request: ReadRequest): Promise<ReadAnswer> {
-    this.#checkOpen()
+    this.#checkState()
     return await this.#polls.read(request, request.identity ?? PROGRAM)
   }
 
@@ -320,6 +332,7 @@ export class Gateway {
     this.#state = 'draining'
     this.#expiry.stop()
     this.#lifetimes.stop()
+    this.occupancy.stop()
     const left = await this.commands.stop(patienceMs)
     this.#state = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
@@ -390,6 +403,7 @@ export class Gateway {
     this.#lifetimes.load()
     for (const session of this.#sessions) session.relocate(epoch)
     this.#polls.relocate(epoch)
+    this.occupancy.loaded()
   }
 
   #begin (lineage: Lineage): void {
@@ -402,8 +416,10 @@ export class Gateway {
   #setTrouble (reason: string | null): void {
     // Only changes are noted.
     if (reason !== null && reason !== this.#storeTrouble) this.troubles.note('STORE_UNAVAILABLE', reason)
-    if (reason === null && this.#storeTrouble !== null) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
+    const isBack = reason === null && this.#storeTrouble !== null
+    if (isBack) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
     this.#storeTrouble = reason
+    if (isBack) this.occupancy.available()
   }
 
   // Nothing waits from here to `connection.send`: order needs no lock.
@@ -421,6 +437,7 @@ export class Gateway {
         const { head } = this.#rooms
         this.#rooms.apply(entry)
         this.#lifetimes.saw(entry)
+        if (entry.room === SYSTEM) this.occupancy.saw(entry)
         if (this.#polls.waiting > 0) this.#polls.heard(entry, head)
       } catch (err) {
         // A failure of ours must not stop the store, nor keep the entries behind this one from anybody.

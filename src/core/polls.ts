@@ -156,6 +156,7 @@ export class Polls {
 
   async #wait (poll: Poll, answer: ReadAnswer, waitMs: number, identity: Identity, signal: AbortSignal | undefined): Promise<ReadAnswer> {
     const { clock, places } = this.#options
+    places.check(identity)
     places.take(identity)
     const rightsMs = identity.expiresAt === null ? Infinity : Math.max(0, identity.expiresAt - clock.wall())
     // Those that ask for the same next share it.
