@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// Reads the settings and the command line, then runs a gateway in this process, or a primary with several workers. Each
-// worker runs this launcher again. Other modules are imported only after the settings are valid: an invalid setting is
-// reported at once, and an old Node gets a sentence instead of a stack trace.
+// The package's command. It hands the command line to src/cli, and starts what is to be started: a gateway in this process,
+// or a primary with several workers, each of which runs this launcher again. Other modules are imported only when they are
+// needed: an invalid setting is reported at once, help comes at once, and an old Node gets a sentence instead of a stack trace.
 
 import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import type { LoadedConfig } from './config/index.ts'
+import { endOnEarlySignals } from './src/process/early-signals.ts'
 import type { Startup } from './src/process/run.ts'
 
 const NEEDED = [20, 19] as const
@@ -18,19 +19,10 @@ if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
 /** Open files that a start needs; without connections it uses fewer than 50. */
 const LEAST_FILES = 100
 
-const USAGE = `signalbox: event gateway over SSE or WebSocket
-
-  --check    print the effective settings with their source, and exit
-  --demo     publish this machine's own metrics, unless anything is configured
-  --version  print the version, and exit
-  --help     print this, and exit
-
-Settings come from the environment and from .env; .env.example lists them all.`
-
 /** Settings for trying out the gateway. --demo takes effect only if no other setting is set. */
 const TRYING_OUT = new Set(['APP_PROFILE', 'ENABLE_SSE', 'ENABLE_WS', 'PORT', 'LOG_LEVEL', 'DATA_DIR'])
 
-if (process.platform === 'linux') requireDescriptors()
+endOnEarlySignals()
 await main().catch((error: NodeJS.ErrnoException) => {
   if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error
   console.error(`${error.message}: raise the limit of open files (ulimit -n, or LimitNOFILE= of systemd)`)
@@ -40,37 +32,36 @@ await main().catch((error: NodeJS.ErrnoException) => {
 async function main (): Promise<void> {
   const connected = await (await import('./src/process/worker.ts')).connectToPrimary<Startup>()
   if (connected !== null) return await run(connected.settings, connected.primary)
-  const startup = await readStartup()
-  if (startup === null) return
+  const [{ runCommandLine }, { packageRoot, version }] = await Promise.all([import('./src/cli/index.ts'), import('./src/app/package.ts')])
+  await runCommandLine(process.argv.slice(2), { start, check, version, root: packageRoot })
+}
+
+async function start (wantsDemo: boolean): Promise<void> {
+  if (process.platform === 'linux') requireDescriptors()
+  const { config, sources } = await load()
+  const configured = Object.entries(sources).some(([name, source]) => (source === 'environment' || source === '.env') && !TRYING_OUT.has(name))
+  const startup = { config, demo: config.demoFeed || (wantsDemo && !configured) }
   // A worker of another program's cluster runs a single gateway.
-  if (startup.config.workers > 1 && cluster.isPrimary) await lead(startup)
+  if (config.workers > 1 && cluster.isPrimary) await lead(startup)
   else await run(startup, null)
 }
 
-/** @returns null if the command line asked for something other than a start; that is done by then */
-async function readStartup (): Promise<Startup | null> {
+async function check (): Promise<void> {
+  const loaded = await load()
+  console.log((await import('./config/report.ts')).describeConfig(loaded))
+}
+
+/** The settings; warnings go to stderr. Ends the process with all problems if there are any. */
+async function load (): Promise<LoadedConfig> {
   const { EX_CONFIG, loadConfig, ConfigError } = await import('./config/index.ts')
   try {
-    const { values: flags } = parseArgs({ options: { check: { type: 'boolean' }, demo: { type: 'boolean' }, version: { type: 'boolean' }, help: { type: 'boolean' } } })
-    if (flags.help === true) console.log(USAGE)
-    else if (flags.version === true) console.log((await import('./src/app/package.ts')).version)
-    if (flags.help === true || flags.version === true) return null
-
     const loaded = loadConfig()
     for (const warning of loaded.warnings) console.error(`warning: ${warning}`)
-    if (flags.check === true) {
-      console.log((await import('./config/report.ts')).describeConfig(loaded))
-      return null
-    }
-    const configured = Object.entries(loaded.sources).some(([name, source]) => (source === 'environment' || source === '.env') && !TRYING_OUT.has(name))
-    return { config: loaded.config, demo: loaded.config.demoFeed || (flags.demo === true && !configured) }
+    return loaded
   } catch (error) {
-    if (error instanceof ConfigError) {
-      for (const line of [...error.problems, ...error.warnings.map(warning => `warning: ${warning}`)]) console.error(line)
-    } else {
-      console.error(`${(error as Error).message}\n\n${USAGE}`)
-    }
-    process.exit(EX_CONFIG)
+    if (!(error instanceof ConfigError)) throw error
+    for (const line of [...error.problems, ...error.warnings.map(warning => `warning: ${warning}`)]) console.error(line)
+    return process.exit(EX_CONFIG)
   }
 }
 

@@ -5,8 +5,8 @@ import { readDotenv } from './dotenv.ts'
 import { isFileName, readFiles } from './secret-file.ts'
 import { PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
 import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
-import { allowed, problem, quote, readChoice, readText } from './setting.ts'
-import { guess, suspect } from './spelling.ts'
+import { allowed, problem, quote, readGiven, readText } from './setting.ts'
+import { guess, guessAmong, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
 
 export { TUNABLE } from './schema.ts'
@@ -102,7 +102,7 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
   for (const [name, value] of Object.entries(changes)) {
     if (!isName(name)) problems.push(notASetting(name, guess(name)))
     else if (!SETTINGS[name].tunable) problems.push(`${name} cannot be changed while the gateway runs; change it and restart.`)
-    else layer[name] = readJson(name, value)
+    else layer[name] = readGiven(SETTINGS[name], value)
   }
 
   const { values, wrong } = validate({ ...before, TICK_FLOOR_MS: config.wantedTickFloorMs }, layer)
@@ -119,21 +119,22 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
 /**
  * The configuration of a program that runs a gateway itself, from settings by their names in camelCase. Absent ones have
  * their defaults.
- * @throws ConfigError with all problems
+ * @param others further names that the program knows: what a misspelt one may have meant
+ * @throws ConfigError with all problems, which name settings as the program does
  */
-export function configFrom (options: Partial<Config>): Config {
+export function configFrom (options: Partial<Config>, others: readonly string[] = []): Config {
   const problems: string[] = []
   const layer: Partial<Record<SettingName, unknown>> = {}
   for (const [key, value] of Object.entries(options)) {
     const name = NAMES.find((candidate) => camelCase(candidate) === key)
-    if (name === undefined) problems.push(`${key} is not a setting.`)
-    else if (value !== undefined) layer[name] = value
+    if (name === undefined) problems.push(notAnOption(key, others))
+    else if (value !== undefined) layer[name] = readGiven(SETTINGS[name], value)
   }
   const { values, wrong } = validate({}, layer)
-  for (const name of wrong.keys()) problems.push(`${camelCase(name)} is ${quote(SETTINGS[name], layer[name])}; allowed: ${allowed(SETTINGS[name])}.`)
+  for (const name of wrong.keys()) problems.push(`${name} is ${quote(SETTINGS[name], layer[name])}; allowed: ${allowed(SETTINGS[name])}${problem(SETTINGS[name], layer[name])}.`)
   const derivation = derive(values, (name) => name in layer, (name) => wrong.has(name))
   problems.push(...derivation.problems)
-  if (problems.length > 0) throw new ConfigError(problems)
+  if (problems.length > 0) throw new ConfigError(problems.map((text) => text.replace(/\b[A-Z]+(?:_[A-Z]+)*\b/g, (word) => isName(word) ? camelCase(word) : word)))
   return toConfig(derivation.values, values.TICK_FLOOR_MS)
 }
 
@@ -177,11 +178,6 @@ function readLayer (texts: Texts): Layer {
 /** In `.env` quotes are no part of a value; in the environment they are, and nobody means that. */
 const isQuoted = (text: string | undefined): boolean => /^(["']).*\1$/s.test(text?.trim() ?? '')
 
-function readJson (name: SettingName, value: unknown): unknown {
-  const setting = SETTINGS[name]
-  return setting.type === 'choice' && typeof value === 'string' ? readChoice(setting, value) : value
-}
-
 function warnAbout (env: Texts): string[] {
   return Object.entries(env).flatMap(([name, text]) => {
     const meant = suspect(name, text ?? '')
@@ -195,6 +191,11 @@ function warnAboutFile (texts: Texts): string[] {
 
 function notASetting (name: string, meant: SettingName | undefined): string {
   return `${name} is not a setting${meant ? `; did you mean ${meant}?` : ' and has no effect.'}`
+}
+
+function notAnOption (key: string, others: readonly string[]): string {
+  const meant = guessAmong([...others, ...NAMES.map(camelCase)], key)
+  return `${key} is not an option${meant === undefined ? '' : `; did you mean ${meant}?`}`
 }
 
 function without (layer: Layer, names: readonly SettingName[]): Layer {

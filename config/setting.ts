@@ -104,9 +104,19 @@ export function readChoice (setting: Choice, text: string): string {
 
 function readList (setting: List, text: string): string[] {
   if (setting.none === text.toLowerCase()) return []
-  const { check, canonical } = FORMATS[setting.format]
-  const items = text.split(',').map((item) => item.trim()).filter((item) => item !== '')
-  return [...new Set(items.map((item) => canonical && check(item) ? canonical(item) : item))]
+  return [...new Set(text.split(',').map((item) => item.trim()).filter((item) => item !== '').map((item) => readItem(setting, item)))]
+}
+
+function readItem ({ format }: List, item: string): string {
+  const { check, canonical } = FORMATS[format]
+  return canonical && check(item) ? canonical(item) : item
+}
+
+/** Reads the value that a program gave. */
+export function readGiven (setting: Setting, value: unknown): unknown {
+  if (setting.type === 'choice' && typeof value === 'string') return readChoice(setting, value)
+  if (setting.type === 'list' && Array.isArray(value)) return value.map((item) => typeof item === 'string' ? readItem(setting, item) : item)
+  return value
 }
 
 /** The allowed values, as text to follow "allowed:". */

@@ -14,20 +14,25 @@ export function suspect (name: string, value: string): SettingName | undefined {
   const bare = name.replace(PREFIX, '')
   // Kubernetes sets <SERVICE>_PORT=tcp://… in every container beside a service of that name.
   if (bare !== name && value.includes('://')) return undefined
-  return closest(bare, (length) => length >= LONG ? Math.floor(length / 7) : bare === name ? -1 : 0)
+  return closest(bare, (length) => length >= LONG ? Math.floor(length / 7) : bare === name ? -1 : 0, NAMES)
 }
 
 /** The setting that a name in `.env` or in `tune` probably means. */
 export function guess (name: string): SettingName | undefined {
-  return closest(name.replace(PREFIX, ''), (length) => length < LONG ? 1 : 2)
+  return guessAmong(NAMES, name)
 }
 
-/** The setting with the fewest edits; at most the number tolerated for a name of its length. */
-function closest (name: string, tolerated: (length: number) => number): SettingName | undefined {
+/** The one of `candidates` that a name probably means. */
+export function guessAmong<Name extends string> (candidates: readonly Name[], name: string): Name | undefined {
+  return closest(name.replace(PREFIX, ''), (length) => length < LONG ? 1 : 2, candidates)
+}
+
+/** The candidate with the fewest edits; at most the number tolerated for a name of its length. */
+function closest<Name extends string> (name: string, tolerated: (length: number) => number, candidates: readonly Name[]): Name | undefined {
   const letters = plain(name)
-  let best: SettingName | undefined
+  let best: Name | undefined
   let fewest = Infinity
-  for (const candidate of NAMES) {
+  for (const candidate of candidates) {
     const wanted = plain(candidate)
     const most = tolerated(candidate.length)
     if (Math.abs(wanted.length - letters.length) > most) continue

@@ -14,6 +14,8 @@ import { registerRoutes } from './app/app.ts'
 import { Arrivals } from './app/arrivals.ts'
 import { open, TokenAuthority } from './app/auth/authority.ts'
 import type { Authority } from './app/auth/authority.ts'
+import type { Authorize } from './app/auth/authorize.ts'
+import { ProgramAuthority } from './app/auth/program-authority.ts'
 import { Tickets } from './app/auth/tickets.ts'
 import { Tokens } from './app/auth/tokens.ts'
 import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
@@ -30,12 +32,16 @@ import { Refusal } from './core/errors.ts'
 import { Gateway } from './core/gateway.ts'
 import type { Limits } from './core/limits.ts'
 import type { Store } from './core/store.ts'
-import { openBacking } from './store/open.ts'
+import { backingOf, openBacking } from './store/open.ts'
 
 export interface SignalboxOptions {
   /** Every setting, already checked; see config/. HOST, PORT and WORKERS are for the caller, which listens. */
   readonly config: Config
   readonly log: FastifyBaseLogger
+  /** Keeps the log of this one process, in place of the embedded store and of Redis. The gateway closes it. */
+  readonly store?: Store | undefined
+  /** Says who asks, in place of tokens. */
+  readonly authorize?: Authorize | undefined
   /** Which worker of its deployment this process is, from 1. Default 1. */
   readonly worker?: number
   /** Access to the metrics of the other workers, if there are several. Default: the metrics of this process only. */
@@ -50,8 +56,8 @@ export interface Signalbox {
   readonly gateway: Gateway
   /** All routes. Encapsulated: the app's own parsers, validation and error handler stay as they are. Closing the app closes the gateway. */
   readonly plugin: FastifyPluginAsync
-  /** A server with only these routes. */
-  createServer (): Promise<FastifyInstance>
+  /** A server with only these routes. @param onRoute called for each path */
+  createServer (onRoute?: (path: string) => void): Promise<FastifyInstance>
   /** Reads the log and follows it. Publishing is refused until this is done. */
   start (): Promise<void>
   /** See `Gateway.publish`. */
@@ -76,21 +82,23 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
   const { appProfile: profile } = config
-  const backing = await openBacking({
-    redis: config.redisUrl === '' ? null : redisAddress(config.redisUrl),
-    redisPrefix: config.redisPrefix,
-    redisChannel: config.redisChannel,
-    dataDir: config.dataDir,
-    durability: config.durability,
-    historySize: config.historySize,
-    historyBytes: config.historyBytes,
-    historyTtlMs: config.historyTtl * 1000,
-    maxKeysPerRoom: config.maxKeysPerRoom,
-    idempotencyTtlMs: config.idempotencyTtl * 1000,
-    clock: systemClock,
-    compile: schema => compile({ schema, handler () {} }).check,
-    log
-  })
+  const backing = options.store !== undefined
+    ? backingOf(options.store)
+    : await openBacking({
+      redis: config.redisUrl === '' ? null : redisAddress(config.redisUrl),
+      redisPrefix: config.redisPrefix,
+      redisChannel: config.redisChannel,
+      dataDir: config.dataDir,
+      durability: config.durability,
+      historySize: config.historySize,
+      historyBytes: config.historyBytes,
+      historyTtlMs: config.historyTtl * 1000,
+      maxKeysPerRoom: config.maxKeysPerRoom,
+      idempotencyTtlMs: config.idempotencyTtl * 1000,
+      clock: systemClock,
+      compile: schema => compile({ schema, handler () {} }).check,
+      log
+    })
   const { store, group, intake } = backing
   const gateway = new Gateway({
     store,
@@ -105,7 +113,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     stateTypes: new Set(config.stateTypes),
     log
   })
-  const authority = authorityOf(config, store, log)
+  const authority = options.authorize === undefined ? authorityOf(config, store, log) : new ProgramAuthority({ authorize: options.authorize, corsOrigins: config.corsOrigins, log })
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
   const pressure = new Pressure()
@@ -216,9 +224,10 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   return {
     gateway,
     plugin: routes,
-    async createServer () {
+    async createServer (onRoute) {
       const { maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient } = config
       const app = createServer({ log, troubles: gateway.troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath: pathsOf(profile).websocket })
+      if (onRoute !== undefined) app.addHook('onRoute', ({ url }) => onRoute(url))
       // Not encapsulated: on a server with only these routes, error handler and body parsers are those of the whole server.
       await app.register(fp(async (root: FastifyInstance) => await routes(root), { name: 'signalbox' }))
       return app

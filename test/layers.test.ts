@@ -16,23 +16,28 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
   ['profiles/websocket', 4],
   ['profiles/index.ts', 5],
   ['src/signalbox.ts', 6],
+  ['src/plugin', 7],
   ['src/process', 7],
   ['launcher.ts', 8]
 ])
-/** What stands beside the house: the settings, and what speaks only the wire. */
-const BESIDE = ['config', 'src/client', 'src/dashboard']
+/** What stands beside the house: the settings, and what speaks only the wire: client, page and command line. */
+const BESIDE = ['config', 'src/client', 'src/dashboard', 'src/cli']
 const PARTS = [...FLOORS.keys(), ...BESIDE]
 
 /** What a part may import from beside it, or from the house while it stands beside. */
 const DOORS: ReadonlyArray<{ from: string, to: string, typesOnly?: true }> = [
   { from: 'src/signalbox.ts', to: 'config' },
+  { from: 'src/plugin', to: 'config' },
   { from: 'src/process', to: 'config' },
   { from: 'launcher.ts', to: 'config' },
+  { from: 'launcher.ts', to: 'src/cli/index.ts' },
   { from: 'src/store', to: 'config/redis-url.ts' },
   { from: 'src/client', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/figures', typesOnly: true },
-  { from: 'src/dashboard', to: 'src/client/index.ts' }
+  { from: 'src/dashboard', to: 'src/client/index.ts' },
+  { from: 'src/cli', to: 'src/client' },
+  { from: 'src/cli', to: 'config' }
 ]
 
 /** Rooms of a part, and the one file of each that others import. */
@@ -47,6 +52,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   'src/store': /^(node:|classic-level$|ioredis$)/,
   // The entry for Node; the browser's has none.
   'src/client': /^ws$/,
+  'src/cli': /^(node:|commander$|jose$)/,
   'src/dashboard': /^uplot(\/|$)/
 }
 

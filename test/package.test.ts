@@ -1,15 +1,21 @@
 // The package as it is published: what is in it, what it imports, and whether those who use its client get its types.
 
 import { execFile } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { builtinModules, createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import t from 'tap'
-import { folderFor } from './tools/daemon.ts'
+import { freePort } from './process/harness.ts'
+import { openBrowser, openContext, skipWithout } from './tools/chromium.ts'
+import { Daemon, folderFor } from './tools/daemon.ts'
+
+// npm installs and the compiler runs, also on a busy machine.
+t.setTimeout(300_000)
 
 const ROOT = join(import.meta.dirname, '..')
 const CLIENT_BYTES = 8192
@@ -31,19 +37,54 @@ t.test('publint has nothing to say', async t => {
   t.same(messages.map(message => formatMessage(message, pkg)), [])
 })
 
+t.test('attw has nothing to say of the ways that resolve exports; a CommonJS program requires it as ESM, which Node does since 20.19', async t => {
+  const { problems, entrypoints } = await checkPackage(createPackageFromTarballData(readFileSync(join(consumer, tarball)))) as Exclude<Awaited<ReturnType<typeof checkPackage>>, { types: false }>
+  t.same(Object.keys(entrypoints).sort(), Object.keys(manifest.exports).sort())
+  t.same(problems.filter(({ kind, ...problem }) => !(kind === 'CJSResolvesToESM' || (kind === 'NoResolution' && 'resolutionKind' in problem && problem.resolutionKind === 'node10'))), [])
+})
+
+t.test('links in README and docs lead to a file of the package, and to a heading in it, or are absolute', async t => {
+  const pages = files.filter(name => name.endsWith('.md'))
+  t.ok(pages.length > 8, `${pages.length} pages`)
+  const headings = new Map(pages.map(page => [page, anchorsOf(textOf(page))]))
+  for (const page of pages) {
+    for (const [, target] of textOf(page).matchAll(/\]\(([^()\s]+)\)/g) as Iterable<[string, string]>) {
+      if (/^https?:\/\//.test(target)) continue
+      const [path, anchor] = target.split('#') as [string, string?]
+      const file = path === '' ? page : posix.join(posix.dirname(page), path)
+      t.ok(files.includes(file), `${page}: ${target}`)
+      if (anchor !== undefined) t.ok(headings.get(file)?.has(anchor), `${page}: ${target}`)
+    }
+  }
+})
+
+/** Markdown without its code. */
+function textOf (page: string): string {
+  return readFileSync(join(folder, page), 'utf8').replace(/^```.*?^```$/gms, '').replace(/`[^`\n]*`/g, code => code.replace(/[[\]()]/g, ''))
+}
+
+/** The anchors of its headings, as GitHub and npm name them. */
+function anchorsOf (text: string): Set<string> {
+  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) => (title as string).toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+}
+
 t.test('it contains code, types and the guide, and no tests, build files or maps of sources that it does not contain', async t => {
   const wanted = [
-    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts',
-    'README.md', 'LICENSE', 'CHANGELOG.md', '.env.example', 'deploy/nginx.conf', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
+    'dist/launcher.js', 'dist/web/index.html', 'dist/web/client.js', 'dist/web/client.js.br', 'dist/web/client.js.gz', 'dist/web/index.html.br', 'dist/web/client.d.ts', 'dist/src/client/index.d.ts',
+    'README.md', 'LICENSE', 'CHANGELOG.md', 'UPGRADE.md', '.env.example', 'deploy/nginx.conf', 'deploy/compose.yaml', 'deploy/health.js', 'docs/containers.md', 'docs/examples/page.html', 'deploy/signalbox.service', 'docs/protocol.md', 'docs/operations.md'
   ]
   for (const name of wanted) t.ok(files.includes(name), name)
-  t.same(files.filter(name => /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
+  t.same(files.filter(name => !name.startsWith('examples/') && /(^|\/)(test|bench)\/|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$/.test(name)), [])
   t.same(readFileSync(join(folder, 'dist/launcher.js'), 'utf8').split('\n')[0], '#!/usr/bin/env node')
+  const { size } = statSync(join(consumer, tarball))
+  t.comment(`${size} bytes packed, ${files.length} files`)
+  t.ok(size < 1_000_000, `${size} bytes`)
 })
 
 t.test('installing it runs no script, in the repository too, where the compiler may be left out', async t => {
   t.same(['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'].filter(name => name in manifest.scripts), [])
   t.equal(manifest.scripts.prepack, 'npm run build', 'what is published is built')
+  t.same(manifest.publishConfig, { access: 'public', provenance: true }, 'and published where its origin is attested')
 })
 
 t.test('npm start without the compiler starts what was built before, or says what to do', async t => {
@@ -62,7 +103,7 @@ t.test('the lock fits package.json and its overrides: npm ls has nothing to say'
 t.test('all that it imports is a dependency of its own', async t => {
   const known = new Set([...builtinModules, ...Object.keys(manifest.dependencies)])
   const imported = new Map<string, string>()
-  for (const name of files.filter(name => name.endsWith('.js') && !name.startsWith('dist/web/'))) {
+  for (const name of files.filter(name => /^(dist(?!\/web)|deploy)\/.*\.js$/.test(name))) {
     for (const [, from, effect, dynamic] of readFileSync(join(folder, name), 'utf8').matchAll(/^(?:import|export)\b[^'"\n;]*\bfrom '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm)) {
       const target = (from ?? effect ?? dynamic) as string
       if (!target.startsWith('.')) imported.set(/^(@[^/]+\/)?[^/]+/.exec(target.replace(/^node:/, ''))?.[0] as string, name)
@@ -152,4 +193,27 @@ t.test('client.d.ts beside a copy of client.js types it, also by the names that 
     writeFileSync(join(project, 'page.ts'), source)
     t.equal(await compile(project, PROJECTS.nodenext), '', name)
   }
+})
+
+t.test('in an empty folder: npm install, the lines of README, and a page follows live; the command of the package runs too', { skip: skipWithout('chromium') }, async t => {
+  const shop = folderFor(t)
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(consumer, tarball), 'fastify'], { cwd: shop, shell: process.platform === 'win32', timeout: 300_000 })
+  const node = async (...args: string[]): Promise<string> => (await run(process.execPath, args, { cwd: shop })).stdout
+  t.equal(await node('--print', "[require('signalbox/client').connect, require('signalbox').createSignalbox].map(thing => typeof thing).join()"), 'function,function\n', 'a CommonJS program has it too')
+  t.equal(await node('node_modules/signalbox/dist/launcher.js', '--version'), `${manifest.version}\n`)
+
+  const port = await freePort()
+  const lines = /^```js\n(import Fastify from 'fastify'\nimport signalbox from 'signalbox'\n.*?)^```$/ms.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1] ?? ''
+  t.ok(lines.trim().split('\n').length <= 13, 'they are few')
+  writeFileSync(join(shop, 'server.mjs'), lines.replace('8080', String(port)))
+  const server = new Daemon({ bin: process.execPath, env: {} }, ['server.mjs'], shop)
+  t.teardown(async () => await server.stop())
+  await server.until('it listens', async () => await fetch(`http://127.0.0.1:${port}/`).then(({ ok }) => ok, () => false), 60_000)
+  const page = await (await openContext(t, await openBrowser(t))).newPage()
+  await page.goto(`http://127.0.0.1:${port}/`)
+  const shown = async (): Promise<string> => await page.locator('output').innerText()
+  await page.waitForFunction("document.querySelector('output').value !== ''")
+  const first = await shown()
+  t.match(first, /^0\.\d+/)
+  await page.waitForFunction(`document.querySelector('output').value !== ${JSON.stringify(first)}`)
 })

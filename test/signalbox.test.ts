@@ -85,7 +85,7 @@ t.test('the command shutdown closes a gateway and leaves the process alone', asy
 
 t.test('wrong settings are all named, and nothing is opened', async t => {
   const wrong = { appProfile: 'SOAP', maxRoomSize: -1, maxRoomSise: 3, pingTimeout: 60 } as unknown as Partial<Config>
-  t.throws(() => configFrom(wrong), { name: 'ConfigError', problems: [/maxRoomSise is not a setting/, /appProfile is "SOAP"; allowed: SSE or WEBSOCKET/, /maxRoomSize is -1; allowed/, /PING_TIMEOUT is 60/] })
+  t.throws(() => configFrom(wrong), { name: 'ConfigError', problems: [/maxRoomSise is not an option; did you mean maxRoomSize\?/, /appProfile is "SOAP"; allowed: SSE or WEBSOCKET/, /maxRoomSize is -1; allowed/, /pingTimeout is 60 seconds; allowed: at most pingInterval/] })
 })
 
 t.test('a gateway whose commands cannot be loaded closes the store it had opened', async t => {

@@ -48,7 +48,7 @@ class Site {
     this.folder = this.#stage.folder()
     this.elsewhere = this.#stage.folder()
     this.bin = this.#stage.folder()
-    for (const name of [...SOURCES, 'tsconfig.json', 'package.json', 'build-types.js', LOCK, PLAIN, ADVANCED, WINDOWS]) {
+    for (const name of [...SOURCES, 'tsconfig.json', 'package.json', 'build-types.js', 'build-validate.js', 'compress.js', LOCK, PLAIN, ADVANCED, WINDOWS]) {
       cpSync(join(ROOT, name), join(this.folder, name), { recursive: true, preserveTimestamps: true })
     }
     this.date(LOCK, new Date(0))

@@ -83,7 +83,7 @@ function address (name: string, text: string): string {
   return url.href.replace(/[/?#]+$/, '')
 }
 
-export const HELP = `npm run validate -- [options]
+export const HELP = `signalbox validate [options]          in a checkout: npm run validate -- [options]
 
 ${wrap('Measures Signalbox against its targets. The same work is delivered un-coalesced (each event at once), by the profile SSE and by the profile WEBSOCKET. Measured are latency, event-loop lag, server CPU, messages, bytes and backlog, and whether events were lost, came twice or are not the newest value. Writes reports/validation.html and reports/validation.json.')}
 
@@ -97,6 +97,10 @@ ${NAMES.map(name => wrap(`${name}: ${workload(name, 1).what}`, 75).replace(/^/gm
   --load <factor>    multiplies events per second, except in sparse (${LOAD.local}; with --url ${LOAD.deployed})
   --window <seconds> how long each measurement lasts (${SECONDS.full}; with --quick ${SECONDS.quick})
   --out <folder>     where the reports go (reports)
+
+Examples:
+  signalbox validate --quick
+  signalbox validate --url https://signalbox.example
 
 Exit code: 0 all targets met, 1 a target was missed, 2 not measured, or the machine was too busy to judge,
 130 interrupted.`

@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
 import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
+import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { changedSchema, changeSchema, refusals, subscriptionQuery, textOf } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
@@ -79,7 +80,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     const { position, cursor } = joined
     connections.add(connection)
     steering.add(session)
-    const hello = { profile: 'SSE', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
+    const hello = { profile: 'SSE', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
     const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
     if (stream === null || session.state === 'ended') {

@@ -10,6 +10,7 @@ import { WebSocket } from 'ws'
 import type { Arrivals } from '../../src/app/arrivals.ts'
 import type { Effort } from '../../src/app/effort.ts'
 import { answerBare } from '../../src/app/errors.ts'
+import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
 import { asksForSocket } from '../../src/app/upgrade.ts'
@@ -130,7 +131,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
       session.end()
       connections.delete(connection)
     })
-    connection.sendMessage('hello', { profile: 'WEBSOCKET', session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
+    connection.sendMessage('hello', { profile: 'WEBSOCKET', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
   }
 }, { name: 'profile-websocket', encapsulate: true })
 

@@ -48,7 +48,7 @@ export function pathOf (url: string): string {
 }
 
 /** `:name` stands for a part between slashes, `*` at the end for everything. */
-function patternOf (url: string): RegExp {
+export function patternOf (url: string): RegExp {
   const text = url.length > 1 ? url.replace(/\/$/, '') : url
   return new RegExp(`^${text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:[^/]+/g, '[^/]+').replace(/\*$/, '.*')}$`)
 }

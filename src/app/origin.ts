@@ -59,6 +59,18 @@ export function checkOrigin (request: FastifyRequest, allowed: readonly string[]
 
 const refusalOf = (origin: string): Refusal => new Refusal('FORBIDDEN', foreignText(origin.slice(0, 100)))
 
+/**
+ * A browser sends cookies with what any page asks for. What changes something, and a socket, which no browser withholds from a
+ * page, must come from a page that may.
+ * @throws Refusal FORBIDDEN
+ */
+export function checkCookieOrigin (request: FastifyRequest, allowed: readonly string[]): void {
+  const { method, headers } = request
+  if ((method === 'GET' || method === 'HEAD') && headers['sec-websocket-key'] === undefined) return
+  if (headers.origin === undefined) throw new Refusal('FORBIDDEN', 'a request that is known by a cookie needs the header Origin, as browsers send it; send the token as Authorization: Bearer <token> instead')
+  checkOrigin(request, allowed)
+}
+
 function foreignText (origin: string): string {
   return origin === 'null'
     ? 'a page of the origin null (opened as a file, or in a sandbox) may not use this gateway, and cannot be listed in CORS_ORIGINS: serve it by http'

@@ -1,4 +1,4 @@
-// The root of the package, its version and its description, for the sources and for dist/ alike.
+// The root of the package, its version, its description and the number of its wire protocol, for the sources and for dist/ alike.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,3 +12,9 @@ function findRoot (from: string): string {
 
 export const packageRoot = findRoot(dirname(fileURLToPath(import.meta.url)))
 export const { version, description } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string, description: string }
+
+/**
+ * The number of the wire protocol. It rises only where a client that goes by docs/protocol.md would misread what it gets;
+ * new fields, events, reasons and codes, which clients pass over, leave it.
+ */
+export const WIRE_PROTOCOL = 1

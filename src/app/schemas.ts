@@ -173,6 +173,7 @@ export const profileSchema = {
     tickMs: { type: 'integer', minimum: 0, description: 'the current tick, ms' },
     pingIntervalMs: { type: 'integer', minimum: 1, description: 'a connection that is silent for longer is dead' },
     version: { type: 'string', description: 'of the gateway' },
+    protocol: { type: 'integer', minimum: 1, description: 'of the wire; docs/protocol.md says what another number means' },
     auth: { type: 'boolean', description: 'a token is needed' },
     features: { type: 'array', items: { type: 'string' } }
   })

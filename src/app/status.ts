@@ -5,7 +5,7 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
 import { CONTROL_PATH } from './control.ts'
-import { version } from './package.ts'
+import { WIRE_PROTOCOL, version } from './package.ts'
 import { healthSchema, profileSchema, readySchema, refusals } from './schemas.ts'
 
 export interface StatusOptions {
@@ -33,6 +33,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
       version,
+      protocol: WIRE_PROTOCOL,
       auth: !authority.isOpen,
       features: []
     }

@@ -98,6 +98,8 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
 
   function begin ({ socket }: IncomingMessage, response: ServerResponse): void {
     response.once('prefinish', () => watch(response))
+    // With a listener Node leaves the connection to it; one that is idle between two requests (KEEP_ALIVE_TIMEOUT) Node ends itself.
+    response.once('timeout', () => end(socket))
     // A file is sent piece by piece: `prefinish` comes only after its last one was taken.
     response.once('pipe', () => limit(socket))
     response.once('close', () => {
@@ -150,10 +152,4 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
     onSlow()
     socket?.destroy()
   }
-
-  app.server.on('timeout', (socket: Socket) => {
-    // An idle connection between two requests ends by the same event (KEEP_ALIVE_TIMEOUT).
-    if (isBusy(socket)) onSlow()
-    socket.destroy()
-  })
 }, { name: 'turns' })

@@ -37,6 +37,8 @@ export interface Draft {
   readonly tail: string
   /** For a deletion by expiry or `clear`: the id of the value it ends. It does nothing where another value is present by then. */
   readonly ends?: Id
+  /** For a value: it does nothing where its key has a value already. */
+  readonly ifAbsent?: true
 }
 
 /** An event of the log. */
@@ -137,10 +139,10 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
 
 /** An accepted event from its checked parts; for the gateway's own events, which may name its own rooms. */
 export function draftOf (
-  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ttl?: number | undefined, ends?: Id },
+  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ttl?: number | undefined, ends?: Id, ifAbsent?: true },
   maxBytes = Infinity
 ): Draft {
-  const { type, room, key, data, timestamp, ttl, ends } = parts
+  const { type, room, key, data, timestamp, ttl, ends, ifAbsent } = parts
   let tail: string
   try {
     tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp, ttl }).slice(1)
@@ -160,7 +162,8 @@ export function draftOf (
     key: key ?? null,
     deletion: key !== undefined && data === null,
     tail,
-    ...(ends === undefined ? {} : { ends })
+    ...(ends === undefined ? {} : { ends }),
+    ...(ifAbsent === undefined ? {} : { ifAbsent })
   }
 }
 

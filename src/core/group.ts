@@ -45,6 +45,19 @@ export interface Group {
   membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>>
 
   /**
+   * Whether rooms have had no member in the other processes, and lost none in any, for a time.
+   * @param quietMs that time, 10 s at most
+   * @returns ms that are left of it, 0 where it is over; rooms with members elsewhere are missing. Null while the group cannot be asked
+   */
+  quietElsewhere (rooms: readonly string[], quietMs: number): Promise<ReadonlyMap<string, number> | null>
+
+  /**
+   * Calls this when a process has gone that may have had members, and every minute or so: whoever noticed it may itself
+   * have ended before it acted. A process without others never calls it.
+   */
+  onGone (run: () => void): void
+
+  /**
    * Counts a request over all processes.
    * @returns null while the group cannot be asked
    */
@@ -82,6 +95,8 @@ export function alone (): Group {
     enter: async (counts, limit) => ({ totals: counts, full: fullOf(counts, limit) }),
     declare () {},
     membersElsewhere: async () => new Map(),
+    quietElsewhere: async rooms => new Map(rooms.map(room => [room, 0])),
+    onGone () {},
     hit: async () => null
   }
 }

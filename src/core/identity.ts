@@ -13,8 +13,10 @@ export interface Identity {
   readonly issuer: string | null
   /** Whom `disconnect` and MAX_CLIENTS_PER_SUBJECT know; null without a token, or with one that names nobody. */
   readonly subject: string | null
-  /** Whether a token was shown. */
+  /** Whether a token was shown, or the program around the gateway knows who asks. */
   readonly isAuthenticated: boolean
+  /** The rights are what the program around the gateway said, not a token. */
+  readonly isAuthorized?: true
   readonly grants: Grants
   /** When the rights end, ms since 1970; null: never. */
   readonly expiresAt: number | null
@@ -33,9 +35,10 @@ const DEEDS: Readonly<Record<Right, string>> = { subscribe: 'hear', publish: 'pu
  * Checks a right on every name. Whether a room exists makes no difference.
  * @throws Refusal FORBIDDEN, or UNAUTHENTICATED without a token; it names the first name that is not granted
  */
-export function checkGranted ({ grants, isAuthenticated }: Identity, right: Right, names: Iterable<string>): void {
+export function checkGranted ({ grants, isAuthenticated, isAuthorized }: Identity, right: Right, names: Iterable<string>): void {
   for (const name of names) {
     if (grants.allow(right, name)) continue
+    if (isAuthorized) throw new Refusal('FORBIDDEN', `you may not ${DEEDS[right]} ${name}: what authorize returned grants no ${right} on it`)
     throw isAuthenticated
       ? new Refusal('FORBIDDEN', `this token may not ${DEEDS[right]} ${name}: its claim signalbox.${right} does not grant it`)
       : new Refusal('UNAUTHENTICATED', `a token is needed to ${DEEDS[right]} ${name}: send Authorization: Bearer <token>, or a ticket from POST /api/ticket`)

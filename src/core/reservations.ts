@@ -18,6 +18,8 @@ export interface ReservationsOptions {
   readonly group: Pick<Group, 'enter' | 'declare' | 'membersElsewhere'>
   readonly rooms: Pick<Rooms<Listener & { readonly identity: Identity }>, 'get' | 'named'>
   readonly limits: () => Pick<Limits, 'maxRooms' | 'maxRoomSize' | 'maxRoomSizePerCaller'>
+  /** The numbers of members of these rooms have changed; once a turn, however many sessions joined or left. */
+  readonly onChanged: (rooms: readonly string[]) => void
 }
 
 /** A place in each of some rooms. */
@@ -50,7 +52,7 @@ export class Reservations {
     const limit = limits().maxRoomSize
     step(this.#asking, rooms, 1)
     try {
-      const counts = new Map(rooms.map(room => [room, this.#count(room) + (this.#asking.get(room) ?? 0)]))
+      const counts = new Map(rooms.map(room => [room, this.countOf(room) + (this.#asking.get(room) ?? 0)]))
       // Full with our own members: no need to ask the group.
       const full = fullOf(counts, limit)
       const entered = full.length > 0 ? { totals: counts, full } : await group.enter(counts, limit)
@@ -71,7 +73,7 @@ export class Reservations {
   async membersOf (rooms: readonly string[]): Promise<ReadonlyMap<string, number>> {
     if (rooms.length === 0) return new Map()
     const elsewhere = await this.#options.group.membersElsewhere(rooms)
-    return new Map(rooms.map(room => [room, this.#count(room) + (elsewhere.get(room) ?? 0)]))
+    return new Map(rooms.map(room => [room, this.countOf(room) + (elsewhere.get(room) ?? 0)]))
   }
 
   /** Sessions have joined or left these rooms: the group learns how many members there are now. */
@@ -132,11 +134,13 @@ export class Reservations {
     // While a place is being asked for it is not known whether the group counts it already; the count follows then.
     const settled = [...this.#changed].filter(room => !this.#asking.has(room))
     this.#changed = new Set()
-    if (settled.length > 0) this.#options.group.declare(new Map(settled.map(room => [room, this.#count(room)])))
+    if (settled.length === 0) return
+    this.#options.group.declare(new Map(settled.map(room => [room, this.countOf(room)])))
+    this.#options.onChanged(settled)
   }
 
-  /** Members, and newcomers that have a place. */
-  #count (room: string): number {
+  /** Members in this process, and newcomers that have a place. */
+  countOf (room: string): number {
     return (this.#options.rooms.get(room)?.members.size ?? 0) + (this.#coming.get(room) ?? 0)
   }
 }

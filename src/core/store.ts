@@ -36,7 +36,8 @@ export interface Store {
 
   /**
    * Appends events in order, all or none, in one atomic step with the memory of the idempotency key.
-   * A deletion with `ends` does nothing where that value is no longer the present one; its id is then null.
+   * A deletion with `ends` does nothing where that value is no longer the present one, nor a value with `ifAbsent` where
+   * its key has one; the id is then null.
    * @returns the events' ids; for a repeated key the ids of the first time
    * @throws Refusal STORE_UNAVAILABLE (the outcome may be unknown: the same key makes a retry safe), OVERLOADED
    *   (too much is waiting), KEYS_FULL, IDEMPOTENCY_CONFLICT (the key came with another fingerprint)

@@ -64,7 +64,11 @@ export class Reports {
     this.#public = []
     for (const event of this.#state.entries()) {
       if (event.room === undefined) this.#public.push(event)
-      else if (event.room === SYSTEM) system.set(event.type, [...system.get(event.type) ?? [], event])
+      else if (event.room === SYSTEM) {
+        const events = system.get(event.type)
+        if (events === undefined) system.set(event.type, [event])
+        else events.push(event)
+      }
     }
     // A process that ends deletes its reports. If it was the only one, its last reports stay until another process
     // reports.

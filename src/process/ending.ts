@@ -4,6 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
+import { leaveSignals } from './early-signals.ts'
 import type { Primary } from './worker.ts'
 
 export interface EndingOptions {
@@ -79,6 +80,7 @@ export function endInOrder ({ primary, log, delayMs, announce, limitMs, drain, s
   const skip = primary !== null || !hangsUp() ? ['SIGHUP' as const] : []
   if (primary !== null) process.on('SIGHUP', () => {})
   else if (skip.length > 0) process.on('SIGHUP', () => log.info('SIGHUP ignored: this process has no terminal; SIGTERM ends it'))
+  leaveSignals()
   closeWithGrace({ delay: delayMs + limitMs, logger: false, skip: [...FAULTS, ...skip], onTimeout: reportLate, onSecondSignal: signal => log.warn(`second ${signal}: exiting at once`) }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
     // The signal may be for this worker only: the other workers then accept the connections.

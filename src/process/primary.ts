@@ -12,6 +12,7 @@ import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
 import { GroupMetrics } from '../app/group-metrics.ts'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
+import { leaveSignals } from './early-signals.ts'
 import { FAULTS, hangsUp, onNpmGone } from './ending.ts'
 import { WORKER } from './worker.ts'
 import type { PrimaryMessage, StopMode, WorkerMessage } from './worker.ts'
@@ -71,6 +72,7 @@ export async function runWorkers (options: WorkersOptions): Promise<number> {
   }
   // With a terminal, SIGHUP means that it was closed; without one, operators send it to replace the workers.
   const replacesOnHangup = process.platform !== 'win32' && !hangsUp()
+  leaveSignals()
   closeWithGrace({ delay: false, logger: false, skip: [...FAULTS, ...replacesOnHangup ? ['SIGHUP' as const] : []], onSecondSignal: second }, async ({ signal, err }) => {
     if (err !== undefined) log.fatal({ err }, 'uncaught error: draining, then exiting')
     const code = await workers.end(err === undefined ? 0 : 1, signal)

@@ -5,6 +5,7 @@ import type { Backing } from '../core/backing.ts'
 import type { Clock } from '../core/clock.ts'
 import { alone } from '../core/group.ts'
 import type { Logger } from '../core/logger.ts'
+import type { Store } from '../core/store.ts'
 
 export interface BackingOptions {
   /** Null for the embedded store. */
@@ -39,5 +40,8 @@ export async function openBacking ({ redis, redisPrefix, redisChannel, dataDir, 
   }
   const { openEmbeddedStore } = await import('./embedded/store.ts')
   const store = await openEmbeddedStore({ ...options, dataDir, durability })
-  return { store, group: alone(), serve () {}, leave: async () => {} }
+  return backingOf(store)
 }
+
+/** What a gateway stands on that is the only process with its store. */
+export const backingOf = (store: Store): Backing => ({ store, group: alone(), serve () {}, leave: async () => {} })

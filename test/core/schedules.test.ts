@@ -315,6 +315,7 @@ t.test('an idle client in a quiet room keeps its position while busy rooms trim'
   await pass(r, SECOND)
   t.same(back.kinds(), ['joined', 'bundle'])
   t.equal(back.events[0]?.data, 'missed me')
+  await pass(r, 10 * SECOND, SECOND)
   const idle = r.connect([{ room: 'quiet' }], back.cursorAfter())
   await pass(r, 30 * SECOND, SECOND)
   t.notOk(idle.kinds().includes('position'), 'where nothing has moved there is no position to send')

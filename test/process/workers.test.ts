@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { WireClient } from '../wire/client.ts'
+import { WireClient } from '../wire/client.ts'
 import { freePort, request, sentence, Stage, tally, until } from './harness.ts'
 import type { Answer, Ended, Env, Follower, Launched, LogLine, Publisher } from './harness.ts'
 
@@ -149,7 +149,8 @@ t.test('several workers listen on one port, share the connections, and answer /m
   await Promise.all(clients.map(async client => await client.until(() => client.events.length === EVENTS)))
   const all = await metrics(server)
   t.same(['workers', 'ready', 'sessions', 'rooms', 'keys', 'events_total', 'delivered_events_total'].map(all.of),
-    [3, 1, CLIENTS, 1, EVENTS, EVENTS, CLIENTS * EVENTS], 'what all hold alike counts once, the rest is summed')
+    // The second room is @system, which says that the first is occupied.
+    [3, 1, CLIENTS, 2, EVENTS + 1, EVENTS, CLIENTS * EVENTS], 'what all hold alike counts once, the rest is summed')
 
   if (noSignals) return
   freeze(t, pidOf(server, 3))
@@ -195,6 +196,32 @@ t.test('a worker that is killed is replaced, its clients miss nothing, and its k
   process.kill(drained, 'SIGTERM')
   await until('another one listens', () => pidOf(server, 1) !== drained)
   await until('who drains takes its key along', () => !reports().some(({ pid }) => pid === drained), GONE_MS / 4)
+})
+
+t.test('rooms of a killed worker stay occupied for who comes back before its lease ends; the others are vacated then', { skip, buffered: true }, async t => {
+  const stage = new Stage(t)
+  const redis = await RedisServer.start(t)
+  const server = await launch(stage, { WORKERS: 2, PORT: await freePort(), REDIS_URL: redis.url, APP_PROFILE: 'SSE', RECONNECT_JITTER: 0 })
+  const changes = async (): Promise<string[]> =>
+    [...(await redis.cli('XRANGE', 'signalbox:occupancy', '-', '+')).matchAll(/^room\n(\S+)\noccupied\n([01])$/gm)].map(([, room, occupied]) => `${occupied === '1' ? '+' : '-'}${room}`)
+  const join = async (room: string): Promise<WireClient> => await WireClient.open('SSE', server.port, { rooms: [room] })
+  const clients = new Map<string, WireClient>()
+  const ofWorker = (): number => [...clients.values()].filter(({ closed }) => closed).length
+  for (let n = 0; n < 16; n++) clients.set(`room-${n}`, await join(`room-${n}`))
+  const rooms = [...clients.keys()]
+  await until('all are occupied', async () => (await changes()).length === rooms.length)
+  process.kill(pidOf(server, 2), 'SIGKILL')
+  await until('its clients are cut off', () => ofWorker() > 0)
+  await until('another one listens', () => lines(server, /^worker 2 .* listens/).length === 2)
+  const [back, ...gone] = rooms.filter(room => clients.get(room)?.closed === true) as [string, ...string[]]
+  t.comment(`${gone.length + 1} of ${rooms.length} were its clients`)
+  clients.set(back, await join(back))
+  await until('the others are vacated', async () => (await changes()).length >= rooms.length + gone.length, 2 * GONE_MS)
+  t.same((await changes()).slice(rooms.length).sort(), gone.map(room => `-${room}`).sort())
+  for (const client of clients.values()) client.cut()
+  await until('all are vacated', async () => (await changes()).length >= 2 * rooms.length, GONE_MS)
+  const all = await changes()
+  t.same(all.sort(), [...rooms.map(room => `+${room}`), ...rooms.map(room => `-${room}`)].sort(), 'each change is one entry')
 })
 
 t.test('however a shutdown is requested, each worker sends bye to its clients, nothing is started again, and the exit code is 0', { skip: noSignals, buffered: true }, async t => {

@@ -98,6 +98,18 @@ export function storeContract (t: Tap, name: string, harness: Harness): void {
       await close()
     })
 
+    t.test('a value that is only for a key without one does nothing where there is one', async t => {
+      const { store, follower, close } = await harness.open()
+      const first = (data: unknown): Draft => ({ ...value('a', data), ifAbsent: true })
+      const [id] = await store.append([first(1)])
+      t.ok(isId(id as string))
+      t.same(await store.append([first(2)]), [null])
+      const ids = await store.append([first(3), deletion('a'), first(4), first(5)])
+      t.same(ids.map(id => id === null), [true, false, false, true], 'it is judged after the events before it, in the same append too')
+      t.same(follower.values.map(dataOf), [4])
+      await close()
+    })
+
     t.test('what a deletion ends is judged after the events before it, in the same append too', async t => {
       const { store, follower, close } = await harness.open()
       const [first] = await store.append([value('a', 1)])

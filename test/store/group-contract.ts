@@ -90,6 +90,12 @@ export function groupContract (t: Tap, name: string, harness: GroupHarness): voi
       t.same([...await group.membersElsewhere(['plant-1', 'plant-2'])], [])
     })
 
+    t.test('rooms without members elsewhere have been quiet there, whoever is in them here', async t => {
+      const group = await alone(t)
+      await group.enter(one('plant-1'), 0)
+      t.same([...await group.quietElsewhere(['plant-1', 'plant-2'], 1000) ?? []], [['plant-1', 0], ['plant-2', 0]])
+    })
+
     t.test('a request is counted within its second, or it is said that its count cannot be known', async t => {
       const group = await alone(t)
       for (let n = 0; n < 3; n++) {
@@ -177,6 +183,44 @@ function shared (t: Tap, harness: GroupHarness): void {
     await until(async () => JSON.stringify([...await second.membersElsewhere()]) === '[["plant-2",2]]')
     await harness.leave(first)
     t.same([...await second.membersElsewhere()], [])
+  })
+
+  t.test('a room is quiet when no other process has a member, and none has lost one for a time', async t => {
+    const groups = await harness.deploy(t, 3) as [Group, Group, Group]
+    await allAlive(groups)
+    const [first, second, third] = groups
+    const wait = async (group: Group, quietMs = 400): Promise<number | undefined> => (await group.quietElsewhere(['plant-2', 'plant-1'], quietMs))?.get('plant-1')
+    await first.enter(one('plant-1', 2), 0)
+    await second.enter(one('plant-1'), 0)
+    t.equal(await wait(third), undefined)
+    second.declare(one('plant-1', 0))
+    await until(async () => (await first.membersElsewhere(['plant-1'])).size === 0)
+    t.equal(await wait(third), undefined, 'the first still has members')
+    first.declare(one('plant-1', 0))
+    await until(async () => (await third.membersElsewhere(['plant-1'])).size === 0)
+    for (const group of groups) {
+      const ms = await wait(group, 9000) ?? -1
+      t.ok(ms > 0 && ms <= 9000, `the last one has just left: ${ms} ms`)
+    }
+    await until(async () => await wait(third) === 0)
+    t.same([...await third.quietElsewhere(['plant-1', 'plant-2'], 0) ?? []], [['plant-1', 0], ['plant-2', 0]])
+    await second.enter(one('plant-1'), 0)
+    t.equal(await wait(third), undefined)
+    await harness.leave(second)
+    t.ok((await wait(third) ?? -1) >= 0, 'members go with their process')
+  })
+
+  t.test('the others hear that a process has gone', async t => {
+    const groups = await harness.deploy(t, 3) as [Group, Group, Group]
+    await allAlive(groups)
+    const heard: string[] = []
+    for (const { worker, onGone } of groups.map(group => ({ worker: group.worker, onGone: group.onGone.bind(group) }))) onGone(() => heard.push(worker))
+    // They learn of each other with their heartbeats.
+    await delay(3500)
+    t.same(heard, [])
+    await harness.leave(groups[2])
+    await until(async () => heard.length === 2)
+    t.same(heard.sort(), [groups[0].worker, groups[1].worker].sort())
   })
 
   t.test('requests of one caller are counted over all processes, those of others apart', async t => {

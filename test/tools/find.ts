@@ -37,6 +37,8 @@ export interface Tools {
   readonly requests: Tool | Missing
   /** With a compiler: `java Program.java`. */
   readonly java: Tool | Missing
+  /** With the rights to use it: containers.ts starts it in namespaces of its own. */
+  readonly podman: Tool | Missing
 }
 
 export type ToolName = keyof Tools
@@ -63,7 +65,8 @@ export const WORDS: Record<ToolName, Words> = {
   wget: { what: 'wget', tests: 'the tests with wget', debian: 'wget', brew: 'brew install wget', variables: ['WGET_BIN'] },
   asyncio: { what: 'python3 with its modules aiohttp and websockets', tests: 'the tests with viewers in Python', debian: 'python3-aiohttp python3-websockets', brew: 'python3 -m pip install aiohttp websockets', variables: ['PYTHON_ASYNCIO_BIN'] },
   requests: { what: 'python3 with its module requests', tests: 'the tests with a reader in Python', debian: 'python3-requests', brew: 'python3 -m pip install requests', variables: ['PYTHON_REQUESTS_BIN'] },
-  java: { what: 'a JDK', tests: 'the tests with a publisher in Java', debian: 'openjdk-17-jdk-headless', brew: 'brew install openjdk', variables: ['JAVA_BIN'] }
+  java: { what: 'a JDK', tests: 'the tests with a publisher in Java', debian: 'openjdk-17-jdk-headless', brew: 'brew install openjdk', variables: ['JAVA_BIN'] },
+  podman: { what: 'podman, on Linux and as root,', tests: 'the tests in a container', debian: 'podman crun conmon', brew: 'a Linux machine', variables: ['PODMAN_BIN'] }
 }
 
 export const TOOL_NAMES = Object.keys(WORDS) as readonly ToolName[]
@@ -165,7 +168,11 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
   wget: tree => pick('WGET_BIN', ['wget'], ['--version'], foldersWith(tree)),
   asyncio: tree => pickPython('PYTHON_ASYNCIO_BIN', 'import aiohttp, websockets; websockets.connect', tree),
   requests: tree => pickPython('PYTHON_REQUESTS_BIN', 'import requests; requests.Session', tree),
-  java: tree => pick('JAVA_BIN', ['java'], ['--describe-module', 'jdk.compiler'], [...pathFolders(), join(tree, 'usr/lib/jvm/java-17-openjdk-amd64/bin'), join(tree, 'usr/lib/jvm/java-17-openjdk-arm64/bin')])
+  java: tree => pick('JAVA_BIN', ['java'], ['--describe-module', 'jdk.compiler'], [...pathFolders(), join(tree, 'usr/lib/jvm/java-17-openjdk-amd64/bin'), join(tree, 'usr/lib/jvm/java-17-openjdk-arm64/bin')]),
+  podman: tree => {
+    const isAllowed = process.getuid?.() === 0 && runs({ bin: 'unshare', env: {} }, ['--mount', '--pid', '--fork', 'true'])
+    return isAllowed ? pick('PODMAN_BIN', ['podman'], ['--version'], foldersWith(tree)) : null
+  }
 }
 
 /** @param why why it could not be fetched either */

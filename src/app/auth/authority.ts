@@ -11,7 +11,8 @@ import type { Grants } from '../../core/grants.ts'
 import { trusted } from '../../core/identity.ts'
 import type { Identity } from '../../core/identity.ts'
 import { callerOf } from '../caller.ts'
-import { checkOrigin } from '../origin.ts'
+import { mountOf } from '../mount.ts'
+import { checkCookieOrigin } from '../origin.ts'
 import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
 import type { Tickets } from './tickets.ts'
@@ -81,7 +82,7 @@ export class TokenAuthority implements Authority {
     if (acceptsTicket && ticket !== undefined) return identityOf(await verified(async () => await this.#readTicket(ticket, ticketCookie, request, reply)), address)
     if (tokenCookie === undefined && ticketCookie === undefined) return this.#anybody(address)
     const claims = tokenCookie !== undefined ? await claimsOf(tokenCookie) : await verified(async () => (await tickets.readPass(ticketCookie as string)).claims)
-    this.#checkCookieOrigin(request)
+    checkCookieOrigin(request, this.#options.corsOrigins)
     return identityOf(claims, address)
   }
 
@@ -105,7 +106,7 @@ export class TokenAuthority implements Authority {
       request.useTicket = async () => {
         const renewed = await tickets.use(ticket, pass)
         reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
-          path: '/api/events',
+          path: `${mountOf(request.raw)}/api/events`,
           httpOnly: true,
           maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
           // A page of another site gets its cookie back over https only: browsers ask for that.
@@ -116,18 +117,9 @@ export class TokenAuthority implements Authority {
     } catch (error) {
       // A native EventSource comes back to its old address.
       if (!(error instanceof Refusal && error.code === 'TICKET_USED') || pass === null) throw error
-      this.#checkCookieOrigin(request)
+      checkCookieOrigin(request, this.#options.corsOrigins)
       return pass.claims
     }
-  }
-
-  /** A browser sends cookies with what any page asks for. What changes something, and a socket, which no browser withholds from a page, must come from a page that may. */
-  #checkCookieOrigin (request: FastifyRequest): void {
-    if (request.method === 'GET' || request.method === 'HEAD') {
-      if (request.headers['sec-websocket-key'] === undefined) return
-    }
-    if (request.headers.origin === undefined) throw new Refusal('FORBIDDEN', 'a request that is known by a cookie needs the header Origin, as browsers send it; send the token as Authorization: Bearer <token> instead')
-    checkOrigin(request, this.#options.corsOrigins)
   }
 }
 

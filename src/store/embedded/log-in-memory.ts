@@ -98,15 +98,16 @@ export class LogInMemory {
 
   /**
    * Gives the draft its id and its place.
-   * @returns null for a deletion whose value is no longer the current one
+   * @returns null for a deletion whose value is no longer the current one, and for a value that is only for a key without one
    * @throws Refusal KEYS_FULL
    */
   place (draft: Draft, batch: Batch): Id | null {
-    const { room, key, deletion, ends } = draft
+    const { room, key, deletion, ends, ifAbsent } = draft
     if (key !== null) {
       const field = fieldOf(draft)
       const present = this.#keys.get(room, field)
       if (ends !== undefined && present !== ends) return null
+      if (ifAbsent === true && present !== undefined) return null
       if (!deletion && present === undefined && this.#keys.full(room)) {
         throw keysFull(room)
       }

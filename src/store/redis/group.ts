@@ -25,15 +25,19 @@ export interface GroupOptions {
 
 const LEASE_MS = 12_000
 const BEAT_MS = 3000
+/** Beats between two calls of `onGone` where nobody has gone. */
+const LOOK_BEATS = 20
 /** These figures are only limits: not worth a longer wait. */
 const PATIENCE_MS = 500
+/** How long it is known that a room lost members. */
+const LEFT_MS = 10_000
 /** Time for all workers to carry out an order and answer. */
 const ANSWER_MS = 2000
 
 const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
-/** Keys: workers members. Arguments: worker, lease ms. Returns 1 if its lease had not expired. */
-const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], number>('sbBeat', `${NOW}
+/** Keys: workers members. Arguments: worker, lease ms. Returns 1 if its lease had not expired, and who is alive. */
+const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], [valid: number, ...alive: string[]]>('sbBeat', `${NOW}
 local me, lease = ARGV[1], tonumber(ARGV[2])
 local score = redis.call('ZSCORE', KEYS[1], me)
 redis.call('ZADD', KEYS[1], now + lease, me)
@@ -50,7 +54,9 @@ if #dead > 0 then
   end
   for _, worker in ipairs(dead) do redis.call('ZREM', KEYS[1], worker) end
 end
-return (score and tonumber(score) >= now) and 1 or 0
+local answer = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.insert(answer, 1, (score and tonumber(score) >= now) and 1 or 0)
+return answer
 `)
 
 /** Keys: workers members. Arguments: worker, limit, then room and count in turn. Returns totals, and the rooms that are full. */
@@ -72,12 +78,48 @@ end
 return {totals, full}
 `)
 
-/** Key: members. Arguments: worker, then field and count in turn. They replace everything the worker has declared. */
-const replace = script<[members: string], [worker: string, ...counts: string[]], null>('sbReplace', `
+/** Notes that a worker lost its last member of a room, until nobody asks for it any more. */
+const LEAVE = `
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ${LEFT_MS}))
+-- The server's clock was set back since.
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
+local function leave (field)
+  if redis.call('HDEL', KEYS[1], field) == 1 then redis.call('ZADD', KEYS[2], now, string.match(field, '%S+$')) end
+end
+`
+
+/** Keys: members left. Arguments: field and count in turn. */
+const declare = script<[members: string, left: string], string[], null>('sbDeclare', `${NOW}${LEAVE}
+for at = 1, #ARGV, 2 do
+  if ARGV[at + 1] == '0' then leave(ARGV[at]) else redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+end
+`)
+
+/** Keys: members left. Arguments: worker, then field and count in turn. They replace everything the worker has declared. */
+const replace = script<[members: string, left: string], [worker: string, ...counts: string[]], null>('sbReplace', `${NOW}${LEAVE}
+local kept = {}
+for at = 2, #ARGV, 2 do kept[ARGV[at]] = true end
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.match(field, '^%S+') == ARGV[1] then redis.call('HDEL', KEYS[1], field) end
+  if string.match(field, '^%S+') == ARGV[1] and not kept[field] then leave(field) end
 end
 for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+`)
+
+/** Keys: workers members left. Arguments: worker, ms, rooms. Returns for each room the ms that are left of these, -1 if it has members in other workers. */
+const quiet = script<[workers: string, members: string, left: string], [worker: string, quietMs: number, ...rooms: string[]], number[]>('sbQuiet', `${NOW}
+local me, ms = ARGV[1], tonumber(ARGV[2])
+local alive = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
+local answer = {}
+for at = 3, #ARGV do
+  local room = ARGV[at]
+  local since = now - (redis.call('ZSCORE', KEYS[3], room) or 0)
+  local wait = since >= 0 and math.max(0, ms - since) or 0
+  for _, worker in ipairs(alive) do
+    if worker ~= me and tonumber(redis.call('HGET', KEYS[2], worker .. ' ' .. room) or 0) > 0 then wait = -1 end
+  end
+  answer[#answer + 1] = wait
+end
+return answer
 `)
 
 /** Key: workers. Returns the names of those that are alive. */
@@ -112,6 +154,10 @@ export class RedisGroup implements Group {
   #isStale = true
   readonly #asked = new Map<string, (from: string, value: unknown) => void>()
   #run: OrderHandler = () => {}
+  /** Those that were alive at the last beat. */
+  #alive: readonly string[] = []
+  #beats = 0
+  #onGone: () => void = () => {}
   #stop = (): void => {}
   #closed = false
   /** The failure last reported. */
@@ -226,6 +272,16 @@ export class RedisGroup implements Group {
     return totals
   }
 
+  async quietElsewhere (rooms: readonly string[], quietMs: number): Promise<ReadonlyMap<string, number> | null> {
+    const { workers, members, left } = this.#options.store.keys
+    const answer = await this.#bounded(async client => await quiet(client, [workers, members, left], [this.worker, quietMs, ...rooms]))
+    return answer === null ? null : new Map(rooms.flatMap((room, at) => (answer[at] as number) < 0 ? [] : [[room, answer[at] as number]]))
+  }
+
+  onGone (run: () => void): void {
+    this.#onGone = run
+  }
+
   async hit (limit: string, caller: string): Promise<Hit | null> {
     const { store } = this.#options
     const answer = await this.#bounded(async client => await hit(client, [store.keys.rate(limit, caller)], []))
@@ -236,8 +292,8 @@ export class RedisGroup implements Group {
   async close (): Promise<void> {
     this.#closed = true
     this.#stop()
-    const { workers, members } = this.#options.store.keys
-    await this.#bounded(async client => await Promise.all([client.zrem(workers, this.worker), replace(client, [members], [this.worker])]))
+    const { workers, members, left } = this.#options.store.keys
+    await this.#bounded(async client => await Promise.all([client.zrem(workers, this.worker), replace(client, [members, left], [this.worker])]))
   }
 
   /** @throws Refusal STORE_UNAVAILABLE */
@@ -254,9 +310,13 @@ export class RedisGroup implements Group {
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
     const answer = await this.#bounded(async client => await beat(client, [workers, members], [this.worker, LEASE_MS]))
+    const [isValid, ...alive] = answer ?? [0, ...this.#alive]
     // The lease had expired: others may have deleted the counts as those of a dead worker.
-    if (answer !== 1) this.#isStale = true
+    if (isValid !== 1) this.#isStale = true
     this.#declareSoon()
+    const isGone = this.#alive.some(worker => !alive.includes(worker))
+    this.#alive = alive
+    if (isGone || ++this.#beats % LOOK_BEATS === 0) this.#onGone()
   }
 
   /** Sends the counts of the rooms that changed, until Redis has taken them. */
@@ -266,22 +326,21 @@ export class RedisGroup implements Group {
   }
 
   async #sendCounts (): Promise<void> {
-    const { members } = this.#options.store.keys
+    const { members, left } = this.#options.store.keys
     const isStale = this.#isStale
     const rooms = isStale ? new Set([...this.#counts.keys(), ...this.#dirty]) : new Set(this.#dirty)
-    const some: string[] = []
-    const none: string[] = []
+    const counts: string[] = []
     for (const room of rooms) {
-      const count = this.#counts.get(room)
-      if (count === undefined) none.push(this.#field(room))
-      else some.push(this.#field(room), String(count))
+      const count = this.#counts.get(room) ?? 0
+      if (count > 0 || !isStale) counts.push(this.#field(room), String(count))
     }
     this.#isStale = false
     for (const room of rooms) this.#dirty.delete(room)
     // Everything is sent in this turn: these counts must not overtake a later `enter`.
-    const answer = await this.#bounded(async client => await (isStale
-      ? replace(client, [members], [this.worker, ...some]).then(() => [])
-      : Promise.all([some.length > 0 ? client.hset(members, ...some) : 0, none.length > 0 ? client.hdel(members, ...none) : 0])))
+    const answer = await this.#bounded(async client => {
+      await (isStale ? replace(client, [members, left], [this.worker, ...counts]) : declare(client, [members, left], counts))
+      return true
+    })
     if (answer === null) {
       // The next beat sends them again.
       this.#isStale ||= isStale

@@ -16,9 +16,12 @@ export interface Keys {
   readonly once: (name: string) => string
   readonly command: (id: string) => string
   readonly rate: (limit: string, caller: string) => string
-  /** The workers and when their leases expire; members by worker and room. */
+  /** The workers and when their leases expire; members by worker and room; rooms that lost their last member in a worker a moment ago. */
   readonly workers: string
   readonly members: string
+  readonly left: string
+  /** The stream that tells backends which rooms become occupied, and vacated. */
+  readonly occupancy: string
   /** The lease of the intake; the stream that publishers write to; the refused events of both ways in. */
   readonly intake: string
   readonly ingest: string
@@ -43,6 +46,8 @@ export const keysOf = (prefix: string): Keys => ({
   rate: (limit, caller) => `${prefix}rate:${limit}:${caller}`,
   workers: `${prefix}workers`,
   members: `${prefix}members`,
+  left: `${prefix}left`,
+  occupancy: `${prefix}occupancy`,
   intake: `${prefix}intake`,
   ingest: `${prefix}ingest`,
   refused: `${prefix}ingest:refused`,

@@ -14,8 +14,10 @@ import { script } from '../scripts.ts'
 /** Epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time in ms, answers to the appends. */
 export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, time: number, ...answers: string[]]
 
-/** Number of keys that every call has, in this order: meta epochs log facts state rooms lease ingest. */
-const FIXED_KEYS = 8
+/** Number of keys that every call has, in this order: meta epochs log facts state rooms lease ingest occupancy. */
+const FIXED_KEYS = 9
+/** Changes that the stream `occupancy` keeps. */
+const MAX_CHANGES = 10_000
 /** More than a call may take. */
 const LEAP_MS = 5000
 
@@ -27,13 +29,13 @@ const LEAP_MS = 5000
  * bytes, ms, 7 maximum bytes of `log`, 8 ms an idempotency key is kept, 9 text of a note or probe ('': none), 10 its field,
  * 11 the log's time by the caller's monotonic clock (0: not known); then for each append: its number of arguments after these
  * three, the digest to store under its idempotency key ('': none), the value that the key `lease` must hold ('': any); and for
- * each of its events: the event, its kind, for values and deletions the room and the field, for deletions the id of the value
- * they end ('': any), and with a lease the source of the event. A limit of 0 is none.
+ * each of its events: the event, its kind (`first`: a value only for a key without one), for values and deletions the room and
+ * the field, for deletions the id of the value they end ('': any), and with a lease the source of the event. A limit of 0 is none.
  * Returns epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time (0: not told), and for
  * each append `OK <ids>`, `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
 export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
-local meta, epochs, log, facts, state, rooms, lease, ingest = unpack(KEYS, 1, ${FIXED_KEYS})
+local meta, epochs, log, facts, state, rooms, lease, ingest, occupancy = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function parts (id)
@@ -106,6 +108,11 @@ local function plan (a, last, isTaken)
       if value == nil then value = redis.call('HGET', state, field) end
       passed = not value or string.match(value, '^%S+') ~= ends
     end
+    if kind == 'first' and not passed then
+      local value = mine[field]
+      if value == nil then value = redis.call('HEXISTS', state, field) == 1 end
+      kind, passed = 'value', value ~= false
+    end
     if passed then
       ids[#ids + 1] = '-'
     else
@@ -169,17 +176,31 @@ if not whole or m[1] ~= server then
   redis.call('LTRIM', epochs, -1000, -1)
 end
 
+-- A room has become occupied, or is no longer: one entry for each change, in the step that makes it. A key of the wrong type
+-- makes way. It must not stop the log.
+local function tell (field, occupied)
+  local room = string.match(field, '^@system occupied "(.*)"$')
+  if not room then return end
+  local entry = {'XADD', occupancy, 'MAXLEN', ${MAX_CHANGES}, '*', 'room', room, 'occupied', occupied}
+  if redis.pcall(unpack(entry)).err then
+    redis.pcall('RENAME', occupancy, occupancy .. ':' .. redis.call('TYPE', occupancy).ok)
+    redis.pcall(unpack(entry))
+  end
+end
+
 for _, event in ipairs(planned) do
   local id, kind, room, field, source, text = unpack(event)
   if kind == 'value' then
     if redis.call('HSET', state, field, id .. ' ' .. text) == 1 then
       redis.call('HINCRBY', rooms, room, 1)
       present = present + 1
+      if room == '@system' then tell(field, 1) end
     end
   else
     if kind == 'deletion' and redis.call('HDEL', state, field) == 1 then
       if redis.call('HINCRBY', rooms, room, -1) <= 0 then redis.call('HDEL', rooms, room) end
       present = present - 1
+      if room == '@system' then tell(field, 0) end
     end
     redis.call('XADD', facts, id, 'event', text)
     if count == 0 then oldest = id end

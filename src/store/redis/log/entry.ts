@@ -24,9 +24,9 @@ const HEAD = /^\{"type":"([^"]+)"(?:,"room":"([^"]+)")?(?:,"key":("(?:[^"\\]|\\.
 const fieldOf = (room: string, type: string, key: string): string => `${room} ${type} ${JSON.stringify(key)}`
 
 /** The arguments of one event for the script, as few as possible; see append.ts. */
-export function argumentsOf ({ type, room, key, deletion, tail, ends }: Draft): string[] {
+export function argumentsOf ({ type, room, key, deletion, tail, ends, ifAbsent }: Draft): string[] {
   if (key === null) return [`{${tail}`, 'fact']
-  const value = [`{${tail}`, deletion ? 'deletion' : 'value', room, fieldOf(room, type, key)]
+  const value = [`{${tail}`, deletion ? 'deletion' : ifAbsent === true ? 'first' : 'value', room, fieldOf(room, type, key)]
   return deletion ? [...value, ends ?? ''] : value
 }
 

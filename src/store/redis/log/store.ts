@@ -308,9 +308,9 @@ export class RedisStore implements Store {
   }
 
   async #append (appends: readonly PendingAppend[], note?: WorkerNote): Promise<CallReply> {
-    const { meta, epochs, log, facts, state, rooms, intake, ingest, once: nameOf } = this.keys
+    const { meta, epochs, log, facts, state, rooms, intake, ingest, occupancy, once: nameOf } = this.keys
     const { maxKeysPerRoom, historySize, historyBytes, historyTtlMs, idempotencyTtlMs, logBytes = LOG_BYTES, clock } = this.#options
-    const keys = [meta, epochs, log, facts, state, rooms, intake, ingest]
+    const keys = [meta, epochs, log, facts, state, rooms, intake, ingest, occupancy]
     const args = [newEpoch(), this.#reader.last ?? ORIGIN, maxKeysPerRoom, historySize, historyBytes, historyTtlMs, logBytes, idempotencyTtlMs, note?.text ?? '', note?.field ?? 'probe', this.#time === 0 ? 0 : Math.floor(this.#time + clock.now() - this.#toldAt)]
     for (const { drafts, once, lease } of appends) {
       if (once !== undefined) keys.push(nameOf(once.key))

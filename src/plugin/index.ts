@@ -1,0 +1,114 @@
+// The package in somebody's program: a Fastify plugin, and `createSignalbox` for every other server.
+
+import { ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { ConfigError } from '../../config/index.ts'
+import { pathOf, patternOf } from '../app/methods.ts'
+import { answerWithoutUpgrade, behind, Door, isHandshake } from './door.ts'
+import { readOptions } from './options.ts'
+import type { Options } from './options.ts'
+import { start } from './start.ts'
+import type { Started } from './start.ts'
+import type { Signalbox } from './api.ts'
+
+export type { Authorize, Grants } from '../app/auth/authorize.ts'
+export type { Options, Settings } from './options.ts'
+export { createSignalbox } from './server.ts'
+export type { SignalboxServer } from './server.ts'
+export type { CommandAnswer, NewEvent, Once, ReadAnswer, ReadEvent, ReadRequest, Signalbox } from './api.ts'
+
+export type PluginOptions = Options<FastifyRequest> & {
+  /** The decorator: a second gateway in one app needs another. Default `signalbox`: `app.signalbox`. */
+  readonly name?: string | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The gateway, where it was registered without a `name`. */
+    signalbox: Signalbox
+  }
+}
+
+const signalbox = async (app: FastifyInstance, options: PluginOptions): Promise<void> => {
+  const { name = 'signalbox' } = options
+  const read = readOptions(options as PluginOptions & Record<string, unknown>, ['name'])
+  if (typeof name !== 'string' || name === '') throw new ConfigError(['name must be the name of a decorator, such as "signalbox"'])
+  if (app.hasDecorator(name)) throw new ConfigError([`app.${name} exists already: give this gateway a name of its own, such as name: 'orders' for app.orders`])
+  if ((app.initialConfig as { http2?: unknown }).http2 === true) throw new ConfigError(['signalbox needs a server for HTTP/1.1: streams and sockets write to their connection. Put a proxy in front for HTTP/2.'])
+
+  const { authorize } = read
+  /** The app's own requests, with what its hooks have put there. */
+  const requests = new WeakMap<IncomingMessage, FastifyRequest>()
+  const gateway = await start(read as never, read.logger ?? app.log, authorize === undefined
+    ? undefined
+    : async raw => await authorize(requests.get(raw) as FastifyRequest))
+  app.decorate(name, gateway.verbs)
+  await app.register(async scope => mount(scope, gateway, requests), { prefix: read.prefix })
+}
+
+/** Hands requests over when the hooks of the app have run: everything but their bodies is the app's business too. */
+function mount (scope: FastifyInstance, { inner, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
+  const door = new Door({ inner, paths, prefix: behind(scope.prefix), log: scope.log })
+  const upgrades = new WeakMap<IncomingMessage, Buffer>()
+  const prefix = patternOf(`${scope.prefix}/*`)
+  const isForGateway = (request: IncomingMessage): boolean => scope.prefix === '' ? door.isFor(request) : prefix.test(pathOf(request.url ?? ''))
+
+  const handler = (request: FastifyRequest, reply: FastifyReply): void => {
+    const { raw } = request
+    reply.hijack()
+    requests.set(raw, request)
+    const head = upgrades.get(raw)
+    if (head !== undefined) {
+      const { socket } = raw
+      reply.raw.detachSocket(socket)
+      door.upgrade(raw, socket, head)
+      return
+    }
+    // What hooks have said goes out with the answer: CORS, security headers.
+    for (const [header, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(header, value)
+    door.handle(raw, reply.raw)
+  }
+
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  // Without a prefix all else is the app's, and what it has itself by then.
+  for (const url of scope.prefix === '' ? paths : ['/', '/*']) {
+    const method = scope.supportedMethods.filter(name => !scope.hasRoute({ method: name as 'GET', url: scope.prefix + url }))
+    if (method.length > 0) scope.route({ method, url, exposeHeadRoute: false, schema: { hide: true } as object, handler })
+  }
+  scope.addHook('preClose', close)
+
+  // Others may listen too, before and after. With a second listener each would answer every handshake.
+  if (inner.server.listenerCount('upgrade') > 0) {
+    scope.addHook('onReady', async () => {
+      const { server } = scope
+      const others = server.listeners('upgrade') as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
+      server.removeAllListeners('upgrade')
+      server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+        if (isHandshake(request) && isForGateway(request)) throughHooks(request, socket, head)
+        else if (others.length > 0) for (const listener of others) listener.call(server, request, socket, head)
+        else if (server.listenerCount('upgrade') === 1) answerWithoutUpgrade(request, socket, response => server.emit('request', request, response))
+      })
+    })
+  }
+
+  function throughHooks (request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Node listens no more; until the handshake is done nobody else does.
+    socket.on('error', ignore)
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket as Socket)
+    // Refused by a hook.
+    response.once('finish', () => socket.end())
+    upgrades.set(request, head)
+    scope.routing(request, response)
+  }
+}
+
+function ignore (): void {}
+
+export default fp(signalbox, { name: 'signalbox', fastify: '5.x' })

@@ -1,0 +1,46 @@
+// A gateway that has started, and its own server, which does not listen.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Authorize } from '../app/auth/authorize.ts'
+import { createSignalbox } from '../signalbox.ts'
+import type { ReadOptions } from './options.ts'
+import { verbsOf } from './verbs.ts'
+import type { Signalbox } from './api.ts'
+
+export interface Started {
+  readonly verbs: Signalbox
+  readonly inner: FastifyInstance
+  /** The paths of its routes. */
+  readonly paths: ReadonlySet<string>
+  /** Drains and closes. Idempotent. */
+  readonly close: () => Promise<void>
+}
+
+/** Reading the log takes a second or two at most, unless Redis is unreachable: then the gateway comes up without it, and /readyz says so. */
+const REDIS_WAIT_MS = 5000
+
+/** @throws ConfigError; Error with a sentence for the operator if the store cannot be opened */
+export async function start ({ config, store, logLevel }: ReadOptions<never>, base: FastifyBaseLogger, authorize: Authorize | undefined): Promise<Started> {
+  // A level of its own: `tune` may change it, and leaves the log of the program alone.
+  const log = base.child({}, logLevel === undefined ? {} : { level: logLevel })
+  const root = await createSignalbox({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
+  const verbs = verbsOf(root, config)
+  const paths = new Set<string>()
+  const inner = await root.createServer(path => { if (path !== '*') paths.add(path) })
+  let closed: Promise<void> | null = null
+  const close = async (): Promise<void> => await (closed ??= (async () => {
+    await verbs.drain()
+    await inner.close()
+  })())
+  try {
+    await inner.ready()
+    const started = root.start()
+    await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_WAIT_MS, undefined, { ref: false })]))
+    started.catch(err => log.error({ err }, 'the gateway could not start'))
+  } catch (error) {
+    await inner.close().catch(() => {})
+    throw error
+  }
+  return { verbs, inner, paths, close }
+}

@@ -1,0 +1,116 @@
+// Who may do what, by the program around the gateway.
+
+import type { AddressInfo } from 'node:net'
+import cookie from '@fastify/cookie'
+import Fastify from 'fastify'
+import type { FastifyRequest } from 'fastify'
+import { pino } from 'pino'
+import t from 'tap'
+import type { Test } from 'tap'
+import { WebSocket } from 'ws'
+import signalbox from '../../src/plugin/index.ts'
+import type { Grants, PluginOptions } from '../../src/plugin/index.ts'
+import { PROFILES } from '../wire/harness.ts'
+import { WireClient } from '../wire/client.ts'
+
+type Answer = Grants | null
+
+async function started (t: Test, authorize: (request: FastifyRequest) => Answer | Promise<Answer>, options: PluginOptions = {}): Promise<{ url: string, port: number, lines: string[] }> {
+  const lines: string[] = []
+  const app = Fastify({ loggerInstance: pino({ level: 'warn' }, { write: line => lines.push(line) }) as never })
+  await app.register(cookie)
+  await app.register(signalbox, { dataDir: ':memory:', authorize, ...options })
+  t.teardown(async () => await app.close())
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, port, lines }
+}
+
+const publish = async (url: string, room: string, headers: Record<string, string> = {}): Promise<any> => {
+  const answer = await fetch(`${url}/api/events`, { method: 'POST', body: JSON.stringify({ type: 'x', room, data: 1 }), headers: { 'Content-Type': 'application/json', ...headers } })
+  return { status: answer.status, ...await answer.json() }
+}
+
+t.test('it is given the app\'s own request, with what the app\'s plugins put there', async t => {
+  const users: Record<string, Grants> = { ada: { publish: ['plant-*'] } }
+  const { url } = await started(t, async ({ cookies }) => users[cookies.session ?? ''] ?? null)
+  const own = { Origin: url }
+  t.match(await publish(url, 'plant-1', { Cookie: 'session=ada', ...own }), { status: 202 })
+  t.match(await publish(url, 'office', { Cookie: 'session=ada', ...own }), { status: 403, code: 'FORBIDDEN', message: 'you may not publish to office: what authorize returned grants no publish on it' })
+  t.match(await publish(url, 'plant-1', { Cookie: 'session=bob', ...own }), { status: 401, code: 'UNAUTHENTICATED', message: /sign in/ })
+  t.match(await (await fetch(`${url}/api/profile`)).json(), { auth: true }, 'what is open to all asks nobody')
+})
+
+t.test('a page of another site cannot use a visitor\'s cookies', async t => {
+  const { url } = await started(t, () => ({ publish: ['*'], subscribe: ['*'] }), { corsOrigins: ['https://good.example'], profile: 'WEBSOCKET' })
+  const cookies = { Cookie: 'session=ada' }
+  t.match(await publish(url, 'a', { ...cookies, Origin: 'https://evil.example' }), { status: 403 })
+  t.match(await publish(url, 'a', cookies), { status: 403, message: /needs the header Origin/ })
+  t.match(await publish(url, 'a', { ...cookies, Origin: 'https://good.example' }), { status: 202 })
+  t.match(await publish(url, 'a'), { status: 202 }, 'a backend has none')
+  const handshake = async (origin: string): Promise<string> => await new Promise(resolve => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/api/events/ws`, { origin, headers: cookies })
+    socket.once('open', () => { socket.terminate(); resolve('open') }).once('error', ({ message }) => resolve(message))
+  })
+  t.match(await handshake('https://evil.example'), /403/)
+  t.equal(await handshake('https://good.example'), 'open')
+})
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: a connection hears what its caller may, and ends with its rights`, async t => {
+    const asked: string[] = []
+    const { port, url } = await started(t, ({ headers, url }) => {
+      asked.push(url)
+      return headers['x-user'] === undefined ? null : { subscribe: ['plant-*'], publish: ['*'], expiresAt: new Date(Date.now() + 1500), subject: 'ada' }
+    }, { profile })
+    const client = await WireClient.open(profile, port, { rooms: ['plant-1'], headers: { 'X-User': 'ada' } })
+    t.teardown(() => client.cut())
+    await client.untilKind('ready')
+    await publish(url, 'plant-1', { 'X-User': 'ada' })
+    await client.until(() => client.events.length === 1)
+    t.match(await client.untilKind('bye'), { data: { reason: 'TOKEN_EXPIRED' } })
+    t.match(asked[0], /^\/api\/events\/(stream|ws)/)
+    const answer = await fetch(`${url}/api/events/stream?rooms=plant-1`)
+    t.equal(answer.status, profile === 'SSE' ? 401 : 404)
+  })
+}
+
+t.test('one that fails refuses for a while, and the log says why', async t => {
+  const { url, lines } = await started(t, async () => { throw new Error('the users are in a database that is away') })
+  const answer = await fetch(`${url}/api/events/stream`)
+  t.equal(answer.status, 503)
+  t.equal(answer.headers.get('retry-after'), '5')
+  t.notMatch(await answer.text(), /database/)
+  t.ok(lines.some(line => line.includes('a database that is away')))
+  const returning = await fetch(`${url}/api/events/stream`, { headers: { 'Last-Event-ID': '1-0' } })
+  t.match([returning.status, await returning.text().catch(() => 'event: bye')], [200, /event: bye/], 'an EventSource goes on trying')
+})
+
+t.test('one that throws 401 or 403 refuses with its own words', async t => {
+  const { url } = await started(t, ({ headers }) => { throw Object.assign(new Error('the trial is over'), { statusCode: Number(headers['x-status']) }) })
+  t.match(await publish(url, 'a', { 'X-Status': '403' }), { status: 403, code: 'FORBIDDEN', message: 'the trial is over' })
+  t.match(await publish(url, 'a', { 'X-Status': '401' }), { status: 401, code: 'UNAUTHENTICATED', message: 'the trial is over' })
+})
+
+for (const [what, returned] of Object.entries({
+  'a misspelt right': { subcribe: ['*'] },
+  'a right that is no list': { publish: '*' },
+  true: true,
+  'a date that is none': { publish: ['*'], expiresAt: new Date('tomorrow') },
+  nothing: undefined
+})) {
+  t.test(`one that returns ${what} lets nobody in, and the log says so`, async t => {
+    const { url, lines } = await started(t, () => returned as never)
+    t.match(await publish(url, 'a'), { status: 503 })
+    t.ok(lines.some(line => /authorize (must return|returned)/.test(line)), lines.join())
+  })
+}
+
+t.test('rights of a subject count for all of its connections', async t => {
+  const { url, port } = await started(t, ({ headers }) => ({ subscribe: ['*'], control: ['disconnect'], subject: String(headers['x-user']) }))
+  const clients = await Promise.all(['ada', 'ada', 'bob'].map(async user => await WireClient.open('SSE', port, { rooms: ['a'], headers: { 'X-User': user } })))
+  t.teardown(() => clients.forEach(client => client.cut()))
+  for (const client of clients) await client.untilKind('ready')
+  const answer = await fetch(`${url}/api/control`, { method: 'POST', body: JSON.stringify({ command: 'disconnect', args: { subject: 'ada' } }), headers: { 'Content-Type': 'application/json', 'X-User': 'bob' } })
+  t.match(await answer.json(), { result: { ended: 2 } })
+})
