@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
 import type { Test } from 'tap'
 import type { ProfileName } from '../../profiles/index.ts'
+import { checkAnswer } from '../tools/answers.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { upgradeHeaders } from '../wire/codec.ts'
 import { startServer } from '../wire/harness.ts'
@@ -61,7 +62,13 @@ export async function ask (port: number, path: string, { method, headers = {}, b
       const done = (): void => {
         asked.destroy()
         const isJson = headers['content-type']?.startsWith('application/json') === true && body !== ''
-        resolve({ status, headers, body: isJson ? JSON.parse(body) : body })
+        const answer: Answer = { status, headers, body: isJson ? JSON.parse(body) : body }
+        try {
+          if (isJson) checkAnswer(asked.method, path.split('?', 1)[0] as string, status, answer.body)
+          resolve(answer)
+        } catch (error) {
+          reject(error)
+        }
       }
       response.setEncoding('utf8').on('data', chunk => {
         body += chunk
