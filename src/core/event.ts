@@ -185,8 +185,8 @@ export function ttlOf ({ json }: Pick<Entry, 'json'>): number | null {
 function parseTtl (value: unknown, key: string | undefined, data: unknown): number | undefined {
   if (value === undefined || value === null) return undefined
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_TTL) throw bad(`ttl must be whole seconds, 1 to ${MAX_TTL}; leave it out for a value that stays`)
-  if (key === undefined) throw bad('ttl needs a key: only values end by themselves, facts are kept as long as history holds them')
-  if (data === null) throw bad('ttl cannot stand beside data null, which deletes the key now')
+  if (key === undefined) throw bad('ttl needs a key: only values end by themselves. Give the event a key, or leave ttl out: facts are kept as long as history holds them')
+  if (data === null) throw bad('ttl cannot be given with data null, which deletes the key at once; leave ttl out')
   return value
 }
 

@@ -2,10 +2,11 @@
 //
 // Each key with such a value has one place among the times to look at it. A newer value leaves the place where it is: what is
 // found there decides, and is looked at again later where its time has not come. Times far off are rounded to an eighth of what
-// is left: however many keys there are, there are few times.
+// is left: however many keys there are, there are few times. The end of a key takes its place away, so that keys which come and
+// go leave nothing behind.
 
 import type { Clock, LogClock } from './clock.ts'
-import { fieldOf, ttlOf } from './event.ts'
+import { fieldOf, MAX_BATCH, ttlOf } from './event.ts'
 import type { Entry } from './event.ts'
 import { millisOf } from './id.ts'
 import type { Room } from './room.ts'
@@ -30,8 +31,8 @@ const RETRY_MS = 1000
 export class Lifetimes {
   readonly #options: LifetimesOptions
   /** By the monotonic time to look at them: keys, as room and field. */
-  readonly #keys = new Map<number, string[]>()
-  /** The time of each key. One that stands under an earlier time too is looked at for nothing there. */
+  readonly #keys = new Map<number, Set<string>>()
+  /** The time of each key. */
   readonly #times = new Map<string, number>()
   #isStarted = false
   #cancel: (() => void) | null = null
@@ -51,9 +52,13 @@ export class Lifetimes {
 
   /** An entry of the log. */
   saw (entry: Entry): void {
-    if (entry.key === null || entry.deletion) return
+    if (entry.key === null) return
+    if (entry.deletion) {
+      if (this.#times.size > 0) this.#forget(placeOf(entry))
+      return
+    }
     const ttlMs = ttlOf(entry)
-    if (ttlMs !== null) this.#place(`${entry.room}\0${fieldOf(entry)}`, this.#leftOf(entry, ttlMs))
+    if (ttlMs !== null) this.#put(placeOf(entry), this.#leftOf(entry, ttlMs))
   }
 
   /** From now on values end. Resolves when those whose time came while no process ran have ended. */
@@ -72,45 +77,75 @@ export class Lifetimes {
     return millisOf(entry.id) - this.#options.logClock.ago(ttlMs)
   }
 
-  #place (key: string, leftMs: number): void {
+  #put (key: string, leftMs: number): void {
     const due = this.#options.clock.now() + leftMs
     if ((this.#times.get(key) ?? Infinity) <= due) return
     let grain = GRAIN_MS
     while (grain * 2 * ROUNDING <= leftMs) grain *= 2
     // Rather too early than too late, where it is looked at again.
     const time = grain === GRAIN_MS ? Math.ceil(due / grain) * grain : Math.floor(due / grain) * grain
+    this.#forget(key)
     this.#times.set(key, time)
     const keys = this.#keys.get(time)
-    if (keys === undefined) this.#keys.set(time, [key])
-    else keys.push(key)
+    if (keys === undefined) this.#keys.set(time, new Set([key]))
+    else keys.add(key)
     this.#wait()
+  }
+
+  #forget (key: string): void {
+    const time = this.#times.get(key)
+    if (time === undefined) return
+    this.#times.delete(key)
+    const keys = this.#keys.get(time) as Set<string>
+    keys.delete(key)
+    if (keys.size === 0) this.#keys.delete(time)
   }
 
   #wait (): void {
     if (this.#isStarted && this.#keys.size > 0) this.#cancel ??= this.#options.clock.after(GRAIN_MS, () => { void this.#look() })
   }
 
+  /** Whatever number of values ends at once, sessions and publishers have their turns between two batches. */
   async #look (): Promise<void> {
-    const { clock, rooms, end, onError } = this.#options
+    const { clock, end, onError } = this.#options
     const now = clock.now()
-    const over: Entry[] = []
-    for (const [time, keys] of this.#keys) {
-      if (time > now) continue
-      this.#keys.delete(time)
-      for (const key of keys) {
-        if (this.#times.get(key) !== time) continue
-        this.#times.delete(key)
-        const room = key.indexOf('\0')
-        const value = rooms.get(key.slice(0, room))?.value(key.slice(room + 1))
-        const ttlMs = value === undefined ? null : ttlOf(value)
-        if (value === undefined || ttlMs === null) continue
-        const left = this.#leftOf(value, ttlMs)
-        if (left <= 0) over.push(value)
-        this.#place(key, left <= 0 ? RETRY_MS : left)
+    try {
+      for (let keys = this.#due(now); keys.length > 0 && this.#isStarted; keys = this.#due(now)) {
+        const over = keys.flatMap(key => this.#overAt(key))
+        if (over.length > 0) await end(over)
+        else await new Promise<void>(resolve => { clock.soon(resolve) })
       }
+    } catch (error) {
+      onError(error)
     }
-    if (over.length > 0) await end(over).catch(onError)
     this.#cancel = null
     this.#wait()
   }
+
+  /** Some of the keys whose time has come. */
+  #due (now: number): string[] {
+    const due: string[] = []
+    for (const [time, keys] of this.#keys) {
+      if (time > now) continue
+      for (const key of keys) {
+        if (due.push(key) === MAX_BATCH) return due
+      }
+    }
+    return due
+  }
+
+  /** The value of the key if its time is over; the key is looked at again in any case, unless it has no ttl now. */
+  #overAt (key: string): Entry[] {
+    this.#forget(key)
+    const room = key.indexOf('\0')
+    const value = this.#options.rooms.get(key.slice(0, room))?.value(key.slice(room + 1))
+    const ttlMs = value === undefined ? null : ttlOf(value)
+    if (value === undefined || ttlMs === null) return []
+    const left = this.#leftOf(value, ttlMs)
+    this.#put(key, left <= 0 ? RETRY_MS : left)
+    return left <= 0 ? [value] : []
+  }
 }
+
+/** Names one value of the deployment. */
+const placeOf = (entry: Entry): string => `${entry.room}\0${fieldOf(entry)}`

@@ -2,11 +2,14 @@
 
 import fc from 'fast-check'
 import t from 'tap'
-import { fieldOf } from '../../src/core/event.ts'
+import { LogClock } from '../../src/core/clock.ts'
+import { draftOf, entryOf, fieldOf, parseEvent } from '../../src/core/event.ts'
 import type { Entry } from '../../src/core/event.ts'
 import { alone } from '../../src/core/group.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { millisOf } from '../../src/core/id.ts'
+import { Lifetimes } from '../../src/core/lifetimes.ts'
+import { Rooms } from '../../src/core/rooms.ts'
 import type { Follower, Image, Store } from '../../src/core/store.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
 import { ManualClock } from '../clock.ts'
@@ -125,6 +128,65 @@ t.test('a value ends at its time, a newer one with its own, one without stays, f
   await t.rejects(r.publish(host('x', null, 5)), { code: 'BAD_EVENT', message: /data null/ })
   for (const ttl of [0, -1, 1.5, 31_536_001, '5', true]) await t.rejects(r.publish({ ...host('x', 1), ttl }), { code: 'BAD_EVENT', message: /whole seconds, 1 to 31536000/ }, String(ttl))
   await r.publish({ ...host('x', 1), ttl: null })
+})
+
+t.test('a type in STATE_TYPES takes a ttl without a key', async t => {
+  const r = await rig({ gateway: { stateTypes: new Set(['load']) } })
+  await r.publish({ type: 'load', room: 'a', data: 1, ttl: 2 })
+  t.equal(r.gateway.view.totals.keys, 1)
+  await pass(r.clock, 2 * SECOND + LATE)
+  t.equal(r.gateway.view.totals.keys, 0)
+  await t.rejects(r.publish({ type: 'load', room: 'a', data: null, ttl: 2 }), { code: 'BAD_EVENT', message: /data null/ })
+})
+
+t.test('keys that come and go before their time leave nothing to look at', async t => {
+  const r = await rig()
+  const before = r.clock.pending
+  for (let n = 0; n < 20; n++) {
+    await r.publish(host(`k${n}`, 1, 86_400))
+    await r.publish(host(`k${n}`, 2, 100))
+  }
+  t.equal(r.clock.pending, before + 1, 'one timer for all of them')
+  for (let n = 0; n < 20; n++) await r.publish(host(`k${n}`, null))
+  await pass(r.clock, SECOND)
+  t.equal(r.clock.pending, before)
+})
+
+t.test('values that end at once end in batches, between which others have their turn; where the store refuses, all are tried again', async t => {
+  const clock = new ManualClock()
+  const rooms = new Rooms<never>()
+  const values = Array.from({ length: 2500 }, (_, n) => entryOf(parseEvent(host(`k${n}`, 1, 2), { stateTypes: new Set(), maxBytes: Infinity, now: clock.wall() }), `${clock.wall()}-${n}`))
+  for (const value of values) rooms.apply(value)
+  const batches: number[] = []
+  const errors: unknown[] = []
+  let isAway = true
+  const lifetimes = new Lifetimes({
+    clock,
+    logClock: new LogClock(clock),
+    rooms,
+    async end (over) {
+      await Promise.resolve()
+      if (isAway) throw new Error('away')
+      batches.push(over.length)
+      for (const { id, ...value } of over) {
+        const end = entryOf(draftOf({ type: value.type, room: value.room, key: value.key as string, data: null, timestamp: 0, ends: id }), `${clock.wall()}-${5000 + batches.length}`)
+        rooms.apply(end)
+        lifetimes.saw(end)
+      }
+    },
+    onError: error => errors.push(error)
+  })
+  lifetimes.load()
+  await lifetimes.start()
+  await pass(clock, 2 * SECOND + 250)
+  t.ok(errors.length > 0)
+  t.equal(rooms.get('a')?.keys, 2500)
+  isAway = false
+  await pass(clock, 1.5 * SECOND)
+  t.ok(batches.every(size => size <= 1000), String(batches))
+  t.equal(batches.reduce((sum, size) => sum + size, 0), 2500, 'each once')
+  t.equal(rooms.get('a')?.keys, 0)
+  t.equal(clock.pending, 0)
 })
 
 t.test('data that ends as a ttl does gives no time', async t => {

@@ -3,6 +3,7 @@
 
 import type { Test } from 'tap'
 import { isAfter, isId } from '../../src/core/id.ts'
+import { draftOf, ttlOf } from '../../src/core/event.ts'
 import type { Draft } from '../../src/core/event.ts'
 import type { Id } from '../../src/core/id.ts'
 import { dataOf, deletion, fact, record, value } from './harness.ts'
@@ -395,6 +396,16 @@ function opensAgain (t: Tap, harness: Harness): void {
     }
     await opened.store.append([fact('one more')])
     t.equal(opened.follower.history.length, 20, 'sizes and counts were restored too')
+    await opened.close()
+  })
+
+  t.test('a value keeps the ttl it was given, over restarts too', async t => {
+    let opened = await harness.open()
+    await opened.store.append([draftOf({ type: 'gauge', key: 'a', data: 1, timestamp: 1_700_000_000_000, ttl: 31_536_000 }), value('b', 2), draftOf({ type: 'gauge', key: 'c', data: ',"ttl":1}', timestamp: 1_700_000_000_000 })])
+    for (let round = 0; round < 2; round++) {
+      t.same(opened.follower.values.map(ttlOf), [31_536_000_000, null, null])
+      opened = await opened.restart()
+    }
     await opened.close()
   })
 
