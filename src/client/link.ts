@@ -223,7 +223,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       if (early !== null || greetedAt < Infinity) return early ?? LOST
       // Browsers hide the reason from the page.
       const isStranger = !`${base_}/`.startsWith(`${globalThis.location?.origin ?? base_}/`)
-      return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ", or this page's origin is not in its CORS_ORIGINS" : ''}` }
+      return { code: 'UNREACHABLE', reason: `the gateway does not answer${isStranger ? ', or CORS_ORIGINS does not list this origin' : ''}` }
     } finally {
       clearTimeout(opening)
       catchUp.end_()

@@ -58,7 +58,7 @@ async function reasonOf (address: string, request: Carrier['request_']): Promise
     ? endOfRefusal(answer)
     : {
         code: 'NO_UPGRADE',
-        reason: `the gateway answers, but opens no WebSocket: its CORS_ORIGINS must list ${globalThis.location?.origin ?? "the client's origin"}, or a proxy changes Host or does not pass Upgrade`,
+        reason: `the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${globalThis.location?.origin ?? 'this origin'}, or a proxy changes Host or does not pass Upgrade`,
         retryMs: REFUSED_MS
       }
 }
