@@ -118,7 +118,7 @@ for (const profile of PROFILES) {
 
     const stranger = new Seat(await openStrangeTab(context, origin, closed.url, { rooms: ['a'] }, open.url))
     await stranger.until('it has tried twice', () => stranger.statuses.filter(status => status.state === 'connecting' && typeof status.retryMs === 'number').length > 1)
-    test.match(stranger.now, { state: 'connecting', code: 'UNREACHABLE', reason: "the gateway does not answer, or this page's origin is not in its CORS_ORIGINS" })
+    test.match(stranger.now, { state: 'connecting', code: 'UNREACHABLE', reason: 'the gateway does not answer, or CORS_ORIGINS does not list this origin' })
     test.notOk(stranger.states.includes('connected'))
     test.same(stranger.received('hello'), [])
     test.match((await stranger.remote.control('ping', {}, { abortMs: 500 })).error, { name: String }, 'nor does it command')
@@ -224,7 +224,7 @@ t.test('behind a proxy that changes Host, a WebSocket that is refused is reporte
     if (listed) await seat.untilConnected()
     else {
       await seat.until('it says why', () => seat.statuses.some(status => 'code' in status))
-      test.match(seat.statuses.find(status => 'code' in status), { code: 'NO_UPGRADE', reason: new RegExp(`the gateway answers, but opens no WebSocket: its CORS_ORIGINS must list ${nginx.url}, or a proxy changes Host`) })
+      test.match(seat.statuses.find(status => 'code' in status), { code: 'NO_UPGRADE', reason: new RegExp(`the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${nginx.url}, or a proxy changes Host`) })
     }
   }
 })
