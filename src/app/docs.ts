@@ -8,7 +8,6 @@ import fp from 'fastify-plugin'
 import { openToAll } from './auth/auth.ts'
 import { mountOf } from './mount.ts'
 import { description, version } from './package.ts'
-import { receivedEventSchema } from './schemas.ts'
 
 const SECURITY_SCHEMES = {
   token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'where the gateway has AUTH_JWT_SECRET or AUTH_JWKS_URL' },
@@ -75,7 +74,5 @@ function gathered (document: Document): Document {
     return { $ref: `#/components/schemas/${title}` }
   }
   const paths = gather(document.paths)
-  // What stream and socket carry, for docs/asyncapi.yaml.
-  gather(receivedEventSchema)
   return { ...document, paths, components: { ...document.components, schemas } } as Document
 }

@@ -21,7 +21,6 @@ import { RefusalLog } from './figures/refusal-log.ts'
 import { Troubles } from './figures/troubles.ts'
 import { View } from './figures/view.ts'
 import type { Group } from './group.ts'
-import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
 import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
@@ -35,6 +34,7 @@ import { Polls } from './polls.ts'
 import type { ReadAnswer, ReadRequest } from './polls.ts'
 import { Pulse } from './pulse.ts'
 import { Rate } from './rate.ts'
+import { Readiness } from './readiness.ts'
 import { Reservations } from './reservations.ts'
 import { Rooms } from './rooms.ts'
 import { Session } from './session.ts'
@@ -64,8 +64,6 @@ export interface GatewayOptions {
 }
 
 const RETURN_AFTER_MS = 1000
-/** The log may be this far ahead of the wall clock before it is worth a warning: clocks of several machines differ a little. */
-const AHEAD_MS = 60_000
 /** Share of the ping interval between two heartbeats: a client that waits for just the interval must not wait in vain. */
 const BEAT = 0.9
 /** Refusals that concern a repeat as they concern everything else, or that come from the store itself. */
@@ -112,14 +110,11 @@ export class Gateway {
   readonly #context: SessionContext
   readonly #expiry: Expiry
   readonly #lifetimes: Lifetimes
-  readonly #logClock: LogClock
+  readonly #readiness: Readiness
   readonly #reservations: Reservations
   readonly #stateBudget: StateBudget
   #limits: Limits
-  #state: 'starting' | 'open' | 'draining' | 'drained' = 'starting'
-  #storeTrouble: string | null = null
   #publishing = 0
-  #wasAhead = false
   #drained: Promise<void> | null = null
 
   constructor (options: GatewayOptions) {
@@ -127,9 +122,16 @@ export class Gateway {
     this.#limits = options.limits
     const { clock, store, group } = options
     const limits = (): Limits => this.#limits
-    const logClock = this.#logClock = new LogClock(clock)
+    const logClock = new LogClock(clock)
     this.latency = new Latency(clock)
     this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
+    this.#readiness = new Readiness({
+      store,
+      logClock,
+      returnAfterMs: () => this.returnAfterMs(),
+      onTrouble: (code, text) => this.#noteStore(code, text),
+      log: options.log
+    })
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs * BEAT })
     this.#deadlines = new Deadlines({ clock, onDue: session => session.close('TOKEN_EXPIRED', this.returnAfterMs()) })
@@ -222,11 +224,11 @@ export class Gateway {
       load: image => this.#load(image),
       apply: (entries, floor) => this.#apply(entries, floor),
       begin: lineage => this.#begin(lineage),
-      available: (yes, reason) => this.#setTrouble(yes ? null : reason ?? 'the store cannot be reached')
+      available: (yes, reason) => this.#readiness.setStoreTrouble(yes ? null : reason ?? 'the store cannot be reached')
     }
     await this.#options.store.follow(follower)
     // A drain may have begun meanwhile.
-    if (this.#state === 'starting') this.#state = 'open'
+    if (this.#readiness.stage === 'starting') this.#readiness.stage = 'open'
     this.occupancy.start()
     await Promise.all([this.#expiry.start(), this.#lifetimes.start()])
   }
@@ -265,7 +267,7 @@ export class Gateway {
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
     const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
-    if (!isFromCommand || this.#state !== 'draining') this.#checkState()
+    if (!isFromCommand || this.#readiness.stage !== 'draining') this.#readiness.check()
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
@@ -285,7 +287,7 @@ export class Gateway {
    * @throws Refusal as `open`
    */
   checkOpen (identity: Identity): void {
-    this.#checkState()
+    this.#readiness.check()
     this.#places.check(identity)
   }
 
@@ -309,7 +311,7 @@ export class Gateway {
    * besides DRAINING.
    */
   async read (request: ReadRequest): Promise<ReadAnswer> {
-    this.#checkState()
+    this.#readiness.check()
     return await this.#polls.read(request, request.identity ?? PROGRAM)
   }
 
@@ -329,12 +331,12 @@ export class Gateway {
   }
 
   async #drain (patienceMs: number): Promise<void> {
-    this.#state = 'draining'
+    this.#readiness.stage = 'draining'
     this.#expiry.stop()
     this.#lifetimes.stop()
     this.occupancy.stop()
     const left = await this.commands.stop(patienceMs)
-    this.#state = 'drained'
+    this.#readiness.stage = 'drained'
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
     await this.#polls.drain()
@@ -360,29 +362,13 @@ export class Gateway {
   }
 
   /** Why new work is refused; null while it is accepted. */
-  get notReady (): { code: 'DRAINING' | 'STORE_UNAVAILABLE', reason: string } | null {
-    if (this.#state === 'draining' || this.#state === 'drained') return { code: 'DRAINING', reason: 'the gateway is shutting down' }
-    if (this.#state === 'starting') return { code: 'STORE_UNAVAILABLE', reason: this.#options.store.progress ?? this.#storeTrouble ?? 'the log is being read' }
-    return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
+  get notReady (): Readiness['notReady'] {
+    return this.#readiness.notReady
   }
 
   /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
-    const { warnings } = this.#options.store
-    return this.#logClock.aheadMs < AHEAD_MS ? warnings : [...warnings, `the newest event is ${this.#ahead} ahead of this machine's clock: one of the clocks is or was wrong; ages are measured from that event on`]
-  }
-
-  get #ahead (): string {
-    const seconds = Math.round(this.#logClock.aheadMs / 1000)
-    return seconds < 7200 ? `${seconds} s` : `${Math.round(seconds / 3600)} h`
-  }
-
-  /** Ages go by the log's clock. One that runs far ahead of ours is told once. */
-  #sawHead (): void {
-    this.#logClock.saw(millisOf(this.#rooms.head))
-    const isAhead = this.#logClock.aheadMs >= AHEAD_MS
-    if (isAhead && !this.#wasAhead) this.#options.log.warn({ head: this.#rooms.head }, `the newest event is ${this.#ahead} ahead of this machine's clock; ages are measured from that event on`)
-    this.#wasAhead = isAhead
+    return this.#readiness.warnings
   }
 
   get disk (): DiskFigures | undefined {
@@ -399,7 +385,7 @@ export class Gateway {
     for (const session of this.#sessions) session.settle()
     this.#polls.settle()
     this.#rooms.load(image)
-    this.#sawHead()
+    this.#readiness.saw(this.#rooms.head)
     this.#lifetimes.load()
     for (const session of this.#sessions) session.relocate(epoch)
     this.#polls.relocate(epoch)
@@ -413,13 +399,9 @@ export class Gateway {
     this.#rooms.lineage = lineage
   }
 
-  #setTrouble (reason: string | null): void {
-    // Only changes are noted.
-    if (reason !== null && reason !== this.#storeTrouble) this.troubles.note('STORE_UNAVAILABLE', reason)
-    const isBack = reason === null && this.#storeTrouble !== null
-    if (isBack) this.troubles.note('STORE_AVAILABLE', 'the store can be written to again')
-    this.#storeTrouble = reason
-    if (isBack) this.occupancy.available()
+  #noteStore (code: 'STORE_UNAVAILABLE' | 'STORE_AVAILABLE', text: string): void {
+    this.troubles.note(code, text)
+    if (code === 'STORE_AVAILABLE') this.occupancy.available()
   }
 
   // Nothing waits from here to `connection.send`: order needs no lock.
@@ -446,14 +428,7 @@ export class Gateway {
       }
     }
     this.#rooms.trim(floor)
-    this.#sawHead()
-  }
-
-  #checkState (): void {
-    const { notReady } = this
-    if (this.#state !== 'open' && notReady !== null) {
-      throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.returnAfterMs())
-    }
+    this.#readiness.saw(this.#rooms.head)
   }
 
   #checkPaused (rooms: ReadonlySet<string>): void {
