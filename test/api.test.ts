@@ -138,8 +138,8 @@ t.test('clients made from the two documents compile, and what the documents do n
 
 t.test('an answer or a message that is not documented fails the test that got it', async t => {
   const refusal = { statusCode: 404, code: 'NOT_FOUND', error: 'Not Found', message: 'x' }
-  t.doesNotThrow(() => checkAnswer('GET', '/api/nothing', 404, refusal))
-  t.throws(() => checkAnswer('GET', '/api/nothing', 404, {}), /must have required property 'code'/)
+  t.doesNotThrow(() => checkAnswer('GET', '/nothing', 404, refusal))
+  t.throws(() => checkAnswer('GET', '/nothing', 404, {}), /must have required property 'code'/)
   t.doesNotThrow(() => checkAnswer('POST', '/api/events', 202, { ids: ['1-0'] }))
   t.throws(() => checkAnswer('POST', '/api/events', 202, { ids: ['1-0'], more: 1 }), /must NOT have additional properties/)
   t.throws(() => checkAnswer('POST', '/api/events', 202, { ids: [1] }), /\/ids\/0 must be string/)

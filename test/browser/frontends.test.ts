@@ -74,7 +74,7 @@ for (const name of ['page', 'react', 'vue']) {
 }
 
 t.test('the hooks render on a server, without a connection', async test => {
-  const { SignalboxProvider, useStatus, useValue, useValues, useBox } = await import('../../dist/src/react/index.js') as typeof import('../../src/react/index.ts')
+  const { SignalboxProvider, useStatus, useValue, useValues, useBox } = await import(new URL('../../dist/src/react/index.js', import.meta.url).href) as typeof import('../../src/react/index.ts')
   function Page (): string {
     return JSON.stringify([useBox(), useStatus(), useValue('a', 'cpu', 'host') ?? 'none', useValues('a')])
   }

@@ -87,7 +87,9 @@ class Actor {
     switch (action.what) {
       case 'join': return await this.#join(action.rooms, '', { Authorization: this.#authorization })
       case 'ticket': {
-        const { body } = await this.#ask('POST', '/api/ticket')
+        const answer = await this.#ask('POST', '/api/ticket')
+        if (answer.status !== 200) return `no ticket: ${wordOf(answer)}`
+        const { body } = answer
         return await this.#join(action.rooms, `ticket=${String(body.ticket)}`, {})
       }
       case 'publish': return wordOf(await this.#ask('POST', '/api/events', action.rooms.map(eventOf)))

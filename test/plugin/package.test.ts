@@ -26,7 +26,7 @@ for (const name of [...Object.keys(dependencies), '@types/node']) {
 writeFileSync(join(program, 'package.json'), '{ "type": "module" }')
 
 t.test('the ten lines of README run in an empty folder, and the page they serve is live', async t => {
-  const [lines] = /(?<=## In your own program\n\n```js\n)[^]*?(?=```)/.exec(readFileSync(join(ROOT, 'README.md'), 'utf8')) ?? ['']
+  const [lines] = /(?<=^```js\n)import Fastify from 'fastify'\nimport signalbox from 'signalbox'\n[^]*?(?=^```$)/m.exec(readFileSync(join(ROOT, 'README.md'), 'utf8')) ?? ['']
   t.ok(readFileSync(join(ROOT, 'docs', 'plugin.md'), 'utf8').includes(lines), 'docs/plugin.md shows the same')
   writeFileSync(join(program, 'server.mjs'), `${lines.replace('port: 8080', 'port: 0')}console.log(app.server.address().port)`)
   const child = spawn(process.execPath, ['server.mjs'], { cwd: program, stdio: ['ignore', 'pipe', 'inherit'] })

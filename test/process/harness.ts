@@ -13,6 +13,7 @@ import type { ProfileName } from '../../profiles/index.ts'
 import type { Event } from '../../src/core/event.ts'
 import { compareIds } from '../../src/core/id.ts'
 import { Page } from '../page.ts'
+import { watchAnswers } from '../tools/answers.ts'
 import { mortal } from '../tools/daemon.ts'
 import { pageMessages, WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
@@ -106,7 +107,9 @@ export class Stage {
           signal(name)
           return (await ended).code
         }
-        return { port: Number(new URL(url).port), url, pid: child.pid as number, child, log, signal, stop, kill9: async () => { await stop('SIGKILL') }, ended }
+        const port = Number(new URL(url).port)
+        watchAnswers(port, ended)
+        return { port, url, pid: child.pid as number, child, log, signal, stop, kill9: async () => { await stop('SIGKILL') }, ended }
       }
       if (over || Date.now() > deadline) throw new Error(`it does not listen: ${JSON.stringify(output())}`)
       await delay(10)

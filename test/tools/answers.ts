@@ -55,8 +55,8 @@ export function checkAnswer (method: string, path: string, status: number, body:
   const route = routes.find(({ form }) => form.test(path))
   const responses = route?.methods[method.toLowerCase()]?.responses
   if (route === undefined || responses === undefined) {
-    // Below /api everything is the gateway's; elsewhere other servers of a test may answer.
-    if (path.startsWith('/api/') && status >= 400 && isObject(body)) check(`${status} to ${method} ${path}`, `openapi.json#${pointer('components', 'schemas', 'Error')}`, body)
+    // What every path may be told.
+    if (status >= 400 && isObject(body)) check(`${status} to ${method} ${path}`, `openapi.json#${pointer('components', 'schemas', 'Error')}`, body)
     return
   }
   const key = [String(status), `${String(status)[0]}XX`].find(key => key in responses)
@@ -81,14 +81,20 @@ export function checkSocketMessage (message: unknown): void {
   check('the message', `asyncapi.yaml#${pointer('components', 'schemas', 'SocketMessage')}`, message)
 }
 
-const LOOPBACK = /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\]):\d+(?:\/|$)/
+/** Where gateways listen. Other servers of a test, in a gateway's place or in front of one, answer as they like. */
+const watched = new Set<string>()
 const { fetch: original } = globalThis
+
+/** From now on each answer that `fetch` gets from this port is checked, until `over`. */
+export function watchAnswers (port: number, over: Promise<unknown>): void {
+  watched.add(String(port))
+  void over.finally(() => watched.delete(String(port)))
+}
 
 globalThis.fetch = async (input, init) => {
   const response = await original(input, init)
   const { url, method } = input instanceof Request ? input : { url: String(input), method: init?.method ?? 'GET' }
-  // Only the gateway names its refusals and sends JSON on its routes.
-  if (LOOPBACK.test(url) && /^application\/json/.test(response.headers.get('content-type') ?? '')) {
+  if (watched.has(new URL(url).port) && /^application\/json/.test(response.headers.get('content-type') ?? '')) {
     const body = await response.clone().json().catch(() => undefined)
     if (body !== undefined) checkAnswer(method, new URL(url).pathname, response.status, body)
   }

@@ -15,7 +15,7 @@ import type { Limits } from '../../src/core/limits.ts'
 import { createSignalbox } from '../../src/signalbox.ts'
 import type { Signalbox } from '../../src/signalbox.ts'
 import { LIMITS } from '../core/rig.ts'
-import '../tools/answers.ts'
+import { watchAnswers } from '../tools/answers.ts'
 
 export { PROFILE_NAMES as PROFILES } from '../../profiles/index.ts'
 
@@ -69,6 +69,7 @@ export async function startServer (options: ServerOptions): Promise<Server> {
   if (options.starts !== false) await box.start()
   await app.listen({ port: options.port ?? 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
+  watchAnswers(port, new Promise(resolve => app.server.once('close', resolve)))
   return {
     app,
     gateway,

@@ -94,10 +94,11 @@ export class View {
     return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
   }
 
-  /** How many rooms and present values there are, and what these take. Counted: `rooms` would make as many objects each time. */
+  /** How many rooms and present values there are, without the gateway's own, and what all values take. Counted: `rooms` would make as many objects each time. */
   get totals (): { readonly rooms: number, readonly keys: number, readonly stateBytes: number } {
     const totals = { rooms: 0, keys: 0, stateBytes: this.#options.rooms.stateBytes }
-    for (const { keys } of this.#options.rooms) {
+    for (const { name, keys } of this.#options.rooms) {
+      if (name === SYSTEM) continue
       totals.rooms++
       totals.keys += keys
     }
