@@ -62,7 +62,7 @@ t.test('a bad event is refused with what is wrong, and nothing of its batch is p
     [[], 400, 'BAD_EVENT', /1 to 1000/],
     ['1', 400, 'BAD_EVENT', /object/],
     ['null', 400, 'BAD_EVENT', /empty/],
-    [{ ...EVENT, id: '1-1', colour: 1 }, 400, 'BAD_EVENT', /"id", "colour".*type, room, key, data and timestamp/],
+    [{ ...EVENT, id: '1-1', colour: 1 }, 400, 'BAD_EVENT', /"id", "colour".*type, room, key, data, timestamp and ttl/],
     [{ ...EVENT, type: 'a b' }, 400, 'BAD_EVENT', /type/],
     [{ ...EVENT, type: 'a\nb' }, 400, 'BAD_EVENT', /type/],
     [{ ...EVENT, type: undefined }, 400, 'BAD_EVENT', /type/],
