@@ -34,7 +34,8 @@ function weaknessOf (secret: string): string | undefined {
   if (PUBLISHED.includes(secret)) return 'a secret of an example in the documentation of others'
   const bytes = Buffer.byteLength(secret)
   if (bytes < MIN_SECRET_BYTES) return `a secret of ${bytes} bytes can be guessed`
-  return new Set(secret).size < MIN_VARIETY ? 'a secret of so few different characters can be guessed' : undefined
+  if (new Set(secret).size < MIN_VARIETY) return 'a secret of so few different characters can be guessed'
+  return /^(.{1,16}?)\1+.{0,16}$/.test(secret) ? 'a secret that repeats itself can be guessed' : undefined
 }
 
 export const FORMATS: Readonly<Record<Format, FormatRule>> = {

@@ -336,7 +336,7 @@ t.test('settings of authentication that contradict each other are refused', asyn
 })
 
 t.test('secrets that can be guessed are refused, with how to make one', async (t) => {
-  for (const weak of ['x', 'hunter2', 'a'.repeat(100), `${'ab'.repeat(20)}`, 'a-string-secret-at-least-256-bits-long', `${SECRET},short`, ',', ' , ']) {
+  for (const weak of ['x', 'hunter2', 'a'.repeat(100), `${'ab'.repeat(20)}`, 'change-me-change-me-change-me-change-me', 'a-string-secret-at-least-256-bits-long', `${SECRET},short`, ',', ' , ']) {
     refuses(t, { AUTH_JWT_SECRET: weak }, /^AUTH_JWT_SECRET is "\*\*\*"; allowed: .*openssl rand -base64 32/)
   }
   refuses(t, { AUTH_JWT_SECRET: 'short' }, /at least 32 bytes.*: openssl rand -base64 32; here a secret of 5 bytes can be guessed/)

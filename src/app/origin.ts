@@ -20,7 +20,8 @@ const OTHERS = 'others'
 
 /** Requests from pages of other sites that CORS_ORIGINS does not list, by origin. */
 export class ForeignOrigins {
-  readonly counts: Record<string, number> = {}
+  /** A page may call its origin `__proto__`. */
+  readonly counts = Object.create(null) as Record<string, number>
 
   /** @returns whether this is the first request of an origin that is counted by name */
   count (origin: string): boolean {

@@ -12,13 +12,15 @@ import { readSchema, refusals, subscriptionQuery } from './schemas.ts'
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'wait', 'ticket']
 const MAX_WAIT_SECONDS = 60
+/** Cursors of If-None-Match that are looked at, the last ones: each is a read of its own. */
+const MAX_HELD = 4
 
 export default async function read (app: FastifyInstance, { gateway }: { gateway: Gateway }): Promise<void> {
   /** Of waits: a drain answers them, and the answers are sent before connections are closed. */
   const waiting = new Set<ServerResponse>()
 
   app.get('/api/events', {
-    config: { access: 'ticket', isShed: true },
+    config: { access: 'ticket', usesTicket: true, isShed: true },
     schema: {
       tags: ['events'],
       operationId: 'readEvents',
@@ -43,6 +45,8 @@ export default async function read (app: FastifyInstance, { gateway }: { gateway
     const cursor = cursorOf(request) ?? (waitMs === 0 ? null : held.at(-1) ?? null)
     const answer = await whileWanted(request, reply, waitMs > 0, async signal =>
       await gateway.read({ joins, cursor, held, waitMs, identity: request.identity, signal }))
+    // A refusal leaves the ticket as it was.
+    await request.useTicket()
     reply.header('Cache-Control', 'no-store').header('ETag', `"${answer.cursor}"`)
     if (answer.isUnmodified) return await reply.code(304).send()
     return await reply.type('application/json; charset=utf-8').send(textOf(answer))
@@ -84,5 +88,6 @@ function waitOf (value: unknown): number {
 
 /** The cursors in If-None-Match. A proxy that compresses answers makes tags weak (nginx), or adds the coding to them (Apache). */
 function tagsOf (header: string | undefined): string[] {
-  return [...(header ?? '').matchAll(/"([^"]+)"/g)].map(([, tag = '']) => tag.replace(/-(?:gzip|br|deflate)$/, ''))
+  const tags = [...(header ?? '').matchAll(/"([^"]+)"/g)].map(([, tag = '']) => tag.replace(/-(?:gzip|br|deflate)$/, ''))
+  return [...new Set(tags)].slice(-MAX_HELD)
 }

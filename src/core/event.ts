@@ -128,7 +128,9 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
       ? 'rooms beginning with @ are the gateway\'s own and cannot be published to'
       : `room must be ${NAME_RULE}; leave it out for a public event`)
   }
-  if (data === undefined) throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
+  // Values of a program may be none of JSON's: JSON.stringify would make null of some, and leave others out.
+  if (data === undefined || typeof data === 'function' || typeof data === 'symbol') throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
+  if (typeof data === 'number' && !Number.isFinite(data)) throw bad(`data is ${data}, which JSON does not have`)
   const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
   const key = event.key ?? (isState ? type : undefined)
   if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) {

@@ -271,7 +271,7 @@ export class Gateway {
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
     this.#checkPaused(named)
-    const bytes = this.#stateBudget.reserve(drafts)
+    const bytes = this.#stateBudget.reserve(drafts, room => identity.grants.allow('publish', room) || identity.grants.allow('subscribe', room))
     let opening: readonly string[] = []
     try {
       opening = this.#reservations.open(named)

@@ -37,12 +37,11 @@ export const grantsOf = (lists: GrantLists | null): Grants => lists === null ? E
 
 class Matcher {
   readonly #names = new Set<string>()
-  /** The texts between the stars of each pattern that has any. */
-  readonly #patterns: string[][] = []
+  readonly #patterns: Pattern[] = []
 
   constructor (patterns: readonly string[]) {
     for (const pattern of patterns) {
-      if (pattern.includes('*')) this.#patterns.push(pattern.split('*'))
+      if (pattern.includes('*')) this.#patterns.push(patternOf(pattern))
       else this.#names.add(pattern)
       if (pattern === '*') this.#names.add(PUBLIC)
     }
@@ -51,16 +50,27 @@ class Matcher {
   matches (name: string): boolean {
     if (this.#names.has(name)) return true
     // The gateway's own names are granted one by one, never by a pattern that was meant for rooms.
-    return !name.startsWith('@') && this.#patterns.some(texts => matches(name, texts))
+    return !name.startsWith('@') && this.#patterns.some(pattern => matches(name, pattern))
   }
 }
 
-/** The first text begins the name, the last one ends it, those between follow one another: each is looked for once, from left to right. */
-function matches (name: string, [first = '', ...texts]: readonly string[]): boolean {
-  const last = texts.pop() as string
+/** The texts around its stars: the first begins the name, the last ends it, those between follow one another. */
+interface Pattern {
+  readonly first: string
+  readonly between: readonly string[]
+  readonly last: string
+}
+
+function patternOf (pattern: string): Pattern {
+  const texts = pattern.split('*')
+  return { first: texts[0] as string, between: texts.slice(1, -1), last: texts.at(-1) as string }
+}
+
+/** Each text is looked for once, from left to right. */
+function matches (name: string, { first, between, last }: Pattern): boolean {
   if (!name.startsWith(first)) return false
   let from = first.length
-  for (const text of texts) {
+  for (const text of between) {
     const at = name.indexOf(text, from)
     if (at === -1) return false
     from = at + text.length

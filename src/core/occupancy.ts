@@ -38,12 +38,18 @@ const QUIET_MS = 1000
 const GRAIN_MS = 100
 /** What failed is tried again after this. */
 const AGAIN_MS = 1000
+/**
+ * Rooms that may become occupied at once, and a second after that, as far as this process says it: each is vacated again, which
+ * is an entry of history. Whoever may join rooms could otherwise push everybody's facts out of it.
+ */
+const BURST = 5000
+const PER_SECOND = 100
 /** After a start, or a loss, other processes may take as long to say what members they have. */
 const SETTLE_MS = 5000
 
 export class Occupancy {
   readonly #options: OccupancyOptions
-  readonly #listeners = { occupied: new Set<(room: string) => void>(), vacated: new Set<(room: string) => void>() }
+  readonly #listeners = { occupied: new Set<(room: string) => unknown>(), vacated: new Set<(room: string) => unknown>() }
   /** The rooms that are occupied, as listeners know it once they have heard `#changes`. */
   readonly #known = new Set<string>()
   #changes: Array<readonly [OccupancyChange, string]> = []
@@ -58,6 +64,9 @@ export class Occupancy {
   #stopRetrying: (() => void) | null = null
   #state: 'starting' | 'started' | 'stopped' = 'starting'
   #hasFailed = false
+  /** How many rooms may be told of now, as of when. */
+  #allowed = BURST
+  #allowedAt = 0
 
   constructor (options: OccupancyOptions) {
     this.#options = options
@@ -88,10 +97,10 @@ export class Occupancy {
    * occupied already are told at once.
    * @returns what ends it
    */
-  on (change: OccupancyChange, run: (room: string) => void): () => void {
+  on (change: OccupancyChange, run: (room: string) => unknown): () => void {
     // Nothing is heard twice.
     this.#tell()
-    const listener = (room: string): void => run(room)
+    const listener = (room: string): unknown => run(room)
     this.#listeners[change].add(listener)
     if (change === 'occupied') for (const room of [...this.#known]) this.#call(listener, room)
     return () => { this.#listeners[change].delete(listener) }
@@ -162,19 +171,31 @@ export class Occupancy {
     const timestamp = clock.wall()
     const drafts: Draft[] = []
     const rooms = new Set<string>()
+    const most = Math.min(MAX_BATCH, this.#allowance())
     for (const room of this.#arriving) {
-      if (rooms.size === MAX_BATCH) break
+      if (rooms.size >= most) break
       this.#arriving.delete(room)
       if (countOf(room) === 0 || this.#valueOf(room) !== undefined) continue
       rooms.add(room)
       drafts.push(draftOf({ type: OCCUPIED, room: SYSTEM, key: room, data: { since: timestamp }, timestamp, ifAbsent: true }))
     }
-    if (rooms.size === 0) return
+    if (rooms.size === 0) {
+      if (this.#arriving.size > 0) this.#stopRetrying = clock.after(AGAIN_MS, () => { this.#stopRetrying = null; this.#announce() })
+      return
+    }
+    this.#allowed -= rooms.size
     this.#announced = rooms
     void append(drafts).then(() => { this.#hasFailed = false }, (error: unknown) => this.#failed(error)).finally(() => {
       this.#announced = new Set()
       this.#announce()
     })
+  }
+
+  #allowance (): number {
+    const now = this.#options.clock.now()
+    this.#allowed = Math.min(BURST, this.#allowed + (now - this.#allowedAt) * PER_SECOND / 1000)
+    this.#allowedAt = now
+    return Math.floor(this.#allowed)
   }
 
   #wait (): void {
@@ -247,11 +268,13 @@ export class Occupancy {
     for (const [change, room] of changes) for (const listener of [...this.#listeners[change]]) this.#call(listener, room)
   }
 
-  #call (listener: (room: string) => void, room: string): void {
+  /** A listener may be asynchronous: its failure is nobody else's either way. */
+  #call (listener: (room: string) => unknown, room: string): void {
+    const failed = (error: unknown): void => this.#options.onError(error, 'a listener for occupied or vacated rooms failed')
     try {
-      listener(room)
+      Promise.resolve(listener(room)).catch(failed)
     } catch (error) {
-      this.#options.onError(error, 'a listener for occupied or vacated rooms failed')
+      failed(error)
     }
   }
 

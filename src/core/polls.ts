@@ -106,10 +106,10 @@ export class Polls {
     let answer = poll.read()
     const mayWait = waitMs > 0 && cursor !== null && !this.#isDraining && signal?.aborted !== true
     if (mayWait && isNothing(answer)) answer = await this.#wait(poll, answer, waitMs, identity, signal)
-    const since = held.map(text => cursorAtHead(subscription, text, rooms)).find(cursor => cursor !== null)
+    const since = firstAtHead(subscription, held, rooms)
     counters.reads++
     if (answer.reset !== null) counters.resets[answer.reset.reason]++
-    return since === undefined ? answer : { ...answer, cursor: since, entries: [], isUnmodified: true }
+    return since === null ? answer : { ...answer, cursor: since, entries: [], isUnmodified: true }
   }
 
   /** An entry was taken in; `before` was the log's head. */
@@ -302,6 +302,14 @@ class Poll implements Recipient {
 }
 
 const isNothing = ({ entries, reset }: ReadAnswer): boolean => entries.length === 0 && reset === null
+
+function firstAtHead (subscription: Subscription, held: readonly string[], rooms: Rooms<Listener>): string | null {
+  for (const text of held) {
+    const cursor = cursorAtHead(subscription, text, rooms)
+    if (cursor !== null) return cursor
+  }
+  return null
+}
 
 /** The cursor of somebody who stands at the head, where nothing is new since one that he brings; else null. */
 function cursorAtHead ({ parts, signature }: Subscription, text: string, rooms: Rooms<Listener>): string | null {

@@ -25,7 +25,7 @@ export class Rooms<Member extends Listener> {
   head: Id = ORIGIN
   /** Everything up to here may be gone from history. */
   floor: Id = ORIGIN
-  /** What the present values of all rooms take; see state-bytes.ts. */
+  /** What the present values of all rooms take, without the gateway's own; see state-bytes.ts. */
   stateBytes = 0
   /** The history of all rooms in id order. */
   history = new Log()
@@ -44,7 +44,7 @@ export class Rooms<Member extends Listener> {
       this.open(entry.room).put(entry)
       this.#switch(entry)
     }
-    this.stateBytes = [...this.#rooms.values()].reduce((sum, { stateBytes }) => sum + stateBytes, 0)
+    this.stateBytes = [...this.#rooms.values()].reduce((sum, { name, stateBytes }) => name === SYSTEM ? sum : sum + stateBytes, 0)
     for (const entry of image.history) {
       this.history.push(entry)
       this.open(entry.room).remember(entry)
@@ -60,17 +60,18 @@ export class Rooms<Member extends Listener> {
   /** Takes in one entry behind the head and wakes the idle members of its room. */
   apply (entry: Entry): void {
     const room = this.open(entry.room)
-    this.stateBytes -= room.stateBytes
+    const before = room.stateBytes
     room.apply(entry)
-    this.stateBytes += room.stateBytes
+    // The gateway's own values are nobody's to delete.
+    if (entry.room !== SYSTEM) this.stateBytes += room.stateBytes - before
     if (entry.key === null || entry.deletion) this.history.push(entry)
     this.#switch(entry)
-    const before = this.head
+    const { head } = this
     this.head = entry.id
     if (room.idle.size === 0) return
     const woken = room.idle
     room.idle = new Set()
-    for (const member of woken) member.wake(before)
+    for (const member of woken) member.wake(head)
   }
 
   /** Forgets history up to `floor`. */

@@ -2,7 +2,7 @@
 // each event a key of its own would otherwise fill the heap, and every restart after it.
 
 import { Refusal } from './errors.ts'
-import { fieldOf } from './event.ts'
+import { fieldOf, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 
 /** What keeping a value takes besides its text, in the core and in the embedded store: 495 bytes, measured. */
@@ -38,7 +38,7 @@ export class StateBudget {
   readonly #options: StateBudgetOptions
   /** What publishes on their way will add. */
   #coming = 0
-  #largest = ''
+  #largest: { readonly name: string, readonly keys: number, readonly bytes: number } | null = null
   #lookedAt = -Infinity
 
   constructor (options: StateBudgetOptions) {
@@ -48,15 +48,16 @@ export class StateBudget {
   /**
    * Checks that the values of a publish fit, and counts what they add while it is on its way. What adds nothing always
    * fits: deletions, and values no larger than those they replace.
+   * @param mayKnow whether the publisher may know that a room exists
    * @returns the bytes, for `release`
    * @throws Refusal STATE_FULL
    */
-  reserve (drafts: readonly Draft[]): number {
+  reserve (drafts: readonly Draft[], mayKnow: (room: string) => boolean): number {
     const growth = Math.max(0, this.#growthBy(drafts))
     const { rooms, limits } = this.#options
     const limit = limits().stateBytes
     if (limit > 0 && growth > 0 && rooms.stateBytes + this.#coming + growth > limit) {
-      throw new Refusal('STATE_FULL', `present values may take ${limit} bytes (STATE_BYTES), and this would add ${growth}; ${this.#nameLargest()}: delete keys (the command clear), publish without a key, or raise STATE_BYTES`)
+      throw new Refusal('STATE_FULL', `present values may take ${limit} bytes (STATE_BYTES), and this would add ${growth}; ${this.#nameLargest(mayKnow)}: delete keys (the command clear), publish without a key, or raise STATE_BYTES`)
     }
     this.#coming += growth
     return growth
@@ -86,14 +87,15 @@ export class StateBudget {
     return growth
   }
 
-  #nameLargest (): string {
+  #nameLargest (mayKnow: (room: string) => boolean): string {
     const { clock, rooms } = this.#options
     if (clock.now() - this.#lookedAt >= LOOK_MS) {
       this.#lookedAt = clock.now()
-      let [name, keys, most] = ['', 0, 0]
-      for (const room of rooms) if (room.stateBytes > most) [name, keys, most] = [room.name, room.keys, room.stateBytes]
-      this.#largest = most === 0 ? 'nothing is kept yet' : `room ${name} has the most, ${most} bytes in ${keys} keys`
+      this.#largest = null
+      for (const { name, keys, stateBytes: bytes } of rooms) if (name !== SYSTEM && bytes > (this.#largest?.bytes ?? 0)) this.#largest = { name, keys, bytes }
     }
-    return this.#largest
+    if (this.#largest === null) return 'nothing is kept yet'
+    const { name, keys, bytes } = this.#largest
+    return mayKnow(name) ? `room ${name} has the most, ${bytes} bytes in ${keys} keys` : 'another room has the most'
   }
 }

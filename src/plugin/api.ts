@@ -75,10 +75,10 @@ export interface Signalbox<Events extends object = Record<string, unknown>> {
   control (command: string, args?: Readonly<Record<string, unknown>>, options?: Once): Promise<CommandAnswer>
   /**
    * Calls `listener` with each room that gets its first member in the whole deployment, or has had none for a second. Rooms
-   * that are occupied already come at once. An error that it throws is logged.
+   * that are occupied already come at once. An error that it throws, or rejects with, is logged.
    * @returns what ends it
    */
-  on (change: 'occupied' | 'vacated', listener: (room: string) => void): () => void
+  on (change: 'occupied' | 'vacated', listener: (room: string) => unknown): () => void
   /** Refuses what is new, finishes what is under way, and ends all connections so that clients come back. Closing does it too. Idempotent. */
   drain (): Promise<void>
 }

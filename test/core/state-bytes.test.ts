@@ -2,6 +2,8 @@
 
 import t from 'tap'
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
+import { PatternGrants } from '../../src/core/grants.ts'
+import { trusted } from '../../src/core/identity.ts'
 import { ManualClock } from '../clock.ts'
 import { rig, silent } from './rig.ts'
 
@@ -15,6 +17,8 @@ t.test('values beyond STATE_BYTES are refused, naming the room that has the most
   const more = value('small', 'b', text(2000))
   await t.rejects(r.publish(more), { code: 'STATE_FULL', statusCode: 409, message: /10000 bytes \(STATE_BYTES\).*room large has the most.*in 2 keys/ })
   await t.rejects(r.publish({ type: 'fact', data: 1 }, more), { code: 'STATE_FULL' }, 'all or nothing')
+  const identity = { ...trusted('somebody'), grants: new PatternGrants({ publish: ['small'] }) }
+  await t.rejects(r.gateway.publish([more], { identity }), { code: 'STATE_FULL', message: /another room has the most/ }, 'nobody hears of rooms that he has nothing to do with')
   await t.rejects(r.publish(value('small', 'a', text(4000))), { code: 'STATE_FULL' }, 'a larger value of a key adds too')
   t.same(r.gateway.view.totals, { rooms: 2, keys: 3, stateBytes: r.gateway.view.totals.stateBytes })
 

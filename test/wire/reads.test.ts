@@ -136,6 +136,15 @@ for (const profile of PROFILES) {
       t.match(await ask(port, '/api/events?rooms=a', { headers: { 'If-None-Match': etag } }), { status: 200, body: { position: 'new', events: [{ data: 43 }] } })
     })
 
+    t.test('of many tags in If-None-Match the last four count', async t => {
+      const { port } = await server()
+      const { cursor } = (await ask(port, '/api/events?rooms=a')).body
+      const others = ['1', '2', '3', '4', '5'].map(name => `"${name}"`)
+      const askWith = async (...tags: string[]): Promise<number> => (await ask(port, '/api/events?rooms=a', { headers: { 'If-None-Match': tags.join(', ') } })).status
+      t.equal(await askWith(...others, `"${cursor as string}"`), 304)
+      t.equal(await askWith(`"${cursor as string}"`, ...others), 200)
+    })
+
     t.test('a wait ends with 200 where something is new, and with 304 where the client holds the newest', async t => {
       const { port, publish, gateway } = await server()
       const { cursor } = (await ask(port, '/api/events?rooms=a')).body

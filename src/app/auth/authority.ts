@@ -129,8 +129,8 @@ function nullIfUnauthenticated (error: unknown): null {
 }
 
 function identityOf ({ issuer, subject, grants, expiresAt }: Claims, address: string): Identity {
-  // An address has no space.
-  const caller = subject === null ? address : `${issuer ?? ''} ${subject}`
+  // No address begins like this, and no other issuer and subject give the same.
+  const caller = subject === null ? address : JSON.stringify([issuer, subject])
   return { caller, address, issuer, subject, isAuthenticated: true, grants, expiresAt }
 }
 

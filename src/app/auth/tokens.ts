@@ -88,6 +88,8 @@ export class Tokens {
     let reason: unknown
     try {
       const header = decodeProtectedHeader(token)
+      // The library knows one extension, and this gateway none.
+      if (header.crit !== undefined) throw bad('its header asks for extensions (crit), of which none is taken')
       // A key is only ever used with the algorithms of its own kind.
       const { keys, algorithms } = SECRET_ALGORITHMS.includes(String(header.alg))
         ? { keys: this.#secrets, algorithms: SECRET_ALGORITHMS }

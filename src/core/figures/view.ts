@@ -159,7 +159,7 @@ export class View {
     const { group, rooms } = this.#options
     const elsewhere = await group.membersElsewhere()
     const first = new FirstNames(limit + 1)
-    const consider = (name: string): void => { if (name > after && name.startsWith(prefix) && isListed(name)) first.add(name) }
+    const consider = (name: string): void => { if (name > after && name.startsWith(prefix) && !first.isBehind(name) && isListed(name)) first.add(name) }
     for (const { name } of rooms) consider(name)
     // Rooms may have members elsewhere and no events.
     for (const name of elsewhere.keys()) if (rooms.get(name) === undefined) consider(name)
@@ -206,8 +206,13 @@ class FirstNames {
     this.#count = count
   }
 
+  /** Whether enough names are known that come before it. */
+  isBehind (name: string): boolean {
+    return this.#last !== null && name >= this.#last
+  }
+
   add (name: string): void {
-    if (this.#last !== null && name >= this.#last) return
+    if (this.isBehind(name)) return
     this.#names.push(name)
     if (this.#names.length < 2 * this.#count) return
     this.#names = this.sorted

@@ -71,6 +71,8 @@ return false
 /** Another worker holds the lease of the intake: nothing was appended. */
 export class LeaseLost extends Error {}
 
+const SECRET_BYTES = 32
+
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
@@ -89,7 +91,7 @@ export class RedisStore implements Store {
   #time = 0
   #toldAt = 0
   /** The deployment's secret as far as this process knows it, base64. */
-  #secret = randomBytes(32).toString('base64')
+  #secret = randomBytes(SECRET_BYTES).toString('base64')
 
   constructor (options: RedisStoreOptions) {
     const { worker, clock, log } = options
@@ -244,8 +246,10 @@ export class RedisStore implements Store {
       await client.setnx(this.keys.secret, this.#secret)
       return await client.get(this.keys.secret)
     })
+    const secret = Buffer.from(text ?? this.#secret, 'base64')
+    if (secret.length < SECRET_BYTES) throw new Refusal('STORE_UNAVAILABLE', `the key ${this.keys.secret} of Redis does not hold what this gateway wrote there: delete it, and it is made anew`)
     this.#secret = text ?? this.#secret
-    return Buffer.from(this.#secret, 'base64')
+    return secret
   }
 
   /** Runs a request to Redis. @throws Refusal STORE_UNAVAILABLE */
