@@ -206,3 +206,12 @@ t.test('who gets a ticket', async t => {
   t.teardown(async () => await open.close())
   t.equal((await ask(open.port, '/api/ticket', { method: 'POST' })).status, 404, 'an open gateway has none')
 })
+
+t.test('a read that is refused leaves its ticket as it was; one that is answered uses it up', async t => {
+  const { port } = await guarded(t, { profile: 'SSE' })
+  const ticket = await newTicket(port)
+  t.match(await ask(port, `/api/events?rooms=a&wait=99&ticket=${ticket}`), { status: 400, headers: { 'set-cookie': undefined } })
+  t.match(await ask(port, `/api/events?rooms=@system&ticket=${ticket}`), { status: 403 })
+  t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 200 })
+  t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 401, body: { code: 'TICKET_USED' } })
+})
