@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { ask, bearer, guarded, now, STORES, token } from '../auth/harness.ts'
+import { ask, bearer, guarded, now, SECRET, STORES, token } from '../auth/harness.ts'
 import type { Answer } from '../auth/harness.ts'
 import { Page } from '../page.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
@@ -97,7 +97,7 @@ for (const { name, skip, start } of STORES) {
     })
 
     t.test('a session that there is not, and one of somebody else, are not told apart', async t => {
-      const servers = await deploy({ authJwtSecret: 'q0N7tJm2vXe9KfRz4LwYbC1hUdPs6TgA8iOoE3xVnMk=' })
+      const servers = await deploy({ authJwtSecret: SECRET })
       const as = (sub: string, subscribe: string[]): object => bearer(token({ subscribe }, { sub }))
       const { client, session } = await open((servers[0] as Server).port, { rooms: ['a'], headers: as('ada', ['a', 'b', 'd']) as Record<string, string> })
       for (const { port } of servers) {
@@ -134,6 +134,34 @@ for (const { name, skip, start } of STORES) {
       t.match(await ask(port, `/api/events/stream/${session}`), { status: 405, headers: { allow: 'OPTIONS, POST' } })
       client.cut()
       full.client.cut()
+    })
+
+    t.test('each join hears public events by its own rights', async t => {
+      const servers = await deploy({ authJwtSecret: SECRET })
+      const [{ port: home, publish: say }] = servers as [Server]
+      const publish = async (...events: object[]): Promise<unknown> => await say(...events)
+      const strong = bearer(token({ subscribe: ['a', 'b', 'c', '@public'] }))
+      const weak = bearer(token({ subscribe: ['a', 'b', 'c'] }))
+      for (const { port } of servers) {
+        for (const [opened, joined] of [[strong, weak], [weak, strong]] as const) {
+          const { client, session } = await open(home, { rooms: ['a'], types: ['opening'], headers: opened })
+          t.match(await steer(port, session, { action: 'join', room: 'b', types: ['later'] }, joined), { status: 200 })
+          const heard = async (data: string): Promise<unknown[]> => {
+            const from = client.events.length
+            await publish({ type: 'opening', data: 'opening' }, { type: 'later', data: 'later' }, { type: 'opening', room: 'a', data })
+            await client.until(() => client.events.at(-1)?.data === data)
+            return client.events.slice(from, -1).map(({ data }) => data)
+          }
+          t.same(await heard('1'), [opened === strong ? 'opening' : 'later'])
+          if (opened === strong) {
+            t.match(await steer(port, session, { action: 'join', room: 'b', types: ['later'] }, strong), { status: 200 })
+            t.same(await heard('2'), ['opening', 'later'], 'the same once more, with the right')
+          }
+          t.match(await steer(port, session, { action: 'leave', room: 'b' }, joined), { status: 200 })
+          t.same(await heard('3'), opened === strong ? ['opening'] : [])
+          client.cut()
+        }
+      }
     })
 
     t.test('a stream takes as many changes a second as a socket takes messages', async t => {
