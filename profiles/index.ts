@@ -73,7 +73,7 @@ async function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, 
   if (!isStream) return
   // While a deployment changes its profile, other workers may still have streams.
   const steering = new (await import('./sse/steering.ts')).Steering(gateway)
-  app.post<{ Params: { session: string } }>(`${path}/:session`, { schema: { hide: true } }, async ({ params, body, identity }) =>
+  app.post<{ Params: { session: string } }>(`${path}/:session`, { config: { isShed: true }, schema: { hide: true } }, async ({ params, body, identity }) =>
     await steering.steer(params.session, body, identity).catch((error: unknown) => {
       throw error instanceof Refusal && error.code === 'SESSION_NOT_FOUND' ? notMounted() : error
     }))

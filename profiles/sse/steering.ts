@@ -1,27 +1,39 @@
 // Joining and leaving rooms on an open stream, by POST: the body is a socket's `join` or `leave`. A stream has one direction,
 // and the request reaches any worker of the deployment: where the stream is not this one's it asks all of them.
 
-import { MEMBERSHIP, readAction } from '../../src/app/membership.ts'
+import { make, MEMBERSHIP, readAction, refOf } from '../../src/app/membership.ts'
 import type { Change } from '../../src/app/membership.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Bound, Code } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { grantsOf } from '../../src/core/grants.ts'
 import type { GrantLists } from '../../src/core/grants.ts'
+import { checkGranted } from '../../src/core/identity.ts'
 import type { Identity } from '../../src/core/identity.ts'
 import type { Session } from '../../src/core/session.ts'
+import type { Join } from '../../src/core/subscription.ts'
 
-const ORDER = 'steer'
-/** Changes of streams of other workers that one caller may ask for in a second: each is an entry of the log for all to read. */
+const ORDER = 'change'
+/**
+ * Changes of streams of other workers that one caller may ask for in a second, and no more than MAX_EVENTS_PER_SECOND_PER_CLIENT:
+ * each is an entry of the log for all to read.
+ */
 const MAX_FORWARDED = 100
+/** Largest change, bytes: what other workers are asked for stays in the log. */
+const MAX_CHANGE_BYTES = 64 * 1024
 const WINDOW_MS = 1000
 
 /** What is asked of all workers: an identity without its functions. */
 interface Order {
   readonly session: string
-  readonly body: unknown
+  readonly change: Packed
   readonly identity: Omit<Identity, 'grants'> & { readonly grants: GrantLists | null }
 }
+
+/** A change with each list of types once: a hundred rooms may share a list. */
+type Packed =
+  | Extract<Change, { action: 'leave' }>
+  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null }
 
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
@@ -40,9 +52,9 @@ export class Steering {
 
   constructor (gateway: Gateway) {
     this.#gateway = gateway
-    gateway.operator.onOrder(ORDER, async ({ session, body, identity }: Order): Promise<Outcome | null> => {
-      const stream = this.#find(session, identity.caller)
-      return stream === null ? null : await outcomeOf(async () => await this.#change(stream, read(body), { ...identity, grants: grantsOf(identity.grants) }))
+    gateway.operator.onOrder(ORDER, async ({ session, change, identity }: Order): Promise<Outcome | null> => {
+      const stream = this.#find(session, { ...identity, grants: grantsOf(identity.grants) })
+      return stream === null ? null : await outcomeOf(async () => await this.#change(stream, unpack(change), { ...identity, grants: grantsOf(identity.grants) }))
     })
   }
 
@@ -57,13 +69,16 @@ export class Steering {
   /**
    * Changes what a stream hears.
    * @returns the data of `joined` or `left`
-   * @throws Refusal BAD_MESSAGE, SESSION_NOT_FOUND, RATE_LIMITED, STORE_UNAVAILABLE, and what `Session.join` throws
+   * @throws Refusal BAD_MESSAGE, TOO_LARGE, SESSION_NOT_FOUND, RATE_LIMITED, STORE_UNAVAILABLE, and what `Session.join` throws
    */
   async steer (session: string, body: unknown, identity: Identity): Promise<object> {
     const change = read(body)
-    const stream = this.#find(session, identity.caller)
+    const packed = pack(change)
+    if (Buffer.byteLength(JSON.stringify(packed)) > MAX_CHANGE_BYTES) throw new Refusal('TOO_LARGE', `a change of a stream may hold ${MAX_CHANGE_BYTES} bytes; join or leave fewer rooms at once`)
+    const stream = this.#find(session, identity)
     if (stream !== null) return await this.#change(stream, change, identity)
-    const outcome = await this.#ask({ session, body, identity: { ...identity, grants: identity.grants.lists } })
+    if (change.action === 'join') checkGranted(identity, 'subscribe', change.joins.map(({ room }) => room))
+    const outcome = await this.#ask({ session, change: packed, identity: { ...identity, grants: identity.grants.lists } })
     if (outcome === null) throw notFound()
     if ('data' in outcome) return outcome.data
     const { code, message, retryMs, bound } = outcome.refusal
@@ -73,21 +88,23 @@ export class Steering {
   async #ask (order: Order): Promise<Outcome | null> {
     // Counted here only: to ask the group would cost as much as the order.
     const { count, resetMs } = await this.#gateway.rates.steer.hit(order.identity.caller, 0)
-    if (count > MAX_FORWARDED) throw new Refusal('RATE_LIMITED', `${MAX_FORWARDED} changes a second of streams of other workers are accepted`, resetMs, 'messages')
+    const { maxEventsPerSecondPerClient: rate } = this.#gateway.limits
+    const limit = rate > 0 ? Math.min(rate, MAX_FORWARDED) : MAX_FORWARDED
+    if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, resetMs, 'messages')
     return await this.#gateway.operator.askAll(ORDER, order) as Outcome | null
   }
 
   /** Whether somebody else has a stream is nobody's business. */
-  #find (id: string, caller: string): Stream | null {
+  #find (id: string, identity: Identity): Stream | null {
     const stream = this.#streams.get(id)
-    return stream !== undefined && stream.session.identity.caller === caller ? stream : null
+    return stream !== undefined && isSameCaller(stream.session.identity, identity) ? stream : null
   }
 
   async #change (stream: Stream, change: Change, identity: Identity): Promise<object> {
     this.#checkRate(stream)
     const done = stream.last.then(async () => {
       if (stream.session.state === 'ended') throw notFound()
-      const { data } = await change(stream.session, identity)
+      const { data } = await make(change, stream.session, identity)
       // In step with the events: a client cut right behind it comes back to what it hears now.
       stream.session.tellPosition()
       return data
@@ -110,9 +127,38 @@ export class Steering {
   }
 }
 
+/** Behind one address there may be many: of two tokens that name nobody only the same one, by all that they say, is the same caller. */
+function isSameCaller (one: Identity, other: Identity): boolean {
+  if (one.caller !== other.caller || one.isAuthenticated !== other.isAuthenticated || one.isAuthorized !== other.isAuthorized) return false
+  if (one.issuer !== other.issuer || one.subject !== other.subject) return false
+  // Whoever the program around the gateway does not name is told by the address.
+  if (one.subject !== null || !one.isAuthenticated || one.isAuthorized) return true
+  // A ticket has its token's rights and end; its cookie may hear what the token may.
+  const heard = ({ grants }: Identity): string => JSON.stringify(grants.lists?.subscribe ?? [])
+  return one.expiresAt === other.expiresAt && heard(one) === heard(other)
+}
+
+function pack (change: Change): Packed {
+  if (change.action === 'leave') return change
+  const lists = new Map<readonly string[], number>()
+  const joins = change.joins.map(({ room, types }): [string, number?] => {
+    if (types === undefined) return [room]
+    if (!lists.has(types)) lists.set(types, lists.size)
+    return [room, lists.get(types) as number]
+  })
+  return { action: 'join', joins, lists: [...lists.keys()], cursor: change.cursor }
+}
+
+function unpack (change: Packed): Change {
+  if (change.action === 'leave') return change
+  const { joins, lists, cursor } = change
+  return { action: 'join', joins: joins.map(([room, list]): Join => list === undefined ? { room } : { room, types: lists[list] as readonly string[] }), cursor }
+}
+
 /** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */
 function read (body: unknown): Change {
   const { action, message } = readAction<{ readonly read: (typeof MEMBERSHIP)[keyof typeof MEMBERSHIP]['read'] }>(body, MEMBERSHIP)
+  refOf(message)
   return action.read(message)
 }
 

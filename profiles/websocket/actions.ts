@@ -2,7 +2,7 @@
 
 import { commandResponse, parseCommandRequest } from '../../src/app/command-request.ts'
 import { checkLimit } from '../../src/app/limit.ts'
-import { MEMBERSHIP, readAction } from '../../src/app/membership.ts'
+import { make, MEMBERSHIP, readAction } from '../../src/app/membership.ts'
 import type { ClientMessage, ServerMessage } from '../../src/app/membership.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -12,8 +12,8 @@ type Action = (gateway: Gateway, session: Session, message: ClientMessage) => Se
 
 /** `changesSubscription`: later messages of the client wait until it is done. */
 const ACTIONS: Record<string, { readonly fields: readonly string[], readonly changesSubscription?: true, readonly run: Action }> = {
-  join: { fields: MEMBERSHIP.join.fields, changesSubscription: true, run: async (_, session, message) => await MEMBERSHIP.join.read(message)(session) },
-  leave: { fields: MEMBERSHIP.leave.fields, changesSubscription: true, run: (_, session, message) => MEMBERSHIP.leave.read(message)(session) },
+  join: { fields: MEMBERSHIP.join.fields, changesSubscription: true, run: async (_, session, message) => await make(MEMBERSHIP.join.read(message), session) },
+  leave: { fields: MEMBERSHIP.leave.fields, changesSubscription: true, run: (_, session, message) => make(MEMBERSHIP.leave.read(message), session) },
   control: { fields: ['command', 'args', 'idempotencyKey'], run: control },
   ping: { fields: [], run: () => ({ event: 'pong', data: { time: Date.now() } }) }
 }

@@ -5,6 +5,8 @@ import type { RawData, WebSocket } from 'ws'
 import { isLarge } from '../../src/app/effort.ts'
 import type { Effort } from '../../src/app/effort.ts'
 import { internalError } from '../../src/app/errors.ts'
+import { refOf } from '../../src/app/membership.ts'
+import type { Ref } from '../../src/app/membership.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { readJson } from '../../src/core/json.ts'
@@ -20,10 +22,6 @@ const ERROR_WINDOW_MS = 10_000
 const POLL_MS = 50
 /** Messages of one client that may wait for its join or leave to finish. */
 const MAX_WAITING = 100
-/** Longest `ref`, in characters. */
-const MAX_REF = 200
-
-type Ref = string | number | undefined
 
 export interface ConversationOptions {
   readonly gateway: Gateway
@@ -152,11 +150,4 @@ export class Conversation {
       else if (this.#socket.readyState === this.#socket.OPEN) this.#resumeOnceRead()
     }, POLL_MS).unref()
   }
-}
-
-/** The `ref` of a message. It is repeated in the answer, so its length is limited. */
-function refOf (message: unknown): Ref {
-  const ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
-  if (ref === undefined || typeof ref === 'number' || (typeof ref === 'string' && ref.length <= MAX_REF)) return ref
-  throw new Refusal('BAD_MESSAGE', `ref must be a number or a string of at most ${MAX_REF} characters`)
 }

@@ -4,7 +4,8 @@ import { Refusal } from '../core/errors.ts'
 import { PUBLIC } from '../core/event.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Session } from '../core/session.ts'
-import { checkNames } from '../core/subscription.ts'
+import { checkNames, isRoom } from '../core/subscription.ts'
+import type { Join } from '../core/subscription.ts'
 import { joinsOf } from './joins.ts'
 
 /** A message of a client: an action and its fields. */
@@ -15,14 +16,38 @@ export interface ServerMessage {
   readonly data: object
 }
 
-/** What a message changes. @param identity whose rights count; default: those of the session */
-export type Change = (session: Session, identity?: Identity) => ServerMessage | Promise<ServerMessage>
+/** What a message changes: only what was read of it. */
+export type Change =
+  | { readonly action: 'join', readonly joins: readonly Join[], readonly cursor: string | null }
+  | { readonly action: 'leave', readonly rooms: readonly string[] }
+
+export type Ref = string | number | undefined
+
+/** Longest `ref`, in characters. */
+const MAX_REF = 200
 
 /** The actions that change what a session hears: their fields, and what reads them. */
 export const MEMBERSHIP = {
   join: { fields: ['room', 'rooms', 'types', 'lastEventId'], read: join },
   leave: { fields: ['room', 'rooms'], read: leave }
 } as const satisfies Record<string, { readonly fields: readonly string[], readonly read: (message: ClientMessage) => Change }>
+
+/**
+ * @param identity whose rights count; default: those of the session
+ * @throws Refusal what `Session.join` throws
+ */
+export function make (change: Change, session: Session, identity?: Identity): ServerMessage | Promise<ServerMessage> {
+  if (change.action === 'leave') return { event: 'left', data: { rooms: session.leave(change.rooms), cursor: session.cursor } }
+  return session.join(change.joins, change.cursor, identity).then(({ members, ...joined }) =>
+    ({ event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }))
+}
+
+/** The `ref` of a message. It is repeated in the answer, so its length is limited. @throws Refusal BAD_MESSAGE */
+export function refOf (message: unknown): Ref {
+  const ref = typeof message === 'object' && message !== null ? (message as { ref?: unknown }).ref : undefined
+  if (ref === undefined || typeof ref === 'number' || (typeof ref === 'string' && ref.length <= MAX_REF)) return ref
+  throw bad(`ref must be a number or a string of at most ${MAX_REF} characters`)
+}
 
 /**
  * Checks the shape of a message.
@@ -48,18 +73,15 @@ export function readAction<Action> (value: unknown, actions: Readonly<Record<str
 function join ({ room, rooms, types, lastEventId }: ClientMessage): Change {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
   const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE')
-  const cursor = lastEventId === undefined || lastEventId === '' ? null : lastEventId
-  return async (session, identity) => {
-    const { members, ...joined } = await session.join(joins, cursor, identity)
-    return { event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }
-  }
+  return { action: 'join', joins, cursor: lastEventId === undefined || lastEventId === '' ? null : lastEventId }
 }
 
 function leave ({ room, rooms }: ClientMessage): Change {
   const named = roomsOf(room, rooms)
   const names = named.length === 0 ? [PUBLIC] : named
   if (!names.every(name => typeof name === 'string')) throw bad('room must be the name of a room')
-  return session => ({ event: 'left', data: { rooms: session.leave(names), cursor: session.cursor } })
+  // What is no room's name was never joined.
+  return { action: 'leave', rooms: names.filter(isRoom) }
 }
 
 function roomsOf (room: unknown, rooms: unknown): unknown[] {

@@ -97,8 +97,7 @@ export class Polls {
   async read (request: ReadRequest, identity: Identity): Promise<ReadAnswer> {
     const { joins, cursor = null, waitMs = 0, held = [], signal } = request
     const { limits, rooms, ticker, counters, sync } = this.#options
-    const base = identity.grants.allow('subscribe', PUBLIC) ? Subscription.none : Subscription.noneWithoutFeed
-    const subscription = base.with(joins, limits().maxRoomsPerClient)
+    const subscription = Subscription.none.with(joins, limits().maxRoomsPerClient, identity.grants.allow('subscribe', PUBLIC))
     checkGranted(identity, 'subscribe', joins.map(({ room }) => room))
     // Another process may have sent the client more than this one has read yet.
     if ([...cursor === null ? [] : [cursor], ...held].some(text => isBeyond(text, rooms))) await sync()

@@ -101,7 +101,7 @@ export class Session {
     this.connection = connection
     this.openedAt = context.clock.now()
     this.expiresAt = identity.expiresAt
-    this.subscription = identity.grants.allow('subscribe', PUBLIC) ? Subscription.none : Subscription.noneWithoutFeed
+    this.subscription = Subscription.none
     this.subscription.hold()
   }
 
@@ -138,7 +138,7 @@ export class Session {
   #allowed (joins: readonly Join[], identity: Identity): Subscription {
     const { limits, reservations } = this.#context
     if (this.#state === 'ended') throw new Refusal('DRAINING', 'this connection has been ended')
-    const after = this.subscription.with(joins, limits.maxRoomsPerClient)
+    const after = this.subscription.with(joins, limits.maxRoomsPerClient, identity.grants.allow('subscribe', PUBLIC))
     checkGranted(identity, 'subscribe', joins.map(({ room }) => room))
     reservations.checkJoin(after.rooms)
     reservations.checkShare(joins.flatMap(({ room }) => this.subscription.rooms.has(room) ? [] : [room]), this.identity)

@@ -25,14 +25,16 @@ const MAX_NAMES = 1000
 /** Bounds the lists of types a cursor may have to spell out, in characters: a cursor must fit into a header. */
 const MAX_SPELLING = 4000
 
-/** Begins the names of subscriptions without the feed. No room's name has it. */
-const NO_FEED = '!'
+/** In the name of a subscription: what follows concerns the feed. No room's name has it. */
+const FEED = '!'
 
 /** What is asked of one room: every type, some types, or both, since types also concern the public feed. */
 interface Wish {
   readonly all: boolean
   /** Sorted. Rooms with the same types share the list. */
   readonly types: TypeList | null
+  /** Those of `types` that concern the public feed: of joins whose rights cover it. */
+  readonly feed: TypeList | null
 }
 
 interface TypeList {
@@ -47,9 +49,7 @@ export class Subscription {
    */
   static readonly #held = new Map<string, Subscription>()
 
-  static readonly none = new this(new Map(), true, '')
-  /** Of a session that may not hear the public feed: types of a room do not concern the feed then. */
-  static readonly noneWithoutFeed = new this(new Map(), false, NO_FEED)
+  static readonly none = new this(new Map(), '')
 
   /** The types heard in each room, those of the public feed that a join with types implies among them. */
   readonly parts: Parts
@@ -59,29 +59,28 @@ export class Subscription {
   readonly rooms: ReadonlySet<string>
 
   readonly #wishes: ReadonlyMap<string, Wish>
-  readonly #hearsFeed: boolean
   readonly #name: string
   #holders = 0
 
-  private constructor (wishes: ReadonlyMap<string, Wish>, hearsFeed: boolean, name: string) {
+  private constructor (wishes: ReadonlyMap<string, Wish>, name: string) {
     this.#wishes = wishes
-    this.#hearsFeed = hearsFeed
     this.#name = name
     this.rooms = new Set(wishes.keys())
-    this.parts = partsOf(wishes, hearsFeed)
+    this.parts = partsOf(wishes)
     this.signature = sign(this.parts)
   }
 
   /**
    * Checks the request before it costs anything: what it takes to build a subscription grows with rooms and types.
    * @param maxRooms rooms a connection may be in; 0 = no limit
+   * @param hearsFeed whether who joins may hear the public feed; types of a room do not concern it otherwise
    * @throws Refusal BAD_SUBSCRIPTION where it would have more rooms, or name more types than a cursor can carry
    */
-  with (joins: readonly Join[], maxRooms = 0): Subscription {
+  with (joins: readonly Join[], maxRooms = 0, hearsFeed = true): Subscription {
     const rooms = new Set(this.rooms)
     for (const { room } of joins) rooms.add(room)
     checkRooms(rooms.size, maxRooms)
-    const widened = widen(this.#wishes, joins)
+    const widened = widen(this.#wishes, joins, hearsFeed)
     return widened === null ? this : this.#of(widened)
   }
 
@@ -100,33 +99,41 @@ export class Subscription {
   }
 
   #of (wishes: ReadonlyMap<string, Wish>): Subscription {
-    const name = `${this.#hearsFeed ? '' : NO_FEED}${nameOf(wishes)}`
-    return Subscription.#held.get(name) ?? new Subscription(wishes, this.#hearsFeed, name)
+    const name = nameOf(wishes)
+    return Subscription.#held.get(name) ?? new Subscription(wishes, name)
   }
 }
 
 /** @returns the wishes with those of the joins; null where they hold nothing new */
-function widen (before: ReadonlyMap<string, Wish>, joins: readonly Join[]): Map<string, Wish> | null {
-  const asked = new Map<string, { all: boolean, lists: Set<readonly string[]> }>()
+function widen (before: ReadonlyMap<string, Wish>, joins: readonly Join[], hearsFeed: boolean): Map<string, Wish> | null {
+  const asked = new Map<string, { all: boolean, lists: Set<readonly string[]>, feeds: Set<readonly string[]> }>()
   for (const { room, types } of joins) {
     let wish = asked.get(room)
     if (wish === undefined) {
-      const { all = false, types: names } = before.get(room) ?? {}
-      wish = { all, lists: new Set(names == null ? [] : [names.names]) }
+      const { all = false, types: names, feed } = before.get(room) ?? {}
+      wish = { all, lists: new Set(names == null ? [] : [names.names]), feeds: new Set(feed == null ? [] : [feed.names]) }
       asked.set(room, wish)
     }
-    if (types === undefined) wish.all = true
-    else wish.lists.add(types)
+    if (types === undefined) {
+      wish.all = true
+      continue
+    }
+    wish.lists.add(types)
+    if (hearsFeed) wish.feeds.add(types)
   }
   const lists = new ListTable()
-  for (const { types } of before.values()) if (types !== null) lists.add(types)
+  for (const { types, feed } of before.values()) {
+    if (types !== null) lists.add(types)
+    if (feed !== null) lists.add(feed)
+  }
   const after = new Map(before)
   let isWider = false
-  for (const [room, { all, lists: named }] of asked) {
+  for (const [room, { all, lists: named, feeds }] of asked) {
     const types = lists.join(named)
+    const feed = lists.join(feeds)
     const wish = before.get(room)
-    isWider ||= wish === undefined || wish.all !== all || wish.types?.text !== types?.text
-    after.set(room, { all, types })
+    isWider ||= wish === undefined || wish.all !== all || wish.types?.text !== types?.text || wish.feed?.text !== feed?.text
+    after.set(room, { all, types, feed })
   }
   return isWider ? after : null
 }
@@ -175,16 +182,18 @@ function union (lists: Iterable<readonly string[]>): Set<string> {
   return types
 }
 
-function partsOf (wishes: ReadonlyMap<string, Wish>, hearsFeed: boolean): Parts {
+function partsOf (wishes: ReadonlyMap<string, Wish>): Parts {
   const filters = new Map<TypeList, Filter>()
+  const feeds = new Set<TypeList>()
   const parts = new Map<string, Filter>()
-  for (const [room, { all, types }] of wishes) {
+  for (const [room, { all, types, feed }] of wishes) {
+    if (feed !== null) feeds.add(feed)
     if (types !== null && !filters.has(types)) filters.set(types, only(types.names))
     parts.set(room, all ? ALL : filters.get(types as TypeList) as Filter)
   }
-  if (hearsFeed && filters.size > 0 && wishes.get(PUBLIC)?.all !== true) {
-    const [first] = filters.values()
-    parts.set(PUBLIC, filters.size === 1 ? first as Filter : only([...filters.keys()].flatMap(({ names }) => names)))
+  if (feeds.size > 0 && wishes.get(PUBLIC)?.all !== true) {
+    const [first] = feeds as unknown as [TypeList]
+    parts.set(PUBLIC, feeds.size === 1 ? filters.get(first) ?? only(first.names) : only([...feeds].flatMap(({ names }) => names)))
   }
   return parts
 }
@@ -212,7 +221,7 @@ export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknow
   const lists = new Map<unknown, readonly string[]>()
   const requested = joins.length === 0 ? [{ room: PUBLIC }] : joins
   return requested.map(({ room, types }: { room: unknown, types?: unknown }): Join => {
-    if (typeof room !== 'string' || !(NAME.test(room) || room === PUBLIC || room === SYSTEM)) {
+    if (typeof room !== 'string' || !isRoom(room)) {
       throw bad(`room ${show(room)} is not a room's name: 1 to 128 characters of A-Z a-z 0-9 _ . : / -, or ${PUBLIC} for the public feed, or ${SYSTEM}`)
     }
     if (types === undefined) return { room }
@@ -221,6 +230,9 @@ export function parseJoins (joins: ReadonlyArray<{ room: unknown, types?: unknow
     return { room, types: list }
   })
 }
+
+/** Whether this names something to be heard: a room, the public feed or `@system`. */
+export const isRoom = (name: string): boolean => NAME.test(name) || name === PUBLIC || name === SYSTEM
 
 function parseTypes (types: unknown): readonly string[] {
   if (!Array.isArray(types) || types.length === 0) throw bad('types must name at least one type; leave it out for every type')
@@ -250,10 +262,14 @@ function checkRooms (count: number, limit: number): void {
 /** Each list of types is spelled once. */
 function nameOf (wishes: ReadonlyMap<string, Wish>): string {
   const lists = new Map<TypeList, number>()
-  const rooms = Array.from(wishes, ([room, { all, types }]) => {
+  const place = (list: TypeList): number => {
+    if (!lists.has(list)) lists.set(list, lists.size)
+    return lists.get(list) as number
+  }
+  const rooms = Array.from(wishes, ([room, { all, types, feed }]) => {
     if (types === null) return room
-    if (!lists.has(types)) lists.set(types, lists.size)
-    return `${room}${all ? '+' : '='}${lists.get(types)}`
+    const named = `${room}${all ? '+' : '='}${place(types)}`
+    return feed === types ? named : `${named}${FEED}${feed === null ? '' : place(feed)}`
   })
   return [...rooms, ...Array.from(lists.keys(), ({ text }) => text)].join(';')
 }

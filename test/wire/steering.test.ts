@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { ask, bearer, guarded, now, STORES, token } from '../auth/harness.ts'
+import { ask, bearer, guarded, now, SECRET, STORES, token } from '../auth/harness.ts'
 import type { Answer } from '../auth/harness.ts'
 import { Page } from '../page.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
@@ -97,7 +97,7 @@ for (const { name, skip, start } of STORES) {
     })
 
     t.test('a session that there is not, and one of somebody else, are not told apart', async t => {
-      const servers = await deploy({ authJwtSecret: 'q0N7tJm2vXe9KfRz4LwYbC1hUdPs6TgA8iOoE3xVnMk=' })
+      const servers = await deploy({ authJwtSecret: SECRET })
       const as = (sub: string, subscribe: string[]): object => bearer(token({ subscribe }, { sub }))
       const { client, session } = await open((servers[0] as Server).port, { rooms: ['a'], headers: as('ada', ['a', 'b', 'd']) as Record<string, string> })
       for (const { port } of servers) {
@@ -134,6 +134,79 @@ for (const { name, skip, start } of STORES) {
       t.match(await ask(port, `/api/events/stream/${session}`), { status: 405, headers: { allow: 'OPTIONS, POST' } })
       client.cut()
       full.client.cut()
+    })
+
+    t.test('a change is read, judged and measured where it arrives: only what counts goes on to other workers', async t => {
+      const servers = await deploy({ authJwtSecret: SECRET })
+      const ada = bearer(token({ subscribe: ['a', 'b'] }))
+      const { client, session } = await open((servers[0] as Server).port, { rooms: ['a'], headers: ada })
+      for (const { port, gateway } of servers) {
+        const asked: unknown[] = []
+        const { operator } = gateway
+        const askAll = operator.askAll.bind(operator)
+        operator.askAll = async (name, args) => {
+          asked.push(args)
+          return await askAll(name, args)
+        }
+        t.match(await steer(port, session, { action: 'join', room: 'b', ref: 'r'.repeat(201) }, ada), { status: 400, body: { code: 'BAD_MESSAGE', message: /ref must be/ } })
+        t.match(await steer(port, session, { action: 'join', room: 'b', lastEventId: 'x'.repeat(70_000) }, ada), { status: 413, body: { code: 'TOO_LARGE', message: /65536 bytes/ } })
+        t.match(await steer(port, session, { action: 'join', room: 'c' }, ada), { status: 403, body: { message: /may not hear c/ } })
+        t.match(await steer(port, 'nobodys', { action: 'join', room: 'c' }, ada), { status: 403 }, 'whether there is such a stream or not')
+        t.same(asked, [])
+        t.match(await steer(port, session, { action: 'join', rooms: ['b'], types: ['x', 'y'], ref: 'mine' }, ada), { status: 200, body: { rooms: ['b'] } })
+        t.match(await steer(port, session, { action: 'leave', rooms: ['b', 'z'.repeat(100_000)] }, ada), { status: 200, body: { rooms: ['b'] } })
+        t.match(asked, port === servers[0]?.port ? [] : [{ change: { joins: [['b', 0]], lists: [['x', 'y']], cursor: null } }, { change: { rooms: ['b'] } }])
+        t.notMatch(JSON.stringify(asked), /mine|zzz/)
+      }
+      client.cut()
+    })
+
+    t.test('of two tokens that name nobody, from one address, only the same one steers', async t => {
+      const servers = await deploy({ authJwtSecret: SECRET, anonymousSubscribe: ['a'] })
+      const nobody = (subscribe: string[], claims = {}): { Authorization: string } => bearer(token({ subscribe }, { sub: undefined, exp: now() + 600, ...claims }))
+      const own = nobody(['a'])
+      const { client, session } = await open((servers[0] as Server).port, { rooms: ['a'], headers: own })
+      const plain = await open((servers[0] as Server).port, { rooms: ['a'] })
+      const change = { action: 'leave', room: 'b' }
+      for (const { port } of servers) {
+        t.match(await steer(port, session, change), { status: 404, body: { code: 'SESSION_NOT_FOUND' } }, 'nor does somebody without a token')
+        for (const other of [nobody(['*']), nobody(['a'], { exp: now() + 900 }), nobody(['a'], { iss: 'else' }), bearer(token({ subscribe: ['a'] }))]) {
+          t.match(await steer(port, session, change, other), { status: 404, body: { code: 'SESSION_NOT_FOUND' } })
+        }
+        t.match(await steer(port, session, change, own), { status: 200 })
+        t.match(await steer(port, plain.session, change, own), { status: 404 })
+        t.match(await steer(port, plain.session, change), { status: 200 })
+      }
+      client.cut()
+      plain.client.cut()
+    })
+
+    t.test('each join hears public events by its own rights', async t => {
+      const servers = await deploy({ authJwtSecret: SECRET })
+      const [{ port: home, publish: say }] = servers as [Server]
+      const publish = async (...events: object[]): Promise<unknown> => await say(...events)
+      const strong = bearer(token({ subscribe: ['a', 'b', 'c', '@public'] }))
+      const weak = bearer(token({ subscribe: ['a', 'b', 'c'] }))
+      for (const { port } of servers) {
+        for (const [opened, joined] of [[strong, weak], [weak, strong]] as const) {
+          const { client, session } = await open(home, { rooms: ['a'], types: ['opening'], headers: opened })
+          t.match(await steer(port, session, { action: 'join', room: 'b', types: ['later'] }, joined), { status: 200 })
+          const heard = async (data: string): Promise<unknown[]> => {
+            const from = client.events.length
+            await publish({ type: 'opening', data: 'opening' }, { type: 'later', data: 'later' }, { type: 'opening', room: 'a', data })
+            await client.until(() => client.events.at(-1)?.data === data)
+            return client.events.slice(from, -1).map(({ data }) => data)
+          }
+          t.same(await heard('1'), [opened === strong ? 'opening' : 'later'])
+          if (opened === strong) {
+            t.match(await steer(port, session, { action: 'join', room: 'b', types: ['later'] }, strong), { status: 200 })
+            t.same(await heard('2'), ['opening', 'later'], 'the same once more, with the right')
+          }
+          t.match(await steer(port, session, { action: 'leave', room: 'b' }, joined), { status: 200 })
+          t.same(await heard('3'), opened === strong ? ['opening'] : [])
+          client.cut()
+        }
+      }
     })
 
     t.test('a stream takes as many changes a second as a socket takes messages', async t => {
