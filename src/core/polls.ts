@@ -102,8 +102,8 @@ export class Polls {
     // Another process may have sent the client more than this one has read yet.
     if ([...cursor === null ? [] : [cursor], ...held].some(text => isBeyond(text, rooms))) await sync()
     const poll = new Poll({ rooms, limits, subscription, cursor, askedInTick: ticker.tick, onServed: () => this.#queue(poll) })
-    let answer = poll.read()
     const mayWait = waitMs > 0 && cursor !== null && !this.#isDraining && signal?.aborted !== true
+    let answer = poll.read(mayWait)
     if (mayWait && isNothing(answer)) answer = await this.#wait(poll, answer, waitMs, identity, signal)
     const since = firstAtHead(subscription, held, rooms)
     counters.reads++
@@ -209,7 +209,7 @@ export class Polls {
   readonly #answerSome = (): void => {
     for (const poll of this.#ready.splice(0, SLICE)) {
       if (poll.isOver) continue
-      const answer = poll.read()
+      const answer = poll.read(true)
       if (!isNothing(answer)) poll.answer(answer)
       // The log was loaded again, and nothing was lost.
       else this.#listen(poll, true)
@@ -273,8 +273,8 @@ class Poll implements Recipient {
     relocate(this.#tracks, epoch, this.#options.rooms)
   }
 
-  /** Reads on from where it stands. */
-  read (): ReadAnswer {
+  /** Reads on from where it stands. @param waits where nothing is new, nobody is told so yet */
+  read (waits = false): ReadAnswer {
     const { rooms, limits } = this.#options
     const { signature } = this.subscription
     checkFloor(this.#tracks, rooms, null)
@@ -285,7 +285,8 @@ class Poll implements Recipient {
     advance(this.#tracks, facts, state, rooms.head)
     const more = facts !== null || state !== null
     // Until then nobody has been told that the values are complete: who goes on by a stream hears it there.
-    if (!more) for (const track of this.#tracks) track.snapshot = false
+    const isTold = !waits || entries.length > 0 || resets !== null
+    if (!more && isTold) for (const track of this.#tracks) track.snapshot = false
     this.#tracks = merge(this.#tracks)
     // Only where both sides have more does it matter whose turn it is.
     if (facts !== null && state !== null && turn === 'facts') (this.#tracks[0] as Track).turn = turn
