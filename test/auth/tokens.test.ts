@@ -58,7 +58,7 @@ for (const profile of PROFILES) {
       'RS256 signed with the secret': signed(right, { header: { alg: 'RS256' } }),
       'crit that is not known': signed(right, { header: { crit: ['exp2'], exp2: 1 } }),
       'crit that says nothing new': signed(right, { header: { crit: ['b64'], b64: true } }),
-    'crit b64': signed(right, { header: { crit: ['b64'], b64: false } }),
+      'crit b64': signed(right, { header: { crit: ['b64'], b64: false } }),
       nested: signed(signed(right), { header: { cty: 'JWT' } }),
       encrypted,
       'two parts': `${head}.${payload}`,
