@@ -91,7 +91,7 @@ t.test('the image', { skip }, async t => {
 
     const second = await start(t, { APP_PROFILE: 'WEBSOCKET' }, '--volume', 'data:/data')
     await until('the next one is ready', isReady(second), 30_000)
-    t.match(await second.logs(), /embedded store in \/data\/store: 0 facts and 1 values/)
+    t.match(await second.logs(), /embedded store in \/data\/store: 0 facts and 1 value /)
     t.equal(await second.stop(), 0)
   })
 

@@ -5,7 +5,7 @@ import { ControlError, run } from '../client/control.ts'
 import type { CommandResult } from '../client/control.ts'
 import type { Box } from '../client/box.ts'
 import { readAnswer } from '../client/wire.ts'
-import { Failure } from './failure.ts'
+import { failureOf } from './gateway.ts'
 import type { Gateway } from './gateway.ts'
 import { harmless, print, say, valueText } from './terminal.ts'
 
@@ -33,7 +33,7 @@ export async function control (gateway: Gateway, name: string, args: object, { i
     await print(valueText(result))
   } catch (error) {
     if (!(error instanceof ControlError)) throw error
-    throw new Failure(`${harmless(error.message)} (${harmless(error.code)})`)
+    throw failureOf(error.message, error.code)
   }
 }
 
@@ -44,7 +44,7 @@ async function overSocket (gateway: Gateway, act: (box: Box) => Promise<CommandR
     await new Promise<void>((resolve, reject) => {
       gateway.signal.addEventListener('abort', () => reject(gateway.signal.reason))
       box.on('hello', () => resolve())
-      box.on('status', ({ state, ...why }) => { if (state === 'refused') reject(new Failure(harmless((why as { reason: string }).reason))) })
+      box.on('status', status => { if (status.state === 'refused') reject(failureOf(status.reason, status.code)) })
     })
     return await act(box)
   } finally {

@@ -121,8 +121,12 @@ export const reasonOf = (answer: GatewayAnswer): string => harmless(endOfRefusal
 /** @throws Failure with the gateway's sentence */
 export function refuse (answer: GatewayAnswer): never {
   const { code } = answer.body
-  throw new Failure(`${reasonOf(answer)}${typeof code === 'string' ? ` (${harmless(code)})` : ''}`)
+  throw failureOf(reasonOf(answer), typeof code === 'string' ? code : null)
 }
+
+/** What the gateway says of itself, and what to do about it. */
+export const failureOf = (reason: string, code: string | null): Failure =>
+  new Failure(`${harmless(reason)}${code === null ? '' : ` (${harmless(code)})`}${code === 'UNAUTHENTICATED' ? ' (set SIGNALBOX_TOKEN, or --token)' : ''}`)
 
 function causeOf (error: unknown): string {
   if ((error as Error).name === 'TimeoutError') return `nothing for ${ANSWER_MS / 1000} s`

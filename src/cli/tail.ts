@@ -3,7 +3,7 @@
 import { connect } from '../client/node.ts'
 import type { Box } from '../client/node.ts'
 import { Failure, INTERRUPTED } from './failure.ts'
-import { PATIENCE_MS } from './gateway.ts'
+import { failureOf, PATIENCE_MS } from './gateway.ts'
 import type { Gateway } from './gateway.ts'
 import { drained, harmless, lineOf, print, say, unread } from './terminal.ts'
 
@@ -52,7 +52,7 @@ export async function tail (gateway: Gateway, { rooms = [], types = [], json = f
       told = ''
     })
     box.on('status', status => {
-      if (status.state === 'refused') return end(new Failure(`${harmless(status.reason)} (${harmless(status.code)})`))
+      if (status.state === 'refused') return end(failureOf(status.reason, status.code))
       if (!('reason' in status) || status.reason === undefined || status.reason === told) return
       // One line an outage: what follows the loss is the same story.
       if (told === '') say(`${harmless(status.reason)}; trying again`)

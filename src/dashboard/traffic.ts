@@ -54,6 +54,6 @@ export class TrafficPanel {
     const [owed, bundles, size] = [sum(gateways, ({ counters }) => counters?.owed) ?? 0, sum(gateways, ({ counters }) => counters?.bundles) ?? 0, sum(gateways, ({ counters }) => counters?.bytes)]
     // Snapshots are bundles too, but they have no counterpart without coalescing.
     const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without coalescing`
-    return `${whose}: ${short(events)} events in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent.`
+    return `${whose}: ${short(events)} event${events === 1 ? '' : 's'} in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent.`
   }
 }

@@ -58,7 +58,7 @@ for (const profile of PROFILES) {
     await says(card(page, 'Saved by coalescing'), /\d+ % ?messages/)
     const facts = await textOf(page.locator('.facts'))
     test.match(facts, new RegExp(`Profile ?${profile === 'SSE' ? 'SSE' : 'WebSocket'} Up for ?\\d+ s Workers ?1 Store ?embedded Sessions ?1`))
-    await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events in, [\d,]+ messages? out/)
+    await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events? in, [\d,]+ messages? out/)
     await says(page.locator('#charts'), /In ?\d+.*\/s.*Without coalescing ?\d+.*\/s.*Sent ?.*B\/s/)
     test.equal(await page.locator('#charts canvas').count(), 3)
 

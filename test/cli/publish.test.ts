@@ -182,6 +182,7 @@ t.test('a gateway with tokens: what token signs opens it, for what it grants', {
   const tokenOf = async (...args: string[]): Promise<string> => (await run(t, ['token', ...args], { env: { AUTH_JWT_SECRET: SECRET } })).stdout.trim()
   const publish = ['publish', '--type', 'log', '--room', 'a', '--data', '1']
   t.match(await run(t, publish, at(url)), { code: 1, stdout: '', stderr: /UNAUTHENTICATED/ })
+  for (const verb of [publish, ['tail'], ['get', 'a'], ['control', 'ping']]) t.match(await run(t, verb, at(url)), { code: 1, stdout: '', stderr: /\(UNAUTHENTICATED\) \(set SIGNALBOX_TOKEN, or --token\)$/m })
   const publisher = await tokenOf('--publish', 'a', '--ttl', '1m')
   t.match(await run(t, publish, at(url, { SIGNALBOX_TOKEN: publisher })), { code: 0 })
   t.match(await run(t, [...publish, '--token', publisher], at(url, { SIGNALBOX_TOKEN: 'another' })), { code: 0 }, '--token comes first')

@@ -17,6 +17,7 @@ import { resolve as resolvePath } from 'node:path'
 import { interruptible, LogClock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
+import { many } from '../many.ts'
 import { conflict, unavailable } from '../refusals.ts'
 import { Batch } from './batch.ts'
 import { Damages } from './damages.ts'
@@ -134,7 +135,7 @@ class EmbeddedStore implements Store {
     const facts = this.#memory.facts
     const values = found.values.length
     const ms = Math.round(clock.now() - begun)
-    log.info({ facts, values, ms, epoch: this.#memory.lineage.epoch }, `${this.name}: ${facts} facts and ${values} values in ${ms} ms`)
+    log.info({ facts, values, ms, epoch: this.#memory.lineage.epoch }, `${this.name}: ${many(facts, 'fact')} and ${many(values, 'value')} in ${ms} ms`)
     this.#tidyLater()
   }
 

@@ -9,6 +9,7 @@ import { compareIds } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower } from '../../../core/store.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { many } from '../../many.ts'
 import { BLOCK_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { entryOf, logEntryOf } from './entry.ts'
@@ -156,7 +157,7 @@ export class LogReader {
     this.#warning = spoilt.length === 0 ? null : `${spoilt.length} values and facts that are not Signalbox's were left out, the first is ${spoilt[0]?.slice(0, 200)}: delete it, or publish its key again`
     if (this.#warning !== null) log.warn({ spoilt: spoilt.slice(0, 10) }, this.#warning)
     onLoad()
-    log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${facts} facts and ${values} values`)
+    log.info({ facts, values, ms: Math.round(clock.now() - begun), epoch: this.#epoch }, `the log was read: ${many(facts, 'fact')} and ${many(values, 'value')}`)
     this.#release()
     this.#loaded()
   }
