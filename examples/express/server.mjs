@@ -30,7 +30,7 @@ app.post('/measurements', async (request, response) => {
 
 const server = createServer(app)
 server.on('upgrade', box.upgrade) // for the profile WEBSOCKET
-server.listen(Number(process.env.PORT ?? 8080), () => console.log(`http://localhost:${server.address().port}`))
+server.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`))
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {

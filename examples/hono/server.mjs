@@ -24,7 +24,7 @@ app.post('/measurements', async context => {
   return context.json({ id }, 201)
 })
 
-const server = serve({ fetch: app.fetch, port: Number(process.env.PORT ?? 8080) }, ({ port }) => console.log(`http://localhost:${port}`))
+const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: Number(process.env.PORT ?? 8080) }, ({ port }) => console.log(`http://127.0.0.1:${port}`))
 server.on('upgrade', box.upgrade)
 
 for (const signal of ['SIGINT', 'SIGTERM']) {

@@ -13,7 +13,7 @@ const page = (_request, response) => response.setHeader('Content-Type', 'text/ht
 
 const server = createServer((request, response) => box.handle(request, response, () => page(request, response)))
 server.on('upgrade', box.upgrade)
-server.listen(Number(process.env.PORT ?? 8080), () => console.log(`http://localhost:${server.address().port}`))
+server.listen(Number(process.env.PORT ?? 8080), '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`))
 await box.publish({ type: 'cpu', room: 'plant-1', key: 'host-7', data: 42 })
 
 for (const signal of ['SIGINT', 'SIGTERM']) {

@@ -14,6 +14,7 @@ const { SIGNALBOX_TOKEN: token } = process.env
 /** Tries until the gateway has the events. The key makes a repeat safe: they are published once. */
 async function publish (events) {
   const key = randomUUID()
+  let isAway = false
   for (;;) {
     const answer = await fetch(`${base}/api/events`, {
       method: 'POST',
@@ -22,7 +23,12 @@ async function publish (events) {
     }).catch(error => error)
     if (answer.status === 202) return (await answer.json()).ids
     const mayPass = answer instanceof Error || answer.status === 429 || answer.status >= 502
-    if (!mayPass) throw new Error(await answer.text())
+    if (!mayPass) {
+      console.error(await answer.text())
+      process.exit(1)
+    }
+    if (!isAway) console.error(`${base}: ${answer instanceof Error ? 'it does not answer' : `it answers ${answer.status}`}; trying again`)
+    isAway = true
     await delay(1000 * Number(answer.headers?.get('Retry-After') ?? 1))
   }
 }

@@ -23,6 +23,7 @@ def publish(events):
     if "SIGNALBOX_TOKEN" in os.environ:
         headers["Authorization"] = f"Bearer {os.environ['SIGNALBOX_TOKEN']}"
     request = urllib.request.Request(f"{BASE}/api/events", json.dumps(events).encode(), headers)
+    is_away = False
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -30,9 +31,13 @@ def publish(events):
         except urllib.error.HTTPError as error:
             if error.code != 429 and error.code < 502:
                 sys.exit(error.read().decode())
-            time.sleep(float(error.headers.get("Retry-After", 1)))
+            problem, wait = f"it answers {error.code}", float(error.headers.get("Retry-After", 1))
         except OSError:
-            time.sleep(1)
+            problem, wait = "it does not answer", 1
+        if not is_away:
+            print(f"{BASE}: {problem}; trying again", file=sys.stderr, flush=True)
+        is_away = True
+        time.sleep(wait)
 
 
 n = 0

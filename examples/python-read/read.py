@@ -10,7 +10,10 @@ import os
 import sys
 import time
 
-import requests
+try:
+    import requests
+except ModuleNotFoundError:
+    sys.exit("read.py needs requests: python3 -m pip install requests (or apt install python3-requests)")
 
 
 def follow(base, rooms, cursor=None):
@@ -18,15 +21,21 @@ def follow(base, rooms, cursor=None):
     session = requests.Session()
     if "SIGNALBOX_TOKEN" in os.environ:
         session.headers["Authorization"] = f"Bearer {os.environ['SIGNALBOX_TOKEN']}"
+    is_away = False
     while True:
         params = {"rooms": ",".join(rooms), "lastEventId": cursor, "wait": 20}
         try:
             answer = session.get(f"{base}/api/events", params=params, timeout=30)
-            if answer.status_code in (429, 502, 503):
-                raise requests.ConnectionError
+            problem = f"it answers {answer.status_code}" if answer.status_code in (429, 502, 503) else None
         except (requests.ConnectionError, requests.Timeout):
+            problem = "it does not answer"
+        if problem is not None:
+            if not is_away:
+                print(f"{base}: {problem}; trying again", file=sys.stderr, flush=True)
+            is_away = True
             time.sleep(1)  # it restarts, or is full: the cursor still counts
             continue
+        is_away = False
         if answer.status_code != 200:
             sys.exit(answer.text)
         body = answer.json()

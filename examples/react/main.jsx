@@ -11,7 +11,7 @@ function Plant ({ name }) {
   const refusal = useRooms([name])
   const hosts = useValues(name, 'cpu')
   if (refusal !== null) return <li>{refusal.message}</li>
-  return hosts.map(({ key, data }) => <li key={key}>{name} {key}: {data}</li>)
+  return hosts.map(({ key, data }) => <li key={key}>{name} {key}: {JSON.stringify(data)}</li>)
 }
 
 function App () {
@@ -21,7 +21,7 @@ function App () {
   return (
     <>
       <p role='status'>{reason ?? state}</p>
-      <h1>{host ?? '–'}</h1>
+      <h1>{host === undefined ? '–' : JSON.stringify(host)}</h1>
       <ul>
         <Plant name='plant-1' />
         {isChecked && <Plant name='plant-2' />}
