@@ -11,7 +11,7 @@ import { partFrom } from './parting.ts'
 import { readSchema, refusals, subscriptionQuery } from './schemas.ts'
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'wait', 'ticket']
-const MAX_WAIT_SECONDS = 60
+export const MAX_WAIT_SECONDS = 60
 /** Cursors of If-None-Match that are looked at, the last ones: each is a read of its own. */
 const MAX_HELD = 4
 

@@ -2,14 +2,13 @@
 
 import type { Config } from '../../config/index.ts'
 import { joinsOf } from '../app/joins.ts'
+import { MAX_WAIT_SECONDS } from '../app/read.ts'
 import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import { PROGRAM } from '../core/identity.ts'
 import type { Outcome } from '../core/ledger.ts'
 import type { Signalbox as Root } from '../signalbox.ts'
 import type { CommandAnswer, Signalbox } from './api.ts'
-
-const MAX_WAIT_SECONDS = 60
 
 export function verbsOf (root: Root, { shutdownTimeout }: Pick<Config, 'shutdownTimeout'>): Signalbox {
   return {

@@ -3,16 +3,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Test as Tap } from 'tap'
-import { connect } from '../../src/client/node.ts'
-import type { ConnectOptions } from '../../src/client/node.ts'
 import { openTab } from '../browser/tab.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { Driver } from './driver.ts'
+import { DRIVERS } from './drivers.ts'
 import { Proxy } from './proxy.ts'
-import { record } from './record.ts'
 import { idsOf, Seat } from './seat.ts'
 
 t.setTimeout(300_000)
@@ -23,18 +20,6 @@ const skip = skipWithout('chromium')
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
 const fact = (room: string, data: unknown, type = 'log'): object => ({ type, room, data })
 const value = (room: string, key: string, data: unknown, type = 'cpu'): object => ({ type, room, key, data })
-
-const DRIVERS: readonly Driver[] = [
-  {
-    name: 'Node',
-    async open (t, url, options) {
-      const box = connect(url, options as ConnectOptions)
-      t.teardown(() => box.close())
-      return record(box)
-    }
-  },
-  { name: 'Chromium', skip, open: async (test, url, options) => await openTab(await openContext(test, await openBrowser(t)), url, options) }
-]
 
 for (const driver of DRIVERS) {
   for (const profile of PROFILES) {

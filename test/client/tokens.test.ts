@@ -6,17 +6,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import type { BrowserContext } from 'playwright-core'
-import { connect, ControlAPI } from '../../src/client/node.ts'
-import type { ConnectOptions } from '../../src/client/node.ts'
+import { ControlAPI } from '../../src/client/node.ts'
 import { blankPage, openStrangeTab, openTab } from '../browser/tab.ts'
 import { freePort, request, Stage, until } from '../process/harness.ts'
 import type { Env } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import type { Test } from '../tools/daemon.ts'
 import { PROFILES } from '../wire/harness.ts'
-import type { Driver } from './driver.ts'
+import { DRIVERS } from './drivers.ts'
 import { Proxy } from './proxy.ts'
-import { record } from './record.ts'
 import { idsOf, Seat } from './seat.ts'
 
 t.setTimeout(300_000)
@@ -38,18 +36,6 @@ const publish = async (url: string, ...events: object[]): Promise<string[]> => {
   if (status !== 202) throw new Error(JSON.stringify(body))
   return body.ids
 }
-
-const DRIVERS: readonly Driver[] = [
-  {
-    name: 'Node',
-    async open (t, url, options) {
-      const box = connect(url, options as ConnectOptions)
-      t.teardown(() => box.close())
-      return record(box)
-    }
-  },
-  { name: 'Chromium', skip, open: async (test, url, options) => await openTab(await openContext(test, await openBrowser(t)), url, options) }
-]
 
 for (const driver of DRIVERS) {
   for (const profile of PROFILES) {
