@@ -24,6 +24,8 @@ export interface Harness {
   open (limits?: Partial<ContractLimits>): Promise<Opened>
   /** Whether the log outlives the store, so that it can be opened again. */
   readonly lasts: boolean
+  /** How many stores may be open at once, where time passes by itself; default 1. */
+  readonly jobs?: number
 }
 
 export interface Opened {
