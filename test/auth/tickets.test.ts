@@ -49,7 +49,7 @@ for (const { name: store, skip, start } of STORES) {
 
       t.test(`${profile}: it has the token's rights and life`, async t => {
         const { port, publish } = await guarded(t, { profile, ...place })
-        const exp = now() + 3
+        const exp = now() + 6
         const client = await WireClient.open(profile, port, { rooms: ['a'], ticket: await newTicket(port, token(HEARS, { exp })) })
         await client.untilKind('ready')
         if (profile === 'WEBSOCKET') {

@@ -11,7 +11,8 @@ import { Nginx } from '../tools/nginx.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
+t.jobs = 3
 const skip = skipWithout('chromium')
 
 interface Visit {
@@ -158,8 +159,8 @@ t.test('a command says what it waits for: the rate limit, or an unreachable gate
   await run(page)
   await says(result, /The gateway is not reachable: ping waits for it/)
   await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: folder, PORT: port })
-  await until('it was run', async () => /ping was done/.test(await textOf(result)), 40_000)
-  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 40_000)
+  await until('it was run', async () => /ping was done/.test(await textOf(result)))
+  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live')
   test.notMatch(await textOf(page.locator('#banner')), /shut down/)
   test.same(complaints, [])
 })
@@ -232,7 +233,7 @@ t.test('the page reports a restart into the other profile, keeps the last values
   }
   await hide(true)
   const other = await stage.launch({ APP_PROFILE: 'WEBSOCKET', DATA_DIR: folder, PORT: port })
-  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 30_000)
+  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live')
   await until('the title says that it is back', async () => /^(▲ )?Signalbox(: Over target.*)?$/.test(await page.title()))
   await hide(false)
   await says(page.locator('#banner'), /The gateway has restarted. Reconnected after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)

@@ -233,7 +233,7 @@ async function waitsOf (test: Tap, url: string, count: number): Promise<number[]
     })
     return waits
   })
-  await until(`they have announced ${count} waits`, async () => clients.filter(({ length }) => length >= count).length >= 20, 60_000)
+  await until(`they have announced ${count} waits`, async () => clients.filter(({ length }) => length >= count).length >= 20)
   return clients
 }
 

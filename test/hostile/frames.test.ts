@@ -205,7 +205,7 @@ t.test('each case of RFC 6455 is answered as the suite wants it, and a neighbour
     for (const bytes of send) await client.send(bytes, chop)
     // A connection that goes on is asked something last; its answer comes behind all others.
     if (close === undefined) await client.send(text(ping('last')))
-    await client.until(`${number}: ${what}`, () => client.closeCode !== null || client.closed || client.echoes.at(-1) === 'last', 10_000)
+    await client.until(`${number}: ${what}`, () => client.closeCode !== null || client.closed || client.echoes.at(-1) === 'last')
     const got = {
       echoes: client.messages.filter(({ event }) => event === 'pong' || event === 'error').map(({ event, ref }) => event === 'error' ? 'error' : ref).filter(ref => ref !== 'last'),
       pongs: client.pongs.map(payload => payload.toString('hex')),
@@ -213,7 +213,7 @@ t.test('each case of RFC 6455 is answered as the suite wants it, and a neighbour
       late: client.late
     }
     t.same(got, { echoes: [...echoes], pongs: pongs.map(payload => payload.toString('hex')), close, late: 0 }, `${number}: ${what}`)
-    if (close !== undefined) await client.until(`${number}: the connection ends`, () => client.closed, 10_000)
+    if (close !== undefined) await client.until(`${number}: the connection ends`, () => client.closed)
     client.cut()
     if (index % 10 === 0) await server.publish({ type: 'beat', room: 'home', data: index })
   }

@@ -18,7 +18,8 @@ export interface Answer {
   readonly body: any
 }
 
-const QUIET_MS = 10_000
+/** A busy machine may take its time; what comes in time costs nothing. */
+const QUIET_MS = 60_000
 
 /** Resolves once `done`; looks whenever something has arrived, and now and then. */
 class Waiting {

@@ -9,7 +9,8 @@ import { PROFILES } from '../wire/harness.ts'
 import { request, Stage, until } from './harness.ts'
 import type { Launched } from './harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
+t.jobs = 3
 
 const skip = process.platform === 'win32' ? 'Windows has no such signals' : false
 

@@ -231,7 +231,7 @@ async function textOf (response: Response): Promise<string> {
 }
 
 /** Patient: the machine may be busy, and what comes in time costs nothing. */
-export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
+export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> {
   const deadline = Date.now() + ms
   while (!await done()) {
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)

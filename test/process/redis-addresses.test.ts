@@ -8,7 +8,7 @@ import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { request, Stage, until } from './harness.ts'
 import type { Env } from './harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 t.jobs = 2
 
 const skip = skipWithout('redis') || skipWithout('openssl')

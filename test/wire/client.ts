@@ -87,7 +87,7 @@ export class WireClient {
   }
 
   /** Resolves once `done` holds; looks whenever something has arrived, and now and then. */
-  async until (done: () => boolean, ms = 30_000): Promise<void> {
+  async until (done: () => boolean, ms = 120_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()

@@ -61,6 +61,9 @@ function configOf ({ profile, limits, redis, commands, port, log, starts, ...set
   }
 }
 
+/** Windows of a rate limit that may have begun since, on a machine that may be slow. @param begun ms since 1970 */
+export const windowsSince = (begun: number): number => Math.floor((Date.now() - begun) / 1000) + 2
+
 export async function startServer (options: ServerOptions): Promise<Server> {
   const box = await createSignalbox({ config: configOf(options), log: options.log ?? pino({ level: 'silent' }) })
   const { gateway } = box

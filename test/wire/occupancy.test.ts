@@ -9,7 +9,7 @@ import { WireClient } from './client.ts'
 import { PROFILES, startServer } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const STORES = [
   { name: 'the embedded store', skip: false, start: async () => ({}) },
@@ -177,7 +177,7 @@ t.test('members that leave while Redis is away are gone when it is back', { skip
   await new Promise(resolve => setTimeout(resolve, 2000))
   t.equal(heard.length, 2)
   await redis.restart()
-  await until('one is vacated', () => heard.length === 3, 30_000)
+  await until('one is vacated', () => heard.length === 3)
   t.same([...heard].sort(), ['+leaves', '+stays', '-leaves'])
   clients[0]?.cut()
   await until('the other too', () => heard.length === 4)
