@@ -7,10 +7,10 @@ import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import { PROGRAM } from '../core/identity.ts'
 import type { Outcome } from '../core/ledger.ts'
-import type { Signalbox as Root } from '../signalbox.ts'
+import type { Composition } from '../signalbox.ts'
 import type { CommandAnswer, Signalbox } from './api.ts'
 
-export function verbsOf (root: Root, { shutdownTimeout }: Pick<Config, 'shutdownTimeout'>): Signalbox {
+export function verbsOf (root: Composition, { shutdownTimeout }: Pick<Config, 'shutdownTimeout'>): Signalbox {
   return {
     async publish (events, { idempotencyKey } = {}) {
       const list: readonly unknown[] = Array.isArray(events) ? events : [events]
