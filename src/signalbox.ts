@@ -34,7 +34,7 @@ import type { Limits } from './core/limits.ts'
 import type { Store } from './core/store.ts'
 import { backingOf, openBacking } from './store/open.ts'
 
-export interface SignalboxOptions {
+export interface CompositionOptions {
   /** Every setting, already checked; see config/. HOST, PORT and WORKERS are for the caller, which listens. */
   readonly config: Config
   readonly log: FastifyBaseLogger
@@ -52,7 +52,7 @@ export interface SignalboxOptions {
   readonly onShutdown?: () => void
 }
 
-export interface Signalbox {
+export interface Composition {
   readonly gateway: Gateway
   /** All routes. Encapsulated: the app's own parsers, validation and error handler stay as they are. Closing the app closes the gateway. */
   readonly plugin: FastifyPluginAsync
@@ -78,7 +78,7 @@ export interface Signalbox {
  * Builds a gateway; `start` makes it work.
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
-export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
+export async function composeGateway (options: CompositionOptions): Promise<Composition> {
   const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
   const { appProfile: profile } = config

@@ -1,9 +1,10 @@
 // The event: parsed or refused here, for HTTP, sockets and Redis alike, and stringified once. From then on the gateway
 // passes on its JSON text; a bundle is a join of such texts.
 
+import { dataOf } from './data.ts'
 import { Refusal } from './errors.ts'
 import type { Id } from './id.ts'
-import { MAX_DEPTH, measureJson, writeJson } from './json.ts'
+import { MAX_DEPTH, measureJson, reasonOf, writeJson } from './json.ts'
 
 /** An event as clients receive it. */
 export interface Event {
@@ -118,7 +119,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   if (unknown.length > 0) {
     throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data, timestamp and ttl (the gateway sets the id)`)
   }
-  const { type, data } = event
+  const { type } = event
   // `null` is absence: many serializers write it for what is not set.
   const room = event.room ?? undefined
   if (type === undefined) throw bad('type is missing; it says what kind of event this is, for example "cpu"')
@@ -128,9 +129,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
       ? 'rooms beginning with @ are the gateway\'s own and cannot be published to'
       : `room must be ${NAME_RULE}; leave it out for a public event`)
   }
-  // Values of a program may be none of JSON's: JSON.stringify would make null of some, and leave others out.
-  if (data === undefined || typeof data === 'function' || typeof data === 'symbol') throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
-  if (typeof data === 'number' && !Number.isFinite(data)) throw bad(`data is ${data}, which JSON does not have`)
+  const data = dataOf(event.data)
   const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
   const key = event.key ?? (isState ? type : undefined)
   if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) {
@@ -150,7 +149,7 @@ export function draftOf (
     tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp, ttl }).slice(1)
   } catch (error) {
     // Values of a program rather than of a text: JSON.stringify fails at some thousand levels, at a circle and at a BigInt.
-    throw bad(`data cannot be written as JSON: ${error instanceof RangeError ? 'it is nested too deeply' : (error as Error).message.split('\n', 1)[0]}`)
+    throw bad(`data cannot be written as JSON: ${reasonOf(error)}`)
   }
   // Values of a program may be anything. Each level, and each member, takes two characters or more.
   if (tail.length > 2 * MAX_DEPTH) measureJson(tail, 'BAD_EVENT')

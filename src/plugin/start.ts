@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Authorize } from '../app/auth/authorize.ts'
-import { createSignalbox } from '../signalbox.ts'
+import { composeGateway } from '../signalbox.ts'
 import type { ReadOptions } from './options.ts'
 import { verbsOf } from './verbs.ts'
 import type { Signalbox } from './api.ts'
@@ -24,7 +24,7 @@ const REDIS_WAIT_MS = 5000
 export async function start ({ config, store, logLevel }: ReadOptions<never>, base: FastifyBaseLogger, authorize: Authorize | undefined): Promise<Started> {
   // A level of its own: `tune` may change it, and leaves the log of the program alone.
   const log = base.child({}, logLevel === undefined ? {} : { level: logLevel })
-  const root = await createSignalbox({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
+  const root = await composeGateway({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
   const verbs = verbsOf(root, config)
   const paths = new Set<string>()
   const inner = await root.createServer(path => { if (path !== '*') paths.add(path) })

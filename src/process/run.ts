@@ -5,7 +5,7 @@ import { ConfigError, EX_CONFIG } from '../../config/index.ts'
 import type { Config } from '../../config/index.ts'
 import demoFeed from '../app/demo-feed.ts'
 import { version } from '../app/package.ts'
-import { createSignalbox } from '../signalbox.ts'
+import { composeGateway } from '../signalbox.ts'
 import { endInOrder } from './ending.ts'
 import { createLog } from './log.ts'
 import { feedWatchdog } from './systemd.ts'
@@ -32,7 +32,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     log.fatal((error as Error).message)
     process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
   }
-  const box = await createSignalbox({
+  const box = await composeGateway({
     config,
     log,
     worker: primary?.number ?? 1,
