@@ -71,10 +71,8 @@ async function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, 
   const notMounted = (): Refusal => new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
   app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => { throw notMounted() })
   if (!isStream) return
-  // While a deployment changes its profile, other workers may still have streams.
+  // While a deployment changes its profile other workers may still have streams. Those of nobody are unknown here as there.
   const steering = new (await import('./sse/steering.ts')).Steering(gateway)
   app.post<{ Params: { session: string } }>(`${path}/:session`, { config: { isShed: true }, schema: { hide: true } }, async ({ params, body, identity }) =>
-    await steering.steer(params.session, body, identity).catch((error: unknown) => {
-      throw error instanceof Refusal && error.code === 'SESSION_NOT_FOUND' ? notMounted() : error
-    }))
+    await steering.steer(params.session, body, identity))
 }

@@ -37,7 +37,7 @@ export const MEMBERSHIP = {
  * @throws Refusal what `Session.join` throws
  */
 export function make (change: Change, session: Session, identity?: Identity): ServerMessage | Promise<ServerMessage> {
-  if (change.action === 'leave') return { event: 'left', data: { rooms: session.leave(change.rooms), cursor: session.cursor } }
+  if (change.action === 'leave') return { event: 'left', data: { rooms: session.leave(change.rooms), cursor: session.safeCursor } }
   return session.join(change.joins, change.cursor, identity).then(({ members, ...joined }) =>
     ({ event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }))
 }

@@ -26,6 +26,13 @@ export const PUBLIC = '@public'
 /** The room of the gateway's own figures and switches. */
 export const SYSTEM = '@system'
 
+/**
+ * Whether the store's history keeps an entry: facts, and deletions of keys. Those of `@system` it does not: members that come
+ * and go make them, and would push everybody's facts out of it. See rooms.ts for what becomes of them.
+ */
+export const isHistory = ({ room, key, deletion }: Pick<Entry, 'room' | 'key' | 'deletion'>): boolean =>
+  key === null || (deletion && room !== SYSTEM)
+
 /** An event that was accepted and waits for its id. */
 export interface Draft {
   readonly type: string

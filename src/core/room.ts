@@ -7,7 +7,7 @@
 import { Audience } from './figures/audience.ts'
 import { fieldOf } from './event.ts'
 import type { Entry } from './event.ts'
-import { isAfter } from './id.ts'
+import { isAfter, latest } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
 import { valueBytes } from './state-bytes.ts'
@@ -132,7 +132,7 @@ export class Room<Member> {
   forget (entry: Entry): void {
     (entry.deletion ? this.deletions : this.facts).shift()
     if (!entry.deletion) this.trimmed++
-    this.floor = entry.id
+    this.floor = latest(this.floor, entry.id)
   }
 
   get oldestValue (): Value | null {

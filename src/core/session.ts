@@ -163,7 +163,7 @@ export class Session {
     this.#subscribe(after)
     this.#passed = null
     // Nothing new is heard: the session stays where it stands.
-    if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
+    if (fresh.size === 0) return { position: 'resumed', cursor: this.safeCursor }
     const { rooms } = this.#context
     rooms.move(this, before.parts, after.parts)
     this.#listensFrom = rooms.head
@@ -178,7 +178,7 @@ export class Session {
     }
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
-    return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.cursor }
+    return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.safeCursor }
   }
 
   /** What was joined by rights that end earlier is heard no longer than they last. */
@@ -207,11 +207,16 @@ export class Session {
     return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
   }
 
+  /** Null while a reset is pending: with its cursor a client could lose one that it has not been told. */
+  get safeCursor (): string | null {
+    return this.#tracks.some(({ reset }) => reset !== null) ? null : this.cursor
+  }
+
   /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
   tellPosition (): void {
-    // With its cursor a client could lose a reset that it has not been told.
-    if (this.connection.pending > 0 || this.#tracks.some(({ reset }) => reset !== null)) this.#lastReportedId = ORIGIN
-    else if (this.#state !== 'ended') this.connection.ping(this.cursor)
+    const cursor = this.safeCursor
+    if (this.connection.pending > 0 || cursor === null) this.#lastReportedId = ORIGIN
+    else if (this.#state !== 'ended') this.connection.ping(cursor)
   }
 
   /** The first entry since it went idle was taken in; `before` was the log's head. */

@@ -11,6 +11,7 @@
 
 import { digestOfRoom, digestOfSignature, formatLaterTrack, formatTrack, parseCursor } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
+import { SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
 import { intersect, isAll, isNone, matches, NONE, unite, without } from './filter.ts'
 import type { Filter } from './filter.ts'
@@ -42,6 +43,8 @@ export interface Track {
   state: Id
   /** A snapshot is under way: a `ready` message is pending. */
   snapshot: boolean
+  /** The head when the snapshot was begun here: what was deleted before is not in it. */
+  asOf: Id
   reset: PendingReset | null
   /** It begins with the oldest fact of history, and nothing was sent yet. */
   fromStart?: true
@@ -54,7 +57,7 @@ const MAX_PASSED = 100
 
 /** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
 export function newcomer (parts: Parts, facts: Id): Track {
-  return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
+  return { parts, facts, state: ORIGIN, snapshot: true, asOf: ORIGIN, reset: null }
 }
 
 /** The track of a client that asks for all that history holds. */
@@ -107,10 +110,10 @@ function tracksOf (cursor: Cursor, parts: Parts): Track[] {
       if (isNone(left)) rest.delete(room)
       else rest.set(room, left)
     }
-    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
+    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, asOf: ORIGIN, reset: null }]
   })
   const { facts, state, snapshot, turn } = cursor.main
-  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null, ...(turn === undefined ? {} : { turn }) }]), ...later])
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, asOf: ORIGIN, reset: null, ...(turn === undefined ? {} : { turn }) }]), ...later])
 }
 
 /** Takes what the cursor said of turns; the session or the read keeps it from then on. */
@@ -184,6 +187,7 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
       delete track.fromStart
       track.facts = latest(track.facts, rooms.floor)
     }
+    if (track.state === ORIGIN) track.asOf = rooms.head
     if (!isBelowFloor(track, rooms)) continue
     isTrimmed = true
     track.facts = latest(track.facts, rooms.floor)
@@ -193,8 +197,12 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
   reset(tracks, 'trimmed', missed)
 }
 
-function isBelowFloor ({ parts, facts }: Track, rooms: Rooms<Listener>): boolean {
-  for (const room of parts.keys()) if (compareIds(facts, rooms.peek(room).floor) < 0) return true
+function isBelowFloor ({ parts, facts, state, asOf }: Track, rooms: Rooms<Listener>): boolean {
+  for (const room of parts.keys()) {
+    // The gateway's own room has no facts. Its floor is above that of history, where facts may have to be read from.
+    const id = room === SYSTEM ? latest(latest(facts, state), asOf) : facts
+    if (compareIds(id, rooms.peek(room).floor) < 0) return true
+  }
   return false
 }
 
@@ -292,7 +300,10 @@ export function merge (tracks: Track[]): Track[] {
     const name = `${track.facts}~${track.state}~${track.snapshot}~${track.reset?.reason}`
     const first = merged.get(name)
     if (first === undefined) merged.set(name, track)
-    else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
+    else {
+      if (isAfter(first.asOf, track.asOf)) first.asOf = track.asOf
+      first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
+    }
   }
   return [...merged.values()]
 }

@@ -190,7 +190,7 @@ const READS: readonly Row[] = [
   { row: '69', input: 'a change with __proto__', profiles: SSE, send: steer('{"action":"join","__proto__":{"polluted":1}}'), answer: '400 BAD_REQUEST', after: 'closed', why: BODY },
   ...['nobody', '__proto__', 'constructor', '%00', '..%2f..%2frooms', 'x'.repeat(200)].map((session): Row => ({ row: '34', input: `a change of the stream ${session.slice(0, 20)}`, profiles: SSE, send: steer({ action: 'join', room: 'a' }, session), answer: '404 SESSION_NOT_FOUND', after: 'open' })),
   { row: '31', input: 'a change of a stream by a cookie without Origin', tokens: true, profiles: SSE, send: steer({ action: 'join', room: 'a' }, 'nobody', { Cookie: 'signalbox_token=TOKEN' }), answer: '403 FORBIDDEN', after: 'open' },
-  { row: '48', input: 'a change of a stream where there are none', profiles: WEBSOCKET, send: steer({ action: 'join', room: 'a' }), answer: '404 PROFILE_NOT_MOUNTED', after: 'open' }
+  { row: '48', input: 'a change of a stream where there are none', profiles: WEBSOCKET, send: steer({ action: 'join', room: 'a' }), answer: '404 SESSION_NOT_FOUND', after: 'open' }
 ]
 
 const HANDSHAKES: readonly Row[] = [

@@ -402,6 +402,26 @@ function opensAgain (t: Tap, harness: Harness): void {
     await opened.close()
   })
 
+  t.test('deletions of @system take no place in history; the newest of them is remembered', async t => {
+    let opened = await harness.open({ historySize: 3, historyBytes: 4000 })
+    await opened.store.append([fact(1), fact(2), fact(3)])
+    for (let n = 0; n < 50; n++) await opened.store.append([value(`room-${n}`, 1, '@system'), deletion(`room-${n}`, '@system')])
+    const [last] = await opened.store.append([deletion('room-0', '@system')])
+    t.equal(opened.follower.applied.filter(({ deletion }) => deletion).length, 51, 'followers hear of them')
+    await opened.store.append([value('b', 1, '@system')])
+    for (let round = 0; round < 2; round++) {
+      t.same(opened.follower.history.map(dataOf), [1, 2, 3])
+      t.equal(opened.follower.floor, '0-0')
+      t.same(opened.follower.values.map(({ key }) => key), ['b'])
+      opened = await opened.reopen()
+      t.equal(opened.follower.systemFloor, last)
+    }
+    const [later] = await opened.store.append([deletion('b', '@system')])
+    opened = await opened.reopen()
+    t.equal(opened.follower.systemFloor, later)
+    await opened.close()
+  })
+
   t.test('ids rise over restarts and clocks set back, also where all events were trimmed', async t => {
     let opened = await harness.open({ historySize: 1 })
     let last = '0-0'

@@ -340,7 +340,7 @@ t.test('a store of format 1, where each fact had a record of its own, goes on in
   const now = place.clock.wall()
   const facts = Array.from({ length: 30 }, (_, n) => entryOf(fact(n), `${now}-${n}`))
   await onLevel(place.dataDir, async level => {
-    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null, time: 0, writes: 0 }))
+    const batch = level.batch().put('!format', '1').put('!head', boundsText({ head: `${now}-29`, floor: `${now}-9`, ordinal: 30, trimmed: 10, sum: null, time: 0, writes: 0, systemFloor: null }))
     for (const [at, entry] of facts.entries()) if (at >= 10) batch.put(historyKey(entry.id), recordOf(entry, at + 1))
     await batch.write()
   })
@@ -801,7 +801,7 @@ if (process.platform === 'linux') {
     await onLevel(place.dataDir, level => level.batch()
       .put(...sealed(historyKey(fresh.id), recordOf(fresh, acked.length + 1)))
       .put(...sealed(valueKey(renewed), recordOf(renewed, 0)))
-      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null, time: 0, writes: 0 })))
+      .put(...sealed('!head', boundsText({ head: renewed.id, floor: ORIGIN, ordinal: acked.length + 1, trimmed: 0, sum: null, time: 0, writes: 0, systemFloor: null })))
       .write())
     const { epoch } = follower.lineage
     await revived(place, follower)

@@ -261,12 +261,12 @@ t.test('while the profile changes, a worker with the other one takes it too', { 
   t.match(await join(sockets.port, session, 'b'), { status: 200, body: { rooms: ['b'] } })
   await sockets.publish(fact('heard', 'b'))
   await client.until(() => client.events.length === 1)
-  t.match(await join(sockets.port, 'nobodys', 'b'), { status: 404, body: { code: 'PROFILE_NOT_MOUNTED' } })
+  t.match(await join(sockets.port, 'nobodys', 'b'), { status: 404, body: { code: 'SESSION_NOT_FOUND' } })
   client.cut()
 })
 
 t.test('without streams there is nothing to steer', async t => {
   const server = await startServer({ profile: 'WEBSOCKET' })
   t.teardown(async () => await server.close())
-  t.match(await steer(server.port, 'any', { action: 'join', room: 'a' }), { status: 404, body: { code: 'PROFILE_NOT_MOUNTED', message: /WEBSOCKET, at \/api\/events\/ws/ } })
+  t.match(await steer(server.port, 'any', { action: 'join', room: 'a' }), { status: 404, body: { code: 'SESSION_NOT_FOUND' } })
 })
