@@ -101,7 +101,7 @@ export class Polls {
     checkGranted(identity, 'subscribe', joins.map(({ room }) => room))
     // Another process may have sent the client more than this one has read yet.
     if ([...cursor === null ? [] : [cursor], ...held].some(text => isBeyond(text, rooms))) await sync()
-    const poll = new Poll({ rooms, limits, subscription, cursor, askedInTick: ticker.tick, onServed: () => this.#queue(poll) })
+    const poll = new Poll({ rooms, limits, subscription, cursor, tick: () => ticker.tick, onServed: () => this.#queue(poll) })
     const mayWait = waitMs > 0 && cursor !== null && !this.#isDraining && signal?.aborted !== true
     let answer = poll.read(mayWait)
     if (mayWait && isNothing(answer)) answer = await this.#wait(poll, answer, waitMs, identity, signal)
@@ -224,7 +224,7 @@ interface PollOptions {
   readonly limits: () => Limits
   readonly subscription: Subscription
   readonly cursor: string | null
-  readonly askedInTick: number
+  readonly tick: () => number
   readonly onServed: () => void
 }
 
@@ -247,9 +247,9 @@ class Poll implements Recipient {
   #tracks: Track[]
 
   constructor (options: PollOptions) {
-    const { rooms, subscription, subscription: { parts, signature }, cursor, askedInTick, onServed } = this.#options = options
+    const { rooms, subscription, subscription: { parts, signature }, cursor, tick, onServed } = this.#options = options
     this.subscription = subscription
-    this.servedInTick = askedInTick
+    this.servedInTick = tick()
     this.serve = onServed
     this.#begins = cursor === null || cursor === ORIGIN ? 'new' : 'resumed'
     this.#tracks = cursor === ORIGIN ? [fromStart(parts, rooms)] : begin(parts, cursor, signature, rooms)
@@ -276,13 +276,14 @@ class Poll implements Recipient {
   /** Reads on from where it stands. @param waits where nothing is new, nobody is told so yet */
   read (waits = false): ReadAnswer {
     const { rooms, limits } = this.#options
-    const { signature } = this.subscription
+    const { signature, patched } = this.subscription
     checkFloor(this.#tracks, rooms, null)
     const resets = takeResets(this.#tracks)
     const { maxQueuePerClient, maxBundleBytes } = limits()
     const bytes = maxBundleBytes - cursorOf(this.#tracks, signature, rooms).length - ENVELOPE_BYTES
-    const { entries, facts, state, turn } = read(sourcesOf(this.#tracks, rooms), { facts: maxQueuePerClient, bytes }, takeTurn(this.#tracks))
+    const { entries, facts, state, turn } = read(sourcesOf(this.#tracks, rooms, patched), { facts: maxQueuePerClient, bytes }, takeTurn(this.#tracks))
     advance(this.#tracks, facts, state, rooms.head)
+    if (state === null) rooms.noteReading(patched, this.#options.tick())
     const more = facts !== null || state !== null
     // Until then nobody has been told that the values are complete: who goes on by a stream hears it there.
     const isTold = !waits || entries.length > 0 || resets !== null

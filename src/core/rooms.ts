@@ -1,6 +1,7 @@
 // All rooms of this process, fed from the log: the members that an entry wakes, what history still holds, and the
 // log's head.
 
+import { Bases } from './bases.ts'
 import { isHistory, PUBLIC, SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
 import { isAfter, latest, ORIGIN } from './id.ts'
@@ -36,6 +37,8 @@ export class Rooms<Member extends Listener> {
   /** The history of all rooms in id order. */
   history = new Log()
 
+  readonly bases = new Bases()
+
   readonly #rooms = new Map<string, Room<Member>>()
   /** The floor of `@system` as the image had it. */
   #systemFloor: Id = ORIGIN
@@ -44,6 +47,7 @@ export class Rooms<Member extends Listener> {
   load (image: Image): void {
     const before = [...this.#rooms.values()]
     this.#rooms.clear()
+    this.bases.clear()
     this.history = new Log()
     this.lineage = image.lineage
     this.head = image.head
@@ -121,7 +125,12 @@ export class Rooms<Member extends Listener> {
   }
 
   #make (name: string): Room<Member> {
-    return new Room(name, name === SYSTEM ? this.#systemFloor : this.floor)
+    return new Room(name, name === SYSTEM ? this.#systemFloor : this.floor, this.bases)
+  }
+
+  /** Some rooms were read to their end, for patches. */
+  noteReading (names: Iterable<string>, tick: number): void {
+    for (const name of names) this.#rooms.get(name)?.noteReading(this.head, tick)
   }
 
   /** From now on a member hears `after` instead of `before`. */
