@@ -1,4 +1,4 @@
-// Joining and leaving rooms on an open stream, by POST: the body is a socket's `join` or `leave`. A stream has one direction,
+// Joining and leaving rooms and changing the pace on an open stream, by POST: the body is a socket's `join`, `leave` or `pace`. A stream has one direction,
 // and the request reaches any worker of the deployment: where the stream is not this one's it asks all of them.
 
 import { make, MEMBERSHIP, readAction, refOf } from '../../src/app/membership.ts'
@@ -32,8 +32,8 @@ interface Order {
 
 /** A change with each list of types once: a hundred rooms may share a list. */
 type Packed =
-  | Extract<Change, { action: 'leave' }>
-  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null }
+  | Exclude<Change, { action: 'join' }>
+  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly paceMs?: number | null }
 
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
@@ -67,8 +67,8 @@ export class Steering {
   }
 
   /**
-   * Changes what a stream hears.
-   * @returns the data of `joined` or `left`
+   * Changes what a stream hears, or how often.
+   * @returns the data of `joined`, `left` or `paced`
    * @throws Refusal BAD_MESSAGE, TOO_LARGE, SESSION_NOT_FOUND, RATE_LIMITED, STORE_UNAVAILABLE, and what `Session.join` throws
    */
   async steer (session: string, body: unknown, identity: Identity): Promise<object> {
@@ -139,20 +139,20 @@ function isSameCaller (one: Identity, other: Identity): boolean {
 }
 
 function pack (change: Change): Packed {
-  if (change.action === 'leave') return change
+  if (change.action !== 'join') return change
   const lists = new Map<readonly string[], number>()
   const joins = change.joins.map(({ room, types }): [string, number?] => {
     if (types === undefined) return [room]
     if (!lists.has(types)) lists.set(types, lists.size)
     return [room, lists.get(types) as number]
   })
-  return { action: 'join', joins, lists: [...lists.keys()], cursor: change.cursor }
+  return { ...change, joins, lists: [...lists.keys()] }
 }
 
 function unpack (change: Packed): Change {
-  if (change.action === 'leave') return change
-  const { joins, lists, cursor } = change
-  return { action: 'join', joins: joins.map(([room, list]): Join => list === undefined ? { room } : { room, types: lists[list] as readonly string[] }), cursor }
+  if (change.action !== 'join') return change
+  const { joins, lists, ...rest } = change
+  return { ...rest, joins: joins.map(([room, list]): Join => list === undefined ? { room } : { room, types: lists[list] as readonly string[] }) }
 }
 
 /** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */

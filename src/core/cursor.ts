@@ -4,15 +4,17 @@
 //   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent. `state` is
-// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending, and `f` behind an answer to a
-// read that had no room for a fact; empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
+// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending, `f` behind an answer to a
+// read that had no room for a fact, and `d` where deletions have waited with the values for their pace: up to `state`, or to
+// the id that follows it. Empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
 // off in the middle returns to exactly that: `<digest of a room>.<digest of another>`, then `,<type>` for only some
 // types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
 import { createHash } from 'node:crypto'
 import { ALL, allBut, only } from './filter.ts'
 import type { Filter } from './filter.ts'
-import { isId } from './id.ts'
+import { isAfter, isId } from './id.ts'
+import type { Id } from './id.ts'
 import type { Position } from './read.ts'
 
 /** What a cursor says of a track: its position, and whether a snapshot has begun whose `ready` was not sent yet. */
@@ -51,8 +53,8 @@ export const digestOfSignature = (signature: string): string => signature.slice(
 export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
-export function formatTrack ({ facts, state, snapshot, turn }: CursorTrack): string {
-  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}`
+export function formatTrack ({ facts, state, snapshot, turn, deletions }: CursorTrack): string {
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
   if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
   return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }
@@ -81,8 +83,12 @@ export function parseCursor (text: string): Cursor | null {
 }
 
 function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): CursorTrack | null {
-  if (!isId(facts) || !(state === '' || isId(state)) || !/^s?f?$/.test(flag) || more.length > 0) return null
-  return { facts, state: state === '' ? facts : state, snapshot: flag.startsWith('s'), ...(flag.endsWith('f') ? { turn: 'facts' } : {}) }
+  const [, s, f, d, id] = /^(s)?(f)?(d(.+)?)?$/.exec(flag) ?? [null]
+  if (!isId(facts) || !(state === '' || isId(state)) || s === null || more.length > 0) return null
+  const track = { facts, state: state === '' ? facts : state, snapshot: s !== undefined, ...(f === undefined ? {} : { turn: 'facts' as const }) }
+  if (d === undefined) return track
+  const deletions: Id = id ?? track.state
+  return isId(deletions) && isAfter(facts, deletions) ? { ...track, deletions } : null
 }
 
 function parseLaterTrack (text: string): LaterCursorTrack | null {

@@ -17,6 +17,8 @@ export interface SharedBundle {
   readonly state: Id | null
   readonly head: Id
   readonly turn: Turn
+  /** Made on first use; see `factsOf`. */
+  factsOnly?: readonly Entry[]
 }
 
 /** Bytes of events kept at most; beyond them each session reads for itself. */
@@ -25,6 +27,8 @@ const MAX_BYTES = 16 * 1024 * 1024
 /** All that a bundle depends on: what is heard, and the position it is read from. Equal keys, equal bundles. */
 export interface BundleKey extends Position {
   readonly signature: string
+  /** Values wait for their pace. */
+  readonly valuesWait: boolean
   readonly snapshot: boolean
   readonly turn: Turn
 }
@@ -62,10 +66,17 @@ export class SharedBundles {
   }
 }
 
-const nameOf = ({ signature, facts, state, snapshot, turn }: BundleKey): string => `${signature}~${facts}~${state}~${snapshot}~${turn}`
+const nameOf = ({ signature, facts, state, deletions, valuesWait, snapshot, turn }: BundleKey): string => `${signature}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${turn}`
 
 const isSame = (a: BundleKey, b: BundleKey): boolean =>
-  a.facts === b.facts && a.state === b.state && a.signature === b.signature && a.snapshot === b.snapshot && a.turn === b.turn
+  a.facts === b.facts && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.signature === b.signature && a.snapshot === b.snapshot && a.turn === b.turn
+
+/** The facts of a bundle, which wait for no pace. */
+export function factsOf (shared: SharedBundle): readonly Entry[] {
+  const { entries } = shared.bundle
+  shared.factsOnly ??= entries.every(({ key }) => key === null) ? entries : entries.filter(({ key }) => key === null)
+  return shared.factsOnly
+}
 
 /** How many entries are not the gateway's own figures. */
 export function trafficOf (entries: readonly Entry[]): number {
