@@ -45,6 +45,7 @@ import { StateBudget } from './state-bytes.ts'
 import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 import type { Recipient } from './ticker.ts'
+import { ValuePaces } from './value-pace.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -199,6 +200,7 @@ export class Gateway {
       rooms: this.#rooms,
       reservations: this.#reservations,
       ticker: this.#ticker,
+      paces: new ValuePaces(clock),
       stalls: this.#stalls,
       shared: new SharedBundles(this.#ticker),
       counters: this.counters,

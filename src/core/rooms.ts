@@ -13,8 +13,8 @@ import type { Parts } from './subscription.ts'
 
 /** A member of rooms. */
 export interface Listener {
-  /** The first entry since it went idle was taken in: it stands at `before`. */
-  wake (before: Id): void
+  /** The first entry since it went idle, or while its values wait the first fact, was taken in: it stands at `before`. */
+  wake (before: Id, isFact: boolean): void
 }
 
 /** The type, in the room `@system`, of the keyed events that say which rooms are paused. */
@@ -87,10 +87,15 @@ export class Rooms<Member extends Listener> {
     this.#switch(entry)
     const { head } = this
     this.head = entry.id
-    if (room.idle.size === 0) return
-    const woken = room.idle
-    room.idle = new Set()
-    for (const member of woken) member.wake(head)
+    const isFact = entry.key === null
+    // Without ticks members are served at once, and listed anew. One may stand in both lists, as it was held or idle before.
+    const { idle, held } = room
+    if (isFact) room.held = null
+    if (idle.size > 0) {
+      room.idle = new Set()
+      for (const member of idle) member.wake(head, isFact)
+    }
+    if (isFact && held !== null) for (const member of held) if (!idle.has(member)) member.wake(head, isFact)
   }
 
   /** Forgets history up to `floor`. */
@@ -149,6 +154,7 @@ export class Rooms<Member extends Listener> {
     if (room === undefined) return
     room.members.delete(member)
     room.idle.delete(member)
+    room.held?.delete(member)
     this.#dropIfVacant(room)
   }
 

@@ -1,5 +1,6 @@
 // Where a session stands in the log. Four words, one for each thing:
-//   position  a pair of ids (read.ts): every fact up to `facts` and every value up to `state` was sent
+//   position  a pair of ids (read.ts): every fact up to `facts` and every value up to `state` was sent; a third one while
+//             values wait for their pace
 //   track     a position that moves, with the part of the subscription it covers and the messages pending for it
 //   standing  all tracks of a session. The first covers what the session has heard from the start; each further
 //             one is a later join, apart until it has caught up
@@ -41,6 +42,8 @@ export interface Track {
   facts: Id
   /** Every value up to here was sent. */
   state: Id
+  /** Every deletion up to here was sent: they have waited with the values. Absent: up to the further one of both. */
+  deletions?: Id | undefined
   /** A snapshot is under way: a `ready` message is pending. */
   snapshot: boolean
   /** The head when the snapshot was begun here: what was deleted before is not in it. */
@@ -85,6 +88,7 @@ export function begin (parts: Parts, text: string | null, signature: string, roo
   }
   if (cursor?.subscription !== digestOfSignature(signature)) reset(tracks, 'subscription', 0)
   checkFloor(tracks, rooms, null)
+  checkDeletions(tracks, rooms)
   return tracks
 }
 
@@ -103,7 +107,7 @@ function fromFact (parts: Parts, id: Id, rooms: Rooms<Listener>): Track {
 function tracksOf (cursor: Cursor, parts: Parts): Track[] {
   const rest = new Map(parts)
   const digests = new Map(cursor.later.length === 0 ? [] : [...parts.keys()].map(room => [room, digestOfRoom(room)]))
-  const later = cursor.later.flatMap(({ facts, state, snapshot, inPart, parts: named }): Track[] => {
+  const later = cursor.later.flatMap(({ parts: named, ...position }): Track[] => {
     const covered = new Map<string, Filter>()
     for (const [room, filter] of rest) {
       const theirs = intersect(named.get(digests.get(room) as string) ?? NONE, filter)
@@ -113,10 +117,9 @@ function tracksOf (cursor: Cursor, parts: Parts): Track[] {
       if (isNone(left)) rest.delete(room)
       else rest.set(room, left)
     }
-    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, asOf: ORIGIN, reset: null, ...(inPart === undefined ? {} : { inPart }) }]
+    return covered.size === 0 ? [] : [{ parts: covered, ...position, asOf: ORIGIN, reset: null }]
   })
-  const { facts, state, snapshot, turn, inPart } = cursor.main
-  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, asOf: ORIGIN, reset: null, ...(turn === undefined ? {} : { turn }), ...(inPart === undefined ? {} : { inPart }) }]), ...later])
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, ...cursor.main, asOf: ORIGIN, reset: null }]), ...later])
 }
 
 /** Takes what the cursor said of turns; the session or the read keeps it from then on. */
@@ -162,6 +165,7 @@ export function cursorOf (tracks: readonly Track[], signature: string, { head, l
 export function reset (tracks: readonly Track[], reason: ResetReason, missed: number | null): void {
   for (const track of tracks) {
     track.state = ORIGIN
+    track.deletions = undefined
     track.snapshot = true
     track.reset = { reason, missed }
   }
@@ -209,6 +213,14 @@ function isBelowFloor ({ parts, facts, state, asOf }: Track, rooms: Rooms<Listen
   return false
 }
 
+/** Where history no longer has every deletion that waited with the values of a track, its values begin again. */
+export function checkDeletions (tracks: readonly Track[], rooms: Rooms<Listener>): void {
+  for (const track of tracks) {
+    const { parts, deletions } = track
+    if (deletions !== undefined && [...parts.keys()].some(room => isAfter(rooms.peek(room).deletionFloor, deletions))) reset([track], 'trimmed', 0)
+  }
+}
+
 /**
  * The facts of these rooms up to where the session stands, counted from the start of the process. Known only where
  * there is one track and it hears whole rooms; null otherwise.
@@ -251,20 +263,23 @@ export function countKeys (parts: Parts, rooms: Rooms<Listener>): number {
   return keys
 }
 
-/** Whether everything the log holds was sent. */
-export function isInStep (tracks: readonly Track[], head: Id): boolean {
-  for (const { facts, state } of tracks) if (facts !== head || state !== head) return false
+/** Whether everything the log holds was sent, where values wait every fact. */
+export function isInStep (tracks: readonly Track[], head: Id, valuesWait = false): boolean {
+  for (const { facts, state } of tracks) if (facts !== head || (state !== head && !valuesWait)) return false
   return true
 }
 
-/** The id of the oldest pending event; null where none is pending. Behind many events of other types the next one counts, heard or not. */
-export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>): Id | null {
+/**
+ * The id of the oldest pending event; null where none is pending. Behind many events of other types the next one counts, heard or not.
+ * @param since where values had to wait for their pace: the head when they might go out, from which on they are late; null: they still wait
+ */
+export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>, since: Id | null = ORIGIN): Id | null {
   let oldest: Id | null = null
   /** @returns whether the next entry need not be looked at */
-  const consider = ({ id, type }: Entry, filter: Filter, passed: number): boolean => {
-    if (oldest !== null && compareIds(id, oldest) >= 0) return true
+  const consider = ({ id, type }: Entry, filter: Filter, passed: number, from = id): boolean => {
+    if (oldest !== null && compareIds(from, oldest) >= 0) return true
     if (!matches(filter, type) && passed < MAX_PASSED) return false
-    oldest = id
+    oldest = from
     return true
   }
   for (const { parts, facts, state } of tracks) {
@@ -272,7 +287,8 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
       const room = rooms.peek(name)
       const first = room.facts.after(facts)
       for (let passed = 0, entry = room.facts.at(first); entry !== undefined && !consider(entry, filter, passed); entry = room.facts.at(first + ++passed));
-      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++); value = value.newer);
+      if (since === null) continue
+      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++, latest(value.entry.id, since)); value = value.newer);
     }
   }
   return oldest
@@ -284,8 +300,8 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
  */
 export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>, patched: ReadonlySet<string> = NO_ROOMS): RoomSource[] {
   const sources: RoomSource[] = []
-  for (const { parts, facts, state, snapshot, inPart = false } of tracks) {
-    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, patches: !snapshot && !inPart && patched.has(name) })
+  for (const { parts, facts, state, deletions, snapshot, inPart = false } of tracks) {
+    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, deletions, patches: !snapshot && !inPart && patched.has(name) })
   }
   return sources
 }
@@ -295,9 +311,20 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
     track.state = state === null ? head : latest(track.state, state)
-    if (state !== null) track.inPart = true
-    else if (track.inPart === true) track.inPart = false
+    // Where no value was sent the client holds what it held.
+    if (state !== null && state !== ORIGIN) track.inPart = true
+    else if (state === null && track.inPart === true) track.inPart = false
+    if (track.deletions === undefined) continue
+    const deletions = latest(track.deletions, track.state)
+    track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
   }
+}
+
+/** Moves every track as far as a reading of facts went, while values wait. */
+export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: Id): void {
+  // Who was sent no value yet needs no deletion of an earlier one.
+  for (const track of tracks) if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
+  advance(tracks, facts, ORIGIN, head)
 }
 
 /** Tracks with the same position and the same pending messages become one, the first of them. */
@@ -305,7 +332,7 @@ export function merge (tracks: Track[]): Track[] {
   if (tracks.length < 2) return tracks
   const merged = new Map<string, Track>()
   for (const track of tracks) {
-    const name = `${track.facts}~${track.state}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
+    const name = `${track.facts}~${track.state}~${track.deletions}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
     const first = merged.get(name)
     if (first === undefined) merged.set(name, track)
     else {

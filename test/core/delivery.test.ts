@@ -24,6 +24,7 @@ type Step =
   | { do: 'join', client: number, room: number, types: number }
   | { do: 'leave', client: number, room: number }
   | { do: 'resume', client: number }
+  | { do: 'pace', client: number, ms: number | null }
 
 const small = (max: number): fc.Arbitrary<number> => fc.nat({ max })
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -34,6 +35,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('clog' as const, 'drain' as const), client: small(1) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const), client: small(1), lose: small(4) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), client: small(1) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('pace' as const), client: small(1), ms: fc.constantFrom(null, null, 0, 150, 400) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const), client: small(1), room: small(2), types: small(3) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
 )
@@ -42,6 +44,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Visitor extends Page {
   joins: Join[]
   client: Client | null = null
+  paceMs: number | null = 0
   #applied = 0
 
   constructor (room: string) {
@@ -52,6 +55,12 @@ class Visitor extends Page {
   connect (rigged: Rig): void {
     this.#applied = 0
     this.client = rigged.connect(this.joins, this.cursor)
+    this.client.session.setPace(this.paceMs)
+  }
+
+  pace (ms: number | null): void {
+    this.paceMs = ms
+    this.client?.session.setPace(ms)
   }
 
   /** Applies the messages that arrived, without the last `lose`. */
@@ -102,6 +111,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
       case 'drain': unclog(page); break
       case 'cut': if (page?.client != null) page.cut(s.lose); break
       case 'resume': if (page?.client === null) page.connect(rigged); break
+      case 'pace': page?.pace(s.ms); break
       case 'join':
         if (page?.client != null) {
           const join = { room, ...typesOf(s.types) }
@@ -116,6 +126,8 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
           page.client.session.leave([room])
           page.cursor = page.client.session.cursor
           page.forget(room)
+          // A join with types hears the public feed too: a `ready` that was to come for it comes no more.
+          if (page.joins.every(({ types }) => types === undefined)) page.unready.delete('@public')
         }
         break
     }
@@ -125,6 +137,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
   // All clients return, all connections drain, and each client must have what the model holds.
   for (const page of pages) {
     if (page.client === null) page.connect(rigged)
+    if (page.paceMs === null) page.pace(200)
   }
   for (let round = 0; round < 40; round++) {
     for (const page of pages) unclog(page)
