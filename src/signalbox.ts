@@ -208,7 +208,8 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
         effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
-        maxHttpBufferSize
+        maxHttpBufferSize,
+        compresses: config.compression === 'on'
       }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
