@@ -7,7 +7,7 @@ import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
-import { blocksOf, GZIP_HEADER } from '../../src/app/compression.ts'
+import { blocksOf, GZIP_HEADER, MIN_SINGLE_BYTES } from '../../src/app/compression.ts'
 import { breakOff } from '../../src/app/parting.ts'
 import { compressed, COMPRESSED_HEARTBEAT, frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
@@ -44,7 +44,7 @@ export class SseConnection implements Connection {
   /** Sends a named event; with `id` it is also a position. */
   sendMessage (event: string, data: object, id: string | null): void {
     const message = namedEvent(event, data, id)
-    this.#write(this.#compressed ? compressed(message) : message)
+    this.#write(this.#compressed ? compressed(message, MIN_SINGLE_BYTES) : message)
   }
 
   ping (cursor: string | null): void {
@@ -115,7 +115,7 @@ export async function openStream (reply: FastifyReply, { event, data, id, retryM
   if (compressed) {
     reply.header('Content-Encoding', 'gzip')
     // The plugin writes the first message as text.
-    raw.write = (text: Buffer) => ServerResponse.prototype.write.call(raw, Buffer.concat([GZIP_HEADER, blocksOf(text)]), 'latin1')
+    raw.write = (text: Buffer) => ServerResponse.prototype.write.call(raw, Buffer.concat([GZIP_HEADER, blocksOf(text, MIN_SINGLE_BYTES)]), 'latin1')
   }
   const opened = new Promise<void>(resolve => {
     // The plugin leaves a stream piped into the response, for later events. It gets none: after the first it is

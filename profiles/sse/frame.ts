@@ -24,7 +24,7 @@ export function namedEvent (event: string, data: object, id: string | null): Buf
 export const HEARTBEAT = namedEvent('position', {}, null)
 
 /** A frame as a part of a gzip body. */
-export const compressed = (frame: Buffer): Buffer => chunk(blocksOf(unchunked(frame)))
+export const compressed = (frame: Buffer, minBytes?: number): Buffer => chunk(blocksOf(unchunked(frame), minBytes))
 
 export const COMPRESSED_HEARTBEAT = compressed(HEARTBEAT)
 

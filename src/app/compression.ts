@@ -26,8 +26,12 @@ const FLUSH_BYTES = 4
 const MAX_STORED = 0xffff
 const STORED_HEAD = 5
 
-/** Shorter texts are not worth 10 us: they shrink by a few bytes, in a packet whose headers have 40 or more. */
+/**
+ * Shortest texts that are worth the 10 us of a beginning: of a frame that many share, those that shrink by more than a few
+ * bytes; of a message for one connection, those that a library compresses too.
+ */
 const MIN_BYTES = 160
+export const MIN_SINGLE_BYTES = 1024
 
 /** Whether a client prefers gzip to plain bytes. Without the header, or where it says `*` alone, it gets plain ones. */
 export const acceptsGzip = (acceptEncoding: string | string[] | undefined): boolean =>
@@ -40,17 +44,17 @@ export function varyByEncoding (reply: FastifyReply): void {
 }
 
 /** Blocks for a gzip body: deflated, or stored where that is shorter. */
-export function blocksOf (bytes: Buffer): Buffer {
-  return deflate(bytes) ?? stored(bytes)
+export function blocksOf (bytes: Buffer, minBytes = MIN_BYTES): Buffer {
+  return deflate(bytes, minBytes) ?? stored(bytes)
 }
 
 /** The payload of a compressed message; null where the plain one is shorter. */
-export function compressedMessage (bytes: Buffer): Buffer | null {
-  return deflate(bytes)?.subarray(0, -FLUSH_BYTES) ?? null
+export function compressedMessage (bytes: Buffer, minBytes = MIN_BYTES): Buffer | null {
+  return deflate(bytes, minBytes)?.subarray(0, -FLUSH_BYTES) ?? null
 }
 
-function deflate (bytes: Buffer): Buffer | null {
-  if (bytes.length < MIN_BYTES) return null
+function deflate (bytes: Buffer, minBytes: number): Buffer | null {
+  if (bytes.length < minBytes) return null
   const deflated = deflateRawSync(bytes, OPTIONS)
   return deflated.length < bytes.length ? deflated : null
 }
