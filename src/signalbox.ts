@@ -190,6 +190,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 
   const routes = async (app: FastifyInstance): Promise<void> => {
+    const compresses = config.compression === 'on'
     const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout, requestTimeout } = config
     // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
@@ -209,10 +210,11 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
         maxHttpBufferSize,
-        compresses: config.compression === 'on'
+        compresses
       }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
+      compresses,
       corsOrigins,
       allowedHosts: authority.isOpen && !(config.allowAnonymous && config.allowedHosts.length === 0) ? hostsOf(config) : null,
       savings,
