@@ -10,7 +10,8 @@ import type { FastifyReply } from 'fastify'
  * Level 1: of bundles of one to 1,500 events level 3 leaves 0 to 2 % fewer bytes for up to 40 % more time, level 6 5 % fewer for
  * 1.5 to 3 times the time.
  */
-const OPTIONS = { level: 1, finishFlush: constants.Z_FULL_FLUSH } as const
+const LEVEL = 1
+const OPTIONS = { level: LEVEL, finishFlush: constants.Z_FULL_FLUSH } as const
 
 /**
  * The header of a gzip body (RFC 1952, 2.3): what follows are deflated blocks. The body of a stream never ends properly, so its
@@ -32,6 +33,18 @@ const STORED_HEAD = 5
  */
 const MIN_BYTES = 160
 export const MIN_SINGLE_BYTES = 1024
+
+/**
+ * Answers to requests, by @fastify/compress. Larger ones are compressed in a thread. Bodies are decompressed by body.ts, which
+ * bounds them.
+ */
+export const ANSWER_OPTIONS = {
+  encodings: ['gzip' as const],
+  threshold: MIN_SINGLE_BYTES,
+  syncThreshold: 16 * 1024,
+  zlibOptions: { level: LEVEL },
+  globalDecompression: false
+}
 
 /** Whether a client prefers gzip to plain bytes. Without the header, or where it says `*` alone, it gets plain ones. */
 export const acceptsGzip = (acceptEncoding: string | string[] | undefined): boolean =>
