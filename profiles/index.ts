@@ -18,6 +18,8 @@ export interface ProfileOptions {
   readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
+  /** COMPRESSION: clients that accept it are sent compressed bytes. */
+  readonly compresses: boolean
 }
 
 interface Profile {

@@ -190,6 +190,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   }
 
   const routes = async (app: FastifyInstance): Promise<void> => {
+    const compresses = config.compression === 'on'
     const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout, requestTimeout } = config
     // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
@@ -208,10 +209,12 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
         effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
-        maxHttpBufferSize
+        maxHttpBufferSize,
+        compresses
       }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
+      compresses,
       corsOrigins,
       allowedHosts: authority.isOpen && !(config.allowAnonymous && config.allowedHosts.length === 0) ? hostsOf(config) : null,
       savings,

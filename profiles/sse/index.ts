@@ -6,6 +6,7 @@ import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
+import { acceptsGzip, varyByEncoding } from '../../src/app/compression.ts'
 import { checkParameters, joinsOfQuery, paceOfQuery } from '../../src/app/joins.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
@@ -19,11 +20,13 @@ import { Steering } from './steering.ts'
 export interface SseOptions {
   readonly gateway: Gateway
   readonly path: string
+  /** COMPRESSION: streams of clients that accept gzip are compressed. */
+  readonly compresses: boolean
 }
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'paceMs', 'ticket']
 
-export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, compresses }: SseOptions) => {
   const connections = new Set<SseConnection>()
   const steering = new Steering(gateway)
   /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
@@ -82,7 +85,9 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     connections.add(connection)
     steering.add(session)
     const hello = { profile: 'SSE', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
-    const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
+    if (compresses) varyByEncoding(reply)
+    const compressed = compresses && acceptsGzip(request.headers['accept-encoding'])
+    const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() }, compressed)
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
     if (stream === null || session.state === 'ended') {
       end()
@@ -93,7 +98,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     stream.socket.once('close', end)
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
-    connection.attach(stream.socket, stream.chunked)
+    connection.attach(stream)
     session.drained()
     return reply
   })

@@ -431,6 +431,7 @@ export class Session {
       counters.served++
       if (found.events > 0) {
         counters.bytes += bytes
+        counters.plainBytes += bytes === 0 ? 0 : found.bundle.frame?.length ?? bytes
         counters.bundles++
         counters.delivered += found.events
         const prompt = pace === null ? found.bundle.entries : factsOf(found)

@@ -8,7 +8,7 @@ import { Throughputs } from './throughput.ts'
 import type { Throughput } from './throughput.ts'
 import { TimeSeries } from './time-series.ts'
 
-const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
+const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes', 'plainBytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
 /** Ten minutes. */
 const LIMIT = 600
 const GAP_MS = 3500
