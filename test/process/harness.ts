@@ -19,7 +19,7 @@ import { pageMessages, WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../dist/launcher.js', import.meta.url))
-const START_MS = 60_000
+const START_MS = 180_000
 
 export type Env = Record<string, string | number>
 
@@ -482,7 +482,7 @@ export class Follower {
     for (;;) {
       while (taken < client.messages.length) this.#take(client.messages[taken++] as Arrived)
       if (client.closed || refused()) break
-      await client.until(() => taken < client.messages.length || client.closed || refused(), 60_000)
+      await client.until(() => taken < client.messages.length || client.closed || refused(), 600_000)
     }
     client.cut()
   }
