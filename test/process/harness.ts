@@ -459,7 +459,7 @@ export class Follower {
   async #open (profile: ProfileName): Promise<Client | null> {
     const { cursor } = this.page
     const opening = this.#way.open(profile, { ...this.wish, cursor })
-    const client = await Promise.race([opening.catch(() => null), delay(2000, null, { ref: false })])
+    const client = await Promise.race([opening.catch(() => null), delay(5000, null, { ref: false })])
     if (client === null) {
       // The server died during a handshake. A connection that still comes of it is cut.
       opening.then(late => late.cut(), () => {})
