@@ -209,7 +209,7 @@ export interface Answer {
 export async function request (url: string, init: RequestInit & { json?: unknown } = {}): Promise<Answer> {
   const { json, headers, ...rest } = init
   const response = await fetch(url, {
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(120_000),
     ...rest,
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
     headers: { connection: 'close', ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
