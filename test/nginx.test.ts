@@ -27,7 +27,7 @@ import { bearer, SECRET, token } from './auth/harness.ts'
 // Also where no runner says so: everything here waits for processes.
 t.setTimeout(600_000)
 // Most of the time is spent waiting, for processes to start and clients to come back.
-t.jobs = 2
+t.jobs = 3
 
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
 const skip = skipWithout('nginx', 'openssl')
@@ -38,7 +38,7 @@ const OTHER = '127.0.0.2'
 const otherAddress = process.platform === 'linux'
 
 /** What every gateway here is told: nginx is on this machine; who has to come back does so after a second. */
-const BEHIND = { TRUST_PROXY: '127.0.0.1', RECONNECT_JITTER: 0 }
+const BEHIND = { TRUST_PROXY: '127.0.0.1', RECONNECT_JITTER: 0, SHUTDOWN_TIMEOUT: 60 }
 
 interface Front {
   readonly nginx: Nginx

@@ -151,10 +151,11 @@ t.test('a handshake that fails is over at once, also where the WebSocket class r
     refuse('403 Forbidden', { statusCode: 403, code: 'FORBIDDEN', message: 'pages of this origin may not connect; CORS_ORIGINS lists those that may' })
     const begun = Date.now()
     t.match(await complaint(t, connect(proxy.url, { WebSocket: Socket as never })), { state: 'refused', code: 'FORBIDDEN', reason: /CORS_ORIGINS/ })
-    t.ok(Date.now() - begun < 5000, `after ${Date.now() - begun} ms`)
+    t.ok(Date.now() - begun < 14_000, `after ${Date.now() - begun} ms, not when the time for an answer is over`)
+    const second = Date.now()
     proxy.answer(/^GET \/api\/events\/ws/, '403 Forbidden', {}, '')
     t.match(await complaint(t, connect(proxy.url, { WebSocket: Socket as never })), { state: 'connecting', code: 'NO_UPGRADE', reason: /the gateway answers, but opens no WebSocket.*CORS_ORIGINS.*proxy/ })
-    t.ok(Date.now() - begun < 8000)
+    t.ok(Date.now() - second < 14_000)
   }
 })
 
@@ -175,7 +176,7 @@ t.test('names go into the address as they are, and an address that is too long f
 for (const profile of PROFILES) {
   t.test(`heartbeats over ${profile}, comments or positions, keep a quiet connection alive and its place`, { buffered: true }, async t => {
     const stage = new Stage(t)
-    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 1, PING_TIMEOUT: 1 })
+    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 3, PING_TIMEOUT: 3 })
     const proxy = await Proxy.start(t, server.port)
     const box = connect(proxy.url, { rooms: ['a'] })
     t.teardown(() => box.close())
@@ -186,7 +187,7 @@ for (const profile of PROFILES) {
     await request(`${server.url}/api/events`, { json: { type: 'log', room: 'b', data: 1 } })
     await until('its place has moved on', async () => box.lastEventId !== first)
     const second = box.lastEventId
-    await delay(3500)
+    await delay(8000)
     t.equal(box.lastEventId, second)
     // As of the gateway's next version.
     if (profile === 'SSE') proxy.send('1a\r\nevent: position\ndata: {}\n\n\r\n')

@@ -14,7 +14,7 @@ import { request, Stage, until } from './harness.ts'
 import type { Launched } from './harness.ts'
 
 t.setTimeout(600_000)
-t.jobs = 3
+t.jobs = 2
 
 const HEAP_MIB = 256
 const MIB = 1024 * 1024
