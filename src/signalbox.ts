@@ -113,7 +113,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     stateTypes: new Set(config.stateTypes),
     log
   })
-  const authority = options.authorize === undefined ? authorityOf(config, store, log) : new ProgramAuthority({ authorize: options.authorize, corsOrigins: config.corsOrigins, log })
+  const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
   const pressure = new Pressure()
@@ -245,11 +245,12 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   }
 }
 
-function authorityOf (config: Config, store: Store, log: FastifyBaseLogger): Authority {
+function authorityOf (config: Config, store: Store, log: FastifyBaseLogger, authorize: Authorize | undefined): Authority {
   const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins, idempotencyTtl } = config
+  const tickets = new Tickets({ store, clock: systemClock, memorySeconds: idempotencyTtl })
+  if (authorize !== undefined) return new ProgramAuthority({ authorize, tickets, clock: systemClock, corsOrigins, log })
   if (authJwtSecret === '' && authJwksUrl === '') return open
   const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
-  const tickets = new Tickets({ store, clock: systemClock, memorySeconds: idempotencyTtl })
   return new TokenAuthority({ tokens, tickets, anonymousSubscribe, corsOrigins, clock: systemClock })
 }
 

@@ -19,13 +19,17 @@ export interface Credentials {
 /** @throws Refusal BAD_REQUEST for two headers, UNAUTHENTICATED for one of another scheme */
 export function credentialsOf (request: FastifyRequest): Credentials {
   const cookies = parseCookie(request.headers.cookie ?? '')
-  const { ticket } = request.query as Record<string, unknown>
   return {
     bearer: bearerOf(request),
-    ticket: ticket === undefined ? undefined : String(ticket),
+    ticket: ticketIn(request),
     tokenCookie: cookies[TOKEN_COOKIE],
     ticketCookie: cookies[TICKET_COOKIE]
   }
+}
+
+export function ticketIn ({ query }: FastifyRequest): string | undefined {
+  const { ticket } = query as Record<string, unknown>
+  return ticket === undefined ? undefined : String(ticket)
 }
 
 /** The token of the header Authorization (RFC 6750, 2.1). */

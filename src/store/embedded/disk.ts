@@ -100,7 +100,10 @@ export async function openDisk<T extends Loaded> (options: DiskOptions, load: (d
 }
 
 /** The store cannot be used, and no repair would help; the message is for the operator. */
-export class DiskError extends Error {}
+export class DiskError extends Error {
+  /** For programs; people have the sentence. */
+  readonly code = codeOf(this.cause) === 'LEVEL_LOCKED' ? 'DATA_DIR_IN_USE' : 'DATA_DIR_UNUSABLE'
+}
 
 async function openOnce<T> ({ dir, log, sync }: DiskOptions, load: (disk: Disk) => Promise<T>): Promise<{ disk: Disk, loaded: T, dropped: boolean }> {
   const createIfMissing = !(await readdir(dir)).some(name => LEVELDB_FILE.test(name))
