@@ -13,7 +13,7 @@ import { answerBare } from '../../src/app/errors.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
-import { asksForSocket } from '../../src/app/upgrade.ts'
+import { asksForSocket, faultOf } from '../../src/app/upgrade.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Identity } from '../../src/core/identity.ts'
@@ -66,8 +66,9 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     }
   })
 
+  const badHandshake = (fault: string): Refusal => new Refusal('BAD_REQUEST', `this is no valid WebSocket handshake: ${fault}`)
   app.websocketServer.on('wsClientError', ({ message }, socket) =>
-    answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `this is no valid WebSocket handshake: ${message}`), 'Sec-WebSocket-Version: 13\r\n'))
+    answerBare(socket, '400 Bad Request', badHandshake(message), 'Sec-WebSocket-Version: 13\r\n'))
 
   // The plugin ends the connection of a refused handshake only where its own hook was reached. Node reads such a connection no more.
   app.addHook('onResponse', async ({ raw }) => {
@@ -102,6 +103,10 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     preValidation: async (request, reply) => {
       gateway.checkOpen(request.identity)
       if (!request.ws) askToUpgrade(reply)
+      const fault = faultOf(request.raw.headers)
+      if (fault === null) return
+      reply.header('Sec-WebSocket-Version', '13')
+      throw badHandshake(fault)
     },
     // From here to `gateway.open` nothing waits.
     preHandler: ({ identity }, _reply, done) => {

@@ -215,3 +215,14 @@ t.test('a read that is refused leaves its ticket as it was; one that is answered
   t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 200 })
   t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 401, body: { code: 'TICKET_USED' } })
 })
+
+t.test('a malformed handshake leaves its ticket as it was', async t => {
+  const { port } = await guarded(t, { profile: 'WEBSOCKET' })
+  const ticket = await newTicket(port)
+  const HANDSHAKE = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+  for (const fault of [{ 'Sec-WebSocket-Key': 'short' }, { 'Sec-WebSocket-Version': '12' }, { 'Sec-WebSocket-Protocol': 'a;b' }, { 'Sec-WebSocket-Protocol': 'a, a' }]) {
+    const answer = await ask(port, `/api/events/ws?ticket=${ticket}`, { headers: { ...HANDSHAKE, ...fault } })
+    t.match(answer, { status: 400, headers: { 'sec-websocket-version': '13' }, body: { code: 'BAD_REQUEST', message: /^this is no valid WebSocket handshake: .*Sec-WebSocket/ } }, JSON.stringify(fault))
+  }
+  t.equal((await knock('WEBSOCKET', port, `?ticket=${ticket}`)).status, OPEN.WEBSOCKET)
+})

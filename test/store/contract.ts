@@ -380,6 +380,16 @@ export function storeContract (t: Tap, name: string, harness: Harness): void {
       await close()
     })
 
+    t.test('the secret of the deployment is 32 bytes, the same whenever it is asked for', async t => {
+      const { store, close } = await harness.open()
+      const first = await store.secret()
+      t.equal(first.length, 32)
+      await store.append([fact(1)])
+      t.same(await store.secret(), first)
+      t.same(await Promise.all([store.secret(), store.secret()]), [first, first])
+      await close()
+    })
+
     if (harness.lasts) opensAgain(t, harness)
   })
 }

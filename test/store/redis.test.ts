@@ -141,7 +141,9 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const follower = new Recorder()
     const following = store.follow(follower)
     await follower.until(({ states }) => states.some(({ yes, reason }) => !yes && /ECONNREFUSED/.test(reason ?? '')))
-    await t.rejects(store.append([fact(1)]), unavailable)
+    await t.rejects(store.append([fact(1)]), { ...unavailable, message: /ECONNREFUSED/ })
+    t.notMatch([store.trouble, ...follower.states.map(({ reason }) => reason)].join(), /127\.0\.0\.1/, 'where it is stands in the log only')
+    t.match(logged.join(), redis.url.slice('redis://'.length))
     t.equal(follower.loads, 0)
     await redis.restart()
     await following
