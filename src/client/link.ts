@@ -10,7 +10,7 @@ import { readStream } from './stream.ts'
 import { watch } from './watchdog.ts'
 import type { Watchdog } from './watchdog.ts'
 import { backoff, deliveryOf, endOfBye, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Message, ProfileInfo, Request, Status, Wish } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Hello, Message, Pace, ProfileInfo, Request, Status, Wish } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
@@ -21,6 +21,10 @@ export interface LinkOptions {
   readonly wishes_: () => readonly Wish[]
   /** The cursor to resume from. */
   readonly cursor_: () => string
+  /** How often values are to come over a new connection. */
+  readonly pace_: () => Pace
+  /** Called when the page is hidden or shown. */
+  readonly look_: () => void
   readonly deliver_: (delivery: Delivery) => void
   /** Called when bytes arrive from the gateway. */
   readonly alive_?: () => void
@@ -53,7 +57,7 @@ const REREAD_MS = 60_000
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
-export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_, alive_ }: LinkOptions): Link {
+export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, look_, deliver_, alive_ }: LinkOptions): Link {
   const closed = new AbortController()
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
@@ -79,7 +83,10 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
   on(globalThis, 'online', back)
   on(globalThis, 'pageshow', back)
   on(page, 'resume', back)
-  on(page, 'visibilitychange', () => { if (!page.hidden) back() })
+  on(page, 'visibilitychange', () => {
+    if (!page.hidden) back()
+    look_()
+  })
   on(globalThis, 'offline', () => cut(OFFLINE))
 
   const setStatus = (data: Status): void => deliver_({ kind: 'status', data })
@@ -177,6 +184,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       const carrier = {
         wishes_: wishes_(),
         cursor_: cursor_(),
+        paceMs_: pace_(),
         request_,
         signal_,
         alive_ () {

@@ -10,6 +10,10 @@ export interface ConnectOptions {
    * each tab has its own connection. Default false.
    */
   readonly share?: boolean
+  /** Least time from one bundle with values to the next, ms, at most 60,000: of each key comes the newest. Un-keyed events come at once. Default 0. */
+  readonly paceMs?: number
+  /** No values come while the page is hidden, and the newest ones when it is shown; un-keyed events come as ever. Default true. */
+  readonly pauseHidden?: boolean
   /** Where to resume: a saved `box.lastEventId`. Default: none, and all present values come first. */
   readonly lastEventId?: string
   /**
@@ -30,10 +34,14 @@ const isFunction = (value: unknown): boolean => typeof value === 'function'
 // Over SSE a comma would divide a name, and an empty one would mean the public feed.
 const NAMES: Rule = [value => Array.isArray(value) && value.every(name => isText(name) && /^[^,]+$/.test(name)), 'a list of names']
 
+const FLAG: Rule = [value => typeof value === 'boolean', 'true or false']
+
 export const CONNECT: Readonly<Record<string, Rule>> = {
   rooms: NAMES,
   types: NAMES,
-  share: [value => typeof value === 'boolean', 'true or false'],
+  share: FLAG,
+  paceMs: [value => Number.isInteger(value) && value >= 0 && value <= 60_000, 'whole milliseconds, at most 60000'],
+  pauseHidden: FLAG,
   lastEventId: [isText, 'a string'],
   token: [value => isText(value) || isFunction(value), 'a string or a function'],
   credentials: [value => value === 'same-origin' || value === 'include', 'same-origin or include'],

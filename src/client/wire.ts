@@ -36,6 +36,7 @@ export interface ProfileInfo {
   readonly pingIntervalMs: number
   /** Tokens are checked. Absent: they are not. */
   readonly auth?: boolean
+  readonly features?: readonly string[]
   /** The time at the gateway, ms since 1970. Absent: an older gateway. */
   readonly time?: number
 }
@@ -134,6 +135,9 @@ export interface Wish {
   readonly types: readonly string[]
 }
 
+/** Least time from one bundle with values to the next, ms; null: none come until it is set again. */
+export type Pace = number | null
+
 /** A wish as the gateway takes it. */
 export const entryOf = ({ room, types }: Wish): string | Wish => types.length > 0 ? { room, types } : room
 
@@ -151,6 +155,8 @@ export interface Carrier {
   readonly wishes_: readonly Wish[]
   /** The cursor to resume from; empty for a new session. */
   readonly cursor_: string
+  /** Least time between values, ms; null: none come. */
+  readonly paceMs_: Pace
   /** Sends a request with what says who asks, until the connection ends. */
   readonly request_: Request
   /** Ends the connection. */
@@ -218,7 +224,7 @@ export function strangerAt ({ url, headers }: Response): End {
 
 /** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */
 export async function readAnswer (response: Response): Promise<GatewayAnswer> {
-  const seconds = Number(response.headers.get('Retry-After') ?? NaN)
+  const seconds = parseInt(response.headers.get('Retry-After') as string)
   const text = await response.text()
   return {
     status: response.status,

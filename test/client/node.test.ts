@@ -65,13 +65,15 @@ t.test('a mistake of the caller is named at once', async t => {
     t.throws(() => connect(url, options as object), { name: 'TypeError', message })
     t.throws(() => new RobustEventSource(`${url}/api/events/stream`, options as object), { name: 'TypeError', message })
   }
-  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, lastEventId, token, credentials, WebSocket/)
+  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, paceMs, pauseHidden, lastEventId, token, credentials, WebSocket/)
   for (const rooms of ['plant-1', [7], [''], ['a,b'], new Set(['a'])]) named({ rooms }, /^rooms must be a list of names/)
   named({ types: { cpu: true } }, /^types must be/)
   named({ lastEventId: 7 }, /^lastEventId must be/)
   named({ token: 7 }, /^token must be/)
   named({ credentials: 'omit' }, /^credentials must be same-origin or include/)
   named({ share: 'yes' }, /^share must be/)
+  for (const paceMs of ['1000', -1, 0.5, 60_001, NaN]) named({ paceMs }, /^paceMs must be whole milliseconds, at most 60000/)
+  named({ pauseHidden: 0 }, /^pauseHidden must be true or false/)
   named({ WebSocket: {} }, /^WebSocket must be/)
   named('plant-1', /options must be an object/)
   for (const wrong of ['localhost:3000', '127.0.0.1:3000', 'gateway', 'ws://127.0.0.1:3000', '', undefined]) {
