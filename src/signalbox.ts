@@ -90,6 +90,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       redisChannel: config.redisChannel,
       dataDir: config.dataDir,
       durability: config.durability,
+      gatherMs: gatherMsOf(config),
       historySize: config.historySize,
       historyBytes: config.historyBytes,
       historyTtlMs: config.historyTtl * 1000,
@@ -244,6 +245,9 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     close
   }
 }
+
+/** How long an event may wait for others to be written to the disk with: a tenth of what it may wait for its tick. */
+const gatherMsOf = ({ tickFloorMs }: Config): number => Math.max(4, Math.min(10, tickFloorMs / 10))
 
 function authorityOf (config: Config, store: Store, log: FastifyBaseLogger, authorize: Authorize | undefined): Authority {
   const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins, idempotencyTtl } = config

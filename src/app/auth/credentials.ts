@@ -3,6 +3,7 @@
 import { parseCookie } from 'cookie'
 import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../../core/errors.ts'
+import { timesNamed } from '../headers.ts'
 
 export const TOKEN_COOKIE = 'signalbox_token'
 export const TICKET_COOKIE = 'signalbox_ticket'
@@ -35,8 +36,7 @@ export function ticketIn ({ query }: FastifyRequest): string | undefined {
 /** The token of the header Authorization (RFC 6750, 2.1). */
 export function bearerOf ({ raw }: FastifyRequest): string | undefined {
   // Of several headers Node keeps the first: another reader on the way may have kept the last.
-  const named = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
-  if (named.length > 1) throw new Refusal('BAD_REQUEST', 'a request may have one header Authorization')
+  if (timesNamed('authorization', raw.rawHeaders) > 1) throw new Refusal('BAD_REQUEST', 'a request may have one header Authorization')
   const { authorization } = raw.headers
   if (authorization === undefined) return undefined
   const [, token] = /^Bearer +(\S+) *$/i.exec(authorization) ?? []
