@@ -11,7 +11,7 @@ import { afterHead, CLOSE, COMPRESSED_HEADERS, getRequest, GrowingBuffer, inflat
 import type { Feed } from './codec.ts'
 
 /** A message as it arrived, and where in the stream of bytes it ended. */
-export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
+export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'paced' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
 
 export interface Wish {
   readonly rooms?: readonly string[]
@@ -24,6 +24,8 @@ export interface Wish {
   readonly ticket?: string
   /** True: asks for compressed bytes. Default: plain ones. */
   readonly compressed?: boolean
+  /** Over SSE as it stands in the address. */
+  readonly paceMs?: unknown
 }
 
 export class WireClient {
@@ -68,13 +70,13 @@ export class WireClient {
     await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
     const compression = wish.compressed === true ? COMPRESSED_HEADERS[profile] : {}
     if (profile === 'SSE') {
-      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }) })
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }) })
       const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
       client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...compression, ...wish.headers }))
     } else {
       client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...compression, ...wish.headers }))
       await client.until(() => client.head !== '')
-      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs })
     }
     return client
   }
