@@ -128,7 +128,10 @@ t.test('requests to the app itself are answered by the app', async t => {
   await app.register(signalbox, { dataDir: ':memory:', prefix: '/live' })
   app.post('/after', { schema }, async ({ body }) => body)
   app.get('/broken', async () => { throw new Error('theirs') })
+  app.get('/long', { schema: { hide: true } }, async () => ({ long: 'x'.repeat(5000) }))
   const url = await listen(t, app)
+  t.equal((await fetch(`${url}/long`)).headers.get('content-encoding'), null, 'and compressed only where it wants that')
+  t.equal((await fetch(`${url}/live/docs/json`)).headers.get('content-encoding'), 'gzip')
   for (const path of ['/before', '/after']) {
     t.match(await json(url + path, post({})), { statusCode: 400, message: /must have required property 'name'/ }, path)
     t.same(await json(url + path, post({ name: 'a', name2: '' })), { name: 'a', name2: '' }, path)

@@ -192,7 +192,7 @@ function messageReader (profile: ProfileName, rooms: readonly string[], compress
       if (opcode === TEXT) reading.message(socketMessage(payload.toString(), end))
       else if (opcode === CLOSE) reading.close(payload.length >= 2 ? payload.readUInt16BE(0) : 1005)
       else if (opcode === PING) reading.ping(payload)
-    })
+    }, compressed)
   }
   let chunkEnd = 0
   const read = splitBlocks(block => {

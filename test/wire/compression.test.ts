@@ -33,7 +33,7 @@ function numbers (seed: number): (limit: number) => number {
 function textsOf ({ profile, bytes }: WireClient, compressed: boolean): string[] {
   const texts: string[] = []
   if (profile === 'WEBSOCKET') {
-    unframe((opcode, payload) => { if (opcode === TEXT) texts.push(payload.toString()) })(Buffer.from(bytes))
+    unframe((opcode, payload) => { if (opcode === TEXT) texts.push(payload.toString()) }, compressed)(Buffer.from(bytes))
     return texts
   }
   const pieces: Buffer[] = []
