@@ -135,7 +135,7 @@ function diskOf (dir: string, level: ClassicLevel, witness: Witness, sync: boole
         if (change.type === 'put') batch.put(change.key, seal(change.key, change.value))
         else batch.del(change.key)
       }
-      // Written while the publishers have their answers: a process that is killed within these 50 us may leave the note before it.
+      // On a busy disk it is written while the publishers have their answers: a process that is killed then may leave the note before it.
       await witness.written
       await batch.write({ sync })
       witness.note(newest)
