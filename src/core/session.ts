@@ -363,7 +363,7 @@ export class Session {
       const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
-      if (state === null) rooms.noteReading(this.subscription.patched, ticker.tick)
+      if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {
