@@ -58,9 +58,10 @@ export class Room<Member> {
   #countBefore = 0
 
   readonly #bases: Bases | null
-  /** The head when it was last read to its end for patches, and the tick of that; null: never. */
+  /** The head when it was last read to its end for patches, null: never; the tick of that, and when it ended at the latest, monotonic ms. */
   #readTo: Id | null = null
   #readInTick = -1
+  #readUntil = -Infinity
 
   readonly #values = new Map<string, Value>()
   #oldest: Value | null = null
@@ -144,12 +145,13 @@ export class Room<Member> {
   }
 
   /**
-   * Somebody has read it to its end, for patches: he holds all present values. The first reading of a tick counts: those in
-   * step are served in that one or share it, and who reads in between shall not take their bases from them.
+   * Somebody has read it to its end, for patches, and holds all present values. The first reading of a tick counts: those in
+   * step share it, and who reads in between must not take their bases from them. Without sessions to serve a tick has no end.
    */
-  noteReading (head: Id, tick: number): void {
-    if (tick === this.#readInTick) return
+  noteReading (head: Id, { tick, lengthMs }: { readonly tick: number, readonly lengthMs: number }, now: number): void {
+    if (tick === this.#readInTick && now < this.#readUntil) return
     this.#readInTick = tick
+    this.#readUntil = now + lengthMs
     this.#readTo = head
   }
 

@@ -134,8 +134,8 @@ export class Rooms<Member extends Listener> {
   }
 
   /** Some rooms were read to their end, for patches. */
-  noteReading (names: Iterable<string>, tick: number): void {
-    for (const name of names) this.#rooms.get(name)?.noteReading(this.head, tick)
+  noteReading (names: Iterable<string>, ticker: { readonly tick: number, readonly lengthMs: number }, now: number): void {
+    for (const name of names) this.#rooms.get(name)?.noteReading(this.head, ticker, now)
   }
 
   /** From now on a member hears `after` instead of `before`. */

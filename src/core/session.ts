@@ -416,7 +416,7 @@ export class Session {
       const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn, !valuesWait)
       const { facts, state, turn } = reading
       this.#advance(facts, state, rooms.head, valuesWait)
-      if (state === null) rooms.noteReading(this.subscription.patched, ticker.tick)
+      if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {
