@@ -355,6 +355,7 @@ t.test('ws exports what parses and judges offers, compresses nothing below its t
       t.equal(socket.extensions, 'permessage-deflate')
       const deflate = deflateOf(socket)
       t.equal(deflate?._inflate, null)
+      t.same(deflate?.params, { server_no_context_takeover: true, client_no_context_takeover: true })
       socket.on('message', (data: Buffer) => {
         t.equal(data.length, 5000)
         t.not(deflate?._inflate, null, 'a window')
