@@ -12,6 +12,9 @@ interface Deflate {
   readonly _inflate: object | null
   /** Frees the window. */
   cleanup (): void
+  /** What was agreed on. */
+  params: Readonly<Record<string, unknown>>
+  _options: object
 }
 
 /** Exported by `ws`, but not in its types. */
@@ -42,8 +45,16 @@ export function declineOffers ({ headers }: IncomingMessage): void {
   }
 }
 
+/** What nearly all sockets agree on. */
+const AGREED = { server_no_context_takeover: true, client_no_context_takeover: true } as const
+
 /** Null where the socket is not compressed. */
 export function deflateOf (socket: WebSocket): Deflate | null {
   const { _extensions: extensions } = socket as unknown as { readonly _extensions: Record<string, Deflate> }
-  return extensions[PerMessageDeflate.extensionName] ?? null
+  const deflate = extensions[PerMessageDeflate.extensionName]
+  if (deflate === undefined) return null
+  // Two objects for each socket, one of them a hash table.
+  deflate._options = DEFLATE_OPTIONS
+  if (deflate.params.client_max_window_bits === undefined) deflate.params = AGREED
+  return deflate
 }
