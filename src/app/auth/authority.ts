@@ -13,7 +13,7 @@ import type { Identity } from '../../core/identity.ts'
 import { callerOf } from '../caller.ts'
 import { mountOf } from '../mount.ts'
 import { checkCookieOrigin } from '../origin.ts'
-import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
+import { bearerOf, credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
 import type { Tickets } from './tickets.ts'
 import type { Claims, Tokens } from './tokens.ts'
@@ -72,7 +72,13 @@ export class TokenAuthority implements Authority {
     return this.#options.tokens.warning
   }
 
-  async identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
+  identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Identity | Promise<Identity> {
+    const bearer = bearerOf(request)
+    const known = bearer === undefined ? null : this.#options.tokens.recall(bearer)
+    return known === null ? this.#find(request, reply, acceptsTicket) : identityOf(known, callerOf(request))
+  }
+
+  async #find (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
     const address = callerOf(request)
     const { bearer, ticket, tokenCookie, ticketCookie } = credentialsOf(request)
     const { tokens, tickets } = this.#options

@@ -1,7 +1,7 @@
 // What was written last, noted beside the database. LevelDB takes the end of its log for granted: where it is cut off, zeroed or
 // deleted, the database is a consistent older one. The witness then knows better, and which values are no longer the
-// newest (sums.ts). It is written over in place, after each write and without an fsync: it is never ahead of what was
-// acknowledged, and where power was lost it may be behind, or unreadable, and then says nothing.
+// newest (sums.ts). It is written over in place, after each write and without an fsync: it is never ahead of the
+// database, and where power was lost it may be behind, or unreadable, and then says nothing.
 
 import { statSync, write, writeSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
