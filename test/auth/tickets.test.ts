@@ -241,3 +241,13 @@ t.test('a malformed handshake leaves its ticket as it was', async t => {
   }
   t.equal((await knock('WEBSOCKET', port, `?ticket=${ticket}`)).status, OPEN.WEBSOCKET)
 })
+
+t.test('an offer of compression that is malformed or cannot be met is declined, and its ticket opens the socket', async t => {
+  for (const compression of ['on', 'off'] as const) {
+    const { port } = await guarded(t, { profile: 'WEBSOCKET', compression })
+    for (const offer of ['permessage-deflate; client_max_window_bits=6', 'permessage-deflate; server_max_window_bits=9', 'permessage-deflate; a; a', 'a b', ';', 'permessage-deflate; x="']) {
+      const answer = await knock('WEBSOCKET', port, `?ticket=${await newTicket(port)}`, { 'Sec-WebSocket-Extensions': offer })
+      t.match(answer, { status: 101, headers: { 'sec-websocket-extensions': undefined } }, `COMPRESSION=${compression}: ${offer}`)
+    }
+  }
+})
