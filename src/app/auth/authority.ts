@@ -111,7 +111,9 @@ export class TokenAuthority implements Authority {
       const ticket = await tickets.read(text, pass)
       request.useTicket = async () => {
         const renewed = await tickets.use(ticket, pass)
-        reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
+        const cookieText = await tickets.writePass(renewed)
+        if (cookieText === null) return
+        reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, cookieText, {
           path: `${mountOf(request.raw)}/api/events`,
           httpOnly: true,
           maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),
