@@ -21,7 +21,7 @@ export interface SseOptions {
   readonly path: string
 }
 
-const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'paceMs', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'paceMs', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
   const connections = new Set<SseConnection>()

@@ -33,7 +33,7 @@ interface Order {
 /** A change with each list of types once: a hundred rooms may share a list. */
 type Packed =
   | Exclude<Change, { action: 'join' }>
-  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly paceMs?: number | null }
+  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean, readonly paceMs?: number | null }
 
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
@@ -146,13 +146,15 @@ function pack (change: Change): Packed {
     if (!lists.has(types)) lists.set(types, lists.size)
     return [room, lists.get(types) as number]
   })
-  return { ...change, joins, lists: [...lists.keys()] }
+  // One message has one `patch`, for all of its rooms.
+  return { ...change, joins, lists: [...lists.keys()], ...(change.joins[0]?.patch === true ? { patch: true } : {}) }
 }
 
 function unpack (change: Packed): Change {
   if (change.action !== 'join') return change
-  const { joins, lists, ...rest } = change
-  return { ...rest, joins: joins.map(([room, list]): Join => list === undefined ? { room } : { room, types: lists[list] as readonly string[] }) }
+  const { joins, lists, patch, ...rest } = change
+  const named = patch === undefined ? {} : { patch }
+  return { ...rest, joins: joins.map(([room, list]): Join => list === undefined ? { room, ...named } : { room, types: lists[list] as readonly string[], ...named }) }
 }
 
 /** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */

@@ -29,7 +29,7 @@ const MAX_REF = 200
 
 /** The actions that change what a session hears, or how often: their fields, and what reads them. */
 export const MEMBERSHIP = {
-  join: { fields: ['room', 'rooms', 'types', 'lastEventId', 'paceMs'], read: join },
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId', 'patch', 'paceMs'], read: join },
   leave: { fields: ['room', 'rooms'], read: leave },
   pace: { fields: ['paceMs'], read: pace }
 } as const satisfies Record<string, { readonly fields: readonly string[], readonly read: (message: ClientMessage) => Change }>
@@ -76,9 +76,9 @@ export function readAction<Action> (value: unknown, actions: Readonly<Record<str
   return { action, message }
 }
 
-function join ({ room, rooms, types, lastEventId, paceMs }: ClientMessage): Change {
+function join ({ room, rooms, types, lastEventId, patch, paceMs }: ClientMessage): Change {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
-  const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE')
+  const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE', patch)
   return { action: 'join', joins, cursor: lastEventId === undefined || lastEventId === '' ? null : lastEventId, ...(paceMs === undefined ? {} : { paceMs: paceOf(paceMs, 'BAD_MESSAGE') }) }
 }
 

@@ -36,7 +36,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       protocol: WIRE_PROTOCOL,
       time: Date.now(),
       auth: !authority.isOpen,
-      features: ['pace']
+      features: ['patch', 'pace']
     }
   })
 

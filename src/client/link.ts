@@ -25,7 +25,10 @@ export interface LinkOptions {
   readonly pace_: () => Pace
   /** Called when the page is hidden or shown. */
   readonly look_: () => void
+  /** @throws for a patch of a value that is not held */
   readonly deliver_: (delivery: Delivery) => void
+  /** The values as of the cursor are held. */
+  readonly isHolding_: boolean
   /** Called when bytes arrive from the gateway. */
   readonly alive_?: () => void
 }
@@ -57,11 +60,12 @@ const REREAD_MS = 60_000
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
-export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, look_, deliver_, alive_ }: LinkOptions): Link {
+export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, look_, deliver_, isHolding_, alive_ }: LinkOptions): Link {
   const closed = new AbortController()
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   let known: ProfileInfo | null = null
+  let patch: string | undefined
   let watchdog: Watchdog | null = null
   let heardAt = Date.now()
   /** In a row and of one kind. */
@@ -134,6 +138,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
       // The answer was on its way for about half of the time.
       deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
+      patch = isHolding_ && profile.features?.includes('patch') ? 'merge' : undefined
       const isStream = typeof stream === 'string'
       let ticket_ = ''
       if (!isStream) {
@@ -185,6 +190,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
         wishes_: wishes_(),
         cursor_: cursor_(),
         paceMs_: pace_(),
+        patch_: patch,
         request_,
         signal_,
         alive_ () {
@@ -196,6 +202,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
           try {
             return take(read())
           } catch {
+            isHolding_ = false
             const now = performance.now()
             // Before the greeting a stranger may be speaking.
             if (greetedAt === Infinity) return UNREADABLE
@@ -251,7 +258,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
 
   void stayConnected(closed)
   return {
-    ask_: async (message, signal) => await ask?.(message, signal) ?? null,
+    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, patch } : message, signal) ?? null,
     close_ () {
       closed.abort()
       cut(LOST)

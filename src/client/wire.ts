@@ -36,9 +36,9 @@ export interface ProfileInfo {
   readonly pingIntervalMs: number
   /** Tokens are checked. Absent: they are not. */
   readonly auth?: boolean
-  readonly features?: readonly string[]
   /** The time at the gateway, ms since 1970. Absent: an older gateway. */
   readonly time?: number
+  readonly features?: readonly string[]
 }
 
 /** The state of the connection. */
@@ -157,6 +157,8 @@ export interface Carrier {
   readonly cursor_: string
   /** Least time between values, ms; null: none come. */
   readonly paceMs_: Pace
+  /** `merge`: values may come as patches. */
+  readonly patch_: string | undefined
   /** Sends a request with what says who asks, until the connection ends. */
   readonly request_: Request
   /** Ends the connection. */

@@ -4,9 +4,9 @@
 //   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent. `state` is
-// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending, `f` behind an answer to a
-// read that had no room for a fact, and `d` where deletions have waited with the values for their pace: up to `state`, or to
-// the id that follows it. Empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
+// empty where both are the same. The flags are `s` while the `ready` of a snapshot is pending, `f` behind an answer to a
+// read that had no room for a fact, `v` behind a part of the pending values, and `d` where deletions have waited with the values
+// for their pace: up to `state`, or to the id that follows it. Empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
 // off in the middle returns to exactly that: `<digest of a room>.<digest of another>`, then `,<type>` for only some
 // types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
@@ -22,6 +22,8 @@ export interface CursorTrack extends Position {
   readonly snapshot: boolean
   /** The side whose turn it is, where both need a bundle apart and it is not the values'. */
   readonly turn?: 'facts'
+  /** The values that were pending were sent in part: of keys whose turn had not come an older one than that at `state` may be held. */
+  readonly inPart?: boolean
 }
 
 /** The track of a later join that is still catching up. */
@@ -53,8 +55,10 @@ export const digestOfSignature = (signature: string): string => signature.slice(
 export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
-export function formatTrack ({ facts, state, snapshot, turn, deletions }: CursorTrack): string {
-  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
+export function formatTrack ({ facts, state, snapshot, turn, inPart = false, deletions }: CursorTrack): string {
+  // Of a snapshot that is known anyway.
+  const parted = inPart && !snapshot ? 'v' : ''
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${parted}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
   if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
   return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }
@@ -83,9 +87,9 @@ export function parseCursor (text: string): Cursor | null {
 }
 
 function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): CursorTrack | null {
-  const [, s, f, d, id] = /^(s)?(f)?(d(.+)?)?$/.exec(flag) ?? [null]
+  const [, s, f, v, d, id] = /^(s)?(f)?(v)?(d(.+)?)?$/.exec(flag) ?? [null]
   if (!isId(facts) || !(state === '' || isId(state)) || s === null || more.length > 0) return null
-  const track = { facts, state: state === '' ? facts : state, snapshot: s !== undefined, ...(f === undefined ? {} : { turn: 'facts' as const }) }
+  const track = { facts, state: state === '' ? facts : state, snapshot: s !== undefined, ...(f === undefined ? {} : { turn: 'facts' as const }), ...(v === undefined ? {} : { inPart: true }) }
   if (d === undefined) return track
   const deletions: Id = id ?? track.state
   return isId(deletions) && isAfter(facts, deletions) ? { ...track, deletions } : null

@@ -9,6 +9,7 @@
 // Where values wait for their pace (value-pace.ts) only the facts advance, and deletions wait with the values. A third id
 // then says up to where deletions were sent, and they go out with the values until these have passed the facts again.
 
+import { entryFrom } from './bases.ts'
 import type { Entry } from './event.ts'
 import { matches } from './filter.ts'
 import type { Filter } from './filter.ts'
@@ -29,6 +30,8 @@ export interface Position {
 export interface RoomSource extends Position {
   readonly room: Pick<Room<unknown>, 'facts' | 'deletions' | 'valueAfter'>
   readonly filter: Filter
+  /** The reader holds every value as it was at `state`, and takes patches of these. */
+  readonly patches?: boolean
 }
 
 /** What one bundle may hold. */
@@ -59,7 +62,7 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
   ]))
   const values = new Side(hasValues
     ? sources.flatMap(source => [
-      valueStream(source.room.valueAfter(source.state), source.filter),
+      valueStream(source),
       logStream(source.room.deletions, source.deletions ?? latest(source.facts, source.state), source.filter)
     ])
     : [])
@@ -192,13 +195,13 @@ function logStream (log: Log, position: Id, filter: Filter): Stream {
   return stream
 }
 
-function valueStream (first: Value | null, filter: Filter): Stream {
-  let value = first
+function valueStream ({ room, state, filter, patches = false }: RoomSource): Stream {
+  let value: Value | null = room.valueAfter(state)
   const stream: Stream = {
     entry: null,
     advance () {
       while (value !== null && !matches(filter, value.entry.type)) value = value.newer
-      stream.entry = value === null ? null : value.entry
+      stream.entry = value === null ? null : patches ? entryFrom(value, state) : value.entry
       if (value !== null) value = value.newer
     }
   }

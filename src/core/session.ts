@@ -209,7 +209,7 @@ export class Session {
   #paceBy (ms: number | null): void {
     const { paces, rooms } = this.#context
     this.#pace?.end(this)
-    this.#pace = ms === 0 ? null : paces.of(this.subscription.signature, ms)
+    this.#pace = ms === 0 ? null : paces.of(this.subscription.shape, ms)
     if (ms !== null && this.#pace !== null) this.#pace.since = rooms.head
   }
 
@@ -365,9 +365,9 @@ export class Session {
   #subscribe (subscription: Subscription): void {
     subscription.hold()
     this.subscription.release()
-    const { signature } = this.subscription
+    const { shape } = this.subscription
     this.subscription = subscription
-    if (this.#pace !== null && subscription.signature !== signature) this.#paceBy(this.#pace.ms === Infinity ? null : this.#pace.ms)
+    if (this.#pace !== null && subscription.shape !== shape) this.#paceBy(this.#pace.ms === Infinity ? null : this.#pace.ms)
   }
 
   /**
@@ -404,13 +404,14 @@ export class Session {
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
       ? null
-      : { signature: this.subscription.signature, facts: track.facts, state: track.state, deletions: track.deletions, valuesWait, snapshot: track.snapshot, turn: this.#turn }
+      : { shape: this.subscription.shape, facts: track.facts, state: track.state, deletions: track.deletions, valuesWait, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn, !valuesWait)
+      const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn, !valuesWait)
       const { facts, state, turn } = reading
       this.#advance(facts, state, rooms.head, valuesWait)
+      if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {

@@ -26,10 +26,12 @@ const MAX_BYTES = 16 * 1024 * 1024
 
 /** All that a bundle depends on: what is heard, and the position it is read from. Equal keys, equal bundles. */
 export interface BundleKey extends Position {
-  readonly signature: string
+  /** See `Subscription`. */
+  readonly shape: string
   /** Values wait for their pace. */
   readonly valuesWait: boolean
   readonly snapshot: boolean
+  readonly inPart: boolean
   readonly turn: Turn
 }
 
@@ -66,10 +68,10 @@ export class SharedBundles {
   }
 }
 
-const nameOf = ({ signature, facts, state, deletions, valuesWait, snapshot, turn }: BundleKey): string => `${signature}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${turn}`
+const nameOf = ({ shape, facts, state, deletions, valuesWait, snapshot, inPart, turn }: BundleKey): string => `${shape}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${inPart}~${turn}`
 
 const isSame = (a: BundleKey, b: BundleKey): boolean =>
-  a.facts === b.facts && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.signature === b.signature && a.snapshot === b.snapshot && a.turn === b.turn
+  a.facts === b.facts && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
 
 /** The facts of a bundle, which wait for no pace. */
 export function factsOf (shared: SharedBundle): readonly Entry[] {

@@ -50,8 +50,11 @@ export interface Track {
   fromStart?: true
   /** Of a read that was answered in part: the side that goes first in the next one, where it is not the values. */
   turn?: 'facts'
+  /** The last reading left values pending: whoever stands here may hold older values than those at `state`. */
+  inPart?: boolean
 }
 
+const NO_ROOMS: ReadonlySet<string> = new Set()
 /** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
 const MAX_PASSED = 100
 
@@ -283,11 +286,14 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
   return oldest
 }
 
-/** What `read` is asked: each room from where its track stands. */
-export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>): RoomSource[] {
+/**
+ * What `read` is asked: each room from where its track stands.
+ * @param patched rooms whose values may be patches, where what the reader holds is known
+ */
+export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>, patched: ReadonlySet<string> = NO_ROOMS): RoomSource[] {
   const sources: RoomSource[] = []
-  for (const { parts, facts, state, deletions } of tracks) {
-    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, deletions })
+  for (const { parts, facts, state, deletions, snapshot, inPart = false } of tracks) {
+    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, deletions, patches: !snapshot && !inPart && patched.has(name) })
   }
   return sources
 }
@@ -297,17 +303,27 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
     track.state = state === null ? head : latest(track.state, state)
-    if (track.deletions === undefined) continue
-    const deletions = latest(track.deletions, track.state)
-    track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
+    if (state !== null) track.inPart = true
+    else if (track.inPart === true) track.inPart = false
+    keepDeletions(track)
   }
 }
 
 /** Moves every track as far as a reading of facts went, while values wait. */
 export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: Id): void {
   // Who was sent no value yet needs no deletion of an earlier one.
-  for (const track of tracks) if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
-  advance(tracks, facts, ORIGIN, head)
+  for (const track of tracks) {
+    if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
+    track.facts = facts === null ? head : latest(track.facts, facts)
+    keepDeletions(track)
+  }
+}
+
+/** How far deletions were sent is kept apart only until the values have passed the facts. */
+function keepDeletions (track: Track): void {
+  if (track.deletions === undefined) return
+  const deletions = latest(track.deletions, track.state)
+  track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
 }
 
 /** Tracks with the same position and the same pending messages become one, the first of them. */
@@ -315,7 +331,7 @@ export function merge (tracks: Track[]): Track[] {
   if (tracks.length < 2) return tracks
   const merged = new Map<string, Track>()
   for (const track of tracks) {
-    const name = `${track.facts}~${track.state}~${track.deletions}~${track.snapshot}~${track.reset?.reason}`
+    const name = `${track.facts}~${track.state}~${track.deletions}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
     const first = merged.get(name)
     if (first === undefined) merged.set(name, track)
     else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
