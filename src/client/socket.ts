@@ -15,7 +15,7 @@ export interface SocketCarrier extends Carrier {
   onOpen_: (send: (message: object) => void) => void
 }
 
-export const runSocket = async (address: string, { wishes_, cursor_, paceMs_, patch_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
+export const runSocket = async (address: string, { wishes_, cursor_, patch_, paceMs_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
   const socket = new Socket_(address.replace(/^http/, 'ws') + ticket_)
   let isOpen = false
   let isOver = false

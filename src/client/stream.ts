@@ -4,7 +4,7 @@
 import { endOfRefusal, entryOf, LOST, readAnswer, strangerAt } from './wire.ts'
 import type { Carrier, End } from './wire.ts'
 
-export async function readStream (address: string, { wishes_, cursor_, paceMs_, patch_, request_, signal_, alive_, hear_ }: Carrier): Promise<End> {
+export async function readStream (address: string, { wishes_, cursor_, patch_, paceMs_, request_, signal_, alive_, hear_ }: Carrier): Promise<End> {
   const types = String(wishes_[0]?.types)
   const query = new URLSearchParams(wishes_.some(wish => String(wish.types) !== types)
     ? { join: JSON.stringify(wishes_.map(entryOf)) }

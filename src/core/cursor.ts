@@ -57,8 +57,8 @@ export const digestOfRoom = (room: string): string =>
 
 export function formatTrack ({ facts, state, snapshot, turn, inPart = false, deletions }: CursorTrack): string {
   // Of a snapshot that is known anyway.
-  const part = inPart && !snapshot ? 'v' : ''
-  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${part}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
+  const parted = inPart && !snapshot ? 'v' : ''
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${parted}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
   if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
   return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }

@@ -209,7 +209,7 @@ export class Session {
   #paceBy (ms: number | null): void {
     const { paces, rooms } = this.#context
     this.#pace?.end(this)
-    this.#pace = ms === 0 ? null : paces.of(this.subscription.signature, ms)
+    this.#pace = ms === 0 ? null : paces.of(this.subscription.shape, ms)
     if (ms !== null && this.#pace !== null) this.#pace.since = rooms.head
   }
 
@@ -370,9 +370,9 @@ export class Session {
   #subscribe (subscription: Subscription): void {
     subscription.hold()
     this.subscription.release()
-    const { signature } = this.subscription
+    const { shape } = this.subscription
     this.subscription = subscription
-    if (this.#pace !== null && subscription.signature !== signature) this.#paceBy(this.#pace.ms === Infinity ? null : this.#pace.ms)
+    if (this.#pace !== null && subscription.shape !== shape) this.#paceBy(this.#pace.ms === Infinity ? null : this.#pace.ms)
   }
 
   /**

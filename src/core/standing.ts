@@ -314,17 +314,25 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
     // Where no value was sent the client holds what it held.
     if (state !== null && state !== ORIGIN) track.inPart = true
     else if (state === null && track.inPart === true) track.inPart = false
-    if (track.deletions === undefined) continue
-    const deletions = latest(track.deletions, track.state)
-    track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
+    keepDeletions(track)
   }
 }
 
 /** Moves every track as far as a reading of facts went, while values wait. */
 export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: Id): void {
   // Who was sent no value yet needs no deletion of an earlier one.
-  for (const track of tracks) if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
-  advance(tracks, facts, ORIGIN, head)
+  for (const track of tracks) {
+    if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
+    track.facts = facts === null ? head : latest(track.facts, facts)
+    keepDeletions(track)
+  }
+}
+
+/** How far deletions were sent is kept apart only until the values have passed the facts. */
+function keepDeletions (track: Track): void {
+  if (track.deletions === undefined) return
+  const deletions = latest(track.deletions, track.state)
+  track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
 }
 
 /** Tracks with the same position and the same pending messages become one, the first of them. */

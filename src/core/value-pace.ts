@@ -97,10 +97,10 @@ export class ValuePaces {
     return this.#clock.now()
   }
 
-  /** @param signature of the subscription @param ms null: no values go out */
-  of (signature: string, ms: number | null): ValuePace {
+  /** @param shape of the subscription @param ms null: no values go out */
+  of (shape: string, ms: number | null): ValuePace {
     if (ms === null) return new ValuePace(this, this.#never)
-    const name = `${signature}~${ms}`
+    const name = `${shape}~${ms}`
     let cohort = this.#cohorts.get(name)
     if (cohort === undefined) this.#cohorts.set(name, cohort = newCohort(name, ms))
     return new ValuePace(this, cohort)

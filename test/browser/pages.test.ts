@@ -136,6 +136,7 @@ for (const profile of PROFILES) {
     for (const seat of seats) await seat.until('facts flow', () => seat.facts.length > 0)
 
     const away = Date.now()
+    await frozen.hide()
     await frozen.freeze()
     await context.setOffline(true)
     await delay(300)
@@ -149,6 +150,7 @@ for (const profile of PROFILES) {
 
     const back = Date.now()
     await frozen.thaw()
+    await frozen.show()
     await context.setOffline(false)
     await delay(1000)
     for (const seat of seats) {
