@@ -80,7 +80,7 @@ for (const { name, skip, start } of STORES) {
           }
         }
         t.match(await ask(server.port, '/api/events?rooms=a&paceMs=1000'), { status: 400, body: { code: 'BAD_SUBSCRIPTION', message: /unknown parameter "paceMs"/ } }, 'a read has no pace')
-        t.match(await ask(server.port, '/api/profile'), { body: { features: ['pace'] } })
+        t.match(await ask(server.port, '/api/profile'), { body: { features: ['patch', 'pace'] } })
 
         t.match(await pace(client, server.port, null), { paceMs: null })
         await publish(gauge(7), gauge(7, 'new'), fact('five'))

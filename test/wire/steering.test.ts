@@ -128,7 +128,7 @@ for (const { name, skip, start } of STORES) {
         [{ rooms: ['b'] }, 400, 'BAD_MESSAGE', /action/],
         ...[undefined, '1000', -1, 1.5, 60_001].map((paceMs): [unknown, number, string, RegExp] => [{ action: 'pace', paceMs }, 400, 'BAD_MESSAGE', /paceMs must be a whole number from 0 to 60000.*; or null/]),
         [{ action: 'join', room: 'b', paceMs: 'slow' }, 400, 'BAD_MESSAGE', /paceMs must be/],
-        [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, paceMs, ref/],
+        [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, patch, paceMs, ref/],
         [['join'], 400, 'BAD_MESSAGE', /an object such as/]
       ]
       for (const { port } of servers) for (const [body, status, code, message] of cases) t.match(await steer(port, session, body), { status, body: { statusCode: status, code, message } }, JSON.stringify(body))
