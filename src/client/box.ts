@@ -98,14 +98,15 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   /** How often values are to come. Where present values have not arrived yet, the page gets them also while it is hidden. */
   const pace = (): Pace => profile?.features?.includes('pace') ? pauseHidden && !isShared && cursor && globalThis.document?.hidden ? null : paceMs : 0
 
-  function pace_ (): Pace {
+  /** Of a new connection, which begins with 0. */
+  function pace_ (): { paceMs?: Pace } {
     toldMs = pace()
-    return toldMs
+    return toldMs === 0 ? {} : { paceMs: toldMs }
   }
 
   /** The page may be hidden or shown now. */
   function look_ (): void {
-    if (!isShared && pace() !== toldMs) inTurn(async () => await steer(() => ({ action: 'pace', paceMs: pace_() }))).catch(() => {})
+    if (!isShared && pace() !== toldMs) inTurn(async () => await steer(() => ({ action: 'pace', paceMs: 0, ...pace_() }))).catch(() => {})
   }
 
   const isConnected = (): boolean => 'profile' in status
@@ -185,12 +186,12 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   function snapshot (): Delivery[] {
     const events = [...values.state_.entries()].sort((a, b) => compareIds(a.id, b.id))
     return [
-      ...profile ? [{ kind: 'profile', data: { ...profile, time: time() } } as const] : [],
-      ...hello ? [{ kind: 'hello', data: hello, cursor } as const] : [],
+      { kind: 'profile', data: profile && { ...profile, time: time() } },
+      { kind: 'hello', data: hello, cursor },
       { kind: 'events', data: events, cursor },
-      ...status.state === 'connected' ? [{ kind: 'ready', data: { keys: events.length, rooms: wishes.map(({ room }) => room) }, cursor } as const] : [],
+      { kind: 'ready', data: status.state === 'connected' && { keys: events.length, rooms: wishes.map(({ room }) => room) }, cursor },
       { kind: 'status', data: status }
-    ]
+    ].filter(({ data }) => data) as Delivery[]
   }
 
   // Deferred, to let the caller add listeners first.
@@ -208,7 +209,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     get lastEventId () { return cursor },
     state: values.state_ as never,
     on (name, listener) {
-      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)} and ${typeof listener}`)
+      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)}, ${typeof listener}`)
       listeners[name].add(listener as never)
       return () => { listeners[name].delete(listener as never) }
     },

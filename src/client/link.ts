@@ -22,7 +22,7 @@ export interface LinkOptions {
   /** The cursor to resume from. */
   readonly cursor_: () => string
   /** How often values are to come over a new connection. */
-  readonly pace_: () => Pace
+  readonly pace_: () => { readonly paceMs?: Pace }
   /** Called when the page is hidden or shown. */
   readonly look_: () => void
   /** @throws for a patch of a value that is not held */
@@ -65,7 +65,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   let known: ProfileInfo | null = null
-  let patch: string | undefined
+  let patch: { readonly patch?: 'merge' } = {}
   let watchdog: Watchdog | null = null
   let heardAt = Date.now()
   /** In a row and of one kind. */
@@ -138,7 +138,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
       // The answer was on its way for about half of the time.
       deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
-      patch = isHolding_ && profile.features?.includes('patch') ? 'merge' : undefined
+      patch = isHolding_ && profile.features?.includes('patch') ? { patch: 'merge' } : {}
       const isStream = typeof stream === 'string'
       let ticket_ = ''
       if (!isStream) {
@@ -189,8 +189,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const carrier = {
         wishes_: wishes_(),
         cursor_: cursor_(),
-        paceMs_: pace_(),
-        patch_: patch,
+        extras_: { ...patch, ...pace_() },
         request_,
         signal_,
         alive_ () {
@@ -210,7 +209,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
               unreadableAt = now
               return UNREADABLE
             }
-            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, and its events are missing` }, cursor })
+            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, its events are lost` }, cursor })
             return null
           }
         },
@@ -253,12 +252,12 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
   function noAnswer (): End {
     // A browser holds a seventh request back in silence.
     const isFull = page !== undefined && typeof known?.websocket !== 'string'
-    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser to a host: use share: true, or HTTP/2' : ''}` }
+    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser: use share: true or HTTP/2' : ''}` }
   }
 
   void stayConnected(closed)
   return {
-    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, patch } : message, signal) ?? null,
+    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, ...patch } : message, signal) ?? null,
     close_ () {
       closed.abort()
       cut(LOST)

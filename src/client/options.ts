@@ -40,7 +40,7 @@ export const CONNECT: Readonly<Record<string, Rule>> = {
   rooms: NAMES,
   types: NAMES,
   share: FLAG,
-  paceMs: [value => Number.isInteger(value) && value >= 0 && value <= 60_000, 'whole milliseconds, at most 60000'],
+  paceMs: [value => Number.isInteger(value) && value >= 0 && value <= 60_000, 'a whole number up to 60000'],
   pauseHidden: FLAG,
   lastEventId: [isText, 'a string'],
   token: [value => isText(value) || isFunction(value), 'a string or a function'],
@@ -58,7 +58,7 @@ export interface RoomName {
 /** @throws TypeError */
 export function checkRooms<Room extends string | RoomName> (rooms: readonly Room[]): readonly Room[] {
   const [isRight, what] = NAMES
-  if (!Array.isArray(rooms) || rooms.length === 0 || !rooms.every(room => isText(room) ? isRight([room]) : isRight([room?.room]) && isRight(room.types ?? []))) throw new TypeError(`rooms must be ${what}, or of { room, types }`)
+  if (!Array.isArray(rooms) || rooms.length === 0 || !rooms.every(room => isText(room) ? isRight([room]) : isRight([room?.room]) && isRight(room.types ?? []))) throw new TypeError(`rooms must be ${what}, or { room, types }`)
   return rooms
 }
 
@@ -70,13 +70,13 @@ export const CONTROL: Readonly<Record<string, Rule>> = {
 
 /** Null counts as absent. @returns the options that are set @throws TypeError naming an unknown one or one of the wrong type */
 export function checked<Options extends object> (options: Options | null, rules: Readonly<Record<string, Rule>>): Partial<Options> {
-  if (typeof (options ?? {}) !== 'object') throw new TypeError('the options must be an object')
+  if (typeof (options ?? {}) !== 'object') throw new TypeError('options must be an object')
   const set = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null)
   for (const [name, value] of set) {
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
-    if (rule === undefined) throw new TypeError(`unknown option ${JSON.stringify(name)}; there are ${Object.keys(rules).join(', ')}`)
+    if (!Object.hasOwn(rules, name)) throw new TypeError(`unknown option ${JSON.stringify(name)}; there are ${Object.keys(rules).join(', ')}`)
     // A token must not end up in a log.
-    if (!rule[0](value)) throw new TypeError(`${name} must be ${rule[1]}`)
+    const [isRight, what] = rules[name] as Rule
+    if (!isRight(value)) throw new TypeError(`${name} must be ${what}`)
   }
   return Object.fromEntries(set) as Partial<Options>
 }
@@ -85,9 +85,9 @@ export function checked<Options extends object> (options: Options | null, rules:
 export function baseOf (url: unknown): string {
   const text = String(url)
   const page = globalThis.location?.href
-  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text) || !URL.canParse(text, page)) throw new TypeError(`url must begin with http:// or https://, or on a page be a path such as /, not ${JSON.stringify(text)}`)
+  if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text) || !URL.canParse(text, page)) throw new TypeError(`url must begin with http:// or https://, or on a page be a path, not ${JSON.stringify(text)}`)
   const { origin, pathname, username, password } = new URL(text, page)
   // Browsers refuse to fetch it.
-  if (username + password !== '') throw new TypeError('url must not have a user name or a password')
+  if (username + password !== '') throw new TypeError('url must not have user name or password')
   return (origin + pathname).replace(/\/+$/, '')
 }

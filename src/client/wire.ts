@@ -155,10 +155,8 @@ export interface Carrier {
   readonly wishes_: readonly Wish[]
   /** The cursor to resume from; empty for a new session. */
   readonly cursor_: string
-  /** Least time between values, ms; null: none come. */
-  readonly paceMs_: Pace
-  /** `merge`: values may come as patches. */
-  readonly patch_: string | undefined
+  /** What else is asked of the connection, as far as the gateway knows it. `merge`: values may come as patches. */
+  readonly extras_: { readonly patch?: 'merge', readonly paceMs?: Pace }
   /** Sends a request with what says who asks, until the connection ends. */
   readonly request_: Request
   /** Ends the connection. */
@@ -255,7 +253,7 @@ export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
     }
     const timer = setTimeout(end, ms)
     signal?.addEventListener('abort', end)
-    if (signal?.aborted === true) end()
+    if (signal?.aborted) end()
   })
 }
 

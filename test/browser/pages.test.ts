@@ -211,7 +211,7 @@ t.test('a seventh page of another site over HTTP/1.1 says that others may hold t
   for (const seat of seats.slice(0, 6)) await seat.untilConnected()
   const last = seats[6] as Seat
   await last.until('it says why', () => last.statuses.some(status => 'code' in status))
-  test.match(last.statuses.find(status => 'code' in status), { state: 'connecting', code: 'UNREACHABLE', reason: /has not answered for 15 s, or other tabs hold the six connections of a browser to a host.*share: true.*HTTP\/2/ })
+  test.match(last.statuses.find(status => 'code' in status), { state: 'connecting', code: 'UNREACHABLE', reason: /has not answered for 15 s, or other tabs hold the six connections of a browser.*share: true.*HTTP\/2/ })
   await tabs[0]?.page.close()
   await last.untilConnected()
 })
