@@ -164,7 +164,7 @@ for (const profile of PROFILES) {
         ['rooms=a%20b', /room "a b" is not a room's name/],
         ['rooms=a,b,c,d', /MAX_ROOMS_PER_CLIENT/],
         ['types=*', /type "\*"/],
-        ['room=a', /unknown parameter "room"; a read takes rooms, types, join, lastEventId, wait, ticket/],
+        ['room=a', /unknown parameter "room"; a read takes rooms, types, join, lastEventId, patch, wait, ticket/],
         ...['-1', '61', '1e1', 'x', '', '0x10', '60.5', '1&wait=2'].map((wait): [string, RegExp] => [`rooms=a&wait=${wait}`, /wait must be a number of seconds from 0 to 60/]),
         ['join=a', /not valid JSON/],
         ['join={}', /join must be a JSON array/],

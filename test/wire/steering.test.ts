@@ -126,7 +126,7 @@ for (const { name, skip, start } of STORES) {
         [{ action: 'leave', rooms: [1] }, 400, 'BAD_MESSAGE', /name of a room/],
         [{ action: 'control', command: 'ping' }, 400, 'BAD_MESSAGE', /action must be one of join, leave/],
         [{ rooms: ['b'] }, 400, 'BAD_MESSAGE', /action/],
-        [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, ref/],
+        [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, patch, ref/],
         [['join'], 400, 'BAD_MESSAGE', /an object such as/]
       ]
       for (const { port } of servers) for (const [body, status, code, message] of cases) t.match(await steer(port, session, body), { status, body: { statusCode: status, code, message } }, JSON.stringify(body))
