@@ -84,6 +84,7 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   gauge('signalbox_rooms', 'Rooms', 'max', () => gateway.view.totals.rooms)
   gauge('signalbox_keys', 'Current values over all rooms', 'max', () => gateway.view.totals.keys)
   gauge('signalbox_state_bytes', 'Memory of the current values over all rooms; STATE_BYTES limits it', 'max', () => gateway.view.totals.stateBytes)
+  gauge('signalbox_patch_base_bytes', 'Memory of the earlier values that patches start from; at most 16 MiB a worker', 'sum', () => gateway.view.baseBytes)
   gauge('signalbox_history_events', 'Facts and deletions kept for resuming', 'max', () => gateway.view.history.events)
   gauge('signalbox_backlog_seconds', 'Age of the oldest event pending for a connected client', 'max', () => gateway.view.backlogMs / 1000)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)

@@ -237,4 +237,20 @@ t.test('bases take a bounded number of bytes: beyond it the oldest are forgotten
   t.same(kept, [...kept].sort(), 'the newest are kept')
   for (const value of values) bases.delete(value)
   t.equal(bases.bytes, 0)
+
+  const r = await rig()
+  const plain = r.connect([{ room: 'a' }])
+  for (const a of [1, 2]) {
+    await r.publish(value({ a }))
+    await pass(r)
+  }
+  t.equal(r.gateway.view.baseBytes, 0, 'nobody takes patches')
+  r.connect(PATCHES)
+  await pass(r)
+  await r.publish(value({ a: 3 }), value({ a: 3 }, 'k', 'b'))
+  t.ok(r.gateway.view.baseBytes > 0)
+  await r.publish({ type: 'x', room: 'a', key: 'k', data: null })
+  t.equal(r.gateway.view.baseBytes, 0, 'its key is gone')
+  plain.session.end()
+  await r.close()
 })

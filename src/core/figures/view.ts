@@ -105,6 +105,11 @@ export class View {
     return totals
   }
 
+  /** What the earlier values take that patches start from; see bases.ts. */
+  get baseBytes (): number {
+    return this.#options.rooms.bases.bytes
+  }
+
   /** The rooms as this process knows them. */
   get rooms (): RoomView[] {
     return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
