@@ -21,6 +21,8 @@ export class Page {
   /** Rooms whose snapshot has begun and not yet ended. */
   readonly unready = new Set<string>()
   readonly resets: string[] = []
+  /** Values that came as patches. */
+  patches = 0
   /** Last id seen of each key since it was last forgotten. */
   readonly #seen = new Map<string, string>()
   readonly #lastFact = new Map<string, string>()
@@ -88,7 +90,16 @@ export class Page {
     if (seen !== undefined && compareIds(event.id, seen) <= 0) throw new Error(`${field}: ${event.id} came after ${seen}`)
     this.#seen.set(field, event.id)
     if (event.data === null) this.values.delete(field)
-    else this.values.set(field, event)
+    else this.values.set(field, this.#wholeOf(event, this.values.get(field)))
+  }
+
+  #wholeOf (event: Event & { readonly patch?: unknown }, held: Event | undefined): Event {
+    if (!('patch' in event)) return event
+    if (held === undefined) throw new Error(`${event.id} is a patch of a value that is not held`)
+    if ('data' in event) throw new Error(`${event.id} has data and a patch`)
+    this.patches++
+    const { patch, ...rest }: { patch?: unknown } & Omit<Event, 'data'> = event
+    return { ...rest, data: mergePatch(held.data, patch) }
   }
 
   #forgetValues (room: string): void {
@@ -96,3 +107,16 @@ export class Page {
     for (const name of [...this.#seen.keys()]) if (name.startsWith(`${room} `)) this.#seen.delete(name)
   }
 }
+
+/** MergePatch as RFC 7396, section 2, writes it down. */
+export function mergePatch (target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch
+  const merged = isObject(target) ? { ...target } : {}
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete merged[name]
+    else merged[name] = mergePatch(merged[name], value)
+  }
+  return merged
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -24,7 +24,7 @@ export interface SseOptions {
   readonly compresses: boolean
 }
 
-const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'ticket']
 
 export default fp(async (app: FastifyInstance, { gateway, path, compresses }: SseOptions) => {
   const connections = new Set<SseConnection>()

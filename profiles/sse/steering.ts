@@ -33,7 +33,7 @@ interface Order {
 /** A change with each list of types once: a hundred rooms may share a list. */
 type Packed =
   | Extract<Change, { action: 'leave' }>
-  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null }
+  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean }
 
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
@@ -146,13 +146,15 @@ function pack (change: Change): Packed {
     if (!lists.has(types)) lists.set(types, lists.size)
     return [room, lists.get(types) as number]
   })
-  return { action: 'join', joins, lists: [...lists.keys()], cursor: change.cursor }
+  // One message has one `patch`, for all of its rooms.
+  return { action: 'join', joins, lists: [...lists.keys()], cursor: change.cursor, ...(change.joins[0]?.patch === true ? { patch: true } : {}) }
 }
 
 function unpack (change: Packed): Change {
   if (change.action === 'leave') return change
-  const { joins, lists, cursor } = change
-  return { action: 'join', joins: joins.map(([room, list]): Join => list === undefined ? { room } : { room, types: lists[list] as readonly string[] }), cursor }
+  const { joins, lists, cursor, patch } = change
+  const named = patch === undefined ? {} : { patch }
+  return { action: 'join', joins: joins.map(([room, list]): Join => list === undefined ? { room, ...named } : { room, types: lists[list] as readonly string[], ...named }), cursor }
 }
 
 /** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */

@@ -10,35 +10,48 @@ import type { Join } from '../core/subscription.ts'
 /** Refuses what is no join at all; what it names is judged with BAD_SUBSCRIPTION. */
 type Shape = Extract<Code, 'BAD_MESSAGE' | 'BAD_SUBSCRIPTION'>
 
+/** What asks for patches: JSON Merge Patch. */
+const PATCH = 'merge'
+
 /**
  * The joins of a list of rooms: names, or `{ room, types }`.
  * @param rooms none: the public feed
  * @param types of those that have none of their own; undefined: every type
+ * @param patch `merge`: values may come as patches
  * @throws Refusal
  */
-export function joinsOf (rooms: readonly unknown[], types: unknown, shape: Shape): Join[] {
+export function joinsOf (rooms: readonly unknown[], types: unknown, shape: Shape, patch?: unknown): Join[] {
   checkNames(rooms.length)
+  const isPatched = parsePatch(patch, shape)
   const wishes = rooms.length === 0 ? [PUBLIC] : rooms
-  return parseJoins(wishes.map(wish => {
+  const joins = parseJoins(wishes.map(wish => {
     if (typeof wish !== 'object' || wish === null) return { room: wish, ...(types === undefined ? {} : { types }) }
     const { room, types: own = types, ...rest } = wish as Record<string, unknown>
     if (Object.keys(rest).length > 0) throw new Refusal(shape, 'an entry of rooms is a name or { "room", "types" }')
     return { room, ...(own === undefined ? {} : { types: own }) }
   }))
+  return isPatched ? joins.map(join => ({ ...join, patch: true })) : joins
+}
+
+/** @throws Refusal */
+function parsePatch (patch: unknown, shape: Shape): boolean {
+  if (patch === undefined || patch === null || patch === '') return false
+  if (patch !== PATCH) throw new Refusal(shape, `patch must be ${PATCH}, the one kind of patches there is (RFC 7396); leave it out for whole values`)
+  return true
 }
 
 /**
  * The joins of an address: `rooms` and `types`, or `join`.
  * @throws Refusal BAD_SUBSCRIPTION
  */
-export function joinsOfQuery ({ rooms, types, join }: Record<string, unknown>): Join[] {
+export function joinsOfQuery ({ rooms, types, join, patch }: Record<string, unknown>): Join[] {
   const named = listOf(rooms)
   const wanted = listOf(types)
-  if (join === undefined) return joinsOf(named, wanted.length === 0 ? undefined : wanted, 'BAD_SUBSCRIPTION')
+  if (join === undefined) return joinsOf(named, wanted.length === 0 ? undefined : wanted, 'BAD_SUBSCRIPTION', patch)
   if (named.length > 0 || wanted.length > 0) throw bad('give join, or rooms and types: an entry of join names its own types')
   const list = typeof join === 'string' ? readJson(join, 'BAD_SUBSCRIPTION') : null
   if (!Array.isArray(list)) throw bad('join must be a JSON array of names, or of { "room", "types" }, such as ["plant-1",{"room":"plant-2","types":["alarm"]}]')
-  return joinsOf(list, undefined, 'BAD_SUBSCRIPTION')
+  return joinsOf(list, undefined, 'BAD_SUBSCRIPTION', patch)
 }
 
 /**

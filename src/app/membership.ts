@@ -28,7 +28,7 @@ const MAX_REF = 200
 
 /** The actions that change what a session hears: their fields, and what reads them. */
 export const MEMBERSHIP = {
-  join: { fields: ['room', 'rooms', 'types', 'lastEventId'], read: join },
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId', 'patch'], read: join },
   leave: { fields: ['room', 'rooms'], read: leave }
 } as const satisfies Record<string, { readonly fields: readonly string[], readonly read: (message: ClientMessage) => Change }>
 
@@ -70,9 +70,9 @@ export function readAction<Action> (value: unknown, actions: Readonly<Record<str
   return { action, message }
 }
 
-function join ({ room, rooms, types, lastEventId }: ClientMessage): Change {
+function join ({ room, rooms, types, lastEventId, patch }: ClientMessage): Change {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
-  const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE')
+  const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE', patch)
   return { action: 'join', joins, cursor: lastEventId === undefined || lastEventId === '' ? null : lastEventId }
 }
 

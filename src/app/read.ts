@@ -10,7 +10,7 @@ import { checkParameters, joinsOfQuery } from './joins.ts'
 import { partFrom } from './parting.ts'
 import { readSchema, refusals, subscriptionQuery } from './schemas.ts'
 
-const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'wait', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'wait', 'ticket']
 export const MAX_WAIT_SECONDS = 60
 /** Cursors of If-None-Match that are looked at, the last ones: each is a read of its own. */
 const MAX_HELD = 4

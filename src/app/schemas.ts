@@ -42,13 +42,16 @@ export const receivedEventSchema = {
   description: 'An event as clients receive it.',
   type: 'object',
   example: { id: '1763770000000-0', type: 'cpu', room: 'plant-1', key: 'host-7', data: { percent: 42 }, timestamp: 1763770000000 },
-  required: ['id', 'type', 'data', 'timestamp'],
+  required: ['id', 'type', 'timestamp'],
+  // Of the two one.
+  oneOf: [{ required: ['data'] }, { required: ['patch', 'key'] }],
   properties: {
     id,
     type: { type: 'string' },
     room: { type: 'string', description: 'absent: a public event' },
     key: { type: 'string', description: 'absent: a fact' },
     data: { description: 'any JSON value; null with a key: the key is deleted' },
+    patch: { type: 'object', description: 'in place of data, only where patch=merge was asked for: a merge patch (RFC 7396) against the value of the key that the client holds' },
     timestamp: { type: 'integer', description: 'milliseconds since 1970' },
     ttl: { type: 'integer', minimum: 1, maximum: MAX_TTL, description: 'with a key: seconds until the value ends, counted from the ms of its id, unless a newer one comes first' }
   }
@@ -215,6 +218,7 @@ export const subscriptionQuery = {
   types: { type: 'string', description: 'comma list; absent: every type' },
   join: { type: 'string', description: 'in place of rooms and types: a JSON array of names, or of { room, types }' },
   lastEventId: { type: 'string', description: 'a cursor; the header Last-Event-ID wins. 0-0: every fact that history holds' },
+  patch: { type: 'string', description: 'merge: values may come as patches against those that the client holds' },
   ...ticketParameter
 }
 
@@ -256,6 +260,7 @@ export const changeSchema = {
         rooms: { type: 'array', items: joinEntry, description: 'several at once; neither room nor rooms: the public feed' },
         types: { type: 'array', minItems: 1, items: { type: 'string' }, description: 'of entries without types of their own; absent: every type' },
         lastEventId: { type: ['string', 'null'], description: '0-0: every fact that history holds' },
+        patch: { type: ['string', 'null'], description: 'merge: values of these rooms may come as patches' },
         ref: { type: ['string', 'number'] }
       }
     },

@@ -38,7 +38,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       protocol: WIRE_PROTOCOL,
       time: Date.now(),
       auth: !authority.isOpen,
-      features: compresses ? ['compression'] : []
+      features: [...(compresses ? ['compression'] : []), 'patch']
     }
   })
 

@@ -177,7 +177,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
     if (isClosed()) return
-    const how = { base_, access_, Socket_, wishes_: () => wishes, cursor_: () => cursor, deliver_ }
+    const how = { base_, access_, Socket_, wishes_: () => wishes, cursor_: () => cursor, deliver_, isHolding_: lastEventId === '' }
     const connectAlone = (): void => { if (!isClosed()) link = openLink(how) }
     if (!share || !canShare()) return connectAlone()
     access_.who_().then(who => {

@@ -21,7 +21,10 @@ export interface LinkOptions {
   readonly wishes_: () => readonly Wish[]
   /** The cursor to resume from. */
   readonly cursor_: () => string
+  /** @throws for a patch of a value that is not held */
   readonly deliver_: (delivery: Delivery) => void
+  /** The values as of the cursor are held. */
+  readonly isHolding_: boolean
   /** Called when bytes arrive from the gateway. */
   readonly alive_?: () => void
 }
@@ -53,11 +56,12 @@ const REREAD_MS = 60_000
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
-export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_, alive_ }: LinkOptions): Link {
+export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_, isHolding_, alive_ }: LinkOptions): Link {
   const closed = new AbortController()
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   let known: ProfileInfo | null = null
+  let patch: string | undefined
   let watchdog: Watchdog | null = null
   let heardAt = Date.now()
   /** In a row and of one kind. */
@@ -127,6 +131,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
       // The answer was on its way for about half of the time.
       deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
+      patch = isHolding_ && profile.features?.includes('patch') ? 'merge' : undefined
       const isStream = typeof stream === 'string'
       let ticket_ = ''
       if (!isStream) {
@@ -177,6 +182,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       const carrier = {
         wishes_: wishes_(),
         cursor_: cursor_(),
+        patch_: patch,
         request_,
         signal_,
         alive_ () {
@@ -188,6 +194,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
           try {
             return take(read())
           } catch {
+            isHolding_ = false
             const now = performance.now()
             // Before the greeting a stranger may be speaking.
             if (greetedAt === Infinity) return UNREADABLE
@@ -243,7 +250,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
 
   void stayConnected(closed)
   return {
-    ask_: async (message, signal) => await ask?.(message, signal) ?? null,
+    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, patch } : message, signal) ?? null,
     close_ () {
       closed.abort()
       cut(LOST)

@@ -15,7 +15,7 @@ export interface SocketCarrier extends Carrier {
   onOpen_: (send: (message: object) => void) => void
 }
 
-export const runSocket = async (address: string, { wishes_, cursor_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
+export const runSocket = async (address: string, { wishes_, cursor_, patch_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
   const socket = new Socket_(address.replace(/^http/, 'ws') + ticket_)
   let isOpen = false
   let isOver = false
@@ -39,7 +39,7 @@ export const runSocket = async (address: string, { wishes_, cursor_, request_, s
     isOpen = true
     const send = (message: object): void => socket.send(JSON.stringify(message))
     // JSON leaves out undefined fields.
-    send({ action: 'join', rooms: wishes_.map(entryOf), lastEventId: cursor_ || undefined })
+    send({ action: 'join', rooms: wishes_.map(entryOf), lastEventId: cursor_ || undefined, patch: patch_ })
     onOpen_(send)
   }
   socket.onmessage = ({ data }) => {

@@ -1,6 +1,6 @@
 // The newest value of every key, and the ids of events already delivered.
 
-import { PUBLIC } from './wire.ts'
+import { isObject, PUBLIC } from './wire.ts'
 import type { Event, Value } from './wire.ts'
 
 /** The newest values. */
@@ -16,7 +16,7 @@ export interface State<Events extends object = Record<string, unknown>> {
 
 export interface Values {
   readonly state_: State
-  /** @returns whether the event is new */
+  /** Makes a patch whole. @returns whether the event is new @throws TypeError for a patch of a value that is not there */
   take_: (event: Event) => boolean
   /** Drops the rooms' values: they are sent again, or the rooms were left. */
   forget_: (rooms: readonly string[]) => void
@@ -43,15 +43,19 @@ export function createValues (): Values {
         return () => { listeners.delete(listener) }
       }
     },
-    take_ (event) {
-      const { id, room, type, key, data } = event
+    take_ (event: Event & { data: unknown, patch?: unknown }) {
+      const { id, room, type, key, patch } = event
       if (remembered.has(id)) return false
-      remember(remembered, id, MAX_REMEMBERED)
       if (key !== undefined) {
         const name = nameOf(room, type, key)
-        if (data === null) values.delete(name)
+        if (patch) {
+          event.data = merge((values.get(name) as Event).data, patch)
+          delete event.patch
+        }
+        if (event.data === null) values.delete(name)
         else values.set(name, event)
       }
+      remember(remembered, id, MAX_REMEMBERED)
       return true
     },
     forget_ (rooms) {
@@ -62,6 +66,17 @@ export function createValues (): Values {
       for (const listener of listeners) guarded(listener)
     }
   }
+}
+
+/** RFC 7396. What has not changed is shared with the value before. */
+function merge (value: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch
+  const merged: Record<string, unknown> = { ...isObject(value) && value }
+  for (const name in patch) {
+    if (patch[name] === null) delete merged[name]
+    else merged[name] = merge(merged[name], patch[name])
+  }
+  return merged
 }
 
 /** Adds to a set that holds the last so many. */

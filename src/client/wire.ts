@@ -38,6 +38,7 @@ export interface ProfileInfo {
   readonly auth?: boolean
   /** The time at the gateway, ms since 1970. Absent: an older gateway. */
   readonly time?: number
+  readonly features?: readonly string[]
 }
 
 /** The state of the connection. */
@@ -151,6 +152,8 @@ export interface Carrier {
   readonly wishes_: readonly Wish[]
   /** The cursor to resume from; empty for a new session. */
   readonly cursor_: string
+  /** `merge`: values may come as patches. */
+  readonly patch_: string | undefined
   /** Sends a request with what says who asks, until the connection ends. */
   readonly request_: Request
   /** Ends the connection. */

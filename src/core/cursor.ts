@@ -4,8 +4,8 @@
 //   <epoch>~<subscription>~<track>!<track>~<rooms>…    while later joins are still catching up
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent. `state` is
-// empty where both are the same; the flag is `s` while the `ready` of a snapshot is pending, and `f` behind an answer to a
-// read that had no room for a fact; empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
+// empty where both are the same. The flags are `s` while the `ready` of a snapshot is pending, `f` behind an answer to a
+// read that had no room for a fact, and `v` behind a part of the pending values; empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
 // off in the middle returns to exactly that: `<digest of a room>.<digest of another>`, then `,<type>` for only some
 // types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
@@ -20,6 +20,8 @@ export interface CursorTrack extends Position {
   readonly snapshot: boolean
   /** The side whose turn it is, where both need a bundle apart and it is not the values'. */
   readonly turn?: 'facts'
+  /** The values that were pending were sent in part: of keys whose turn had not come an older one than that at `state` may be held. */
+  readonly inPart?: boolean
 }
 
 /** The track of a later join that is still catching up. */
@@ -51,8 +53,9 @@ export const digestOfSignature = (signature: string): string => signature.slice(
 export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
-export function formatTrack ({ facts, state, snapshot, turn }: CursorTrack): string {
-  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}`
+export function formatTrack ({ facts, state, snapshot, turn, inPart = false }: CursorTrack): string {
+  // Of a snapshot that is known anyway.
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${inPart && !snapshot ? 'v' : ''}`
   if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
   return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }
@@ -81,8 +84,8 @@ export function parseCursor (text: string): Cursor | null {
 }
 
 function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): CursorTrack | null {
-  if (!isId(facts) || !(state === '' || isId(state)) || !/^s?f?$/.test(flag) || more.length > 0) return null
-  return { facts, state: state === '' ? facts : state, snapshot: flag.startsWith('s'), ...(flag.endsWith('f') ? { turn: 'facts' } : {}) }
+  if (!isId(facts) || !(state === '' || isId(state)) || !/^s?f?v?$/.test(flag) || more.length > 0) return null
+  return { facts, state: state === '' ? facts : state, snapshot: flag.includes('s'), ...(flag.includes('f') ? { turn: 'facts' } : {}), ...(flag.includes('v') ? { inPart: true } : {}) }
 }
 
 function parseLaterTrack (text: string): LaterCursorTrack | null {

@@ -154,7 +154,7 @@ export function draftOf (
   }
   // Values of a program may be anything. Each level, and each member, takes two characters or more.
   if (tail.length > 2 * MAX_DEPTH) measureJson(tail, 'BAD_EVENT')
-  tail = tail.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  tail = encodeText(tail)
   if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
     throw new Refusal('TOO_LARGE', `an event may hold ${maxBytes} bytes (MAX_HTTP_BUFFER_SIZE); this one is larger`)
   }
@@ -168,6 +168,9 @@ export function draftOf (
     ...(ifAbsent === undefined ? {} : { ifAbsent })
   }
 }
+
+/** JSON text without ends of lines for any reader of lines. */
+export const encodeText = (json: string): string => json.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** The event of the log that an accepted event becomes under its id. */
 export function entryOf (draft: Draft, id: Id): Entry {

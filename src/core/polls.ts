@@ -96,12 +96,12 @@ export class Polls {
    */
   async read (request: ReadRequest, identity: Identity): Promise<ReadAnswer> {
     const { joins, cursor = null, waitMs = 0, held = [], signal } = request
-    const { limits, rooms, ticker, counters, sync } = this.#options
+    const { clock, limits, rooms, ticker, counters, sync } = this.#options
     const subscription = Subscription.none.with(joins, limits().maxRoomsPerClient, identity.grants.allow('subscribe', PUBLIC))
     checkGranted(identity, 'subscribe', joins.map(({ room }) => room))
     // Another process may have sent the client more than this one has read yet.
     if ([...cursor === null ? [] : [cursor], ...held].some(text => isBeyond(text, rooms))) await sync()
-    const poll = new Poll({ rooms, limits, subscription, cursor, askedInTick: ticker.tick, onServed: () => this.#queue(poll) })
+    const poll = new Poll({ clock, rooms, ticker, limits, subscription, cursor, onServed: () => this.#queue(poll) })
     const mayWait = waitMs > 0 && cursor !== null && !this.#isDraining && signal?.aborted !== true
     let answer = poll.read(mayWait)
     if (mayWait && isNothing(answer)) answer = await this.#wait(poll, answer, waitMs, identity, signal)
@@ -220,11 +220,12 @@ export class Polls {
 }
 
 interface PollOptions {
+  readonly clock: Clock
   readonly rooms: Rooms<Listener>
+  readonly ticker: Ticker<Recipient>
   readonly limits: () => Limits
   readonly subscription: Subscription
   readonly cursor: string | null
-  readonly askedInTick: number
   readonly onServed: () => void
 }
 
@@ -247,9 +248,9 @@ class Poll implements Recipient {
   #tracks: Track[]
 
   constructor (options: PollOptions) {
-    const { rooms, subscription, subscription: { parts, signature }, cursor, askedInTick, onServed } = this.#options = options
+    const { rooms, subscription, subscription: { parts, signature }, cursor, ticker, onServed } = this.#options = options
     this.subscription = subscription
-    this.servedInTick = askedInTick
+    this.servedInTick = ticker.tick
     this.serve = onServed
     this.#begins = cursor === null || cursor === ORIGIN ? 'new' : 'resumed'
     this.#tracks = cursor === ORIGIN ? [fromStart(parts, rooms)] : begin(parts, cursor, signature, rooms)
@@ -275,14 +276,15 @@ class Poll implements Recipient {
 
   /** Reads on from where it stands. @param waits where nothing is new, nobody is told so yet */
   read (waits = false): ReadAnswer {
-    const { rooms, limits } = this.#options
-    const { signature } = this.subscription
+    const { clock, rooms, ticker, limits } = this.#options
+    const { signature, patched } = this.subscription
     checkFloor(this.#tracks, rooms, null)
     const resets = takeResets(this.#tracks)
     const { maxQueuePerClient, maxBundleBytes } = limits()
     const bytes = maxBundleBytes - cursorOf(this.#tracks, signature, rooms).length - ENVELOPE_BYTES
-    const { entries, facts, state, turn } = read(sourcesOf(this.#tracks, rooms), { facts: maxQueuePerClient, bytes }, takeTurn(this.#tracks))
+    const { entries, facts, state, turn } = read(sourcesOf(this.#tracks, rooms, patched), { facts: maxQueuePerClient, bytes }, takeTurn(this.#tracks))
     advance(this.#tracks, facts, state, rooms.head)
+    if (state === null) rooms.noteReading(patched, ticker, clock.now())
     const more = facts !== null || state !== null
     // Until then nobody has been told that the values are complete: who goes on by a stream hears it there.
     const isTold = !waits || entries.length > 0 || resets !== null

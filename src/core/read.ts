@@ -6,6 +6,7 @@
 // out with the side that passes it first: never twice, and never behind a newer value of its key, since
 // that value's id is higher and (S, S'] is sent in order.
 
+import { entryFrom } from './bases.ts'
 import type { Entry } from './event.ts'
 import { matches } from './filter.ts'
 import type { Filter } from './filter.ts'
@@ -24,6 +25,8 @@ export interface Position {
 export interface RoomSource extends Position {
   readonly room: Pick<Room<unknown>, 'facts' | 'deletions' | 'valueAfter'>
   readonly filter: Filter
+  /** The reader holds every value as it was at `state`, and takes patches of these. */
+  readonly patches?: boolean
 }
 
 /** What one bundle may hold. */
@@ -52,7 +55,7 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
     logStream(source.room.deletions, latest(source.facts, source.state), source.filter)
   ]))
   const values = new Side(sources.flatMap(source => [
-    valueStream(source.room.valueAfter(source.state), source.filter),
+    valueStream(source),
     logStream(source.room.deletions, latest(source.facts, source.state), source.filter)
   ]))
   const sent = new Set<Entry>()
@@ -184,13 +187,13 @@ function logStream (log: Log, position: Id, filter: Filter): Stream {
   return stream
 }
 
-function valueStream (first: Value | null, filter: Filter): Stream {
-  let value = first
+function valueStream ({ room, state, filter, patches = false }: RoomSource): Stream {
+  let value: Value | null = room.valueAfter(state)
   const stream: Stream = {
     entry: null,
     advance () {
       while (value !== null && !matches(filter, value.entry.type)) value = value.newer
-      stream.entry = value === null ? null : value.entry
+      stream.entry = value === null ? null : patches ? entryFrom(value, state) : value.entry
       if (value !== null) value = value.newer
     }
   }

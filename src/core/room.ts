@@ -4,6 +4,7 @@
 // keys. History holds the last two; values outlive it. Everything a client is sent is read from these lists by position:
 // there is no queue per client, and no last value that could be dropped.
 
+import type { Base, Bases } from './bases.ts'
 import { Audience } from './figures/audience.ts'
 import { fieldOf } from './event.ts'
 import type { Entry } from './event.ts'
@@ -19,6 +20,8 @@ export interface Value {
   newer: Value | null
   /** Its place in the index of its room. */
   place: number
+  /** An earlier value of its key, for patches; see bases.ts. */
+  base: Base | null
 }
 
 /** Steps from the newest value before the index is asked: readers in step are there already. */
@@ -50,6 +53,12 @@ export class Room<Member> {
   #count = 0
   #countBefore = 0
 
+  readonly #bases: Bases | null
+  /** The head when it was last read to its end for patches, null: never; the tick of that, and when it ended at the latest, monotonic ms. */
+  #readTo: Id | null = null
+  #readInTick = -1
+  #readUntil = -Infinity
+
   readonly #values = new Map<string, Value>()
   #oldest: Value | null = null
   #newest: Value | null = null
@@ -57,9 +66,11 @@ export class Room<Member> {
   #index: Array<Value | null> = []
   #ids: Id[] = []
 
-  constructor (name: string, floor: Id) {
+  /** @param bases null: nobody will ask for patches */
+  constructor (name: string, floor: Id, bases: Bases | null = null) {
     this.name = name
     this.floor = floor
+    this.#bases = bases
   }
 
   get keys (): number {
@@ -110,11 +121,12 @@ export class Room<Member> {
     const field = fieldOf(entry)
     let value = this.#values.get(field)
     if (value === undefined) {
-      value = { entry, older: null, newer: null, place: 0 }
+      value = { entry, older: null, newer: null, place: 0, base: null }
       this.#values.set(field, value)
     } else {
       this.#unlink(value)
       this.stateBytes -= valueBytes(value.entry)
+      if (this.#readTo !== null) this.#bases?.replace(value, entry, this.#readTo)
       value.entry = entry
     }
     this.stateBytes += valueBytes(entry)
@@ -126,6 +138,17 @@ export class Room<Member> {
     value.place = this.#index.push(value) - 1
     this.#ids.push(entry.id)
     this.#saw(entry.id)
+  }
+
+  /**
+   * Somebody has read it to its end, for patches, and holds all present values. The first reading of a tick counts: those in
+   * step share it, and who reads in between must not take their bases from them. Without sessions to serve a tick has no end.
+   */
+  noteReading (head: Id, { tick, lengthMs }: { readonly tick: number, readonly lengthMs: number }, now: number): void {
+    if (tick === this.#readInTick && now < this.#readUntil) return
+    this.#readInTick = tick
+    this.#readUntil = now + lengthMs
+    this.#readTo = head
   }
 
   /** Forgets the oldest entry of history, which is `entry`. */
@@ -171,6 +194,7 @@ export class Room<Member> {
     this.#values.delete(field)
     this.#unlink(value)
     this.stateBytes -= valueBytes(value.entry)
+    this.#bases?.delete(value)
   }
 
   #unlink (value: Value): void {

@@ -1,6 +1,7 @@
 // All rooms of this process, fed from the log: the members that an entry wakes, what history still holds, and the
 // log's head.
 
+import { Bases } from './bases.ts'
 import { PUBLIC, SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
 import { isAfter, ORIGIN } from './id.ts'
@@ -30,12 +31,15 @@ export class Rooms<Member extends Listener> {
   /** The history of all rooms in id order. */
   history = new Log()
 
+  readonly bases = new Bases()
+
   readonly #rooms = new Map<string, Room<Member>>()
 
   /** Takes in an image of the log in place of everything; members stay. */
   load (image: Image): void {
     const before = [...this.#rooms.values()]
     this.#rooms.clear()
+    this.bases.clear()
     this.history = new Log()
     this.lineage = image.lineage
     this.head = image.head
@@ -99,10 +103,15 @@ export class Rooms<Member extends Listener> {
   open (name: string): Room<Member> {
     let room = this.#rooms.get(name)
     if (room === undefined) {
-      room = new Room(name, this.floor)
+      room = new Room(name, this.floor, this.bases)
       this.#rooms.set(name, room)
     }
     return room
+  }
+
+  /** Some rooms were read to their end, for patches. */
+  noteReading (names: Iterable<string>, ticker: { readonly tick: number, readonly lengthMs: number }, now: number): void {
+    for (const name of names) this.#rooms.get(name)?.noteReading(this.head, ticker, now)
   }
 
   /** From now on a member hears `after` instead of `before`. */

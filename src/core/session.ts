@@ -356,13 +356,14 @@ export class Session {
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
       ? null
-      : { signature: this.subscription.signature, facts: track.facts, state: track.state, snapshot: track.snapshot, turn: this.#turn }
+      : { shape: this.subscription.shape, facts: track.facts, state: track.state, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read(sourcesOf(this.#tracks, rooms), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn)
+      const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn)
       const { facts, state, turn } = reading
       advance(this.#tracks, facts, state, rooms.head)
+      if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {

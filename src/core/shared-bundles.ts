@@ -24,8 +24,10 @@ const MAX_BYTES = 16 * 1024 * 1024
 
 /** All that a bundle depends on: what is heard, and the position it is read from. Equal keys, equal bundles. */
 export interface BundleKey extends Position {
-  readonly signature: string
+  /** See `Subscription`. */
+  readonly shape: string
   readonly snapshot: boolean
+  readonly inPart: boolean
   readonly turn: Turn
 }
 
@@ -62,10 +64,10 @@ export class SharedBundles {
   }
 }
 
-const nameOf = ({ signature, facts, state, snapshot, turn }: BundleKey): string => `${signature}~${facts}~${state}~${snapshot}~${turn}`
+const nameOf = ({ shape, facts, state, snapshot, inPart, turn }: BundleKey): string => `${shape}~${facts}~${state}~${snapshot}~${inPart}~${turn}`
 
 const isSame = (a: BundleKey, b: BundleKey): boolean =>
-  a.facts === b.facts && a.state === b.state && a.signature === b.signature && a.snapshot === b.snapshot && a.turn === b.turn
+  a.facts === b.facts && a.state === b.state && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
 
 /** How many entries are not the gateway's own figures. */
 export function trafficOf (entries: readonly Entry[]): number {

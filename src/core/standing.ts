@@ -47,8 +47,11 @@ export interface Track {
   fromStart?: true
   /** Of a read that was answered in part: the side that goes first in the next one, where it is not the values. */
   turn?: 'facts'
+  /** The last reading left values pending: whoever stands here may hold older values than those at `state`. */
+  inPart?: boolean
 }
 
+const NO_ROOMS: ReadonlySet<string> = new Set()
 /** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
 const MAX_PASSED = 100
 
@@ -97,7 +100,7 @@ function fromFact (parts: Parts, id: Id, rooms: Rooms<Listener>): Track {
 function tracksOf (cursor: Cursor, parts: Parts): Track[] {
   const rest = new Map(parts)
   const digests = new Map(cursor.later.length === 0 ? [] : [...parts.keys()].map(room => [room, digestOfRoom(room)]))
-  const later = cursor.later.flatMap(({ facts, state, snapshot, parts: named }): Track[] => {
+  const later = cursor.later.flatMap(({ facts, state, snapshot, inPart, parts: named }): Track[] => {
     const covered = new Map<string, Filter>()
     for (const [room, filter] of rest) {
       const theirs = intersect(named.get(digests.get(room) as string) ?? NONE, filter)
@@ -107,10 +110,10 @@ function tracksOf (cursor: Cursor, parts: Parts): Track[] {
       if (isNone(left)) rest.delete(room)
       else rest.set(room, left)
     }
-    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null }]
+    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null, ...(inPart === undefined ? {} : { inPart }) }]
   })
-  const { facts, state, snapshot, turn } = cursor.main
-  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null, ...(turn === undefined ? {} : { turn }) }]), ...later])
+  const { facts, state, snapshot, turn, inPart } = cursor.main
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null, ...(turn === undefined ? {} : { turn }), ...(inPart === undefined ? {} : { inPart }) }]), ...later])
 }
 
 /** Takes what the cursor said of turns; the session or the read keeps it from then on. */
@@ -267,11 +270,14 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
   return oldest
 }
 
-/** What `read` is asked: each room from where its track stands. */
-export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>): RoomSource[] {
+/**
+ * What `read` is asked: each room from where its track stands.
+ * @param patched rooms whose values may be patches, where what the reader holds is known
+ */
+export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>, patched: ReadonlySet<string> = NO_ROOMS): RoomSource[] {
   const sources: RoomSource[] = []
-  for (const { parts, facts, state } of tracks) {
-    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state })
+  for (const { parts, facts, state, snapshot, inPart = false } of tracks) {
+    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, patches: !snapshot && !inPart && patched.has(name) })
   }
   return sources
 }
@@ -281,6 +287,8 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
     track.state = state === null ? head : latest(track.state, state)
+    if (state !== null) track.inPart = true
+    else if (track.inPart === true) track.inPart = false
   }
 }
 
@@ -289,7 +297,7 @@ export function merge (tracks: Track[]): Track[] {
   if (tracks.length < 2) return tracks
   const merged = new Map<string, Track>()
   for (const track of tracks) {
-    const name = `${track.facts}~${track.state}~${track.snapshot}~${track.reset?.reason}`
+    const name = `${track.facts}~${track.state}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
     const first = merged.get(name)
     if (first === undefined) merged.set(name, track)
     else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])

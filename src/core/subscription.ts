@@ -13,6 +13,8 @@ export interface Join {
   readonly room: string
   /** Absent: every type. */
   readonly types?: readonly string[]
+  /** Values may come as patches (bases.ts). Of several joins of a room the last one counts. */
+  readonly patch?: boolean
 }
 
 /** For every room, the types that are heard. Rooms with none are absent. */
@@ -27,6 +29,9 @@ const MAX_SPELLING = 4000
 
 /** In the name of a subscription: what follows concerns the feed. No room's name has it. */
 const FEED = '!'
+/** Behind the name of a room whose values may be patches. */
+const PATCH = '*'
+const NO_ROOMS: ReadonlySet<string> = new Set()
 
 /** What is asked of one room: every type, some types, or both, since types also concern the public feed. */
 interface Wish {
@@ -35,6 +40,7 @@ interface Wish {
   readonly types: TypeList | null
   /** Those of `types` that concern the public feed: of joins whose rights cover it. */
   readonly feed: TypeList | null
+  readonly patch: boolean
 }
 
 interface TypeList {
@@ -57,6 +63,10 @@ export class Subscription {
   readonly signature: string
   /** The rooms joined by name. */
   readonly rooms: ReadonlySet<string>
+  /** The rooms whose values may come as patches. */
+  readonly patched: ReadonlySet<string>
+  /** Equal where bundles are: the signature, and what may be a patch. */
+  readonly shape: string
 
   readonly #wishes: ReadonlyMap<string, Wish>
   readonly #name: string
@@ -68,6 +78,8 @@ export class Subscription {
     this.rooms = new Set(wishes.keys())
     this.parts = partsOf(wishes)
     this.signature = sign(this.parts)
+    this.patched = patchedOf(wishes, this.parts)
+    this.shape = `${this.signature}${[...this.patched].sort().join()}`
   }
 
   /**
@@ -104,16 +116,17 @@ export class Subscription {
   }
 }
 
-/** @returns the wishes with those of the joins; null where they hold nothing new */
+/** @returns the wishes with those of the joins; null where they ask for nothing else */
 function widen (before: ReadonlyMap<string, Wish>, joins: readonly Join[], hearsFeed: boolean): Map<string, Wish> | null {
-  const asked = new Map<string, { all: boolean, lists: Set<readonly string[]>, feeds: Set<readonly string[]> }>()
-  for (const { room, types } of joins) {
+  const asked = new Map<string, { all: boolean, lists: Set<readonly string[]>, feeds: Set<readonly string[]>, patch: boolean }>()
+  for (const { room, types, patch = false } of joins) {
     let wish = asked.get(room)
     if (wish === undefined) {
       const { all = false, types: names, feed } = before.get(room) ?? {}
-      wish = { all, lists: new Set(names == null ? [] : [names.names]), feeds: new Set(feed == null ? [] : [feed.names]) }
+      wish = { all, lists: new Set(names == null ? [] : [names.names]), feeds: new Set(feed == null ? [] : [feed.names]), patch }
       asked.set(room, wish)
     }
+    wish.patch = patch
     if (types === undefined) {
       wish.all = true
       continue
@@ -127,15 +140,15 @@ function widen (before: ReadonlyMap<string, Wish>, joins: readonly Join[], hears
     if (feed !== null) lists.add(feed)
   }
   const after = new Map(before)
-  let isWider = false
-  for (const [room, { all, lists: named, feeds }] of asked) {
+  let isOther = false
+  for (const [room, { all, lists: named, feeds, patch }] of asked) {
     const types = lists.join(named)
     const feed = lists.join(feeds)
     const wish = before.get(room)
-    isWider ||= wish === undefined || wish.all !== all || wish.types?.text !== types?.text || wish.feed?.text !== feed?.text
-    after.set(room, { all, types, feed })
+    isOther ||= wish === undefined || wish.all !== all || wish.types?.text !== types?.text || wish.feed?.text !== feed?.text || wish.patch !== patch
+    after.set(room, { all, types, feed, patch })
   }
-  return isWider ? after : null
+  return isOther ? after : null
 }
 
 /** The lists of types in a subscription, each once: a hundred rooms may name the same hundred types. */
@@ -196,6 +209,20 @@ function partsOf (wishes: ReadonlyMap<string, Wish>): Parts {
     parts.set(PUBLIC, feeds.size === 1 ? filters.get(first) ?? only(first.names) : only([...feeds].flatMap(({ names }) => names)))
   }
   return parts
+}
+
+/** The feed is heard by all joins with types: all of them must take patches. */
+function patchedOf (wishes: ReadonlyMap<string, Wish>, parts: Parts): ReadonlySet<string> {
+  if (![...wishes.values()].some(({ patch }) => patch)) return NO_ROOMS
+  const patched = new Set<string>()
+  let isFeedPatched = parts.has(PUBLIC)
+  for (const [room, { feed, patch }] of wishes) {
+    if (patch) patched.add(room)
+    else if (feed !== null || room === PUBLIC) isFeedPatched = false
+  }
+  if (isFeedPatched && patched.size > 0) patched.add(PUBLIC)
+  else patched.delete(PUBLIC)
+  return patched
 }
 
 /** The types and rooms that `after` hears and `before` did not. */
@@ -266,7 +293,8 @@ function nameOf (wishes: ReadonlyMap<string, Wish>): string {
     if (!lists.has(list)) lists.set(list, lists.size)
     return lists.get(list) as number
   }
-  const rooms = Array.from(wishes, ([room, { all, types, feed }]) => {
+  const rooms = Array.from(wishes, ([name, { all, types, feed, patch }]) => {
+    const room = patch ? `${name}${PATCH}` : name
     if (types === null) return room
     const named = `${room}${all ? '+' : '='}${place(types)}`
     return feed === types ? named : `${named}${FEED}${feed === null ? '' : place(feed)}`

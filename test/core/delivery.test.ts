@@ -1,7 +1,9 @@
 // Delivery as a whole, against a model without cursors: whatever the schedule of publishing,
 // ticks, stalls, cuts, returns, joins and trimming, a client ends up with every fact once, in order, and with the
-// present values; and where history no longer reached it, it received a reset.
+// present values; and where history no longer reached it, it received a reset. Of the two pages one, or both, take patches: what they
+// make of them is the value that was published, at every step.
 
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -16,7 +18,7 @@ const TYPES = ['x', 'y']
 
 type Step =
   | { do: 'fact', room: number, type: number }
-  | { do: 'value', room: number, type: number, key: number, remove: boolean, size: number }
+  | { do: 'value', room: number, type: number, key: number, remove: boolean, size: number, data: Members }
   | { do: 'burst', room: number, count: number }
   | { do: 'pass', ms: number }
   | { do: 'clog' | 'drain', client: number }
@@ -25,10 +27,14 @@ type Step =
   | { do: 'leave', client: number, room: number }
   | { do: 'resume', client: number }
 
+type Members = Record<string, unknown>
+
+const part = fc.constantFrom<unknown>(0, -0, 'null', [], [1], {}, { b: {} }, { b: 0 })
+const members: fc.Arbitrary<Members> = fc.dictionary(fc.constantFrom('a', 'b', '1'), fc.oneof({ weight: 9, arbitrary: part }, { weight: 9, arbitrary: fc.dictionary(fc.constantFrom('a', 'b'), part, { maxKeys: 2, noNullPrototype: true }) }, { weight: 1, arbitrary: fc.constant(null) }), { maxKeys: 3, noNullPrototype: true })
 const small = (max: number): fc.Arbitrary<number> => fc.nat({ max })
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('fact' as const), room: small(2), type: small(1) }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('value' as const), room: small(2), type: small(1), key: small(2), remove: fc.boolean(), size: small(300) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('value' as const), room: small(2), type: small(1), key: small(2), remove: fc.boolean(), size: small(300), data: members }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('burst' as const), room: small(2), count: small(12) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: small(250) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('clog' as const, 'drain' as const), client: small(1) }) },
@@ -38,15 +44,27 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
 )
 
+/** Of few keys, and clients that are soon back: one may hold what the other has not been sent. */
+const change: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('value' as const), room: fc.constant(0), type: fc.constant(0), key: small(1), remove: fc.constantFrom(false, false, false, false, true), size: fc.constantFrom(0, 100, 100, 100), data: members }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: small(150) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('resume' as const, 'drain' as const), client: small(1) }) }
+)
+
 /** A page and its connection, which may be cut behind any message. */
 class Visitor extends Page {
+  readonly patch: boolean
   joins: Join[]
   client: Client | null = null
+  readonly #published: ReadonlyMap<string, unknown>
   #applied = 0
 
-  constructor (room: string) {
+  /** @param published the data of each event */
+  constructor (room: string, patch: boolean, published: ReadonlyMap<string, unknown>) {
     super()
-    this.joins = [{ room }]
+    this.#published = published
+    this.patch = patch
+    this.joins = [{ room, patch }]
   }
 
   connect (rigged: Rig): void {
@@ -58,7 +76,11 @@ class Visitor extends Page {
   take (lose = 0): void {
     const { received } = this.client as Client
     const until = Math.max(this.#applied, received.length - lose)
-    for (const message of received.slice(this.#applied, until)) this.apply(message)
+    for (const message of received.slice(this.#applied, until)) {
+      this.apply(message)
+      // Whatever it was made of.
+      for (const [field, { id, data }] of this.values) if (!isDeepStrictEqual(data, this.#published.get(id))) throw new Error(`${field} ${id}: ${JSON.stringify(data)} instead of ${JSON.stringify(this.#published.get(id))}`)
+    }
     this.#applied = until
   }
 
@@ -71,7 +93,7 @@ class Visitor extends Page {
 
 const typesOf = (choice: number): { types?: string[] } => choice === 0 ? {} : { types: choice === 3 ? TYPES : [TYPES[choice - 1] as string] }
 
-async function play (steps: Step[], options: { historySize: number, tickMs: number, maxBundleBytes: number, redis?: string }): Promise<{ resets: number }> {
+async function play (steps: Step[], options: { historySize: number, tickMs: number, maxBundleBytes: number, redis?: string, isRival?: boolean }): Promise<{ resets: number, patches: number }> {
   const rigged = await rig({
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     historySize: options.historySize,
@@ -80,14 +102,16 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
   const { clock, gateway } = rigged
   const facts = new Map<string, string[]>()
   const values = new Map<string, string>()
+  const published = new Map<string, unknown>()
   const publish = async (event: { type: string, room: string, key?: string, data: unknown }): Promise<void> => {
     const [id] = await gateway.publish([event]) as [string]
+    published.set(id, event.data)
     const name = `${event.room} ${event.type}`
     if (event.key === undefined) facts.set(name, [...facts.get(name) ?? [], id])
     else if (event.data === null) values.delete(`${name} ${event.key}`)
     else values.set(`${name} ${event.key}`, id)
   }
-  const pages = [new Visitor('a'), new Visitor('b')]
+  const pages = [new Visitor('a', true, published), options.isRival === true ? new Visitor('a', true, published) : new Visitor('b', false, published)]
   for (const page of pages) page.connect(rigged)
 
   for (const s of steps) {
@@ -95,7 +119,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     const room = 'room' in s ? ROOMS[s.room] as string : ''
     switch (s.do) {
       case 'fact': await publish({ type: TYPES[s.type] as string, room, data: 1 }); break
-      case 'value': await publish({ type: TYPES[s.type] as string, room, key: `k${s.key}`, data: s.remove ? null : 'v'.repeat(s.size) }); break
+      case 'value': await publish({ type: TYPES[s.type] as string, room, key: `k${s.key}`, data: s.remove ? null : { ...s.data, text: 'v'.repeat(s.size) } }); break
       case 'burst': for (let n = 0; n < s.count; n++) await publish({ type: 'x', room, data: n }); break
       case 'pass': clock.advance(s.ms); break
       case 'clog': if (page?.client != null) page.client.clogged = true; break
@@ -104,7 +128,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
       case 'resume': if (page?.client === null) page.connect(rigged); break
       case 'join':
         if (page?.client != null) {
-          const join = { room, ...typesOf(s.types) }
+          const join = { room, patch: page.patch, ...typesOf(s.types) }
           page.joins.push(join)
           page.client.join([join])
         }
@@ -150,8 +174,10 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
     if (page.unready.size > 0) throw new Error(`ready never came for ${[...page.unready].join()}`)
   }
   const resets = pages.reduce((sum, page) => sum + page.resets.length, 0)
+  for (const { patch, patches } of pages) if (!patch && patches > 0) throw new Error('a patch for somebody who did not ask')
+  const patches = pages.reduce((sum, page) => sum + page.patches, 0)
   await rigged.close()
-  return { resets }
+  return { resets, patches }
 }
 
 function unclog (page: Visitor | null): void {
@@ -186,6 +212,14 @@ for (const { name, skip, runs, start } of STORES) {
         resets += (await play(steps, { ...store, historySize: 6, tickMs, maxBundleBytes })).resets
       }), { numRuns: runs })
       t.ok(resets > 0, 'some resets were sent')
+    })
+
+    t.test('what is made of patches is what was published, while few keys change often', async t => {
+      let patches = 0
+      await fc.assert(fc.asyncProperty(fc.array(fc.oneof({ weight: 5, arbitrary: change }, { weight: 2, arbitrary: step }), { minLength: 40, maxLength: 80, size: 'max' }), fc.constantFrom(6, 100_000), fc.constantFrom(0, 100), fc.constantFrom(600, 100_000), async (steps, historySize, tickMs, maxBundleBytes) => {
+        patches += (await play(steps, { ...store, historySize, tickMs, maxBundleBytes, isRival: true })).patches
+      }), { numRuns: Math.ceil(runs / 3) })
+      t.ok(patches > runs / 3, `${patches} patches`)
     })
   })
 }

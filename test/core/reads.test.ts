@@ -1,6 +1,7 @@
 // Reads without a stream: what one answer holds, what ends a wait, and that whoever reads on from each answer to the next has
 // what the history has.
 
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { PatternGrants } from '../../src/core/grants.ts'
@@ -244,7 +245,7 @@ type Step = { do: 'fact', room: string, count: number } | { do: 'value', key: nu
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('fact' as const), room: fc.constantFrom('a', 'b'), count: fc.constantFrom(1, 1, 1, 8) }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('value' as const), key: fc.nat(3), data: fc.option(fc.nat(99), { freq: 5 }), size: fc.nat(400) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('value' as const), key: fc.nat(3), data: fc.option(fc.nat(99), { freq: 5 }), size: fc.constantFrom(0, 100, 100, 400) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.nat(250) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), waitMs: fc.constantFrom(0, 0, 500), isLost: fc.boolean() }) }
 )
@@ -257,16 +258,20 @@ async function play (steps: Step[], { historySize, begin, tickMs }: { historySiz
   const page = new Page()
   page.cursor = begin
   let isAsking = false
+  /** The data of each value. */
+  const dataOf = new Map<string, unknown>()
+  const joins = [{ room: 'a', patch: steps.length % 3 > 0 }]
   const take = ({ position, reset, cursor, entries, more }: ReadAnswer): void => {
     if (reset !== null) page.apply({ kind: 'reset', ...reset, rooms: ['a'], cursor })
     else page.apply({ kind: 'joined', rooms: ['a'], position, cursor })
     page.apply({ kind: 'bundle', events: entries.map(({ json }) => JSON.parse(json)), cursor })
+    for (const [field, { id, data }] of page.values) if (!isDeepStrictEqual(data, dataOf.get(id))) throw new Error(`${field} ${id}: ${JSON.stringify(data)}`)
     if (!more) page.apply({ kind: 'ready', keys: 0, rooms: ['a'], cursor })
   }
   const ask = async (waitMs: number, isLost: boolean): Promise<void> => {
     if (isAsking) return
     isAsking = true
-    const answer = await r.gateway.read({ joins: ROOM_A, cursor: page.cursor, waitMs })
+    const answer = await r.gateway.read({ joins, cursor: page.cursor, waitMs })
     isAsking = false
     if (answer.entries.filter(({ key }) => key === null).length > 3) throw new Error('more than a bundle holds')
     if (!isLost) take(answer)
@@ -279,7 +284,9 @@ async function play (steps: Step[], { historySize, begin, tickMs }: { historySiz
         break
       }
       case 'value': {
-        const [id] = await r.publish(gauge(s.data === null ? null : 'v'.repeat(s.size), `k${s.key}`)) as [string]
+        const data = s.data === null ? null : { text: 'v'.repeat(s.size), [`n${s.data % 3}`]: s.data }
+        const [id] = await r.publish(gauge(data, `k${s.key}`)) as [string]
+        dataOf.set(id, data)
         if (s.data === null) values.delete(`a gauge k${s.key}`)
         else values.set(`a gauge k${s.key}`, id)
         break
@@ -296,12 +303,12 @@ async function play (steps: Step[], { historySize, begin, tickMs }: { historySiz
   if (steps.length % 2 === 0) {
     for (let more = true, rounds = 0; more; rounds++) {
       if (rounds > 200) throw new Error('reading never ends')
-      const answer = await r.gateway.read({ joins: ROOM_A, cursor: page.cursor })
+      const answer = await r.gateway.read({ joins, cursor: page.cursor })
       take(answer)
       more = answer.more
     }
   } else {
-    const client = r.connect(ROOM_A, page.cursor)
+    const client = r.connect(joins, page.cursor)
     for (let round = 0; round < 30; round++) {
       r.clock.advance(250)
       await r.clock.settle()

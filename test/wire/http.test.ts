@@ -347,7 +347,7 @@ t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that 
   const get = async (path: string): Promise<Response> => await fetch(url + path)
   const profile = await get('/api/profile')
   t.equal(profile.headers.get('cache-control'), 'no-store')
-  t.match(await profile.json(), { profile: 'SSE', stream: '/api/events/stream', websocket: null, control: '/api/control', tickMs: 20, pingIntervalMs: 10_000, version: /^\d/, protocol: 1, features: ['compression'] })
+  t.match(await profile.json(), { profile: 'SSE', stream: '/api/events/stream', websocket: null, control: '/api/control', tickMs: 20, pingIntervalMs: 10_000, version: /^\d/, protocol: 1, features: ['compression', 'patch'] })
   t.equal((await get('/healthz')).status, 200)
   t.equal((await get('/readyz')).status, 200)
   t.match(await (await get('/metrics')).text(), /^signalbox_sessions\{profile="SSE"\} 0$/m)
