@@ -56,11 +56,11 @@ for (const profile of PROFILES) {
       await says(card(page, name), /\d (ms|s) ?(Under|Over) (150 ms|30 ms|60 s)/)
       await until(`${name} has its line`, async () => /L/.test(await card(page, name).locator('path.line').getAttribute('d') ?? ''))
     }
-    await says(card(page, 'Saved by coalescing'), /\d+ % ?messages/)
+    await says(card(page, 'Saved by bundling'), /\d+ % ?messages/)
     const facts = await textOf(page.locator('.facts'))
     test.match(facts, new RegExp(`Profile ?${profile === 'SSE' ? 'SSE' : 'WebSocket'} Up for ?\\d+ s Workers ?1 Store ?embedded Sessions ?1`))
     await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events? in, [\d,]+ messages? out/)
-    await says(page.locator('#charts'), /In ?\d+.*\/s.*Without coalescing ?\d+.*\/s.*Sent ?.*B\/s/)
+    await says(page.locator('#charts'), /In ?\d+.*\/s.*Without bundling ?\d+.*\/s.*Sent ?.*B\/s/)
     test.equal(await page.locator('#charts canvas').count(), 3)
 
     await says(card(page, 'Processor'), /^Processor ?[\d.]+ %.*core 0/)
