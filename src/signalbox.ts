@@ -5,7 +5,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { adoptTunable, ConfigError, retune } from '../config/index.ts'
+import { accessOf, adoptTunable, ConfigError, retune } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
@@ -253,7 +253,7 @@ function authorityOf (config: Config, store: Store, log: FastifyBaseLogger, auth
   const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins, idempotencyTtl } = config
   const tickets = new Tickets({ store, clock: systemClock, memorySeconds: idempotencyTtl })
   if (authorize !== undefined) return new ProgramAuthority({ authorize, tickets, clock: systemClock, corsOrigins, log })
-  if (authJwtSecret === '' && authJwksUrl === '') return open
+  if (accessOf(config) === 'open') return open
   const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
   return new TokenAuthority({ tokens, tickets, anonymousSubscribe, corsOrigins, clock: systemClock })
 }

@@ -129,6 +129,7 @@ t.test('several workers listen on one port, share the connections, and answer /m
   const server = await launch(stage, await settings(t, { WORKERS: 3, MAX_ROOM_SIZE: 0 }))
   t.same([...workersOf(server).keys()].sort(), [1, 2, 3])
   t.same(lines(server, / on http/).length, 1, 'that the gateway listens is said once')
+  t.same(lines(server, /: profile SSE, open, 3 workers on http/).length, 1, 'and that everybody may do everything')
   t.notOk([...workersOf(server).values()].includes(server.pid), 'the primary is none of them')
 
   const CLIENTS = 12
