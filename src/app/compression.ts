@@ -7,7 +7,7 @@ import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyReply } from 'fastify'
 
 /** Of bundles of gauges level 3 leaves 1 to 3 % fewer bytes, level 6 3 to 6 % for twice the time (bench/deflate.ts). */
-const LEVEL = 1
+export const LEVEL = 1
 const OPTIONS = { level: LEVEL, finishFlush: constants.Z_FULL_FLUSH } as const
 
 /**
@@ -30,18 +30,6 @@ const STORED_HEAD = 5
  */
 const MIN_BYTES = 160
 export const MIN_SINGLE_BYTES = 1024
-
-/**
- * Answers to requests, by @fastify/compress. Larger ones are compressed in a thread. Bodies are decompressed by body.ts, which
- * bounds them.
- */
-export const ANSWER_OPTIONS = {
-  encodings: ['gzip' as const],
-  threshold: MIN_SINGLE_BYTES,
-  syncThreshold: 16 * 1024,
-  zlibOptions: { level: LEVEL },
-  globalDecompression: false
-}
 
 /** Whether a client prefers gzip to plain bytes. Without the header, or where it says `*` alone, it gets plain ones. */
 export const acceptsGzip = (acceptEncoding: string | string[] | undefined): boolean =>

@@ -310,7 +310,7 @@ t.test('answers above 1 KiB are compressed for clients that accept it, and decod
     const [plain, zipped] = [await get(path), await get(path, { 'Accept-Encoding': 'gzip' })]
     t.equal(plain.headers.get('content-encoding'), null)
     t.equal(zipped.headers.get('content-encoding'), 'gzip', path)
-    t.match(zipped.headers.get('vary'), /accept-encoding/i)
+    for (const { headers } of [plain, zipped]) t.match(headers.get('vary'), /accept-encoding/i)
     t.equal(zipped.headers.get('etag'), plain.headers.get('etag'))
     const [expected, got] = [await plain.text(), await zipped.text()]
     if (path === '/metrics') t.match(got, /^signalbox_events_total/m)
@@ -321,6 +321,10 @@ t.test('answers above 1 KiB are compressed for clients that accept it, and decod
   const { status, headers } = await get('/api/events?rooms=a', { 'Accept-Encoding': 'gzip', 'If-None-Match': (await get('/api/events?rooms=a')).headers.get('etag') as string })
   t.equal(status, 304)
   t.equal(headers.get('content-encoding'), null)
-  const head = await fetch(`${s.url}/api/events?rooms=a`, { method: 'HEAD' })
-  t.equal(head.status, 200)
+  for (const accept of ['gzip;q=0, *', 'gzip;q=0.1, identity', '*', 'br']) t.equal((await get('/api/events?rooms=a', { 'Accept-Encoding': accept })).headers.get('content-encoding'), null, accept)
+  for (const accept of ['gzip', 'identity']) {
+    const [got, head] = [await get('/api/events?rooms=a', { 'Accept-Encoding': accept }), await fetch(`${s.url}/api/events?rooms=a`, { method: 'HEAD', headers: { 'Accept-Encoding': accept } })]
+    for (const name of ['content-encoding', 'content-length', 'vary', 'etag']) t.equal(head.headers.get(name), got.headers.get(name), `HEAD for ${accept}: ${name}`)
+    t.ok(Number(got.headers.get('content-length')) > 0)
+  }
 })
