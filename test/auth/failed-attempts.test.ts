@@ -84,8 +84,14 @@ t.test('a thousand may wait', async t => {
   const door = await doorWithFailure()
   for (let n = 0; n < 1001; n++) door.come(`bad ${n}`)
   await door.clock.settle()
-  t.match(door.outcomes, { 'bad 1000': 'RATE_LIMITED' })
-  t.equal(Object.keys(door.outcomes).length, 2)
+  t.same(door.outcomes, { bad: 'UNAUTHENTICATED', 'bad 1000': 'RATE_LIMITED' })
+  t.same(door.verified, ['bad'], 'the others wait for their turns')
+  await door.pass(PAUSE_MS)
+  t.equal(door.outcomes['bad 0'], 'UNAUTHENTICATED')
+  door.come('good')
+  door.come('one too many')
+  await door.pass(1000 * PAUSE_MS)
+  t.match(door.outcomes, { 'bad 999': 'UNAUTHENTICATED', good: 'in', 'one too many': 'RATE_LIMITED' }, 'each turn makes room for one')
 })
 
 async function knocks (t: Test, port: number, text: string): Promise<RawHttp> {

@@ -187,7 +187,7 @@ t.test('CONTROL_RATE_LIMIT holds over the sum of the machines and both doors', {
   t.ok(limits.length > 20 && limits.every(text => text === '429 RATE_LIMITED 1'), limits.find(text => text !== '429 RATE_LIMITED 1') ?? 'refused as it should be')
 })
 
-t.test('Redis away for 20 s under load: clients stay, publishers get an error within two seconds, then everything works again', { skip }, async t => {
+t.test('Redis away for 20 s under load: clients stay, publishers get errors, then everything works again', { skip }, async t => {
   const { stage, redis, servers } = await machines(t, 2)
   const followers = await Promise.all(Array.from({ length: 12 }, async (_, n) => await stage.follower((servers[n % 2] as Launched).port, WISHES[n % WISHES.length]).start()))
   const publishers = servers.map(({ url }, at) => stage.publisher({ name: `p${at}`, url, rooms: ['a', 'b', null], batch: 6 }).start())

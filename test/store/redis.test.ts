@@ -24,7 +24,7 @@ t.setTimeout(600_000)
 
 type Tap = Pick<typeof t, 'teardown' | 'same' | 'fail'>
 
-/** What takes longer hangs: refusals come within two seconds, and a busy machine may add a few. */
+/** What takes longer hangs. How soon an append is refused is held by the clock, in calls.test.ts; a busy machine adds seconds. */
 const PATIENCE_MS = 10_000
 
 /** As the operations guide gives it, for the prefix {sb}: and the channel events. */
@@ -153,7 +153,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   })
 
   for (const how of ['stopped', 'killed', 'frozen'] as const) {
-    t.test(`Redis ${how} for a while: appends are refused within two seconds, then all goes on where it stopped`, async t => {
+    t.test(`Redis ${how} for a while: appends are refused, then all goes on where it stopped`, async t => {
       // With everysec, Redis may answer before it has written.
       const { redis, store, follower } = await alone(t, { args: ['--appendfsync', 'always'] })
       const flow = publisher(store)
@@ -224,7 +224,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     t.same(follower.applied.map(dataOf).sort((a, b) => Number(a) - Number(b)), accepted, 'nothing lost, nothing twice')
   })
 
-  t.test('whoever waits behind others while Redis hangs is refused within two seconds too', async t => {
+  t.test('whoever waits behind others while Redis hangs is refused too', async t => {
     const { redis, store } = await alone(t)
     redis.freeze()
     const waits = await Promise.all(Array.from({ length: 300 }, async (_, n) => {

@@ -7,7 +7,9 @@ import { CACHE } from './find.ts'
 
 const BASE = ['test/packages.test.ts', 'test/store/embedded.test.ts']
 const SUITES: Readonly<Record<string, readonly string[]>> = {
-  22: [...BASE, ...['connections', 'http', 'promises', 'websocket'].map(name => `test/wire/${name}.test.ts`)],
+  // The oldest that package.json allows.
+  '20.19.0': BASE,
+  22: [...BASE, ...['compression', 'connections', 'http', 'promises', 'websocket'].map(name => `test/wire/${name}.test.ts`)],
   // The image's.
   24: [...BASE, 'test/wire'],
   latest: [...BASE, 'test/wire', 'test/core']

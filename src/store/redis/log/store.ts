@@ -50,7 +50,7 @@ export interface RedisStoreOptions {
 }
 
 /** With this timeout publishers are answered within two seconds, whatever Redis does. */
-const TIMEOUT_MS = 1500
+export const TIMEOUT_MS = 1500
 /** A durable append is answered after this even if its entries did not come back. */
 const FOLLOW_MS = 400
 /** Interval of checking whether a lost connection is back. */
