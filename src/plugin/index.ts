@@ -12,7 +12,7 @@ import { pathOf, patternOf } from '../app/methods.ts'
 import { answer, answerWithoutUpgrade, behind, Door, isHandshake } from './door.ts'
 import { readOptions } from './options.ts'
 import type { Options } from './options.ts'
-import { checkOverlap, claimPrefix } from './overlap.ts'
+import { checkOverlap, claimPrefix, overlapping } from './overlap.ts'
 import { start } from './start.ts'
 import type { Started } from './start.ts'
 import type { Signalbox } from './api.ts'
@@ -105,12 +105,13 @@ function mount (scope: FastifyInstance, { inner, paths, close }: Started, reques
     // All else is the app's, and what it has itself by then.
     for (const url of paths) route(url, method => !isTaken(method, url))
   } else {
-    checkOverlap(scope, scope.prefix, paths, [])
+    const taken = scope.supportedMethods.find(method => isTaken(method, `${scope.prefix}/*`))
+    if (taken !== undefined) throw overlapping(taken, `${scope.prefix}/*`, scope.prefix, `${scope.prefix}/`)
     // A page of the app's may be at the prefix itself: the gateway begins behind its slash.
     route('/', method => !isTaken(method, scope.prefix))
     route('/', method => isTaken(method, scope.prefix) && !isTaken(method, `${scope.prefix}/`), 'slash')
     route('/*', () => true)
-    scope.addHook('onReady', async () => checkOverlap(scope, scope.prefix, paths, ['/', '/*'].map(url => scope.prefix + url)))
+    scope.addHook('onReady', async () => checkOverlap(scope, scope.prefix, paths))
   }
   scope.addHook('preClose', close)
 

@@ -50,9 +50,12 @@ t.test('no error below the prefix is the app\'s to answer', async t => {
 
 const answer = async (): Promise<string> => 'theirs'
 
-for (const [route, example] of [['/live/*', '/live/'], ['/live/:page', '/live/'], ['/live/api/:x/:y', '/live/api/'], ['/live/api/profile', '/live/api/profile'], ['/live/docs/:file', '/live/docs/']] as const) {
+for (const [route, example] of [
+  ['/live/*', '/live/'], ['/live/:page', '/live/docs'], ['/live/api/:x/:y', '/live/api/control/'], ['/live/api/profile', '/live/api/profile'], ['/live/docs/:file', '/live/docs/json'], ['/live/api/:x/*', '/live/api/control/'],
+  ['/live/:file.js', '/live/dashboard.js'], ['/live/:a.:b', '/live/index.html'], ['/live/:id(^[a-z]+$)', '/live/docs'], ['/live/api/:kind(events|rooms)', '/live/api/events'], ['/live/api/control/:n(^\\d+$)', '/live/api/control/1'], ['/live/api/events/stream/:at(^(?:[a-z])-\\d$)', '/live/api/events/stream/a-1']
+] as const) {
   t.test(`a route of the app's that would answer for the gateway is named: ${route}`, async t => {
-    const message = new RegExp(`the app's route GET ${route.replace(/:\w+/g, ':part').replace('*', '\\*')} would answer requests for the gateway at /live, such as ${example}.*another prefix`)
+    const message = new RegExp(`the app's route GET ${route.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')} would answer requests for the gateway at /live, such as ${example}.*another prefix`)
     const before = appOf(t)
     before.get(route, answer)
     await t.rejects(async () => { await before.register(signalbox, live); await before.ready() }, { name: 'ConfigError', message }, 'where it was there before')
