@@ -3,7 +3,9 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { FailedAttempts } from '../../src/app/auth/failed-attempts.ts'
+import { Tickets } from '../../src/app/auth/tickets.ts'
 import { Refusal } from '../../src/core/errors.ts'
+import { PatternGrants } from '../../src/core/grants.ts'
 import { ManualClock } from '../clock.ts'
 import { RawHttp, requestOf } from '../hostile/raw.ts'
 import { ALL, bearer, guarded, signed, token } from './harness.ts'
@@ -46,6 +48,38 @@ t.test('nobody waits where every token is good', async t => {
   await door.clock.settle()
   t.equal(door.verified.length, 100)
   t.equal(door.clock.pending, 0, 'and no timer runs')
+})
+
+t.test('a ticket or cookie of the gateway\'s own that counts no more makes nobody wait, one of somebody else\'s does', async t => {
+  const clock = new ManualClock()
+  const attempts = new FailedAttempts(clock)
+  const used = new Set<string>()
+  const tickets = new Tickets({
+    store: { secret: async () => new Uint8Array(32), claim: async (name: string) => { used.add(name); return null }, recall: async (name: string) => used.has(name) ? { command: 'ticket', status: 'done', fingerprint: '', by: '' } : null } as never,
+    clock,
+    memorySeconds: 60
+  })
+  const claims = { issuer: null, subject: 'ada', grants: new PatternGrants({ subscribe: ['a'] }), expiresAt: Date.now() + 1000 }
+  const refused = async (read: () => Promise<unknown>, code: string): Promise<number> => {
+    await t.rejects(async () => await attempts.verify('here', () => false, read), { code })
+    return clock.pending
+  }
+  const [first, second] = [await tickets.issue(claims), await tickets.issue(claims)]
+  const pass = await tickets.use(await tickets.read(first.ticket, null), null)
+  const cookie = await tickets.writePass(pass) ?? ''
+  t.equal(await refused(async () => await tickets.read(first.ticket, null), 'TICKET_USED'), 0, 'used')
+  const { now } = Date
+  Date.now = () => now() + 2000
+  try {
+    t.equal(await refused(async () => await tickets.read(second.ticket, null), 'UNAUTHENTICATED'), 0, 'expired')
+    t.equal(await refused(async () => await tickets.readPass(cookie), 'UNAUTHENTICATED'), 0, 'a cookie that has expired')
+  } finally {
+    Date.now = now
+  }
+  t.equal(await refused(async () => await tickets.read(cookie, null), 'UNAUTHENTICATED'), 1, 'a cookie is no ticket')
+  clock.advance(PAUSE_MS)
+  await clock.settle()
+  t.equal(await refused(async () => await tickets.read(`${first.ticket.slice(0, -4)}AAAA`, null), 'UNAUTHENTICATED'), 1, 'a wrong signature')
 })
 
 t.test('after a bad token those of its address are verified one by one, in order, and a good one among them gets in', async t => {

@@ -1,5 +1,6 @@
 // Who may do what, by the program around the gateway.
 
+import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
@@ -123,6 +124,24 @@ t.test('a ticket has the rights and the life that authorize gave, works once, an
   const client = await WireClient.open('SSE', port, { rooms: ['plant-1'], ticket: await ticketOf('2000') })
   t.teardown(() => client.cut())
   t.match(await client.untilKind('bye'), { data: { reason: 'TOKEN_EXPIRED' } })
+})
+
+t.test('a ticket that a server would not take in an address is not given, and the refusal says what to do', async t => {
+  const rooms = (count: number): string[] => Array.from({ length: count }, () => `plant-${randomUUID()}`)
+  const lists = { many: rooms(200), 'too-many': rooms(600) }
+  const { url } = await started(t, ({ headers }) => ({ subscribe: lists[(headers['x-user'] ?? headers.authorization?.slice('Bearer '.length)) as keyof typeof lists] }), { profile: 'WEBSOCKET' })
+  const ask = async (user: string): Promise<any> => {
+    const answer = await fetch(`${url}/api/ticket`, { method: 'POST', headers: { 'X-User': user } })
+    return { status: answer.status, ...await answer.json() }
+  }
+  const { ticket } = await ask('many')
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/api/events/ws?ticket=${ticket}`)
+  t.teardown(() => socket.terminate())
+  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject))
+  t.match(await ask('too-many'), { status: 403, code: 'FORBIDDEN', message: /\d+ characters of at most 8192\. Let authorize return patterns such as plant-\*/ })
+  const box = connect(url, { rooms: [], token: 'too-many', WebSocket: BrowserSocket as never })
+  t.teardown(() => box.close())
+  t.match(await new Promise(resolve => box.on('status', status => { if (status.state === 'refused') resolve(status) })), { code: 'FORBIDDEN', reason: /patterns such as/ }, 'the client library stops, and says why')
 })
 
 t.test('one that fails refuses for a while, and the log says why', async t => {

@@ -334,3 +334,16 @@ for (const profile of PROFILES) {
     t.throws(() => app.signalbox.on('full' as never, () => {}), { message: 'there is no event "full"; there are occupied and vacated' })
   })
 }
+
+for (const compression of ['on', 'off'] as const) {
+  t.test(`the app's own tests may inject requests for the gateway, with compression ${compression}`, async t => {
+    const app = Fastify()
+    t.teardown(async () => await app.close())
+    await app.register(signalbox, { dataDir: ':memory:', prefix: '/live', compression })
+    t.match(await app.inject({ method: 'POST', url: '/live/api/events', payload: { type: 'x', key: 'k', data: 1 } }), { statusCode: 202 })
+    t.match((await app.inject('/live/api/events')).json(), { events: [{ type: 'x', key: 'k', data: 1 }] })
+    for (const path of ['api/profile', 'docs/json', '', 'client.js', 'readyz']) {
+      for (const headers of [{}, { 'Accept-Encoding': 'gzip' }]) t.equal((await app.inject({ url: `/live/${path}`, headers })).statusCode, 200, `${path} ${JSON.stringify(headers)}`)
+    }
+  })
+}

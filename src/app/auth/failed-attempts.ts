@@ -1,9 +1,11 @@
 // Tokens that are not accepted cost as much to verify as good ones, some 200 us. After one of them, what else comes from its
 // address and is not known yet waits for its turn: bad tokens take a twenty-fifth of the event loop at most, and a good one
-// from behind the same NAT comes late instead of being refused.
+// from behind the same NAT comes late instead of being refused. A ticket that was used, or has expired, is no attempt: a native
+// EventSource comes back with it.
 
 import { Refusal } from '../../core/errors.ts'
 import type { Clock } from '../../core/clock.ts'
+import { OutdatedRefusal } from './tickets.ts'
 
 /** From one turn of an address to the next. */
 const PAUSE_MS = 5
@@ -38,7 +40,7 @@ export class FailedAttempts {
     try {
       return await verify()
     } catch (error) {
-      if (error instanceof Refusal && error.statusCode === 401 && !this.#lines.has(address)) {
+      if (error instanceof Refusal && error.statusCode === 401 && !(error instanceof OutdatedRefusal) && !this.#lines.has(address)) {
         this.#lines.set(address, [])
         this.#pause(address)
       }

@@ -27,6 +27,9 @@ const FIELDS: readonly string[] = [...RIGHTS, 'subject', 'expiresAt']
 /** In a ticket: the rights do not end. The last millisecond that a Date has. */
 const FOREVER = 8.64e15
 
+/** The server is the program's: Node takes 16 KiB of address and headers by default, and a ticket is not all that stands there. */
+const MAX_TICKET_CHARACTERS = 8192
+
 export class ProgramAuthority implements Authority {
   readonly isOpen = false
   readonly warning = null
@@ -53,7 +56,12 @@ export class ProgramAuthority implements Authority {
   }
 
   async ticketFor ({ issuer, subject, grants, expiresAt }: Identity): Promise<{ ticket: string, expiresIn: number }> {
-    return await this.#options.tickets.issue({ issuer, subject, grants, expiresAt: expiresAt ?? FOREVER })
+    const issued = await this.#options.tickets.issue({ issuer, subject, grants, expiresAt: expiresAt ?? FOREVER })
+    if (issued.ticket.length > MAX_TICKET_CHARACTERS) {
+      // A code that clients do not come back after.
+      throw new Refusal('FORBIDDEN', `a ticket that lists all that authorize grants would be too long for an address: it has ${issued.ticket.length} characters of at most ${MAX_TICKET_CHARACTERS}. Let authorize return patterns such as plant-* in place of single names`)
+    }
+    return issued
   }
 
   /**

@@ -36,6 +36,9 @@ const MAX_TICKETS = 20
 /** Browsers silently drop a cookie of more than 4,096 bytes, its name and attributes among them. */
 const MAX_PASS_CHARACTERS = 3840
 
+/** A ticket or cookie of ours that counts no more: whoever brings it was let in once, and guesses nothing. */
+export class OutdatedRefusal extends Refusal {}
+
 export interface Ticket {
   readonly name: string
   readonly claims: Claims
@@ -84,7 +87,7 @@ export class Tickets {
     if (pass?.tickets.includes(name) === true || await this.#store.recall(`ticket:${name}`) !== null) {
       throw pass === null && await this.writePass({ claims, tickets: [name] }) === null ? usedWithoutPass() : used()
     }
-    if (isOver) throw unknown('ticket')
+    if (isOver) throw outdated('ticket')
     return { name, claims }
   }
 
@@ -113,7 +116,7 @@ export class Tickets {
   /** @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
   async readPass (text: string): Promise<Pass> {
     const { name, claims, isOver } = await this.#read(text, 'stream')
-    if (isOver) throw unknown('stream')
+    if (isOver) throw outdated('stream')
     return { claims, tickets: name.split(' ') }
   }
 
@@ -150,10 +153,15 @@ export class Tickets {
   }
 }
 
-const used = (): Refusal => new Refusal('TICKET_USED', 'this ticket was used before: each works once; get another from POST /api/ticket')
+const used = (): Refusal => new OutdatedRefusal('TICKET_USED', 'this ticket was used before: each works once; get another from POST /api/ticket')
 
-const usedWithoutPass = (): Refusal => new Refusal('TICKET_USED', 'this ticket was used before: each works once; its token lists more rooms to subscribe to than fit in the cookie by which a stream comes back: grant patterns such as plant-*, or get another from POST /api/ticket for each connection')
+const usedWithoutPass = (): Refusal => new OutdatedRefusal('TICKET_USED', 'this ticket was used before: each works once; its token lists more rooms to subscribe to than fit in the cookie by which a stream comes back: grant patterns such as plant-*, or get another from POST /api/ticket for each connection')
 
-const unknown = (use: Use): Refusal => new Refusal('UNAUTHENTICATED', use === 'ticket'
-  ? `this ticket is unknown or has expired: each works once, within ${TICKET_SECONDS} s; get another from POST /api/ticket`
-  : 'the right to come back to this stream has expired; get a new ticket from POST /api/ticket')
+const unknown = (use: Use): Refusal => new Refusal('UNAUTHENTICATED', WORDS[use])
+
+const outdated = (use: Use): Refusal => new OutdatedRefusal('UNAUTHENTICATED', WORDS[use])
+
+const WORDS: Record<Use, string> = {
+  ticket: `this ticket is unknown or has expired: each works once, within ${TICKET_SECONDS} s; get another from POST /api/ticket`,
+  stream: 'the right to come back to this stream has expired; get a new ticket from POST /api/ticket'
+}
