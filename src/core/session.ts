@@ -463,9 +463,10 @@ export class Session {
     }
   }
 
-  /** Nothing is pending: wait to be woken. */
+  /** Nothing is pending, or only values that wait: wait to be woken. */
   #rest (): void {
-    const isHeld = this.#valuesWait
+    // By the tracks where they are behind: time passes, and the pace may have opened since its values were left out.
+    const isHeld = !isInStep(this.#tracks, this.#context.rooms.head) || this.#valuesWait
     this.#state = isHeld ? 'held' : 'idle'
     this.#passed = null
     for (const name of this.subscription.parts.keys()) {
