@@ -401,10 +401,8 @@ export class Session {
     // A client that forgets its values gets the present ones at once.
     if (pace !== null && pace.ms !== Infinity && this.#tracks.some(({ reset }) => reset !== null)) pace.since ??= rooms.head
     const valuesWait = this.#valuesWait
-    if (pace !== null && !valuesWait) {
-      pace.since ??= rooms.head
-      checkDeletions(this.#tracks, rooms)
-    }
+    if (pace !== null && !valuesWait) pace.since ??= rooms.head
+    if (!valuesWait) checkDeletions(this.#tracks, rooms)
     this.#tellResets()
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
