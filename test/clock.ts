@@ -42,11 +42,16 @@ export class ManualClock implements Clock {
     this.#runSoon()
     for (let next = this.#timers[0]; next !== undefined && next.at <= end; next = this.#timers[0]) {
       this.#timers.shift()
-      this.#moveTo(next.at)
+      this.#moveTo(Math.max(this.#now, next.at))
       next.run()
       this.#runSoon()
     }
     this.#moveTo(end)
+  }
+
+  /** Time passes while the process is busy: timers that are due run when it passes the next time. */
+  lag (ms: number): void {
+    this.#moveTo(this.#now + ms)
   }
 
   /** The wall clock alone jumps, as when it is set. */

@@ -92,7 +92,7 @@ function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): Cu
   const track = { facts, state: state === '' ? facts : state, snapshot: s !== undefined, ...(f === undefined ? {} : { turn: 'facts' as const }), ...(v === undefined ? {} : { inPart: true }) }
   if (d === undefined) return track
   const deletions: Id = id ?? track.state
-  return isId(deletions) && isAfter(facts, deletions) ? { ...track, deletions } : null
+  return isId(deletions) && !isAfter(deletions, facts) ? { ...track, deletions } : null
 }
 
 function parseLaterTrack (text: string): LaterCursorTrack | null {

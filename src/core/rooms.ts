@@ -64,7 +64,8 @@ export class Rooms<Member extends Listener> {
         this.open(entry.room).remember(entry)
       } else {
         // Written by an earlier version.
-        this.#systemFloor = this.open(SYSTEM).floor = latest(this.#systemFloor, entry.id)
+        const room = this.open(SYSTEM)
+        this.#systemFloor = room.floor = room.deletionFloor = latest(this.#systemFloor, entry.id)
       }
     }
     for (const { name, members, audience } of before) {

@@ -401,10 +401,8 @@ export class Session {
     // A client that forgets its values gets the present ones at once.
     if (pace !== null && pace.ms !== Infinity && this.#tracks.some(({ reset }) => reset !== null)) pace.since ??= rooms.head
     const valuesWait = this.#valuesWait
-    if (pace !== null && !valuesWait) {
-      pace.since ??= rooms.head
-      checkDeletions(this.#tracks, rooms)
-    }
+    if (pace !== null && !valuesWait) pace.since ??= rooms.head
+    if (!valuesWait) checkDeletions(this.#tracks, rooms)
     this.#tellResets()
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
@@ -463,9 +461,10 @@ export class Session {
     }
   }
 
-  /** Nothing is pending: wait to be woken. */
+  /** Nothing is pending, or only values that wait: wait to be woken. */
   #rest (): void {
-    const isHeld = this.#valuesWait
+    // By the tracks where they are behind: time passes, and the pace may have opened since its values were left out.
+    const isHeld = !isInStep(this.#tracks, this.#context.rooms.head) || this.#valuesWait
     this.#state = isHeld ? 'held' : 'idle'
     this.#passed = null
     for (const name of this.subscription.parts.keys()) {

@@ -92,13 +92,14 @@ export function begin (parts: Parts, text: string | null, signature: string, roo
   return tracks
 }
 
-/** The bare id of a fact is a position among the facts; it says nothing of values. */
+/** The bare id of a fact is a position among the facts; it says nothing of values. Those deleted since may be held. */
 function fromFact (parts: Parts, id: Id, rooms: Rooms<Listener>): Track {
-  const track = newcomer(parts, id)
+  const track: Track = { ...newcomer(parts, id), deletions: id }
   const held = rooms.history.find(id)
   if (held !== undefined && !held.deletion) return track
   const trimmed = rooms.floor !== ORIGIN && compareIds(id, rooms.floor) <= 0
   track.facts = trimmed ? rooms.floor : rooms.head
+  track.deletions = undefined
   track.reset = { reason: trimmed ? 'trimmed' : 'unknown', missed: null }
   return track
 }
@@ -320,7 +321,7 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
 
 /** Moves every track as far as a reading of facts went, while values wait. */
 export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: Id): void {
-  // Who was sent no value yet needs no deletion of an earlier one.
+  // Who was sent no value yet needs no deletion of an earlier one, unless he came with the id of a fact.
   for (const track of tracks) {
     if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
     track.facts = facts === null ? head : latest(track.facts, facts)
@@ -328,11 +329,11 @@ export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: 
   }
 }
 
-/** How far deletions were sent is kept apart only until the values have passed the facts. */
+/** How far deletions were sent is kept apart only until the values have passed the facts; before the first value too where both are the same. */
 function keepDeletions (track: Track): void {
   if (track.deletions === undefined) return
   const deletions = latest(track.deletions, track.state)
-  track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
+  track.deletions = track.state === ORIGIN || isAfter(track.facts, deletions) ? deletions : undefined
 }
 
 /** Tracks with the same position and the same pending messages become one, the first of them. */

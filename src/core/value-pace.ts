@@ -108,10 +108,11 @@ export class ValuePaces {
 
   /** Sees to it that those who wait are released in time. */
   wake (cohort: Cohort): void {
+    const { rounds } = cohort
     cohort.stop ??= this.#clock.after(Math.max(0, cohort.opensAt - this.#clock.now()), () => {
       cohort.stop = null
-      // Somebody who had not waited was sent values meanwhile.
-      if (this.#clock.now() < cohort.opensAt) return this.wake(cohort)
+      // A timer may fire early. Where somebody who had not waited began the next round, those who have are owed it.
+      if (rounds === cohort.rounds && this.#clock.now() < cohort.opensAt) return this.wake(cohort)
       const waiting = [...cohort.waiting]
       cohort.waiting.clear()
       for (const waiter of waiting) waiter.release()

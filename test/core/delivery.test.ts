@@ -27,6 +27,7 @@ type Step =
   | { do: 'leave', client: number, room: number }
   | { do: 'resume', client: number }
   | { do: 'pace', client: number, ms: number | null }
+  | { do: 'beat', client: number, lag: number }
 
 type Members = Record<string, unknown>
 
@@ -41,7 +42,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('clog' as const, 'drain' as const), client: small(1) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const), client: small(1), lose: small(4) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), client: small(1) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('pace' as const), client: small(1), ms: fc.constantFrom(null, null, 0, 150, 400) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('pace' as const), client: small(1), ms: fc.constantFrom(null, 0, 150, 400) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('beat' as const), client: small(1), lag: fc.constantFrom(0, 150, 400) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const), client: small(1), room: small(2), types: small(3) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
 )
@@ -135,6 +137,11 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
       case 'drain': unclog(page); break
       case 'cut': if (page?.client != null) page.cut(s.lose); break
       case 'resume': if (page?.client === null) page.connect(rigged); break
+      case 'beat':
+        // Behind time: ahead of timers that are due.
+        clock.lag(s.lag)
+        page?.client?.session.beat()
+        break
       case 'pace': page?.pace(s.ms); break
       case 'join':
         if (page?.client != null) {

@@ -161,6 +161,83 @@ t.test('a deletion that history no longer holds when the values go on is not pas
   t.match(back.received.find(({ kind }) => kind === 'reset'), reset, 'nor is it for one who returns')
 })
 
+t.test('a heartbeat ahead of the timer that is due leaves what is owed to it, patches among it', async t => {
+  const r = await rig()
+  const text = 'v'.repeat(200)
+  await r.publish(gauge({ n: 0, text }))
+  const [paced, twin] = [r.connect([{ room: 'a', patch: true }]), r.connect([{ room: 'a', patch: true }])]
+  paced.session.setPace(SECOND)
+  await pass(r, 2 * SECOND)
+  for (const n of [1, 2]) {
+    await r.publish(gauge({ n, text }))
+    await pass(r, 200)
+  }
+  r.clock.lag(SECOND)
+  paced.session.beat()
+  await pass(r, 200)
+  t.same([...pageOf(paced).values], [...pageOf(twin).values])
+  await r.publish(gauge({ m: 3, text }))
+  await pass(r, 2 * SECOND)
+  t.same([...pageOf(paced).values], [...pageOf(twin).values])
+})
+
+t.test('a viewer who comes as the values may go out takes nobody\'s turn', async t => {
+  const r = await rig()
+  const paced = open(r, SECOND)
+  await pass(r, 2 * SECOND)
+  for (const n of [1, 2]) {
+    await r.publish(gauge(n))
+    await pass(r, 200)
+  }
+  t.same(valuesOf(paced), [1])
+  r.clock.lag(600)
+  open(r, SECOND)
+  await r.clock.settle()
+  await pass(r, 200)
+  t.same(valuesOf(paced), [1, 2])
+})
+
+for (const paceMs of [0, 500]) {
+  t.test(`with ${paceMs} ms after null, no deletion that history has lost is passed over`, async t => {
+    const r = await rig({ historySize: 5 })
+    const hidden = open(r, 0)
+    await r.publish(gauge(1), gauge(1, 'gone'))
+    await pass(r, SECOND)
+    hidden.session.setPace(null)
+    await r.publish(gauge(null, 'gone'))
+    for (let n = 0; n < 10; n++) {
+      await r.publish(fact(n, 'b'))
+      await pass(r, 100)
+    }
+    hidden.session.setPace(paceMs)
+    await pass(r, 200)
+    t.same([...pageOf(hidden).values.keys()], ['a gauge k'])
+  })
+}
+
+t.test('back with null and the id of a fact, a client gets the deletions since, also those from after its return and behind another cut', async t => {
+  const r = await rig()
+  const deleted = ['gone', 'gone later']
+  await r.publish(gauge(1), ...deleted.map(key => gauge(1, key)))
+  const [id] = await r.publish(fact(1)) as [string]
+  await pass(r, SECOND)
+  for (const [n, key] of deleted.entries()) {
+    const back = open(r, null, id)
+    const cut = open(r, null, id)
+    await pass(r, SECOND)
+    await r.publish(gauge(null, key))
+    await pass(r, SECOND)
+    const again = open(r, null, cut.cursorAfter(1))
+    await pass(r, SECOND)
+    for (const client of [back, again]) {
+      client.session.setPace(0)
+      await pass(r, 200)
+      t.notOk(client.kinds().includes('reset'))
+      t.same(client.events.flatMap(({ data, key }) => data === null ? key : []), deleted.slice(0, n + 1))
+    }
+  }
+})
+
 t.test('viewers of equal subscription and pace share readings and frames, however far apart they came', async t => {
   const r = await rig({ limits: { tickMs: 20, tickFloorMs: 20 } })
   const bundles = new Set<unknown>()

@@ -186,6 +186,29 @@ t.test('a value behind a deletion, an end by its ttl, a reset or a join of its r
   await r.close()
 })
 
+t.test('whoever comes back behind a part of the pending values gets the others whole: he may hold older ones than those in step', async t => {
+  const r = await rig({ limits: { maxBundleBytes: 600 } })
+  const wide = (a: number, key: string): object => value({ a, wide: 'w'.repeat(150) }, key)
+  await r.publish(wide(0, 'k'), wide(0, 'l'))
+  const [steady, slow] = [r.connect(PATCHES), r.connect(PATCHES)]
+  await pass(r, 500)
+  slow.pending = 1
+  await r.publish(wide(1, 'l'))
+  await pass(r)
+  await r.publish(wide(1, 'k'), wide(2, 'l'))
+  const before = slow.received.length
+  slow.clogged = true
+  slow.drain()
+  r.clock.advance(100)
+  await r.clock.settle()
+  t.same(slow.events.slice(2).map(({ key }) => key), ['k'], 'a part')
+  const back = r.connect(PATCHES, slow.cursorAfter(before + 1))
+  await pass(r)
+  t.same(news(back), ['whole'])
+  t.same(news(steady, 2), [{ a: 1 }, { a: 1 }, { a: 2 }])
+  await r.close()
+})
+
 t.test('who reads a room in between takes nobody\'s base away', async t => {
   const r = await rig()
   await r.publish(value({ a: 0 }))

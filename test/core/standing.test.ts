@@ -7,7 +7,7 @@ import { ALL, only } from '../../src/core/filter.ts'
 import { ORIGIN } from '../../src/core/id.ts'
 import { Rooms, SYSTEM_DELETIONS } from '../../src/core/rooms.ts'
 import type { Listener } from '../../src/core/rooms.ts'
-import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, judge, merge, narrow, newcomer, oldestPendingId, relocate, sourcesOf, takeResets } from '../../src/core/standing.ts'
+import { advance, begin, checkDeletions, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, judge, merge, narrow, newcomer, oldestPendingId, relocate, sourcesOf, takeResets } from '../../src/core/standing.ts'
 import type { Track } from '../../src/core/standing.ts'
 import { parseJoins, Subscription } from '../../src/core/subscription.ts'
 import type { Parts } from '../../src/core/subscription.ts'
@@ -143,6 +143,15 @@ t.test('a track in @system begins again where deletions there are forgotten, and
   t.match(begins(at(9, 9, partsOf('@system', 'a'))), { facts: '9-0', state: ORIGIN, snapshot: true, reset: { reason: 'trimmed' } }, 'it keeps its facts of other rooms')
   for (const fine of [at(10, 10, partsOf('@system')), at(9, 10, partsOf('@system')), at(1, 1, partsOf('a'))]) t.equal(begins(fine).reset, null)
   t.equal(rooms.history.size, 7, 'history has none of it')
+})
+
+t.test('deletions of @system in an image that an earlier version wrote are gone, for those who waited with them too', async t => {
+  const rooms = new Rooms<Listener>()
+  rooms.load({ lineage: FIRST, head: '9-0', floor: ORIGIN, systemFloor: '2-0', history: [entry(5, { room: '@system', key: 'gone', remove: true })], values: [] })
+  const [lost, fine] = ['4-0', '5-0'].map(deletions => ({ ...at(9, 3, partsOf('@system')), deletions })) as [Track, Track]
+  checkDeletions([lost, fine], rooms)
+  t.equal(lost.reset?.reason, 'trimmed')
+  t.equal(fine.reset, null)
 })
 
 t.test('a snapshot of @system that is under way has what was deleted before it, however far behind the facts are', async t => {
