@@ -9,7 +9,7 @@ const web = join(import.meta.dirname, 'dist', 'web')
 const names = existsSync(web) ? readdirSync(web, { recursive: true }) : []
 for (const name of names.filter(name => /\.(br|gz)$/.test(name))) rmSync(join(web, name))
 if (!process.argv.includes('--clear')) {
-  for (const name of names.filter(name => /\.(css|html|js)$/.test(name))) {
+  for (const name of names.filter(name => /\.(css|d\.ts|html|js)$/.test(name))) {
     const content = readFileSync(join(web, name))
     writeFileSync(join(web, `${name}.gz`), gzipSync(content, { level: 9 }))
     writeFileSync(join(web, `${name}.br`), brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: content.length } }))

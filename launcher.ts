@@ -86,7 +86,7 @@ async function run (...args: Parameters<typeof import('./src/process/run.ts').ru
 
 /** Runs the workers. Every worker gets the settings read here plus later changes by `tune`, however late it starts. */
 async function lead (startup: Startup): Promise<void> {
-  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { retune }] = await Promise.all([
+  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { accessOf, retune }] = await Promise.all([
     import('./src/process/log.ts'),
     import('./src/process/systemd.ts'),
     import('./src/process/primary.ts'),
@@ -107,7 +107,7 @@ async function lead (startup: Startup): Promise<void> {
       log.level = startup.config.logLevel
     },
     onReady: url => {
-      log.info(`signalbox ${version}: profile ${appProfile}, ${workers} workers on ${url}`)
+      log.info(`signalbox ${version}: profile ${appProfile}, ${accessOf(startup.config)}, ${workers} workers on ${url}`)
       feedWatchdog(log)
       process.send?.('ready')
     }

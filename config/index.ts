@@ -43,6 +43,10 @@ export class ConfigError extends Error {
 /** The prefix of the guide for a cluster: it says nothing about another deployment. */
 const CLUSTER_PREFIX = '{signalbox}:'
 
+/** Whether everybody may do everything, as the log says it at the start. */
+export const accessOf = ({ authJwtSecret, authJwksUrl }: Pick<Config, 'authJwtSecret' | 'authJwksUrl'>): 'open' | 'guarded by tokens' =>
+  authJwtSecret === '' && authJwksUrl === '' ? 'open' : 'guarded by tokens'
+
 type Texts = Readonly<Record<string, string | undefined>>
 
 /** Loads and checks the settings. @throws ConfigError with all problems */

@@ -44,6 +44,8 @@ const TABLE = {
     { default: 60, minimum: 1, maximum: DAY, unit: 'seconds' }),
   MAX_HTTP_BUFFER_SIZE: whole(NETWORK, 'Largest request body (after decompression), received WebSocket message, and event.',
     { default: 2_097_152, minimum: 1, maximum: 268_435_456, unit: 'bytes' }),
+  COMPRESSION: choice(NETWORK, 'Compress streams, sockets and answers for clients that accept it: each frame once, for all viewers.',
+    { default: 'on', choices: ['on', 'off'] }),
   KEEP_ALIVE_TIMEOUT: whole(NETWORK, 'Time an idle HTTP connection is kept. Longer than that of a proxy in front.',
     { default: 72, minimum: 1, maximum: DAY, unit: 'seconds' }),
 

@@ -18,6 +18,8 @@ export interface ProfileOptions {
   readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
+  /** COMPRESSION: clients that accept it are sent compressed bytes. */
+  readonly compresses: boolean
 }
 
 interface Profile {
@@ -64,17 +66,18 @@ export function pathsOf (name: ProfileName): { stream: string | null, websocket:
 export async function mountProfile (app: FastifyInstance, name: ProfileName, options: ProfileOptions): Promise<void> {
   const mounted = PROFILES[name]
   await mounted.mount(app, { ...options, path: mounted.path })
-  for (const other of PROFILE_NAMES) if (other !== name) await redirectFrom(app, PROFILES[other], { name, path: mounted.path }, options.gateway)
+  for (const other of PROFILE_NAMES) if (other !== name) await redirectFrom(app, other, { name, path: mounted.path }, options.gateway)
 }
 
-async function redirectFrom (app: FastifyInstance, { path, isStream }: Profile, mounted: { name: ProfileName, path: string }, gateway: Gateway): Promise<void> {
-  const notMounted = (): Refusal => new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}`, gateway.returnAfterMs())
+async function redirectFrom (app: FastifyInstance, name: ProfileName, mounted: { name: ProfileName, path: string }, gateway: Gateway): Promise<void> {
+  const { path, isStream } = PROFILES[name]
+  // Programs that know plain HTTP alone, such as curl, can read in both profiles.
+  const instead = isStream ? 'connect there, read with GET /api/events (wait=20 waits for news),' : 'connect there,'
+  const notMounted = (): Refusal => new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}; ${instead} or start the gateway with APP_PROFILE=${name}`, gateway.returnAfterMs())
   app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => { throw notMounted() })
   if (!isStream) return
-  // While a deployment changes its profile, other workers may still have streams.
+  // While a deployment changes its profile other workers may still have streams. Those of nobody are unknown here as there.
   const steering = new (await import('./sse/steering.ts')).Steering(gateway)
   app.post<{ Params: { session: string } }>(`${path}/:session`, { config: { isShed: true }, schema: { hide: true } }, async ({ params, body, identity }) =>
-    await steering.steer(params.session, body, identity).catch((error: unknown) => {
-      throw error instanceof Refusal && error.code === 'SESSION_NOT_FOUND' ? notMounted() : error
-    }))
+    await steering.steer(params.session, body, identity))
 }

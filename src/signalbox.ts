@@ -5,7 +5,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { adoptTunable, ConfigError, retune } from '../config/index.ts'
+import { accessOf, adoptTunable, ConfigError, retune } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
@@ -34,7 +34,7 @@ import type { Limits } from './core/limits.ts'
 import type { Store } from './core/store.ts'
 import { backingOf, openBacking } from './store/open.ts'
 
-export interface SignalboxOptions {
+export interface CompositionOptions {
   /** Every setting, already checked; see config/. HOST, PORT and WORKERS are for the caller, which listens. */
   readonly config: Config
   readonly log: FastifyBaseLogger
@@ -52,7 +52,7 @@ export interface SignalboxOptions {
   readonly onShutdown?: () => void
 }
 
-export interface Signalbox {
+export interface Composition {
   readonly gateway: Gateway
   /** All routes. Encapsulated: the app's own parsers, validation and error handler stay as they are. Closing the app closes the gateway. */
   readonly plugin: FastifyPluginAsync
@@ -78,7 +78,7 @@ export interface Signalbox {
  * Builds a gateway; `start` makes it work.
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
-export async function createSignalbox (options: SignalboxOptions): Promise<Signalbox> {
+export async function composeGateway (options: CompositionOptions): Promise<Composition> {
   const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
   const { appProfile: profile } = config
@@ -90,6 +90,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
       redisChannel: config.redisChannel,
       dataDir: config.dataDir,
       durability: config.durability,
+      gatherMs: gatherMsOf(config),
       historySize: config.historySize,
       historyBytes: config.historyBytes,
       historyTtlMs: config.historyTtl * 1000,
@@ -113,7 +114,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
     stateTypes: new Set(config.stateTypes),
     log
   })
-  const authority = options.authorize === undefined ? authorityOf(config, store, log) : new ProgramAuthority({ authorize: options.authorize, corsOrigins: config.corsOrigins, log })
+  const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
   const pressure = new Pressure()
@@ -190,6 +191,7 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 
   const routes = async (app: FastifyInstance): Promise<void> => {
+    const compresses = config.compression === 'on'
     const { enableControlHttp, corsOrigins, maxHttpBufferSize, pingTimeout, requestTimeout } = config
     // Settings go to Fastify one by one: `logLevel` among the options of a plugin would fix the level of its routes.
     await registerRoutes(app, {
@@ -208,10 +210,12 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
         effort,
         pingTimeoutMs: pingTimeout * 1000,
         requestTimeoutMs: requestTimeout * 1000,
-        maxHttpBufferSize
+        maxHttpBufferSize,
+        compresses
       }),
       pingIntervalMs: config.pingInterval * 1000,
       enableControlHttp,
+      compresses,
       corsOrigins,
       allowedHosts: authority.isOpen && !(config.allowAnonymous && config.allowedHosts.length === 0) ? hostsOf(config) : null,
       savings,
@@ -242,11 +246,15 @@ export async function createSignalbox (options: SignalboxOptions): Promise<Signa
   }
 }
 
-function authorityOf (config: Config, store: Store, log: FastifyBaseLogger): Authority {
+/** How long an event may wait for others to be written to the disk with: a tenth of what it may wait for its tick. */
+const gatherMsOf = ({ tickFloorMs }: Config): number => Math.max(4, Math.min(10, tickFloorMs / 10))
+
+function authorityOf (config: Config, store: Store, log: FastifyBaseLogger, authorize: Authorize | undefined): Authority {
   const { authJwtSecret, authJwksUrl, authIssuer, authAudience, anonymousSubscribe, corsOrigins, idempotencyTtl } = config
-  if (authJwtSecret === '' && authJwksUrl === '') return open
-  const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
   const tickets = new Tickets({ store, clock: systemClock, memorySeconds: idempotencyTtl })
+  if (authorize !== undefined) return new ProgramAuthority({ authorize, tickets, clock: systemClock, corsOrigins, log })
+  if (accessOf(config) === 'open') return open
+  const tokens = new Tokens({ secrets: secretsOf(authJwtSecret), jwksUrl: authJwksUrl, issuer: authIssuer, audience: authAudience, log })
   return new TokenAuthority({ tokens, tickets, anonymousSubscribe, corsOrigins, clock: systemClock })
 }
 

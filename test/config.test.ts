@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { ConfigError, EX_CONFIG, TUNABLE, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
+import { ConfigError, EX_CONFIG, TUNABLE, accessOf, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
 import { describeConfig, environmentExample, settingsTable, showConfig, tunableSchemas } from '../config/report.ts'
 import { TYPE } from '../config/format.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
@@ -330,6 +330,7 @@ t.test('settings of authentication that contradict each other are refused', asyn
     t.match(load(t, { ...given, AUTH_ISSUER: 'https://idp.example', AUTH_AUDIENCE: 'signalbox', ANONYMOUS_SUBSCRIBE: '@public, news-*' }).config, { authIssuer: 'https://idp.example', authAudience: 'signalbox', anonymousSubscribe: ['@public', 'news-*'] })
   }
   t.match(load(t, { AUTH_JWT_SECRET: SECRET, AUTH_JWKS_URL: 'https://idp.example/jwks' }).config, { authJwtSecret: SECRET, authJwksUrl: 'https://idp.example/jwks' }, 'both kinds of keys may be set')
+  t.strictSame([{}, { AUTH_JWT_SECRET: SECRET }, { AUTH_JWKS_URL: 'https://idp.example/jwks' }].map(given => accessOf(load(t, given).config)), ['open', 'guarded by tokens', 'guarded by tokens'])
   for (const name of ['AUTH_ISSUER', 'AUTH_AUDIENCE', 'ANONYMOUS_SUBSCRIBE']) {
     refuses(t, { [name]: 'x' }, new RegExp(`^${name} is set, but neither AUTH_JWT_SECRET nor AUTH_JWKS_URL: no token would be checked, and everybody could do everything\\.$`))
   }

@@ -34,7 +34,6 @@ t.test('the image', { skip }, async t => {
   await podman.run('build', '--isolation', 'chroot', '--network', 'host', '--pull=never', '--layers=false', '--format', 'docker', '--volume', `${npmCache()}:/root/.npm`,
     '--build-arg', `NODE=${bare}`, '--tag', IMAGE, '--file', join(ROOT, 'Containerfile'), ROOT)
 
-  const node = async (script: string): Promise<any> => JSON.parse(await podman.run('run', '--rm', '--entrypoint', 'node', IMAGE, '--input-type=module', '--eval', `import fs from 'node:fs'; console.log(JSON.stringify(${script}))`))
   let number = 0
   /** Starts a container on a port of its own, and does not wait. */
   const start = async (t: Test, env: Record<string, string | number>, ...args: string[]): Promise<Container> => {
@@ -63,22 +62,28 @@ t.test('the image', { skip }, async t => {
       ExposedPorts: { '3000/tcp': {} },
       Entrypoint: ['node', '--enable-source-maps', '/opt/signalbox/dist/launcher.js']
     })
-    t.same(await node("fs.readdirSync('/opt/signalbox').sort()"), ['LICENSE', 'deploy', 'dist', 'node_modules', 'package.json'])
-    t.same(await node("['typescript', 'esbuild', 'tap', 'tsx', 'eslint'].filter(name => fs.existsSync('/opt/signalbox/node_modules/' + name))"), [], 'without what only the build needs')
-    t.same(await node("['/', '/opt/signalbox', '/opt/signalbox/dist/launcher.js', '/data'].map(path => fs.statSync(path).uid)"), [0, 0, 0, 1000], 'only the volume is its own')
+    const { stdout } = await podman.toEnd('--entrypoint', 'node', IMAGE, '--print', `JSON.stringify({
+      names: fs.readdirSync('/opt/signalbox').sort(),
+      superfluous: ['typescript', 'esbuild', 'tap', 'tsx', 'eslint'].filter(name => fs.existsSync('/opt/signalbox/node_modules/' + name)),
+      owners: ['/', '/opt/signalbox', '/opt/signalbox/dist/launcher.js', '/data'].map(path => fs.statSync(path).uid)
+    })`)
+    const { names, superfluous, owners } = JSON.parse(stdout)
+    t.same(names, ['LICENSE', 'deploy', 'dist', 'node_modules', 'package.json'])
+    t.same(superfluous, [], 'without what only the build needs')
+    t.same(owners, [0, 0, 0, 1000], 'only the volume is its own')
     const [whole, base] = (await podman.run('inspect', '--format', '{{.Size}}', IMAGE, bare)).split('\n').map(Number) as [number, number]
     t.comment(`${Math.round((whole - base) / 1e6)} MB on top of the base image`)
     t.ok(whole - base < 80e6)
   })
 
   await t.test('without authentication the start is refused, with what to set', async t => {
-    const { code, stdout, stderr } = await podman.try('run', '--rm', IMAGE)
+    const { code, stdout, stderr } = await podman.toEnd(IMAGE)
     t.match({ code, stdout, stderr }, { code: 78, stdout: '', stderr: /^HOST is "0\.0\.0\.0".*set AUTH_JWT_SECRET \(openssl rand -base64 32\).*ALLOW_ANONYMOUS=true/ })
   })
 
   await t.test('the gateway is process 1, is healthy, drains by SIGTERM, and its volume keeps what was acknowledged', async t => {
     const first = await start(t, {}, '--volume', 'data:/data')
-    await until('it is ready', isReady(first), 30_000)
+    await until('it is ready', isReady(first))
     const [self, log] = JSON.parse(await podman.run('exec', first.name, 'node', '--print', "JSON.stringify([fs.readlinkSync('/proc/1/exe'), fs.readFileSync('/proc/1/status', 'utf8')])"))
     t.equal(self, '/usr/local/bin/node')
     t.match(log, /^Uid:\t1000\t1000\t1000\t1000$/m)
@@ -90,7 +95,7 @@ t.test('the image', { skip }, async t => {
     t.match(await first.logs(), /"pid":1.*"signal":"SIGTERM".*"draining".*drained, exiting/s)
 
     const second = await start(t, { APP_PROFILE: 'WEBSOCKET' }, '--volume', 'data:/data')
-    await until('the next one is ready', isReady(second), 30_000)
+    await until('the next one is ready', isReady(second))
     t.match(await second.logs(), /embedded store in \/data\/store: 0 facts and 1 value /)
     t.equal(await second.stop(), 0)
   })
@@ -100,12 +105,12 @@ t.test('the image', { skip }, async t => {
     chmodSync(folder, 0o755)
     writeFileSync(join(folder, 'slow.mjs'), "console.log('starting'); await new Promise(resolve => setTimeout(resolve, 3_600_000)); export default {}")
     const container = await start(t, { COMMANDS_MODULE: '/commands/slow.mjs' }, '--volume', `${folder}:/commands:ro`)
-    await until('it loads its commands', async () => (await container.logs()).includes('starting'), 30_000)
+    await until('it loads its commands', async () => (await container.logs()).includes('starting'))
     t.equal(await container.stop(), 143, 'it was not killed when the patience was over')
   })
 
   await t.test('the health check fails where no gateway answers', async t => {
-    const { code, stderr } = await podman.try('run', '--rm', '--env', `PORT=${await freePort()}`, '--entrypoint', 'node', IMAGE, 'deploy/health.js')
+    const { code, stderr } = await podman.toEnd('--env', `PORT=${await freePort()}`, '--entrypoint', 'node', IMAGE, 'deploy/health.js')
     t.match({ code, stderr }, { code: 1, stderr: /ECONNREFUSED/ })
   })
 
@@ -118,10 +123,10 @@ t.test('the image', { skip }, async t => {
       }))`))
     // A line for each address.
     const isStarted = (workers: number) => async (): Promise<boolean> => new Set((await container.logs()).match(/\(pid \d+\) listens at/g)).size === workers
-    await until('both workers listen', isStarted(2), 60_000)
+    await until('both workers listen', isStarted(2))
     const worker = (await processes()).find(({ pid }) => pid !== 1)?.pid as number
     await podman.run('exec', container.name, 'node', '--eval', `process.kill(${worker}, 'SIGKILL')`)
-    await until('another one listens', isStarted(3), 60_000)
+    await until('another one listens', isStarted(3))
     const left = await processes()
     t.equal(left.length, 3, 'a primary and two workers')
     t.same(left.filter(({ pid, state }) => state === 'Z' || pid === worker), [], 'nothing is left of the dead one')

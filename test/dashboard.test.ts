@@ -10,7 +10,7 @@ import { roomsOf } from '../src/dashboard/rooms.ts'
 import { Throughputs } from '../src/dashboard/throughput.ts'
 import { TimeSeries } from '../src/dashboard/time-series.ts'
 
-const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n })
+const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n, plainBytes: 400 * n })
 const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
 
 t.test('rates come from differences, over the time of the process\'s clock', async t => {
@@ -18,7 +18,7 @@ t.test('rates come from differences, over the time of the process\'s clock', asy
   rates.take('1', 1000, counters(100))
   t.equal(rates.total, null, 'one report is no rate')
   rates.take('1', 3000, counters(300))
-  t.same(rates.total, { events: 100, owed: 1000, delivered: 500, bundles: 100, bytes: 10_000 })
+  t.same(rates.total, { events: 100, owed: 1000, delivered: 500, bundles: 100, bytes: 10_000, plainBytes: 40_000 })
   rates.take('1', 3000, counters(900))
   t.equal(rates.total?.events, 100, 'the same report again changes nothing')
 })

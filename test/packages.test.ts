@@ -19,6 +19,7 @@ import type { Metric } from 'prom-client'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
+import { declineOffers, deflateOf, DEFLATE_OPTIONS } from '../profiles/websocket/deflate.ts'
 import { frame } from '../profiles/websocket/frame.ts'
 
 interface HttpParser { unconsume: () => void, remove: () => void, close: () => void }
@@ -81,6 +82,29 @@ t.test('fastify-sse-v2 sets its headers, calls flushHeaders on the response, the
   response.on('data', (data: Buffer) => { text += data.toString() })
   while (!text.includes('ours')) await once(response, 'data')
   t.equal(text, 'retry: 1234\n\nours', 'the response stays open after the stream is unpiped and destroyed')
+})
+
+t.test('fastify-sse-v2 has the first message written by `write` of the response, as bytes and in one piece [profiles/sse/connection.ts]', async t => {
+  const app = Fastify()
+  await app.register(FastifySSEPlugin, { retryDelay: false })
+  const written: unknown[] = []
+  app.get('/', async (_request, reply) => {
+    const { raw } = reply
+    raw.write = (piece: unknown) => {
+      written.push(piece)
+      return ServerResponse.prototype.write.call(raw, 'in its place', 'utf8')
+    }
+    reply.sse({ event: 'hello', data: 'x'.repeat(50_000) })
+    return await reply
+  })
+  const request = get({ port: await listen(t, app), host: '127.0.0.1' })
+  request.on('error', () => {})
+  t.teardown(() => request.destroy())
+  const [response] = await once(request, 'response') as [IncomingMessage]
+  const [data] = await once(response, 'data') as [Buffer]
+  t.equal(data.toString(), 'in its place')
+  t.equal(written.length, 1)
+  t.ok(Buffer.isBuffer(written[0]) && written[0].length > 50_000)
 })
 
 t.test('Node keeps the HTTP parser of a connection at socket.parser; unconsume, remove and close give the socket back [profiles/sse/connection.ts]', async t => {
@@ -321,6 +345,47 @@ t.test('ws writes a message to the socket at once, so a frame written to the soc
   client.on('message', (data: Buffer) => texts.push(data.toString()))
   while (texts.length < 3) await once(client, 'message')
   t.same(texts, ['before', '{"event":"events","id":"c","data":[]}', 'after'])
+})
+
+t.test('ws exports what parses and judges offers, compresses nothing below its threshold, and frees its window by cleanup [profiles/websocket/deflate.ts, profiles/websocket/intake.ts]', async t => {
+  const app = Fastify()
+  await app.register(websocket, { options: { perMessageDeflate: DEFLATE_OPTIONS } })
+  const freed = new Promise<void>(resolve => {
+    app.get('/', { websocket: true }, (socket, request) => {
+      t.equal(socket.extensions, 'permessage-deflate')
+      const deflate = deflateOf(socket)
+      t.equal(deflate?._inflate, null)
+      t.same(deflate?.params, { server_no_context_takeover: true, client_no_context_takeover: true })
+      socket.on('message', (data: Buffer) => {
+        t.equal(data.length, 5000)
+        t.not(deflate?._inflate, null, 'a window')
+        deflate?.cleanup()
+        t.equal(deflate?._inflate, null)
+        socket.send('x'.repeat(5000))
+        request.raw.socket.write(frame({ entries: [], cursor: 'behind' }))
+        resolve()
+      })
+    })
+  })
+  const port = await listen(t, app)
+  const client = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate: { threshold: 0 } })
+  t.teardown(() => client.terminate())
+  const texts: string[] = []
+  client.on('message', (data: Buffer) => texts.push(data.toString()))
+  await once(client, 'open')
+  client.send('y'.repeat(5000))
+  await freed
+  while (texts.length < 2) await once(client, 'message')
+  t.match(texts, [/^x{5000}$/, /behind/], 'what it sends is not delayed by compression')
+  const headers = (offer: string): IncomingMessage => ({ headers: { 'sec-websocket-extensions': offer } }) as unknown as IncomingMessage
+  const left = (offer: string): unknown => {
+    const request = headers(offer)
+    declineOffers(request)
+    return request.headers['sec-websocket-extensions']
+  }
+  t.equal(left('permessage-deflate'), 'permessage-deflate')
+  t.equal(left('permessage-deflate; server_max_window_bits=9'), undefined)
+  t.equal(left('permessage-deflate;;'), undefined)
 })
 
 t.test('a WebSocket of ws knows whether it is paused, and is OPEN until close is called, not until it is closed [profiles/websocket/connection.ts]', async t => {

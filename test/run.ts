@@ -27,7 +27,7 @@ const folder = mkdtempSync(join(tmpdir(), 'signalbox-test-'))
 const command = mortal([process.execPath, tap, '--reporter=tap', ...(coverage ? ['--no-disable-coverage', '--coverage-report=text-summary'] : []), ...args], 'TERM')
 const child = spawn(command.file, command.args, {
   stdio: ['inherit', 'pipe', 'inherit'],
-  env: { ...process.env, TMPDIR: folder, TEMP: folder, TMP: folder, SIGNALBOX_TOOLS: JSON.stringify(tools) }
+  env: { ...process.env, ...(coverage ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${new URL('tools/tsx.mjs', import.meta.url).href}`.trim() }), TMPDIR: folder, TEMP: folder, TMP: folder, SIGNALBOX_TOOLS: JSON.stringify(tools) }
 })
 // Tap ends its files; the summary of what has run still follows.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))

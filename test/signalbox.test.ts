@@ -10,17 +10,17 @@ import type { Test } from 'tap'
 import { configFrom } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import type { ProfileName } from '../profiles/index.ts'
-import { createSignalbox } from '../src/signalbox.ts'
-import type { Signalbox } from '../src/signalbox.ts'
+import { composeGateway } from '../src/signalbox.ts'
+import type { Composition } from '../src/signalbox.ts'
 import { tempDir } from './store/harness.ts'
 import { RedisServer, skipWithout } from './tools/redis.ts'
 import { trusted } from '../src/core/identity.ts'
 import { WireClient } from './wire/client.ts'
 
-interface Running { box: Signalbox, port: number, close: () => Promise<void> }
+interface Running { box: Composition, port: number, close: () => Promise<void> }
 
 async function run (t: Test, config: Partial<Config>): Promise<Running> {
-  const box = await createSignalbox({ config: configFrom(config), log: pino({ level: 'silent' }) })
+  const box = await composeGateway({ config: configFrom(config), log: pino({ level: 'silent' }) })
   const app = await box.createServer()
   await box.start()
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -91,7 +91,7 @@ t.test('wrong settings are all named, and nothing is opened', async t => {
 t.test('a gateway whose commands cannot be loaded closes the store it had opened', async t => {
   const dataDir = await tempDir(t)
   const settings = { appProfile: 'SSE', dataDir, commandsModule: '/no/such/module.mjs' } as const
-  await t.rejects(createSignalbox({ config: configFrom(settings), log: pino({ level: 'silent' }) }), { name: 'ConfigError', message: /COMMANDS_MODULE .* cannot be loaded/ })
+  await t.rejects(composeGateway({ config: configFrom(settings), log: pino({ level: 'silent' }) }), { name: 'ConfigError', message: /COMMANDS_MODULE .* cannot be loaded/ })
   t.ok(existsSync(dataDir))
   const { box } = await run(t, { appProfile: 'SSE', dataDir })
   t.equal(box.gateway.notReady, null, 'another one can open it')
@@ -100,7 +100,7 @@ t.test('a gateway whose commands cannot be loaded closes the store it had opened
 t.test('the level of the log is one for all routes, and changes with tune', async t => {
   const lines: string[] = []
   const log = pino({ level: 'error' }, { write: line => lines.push(line) })
-  const box = await createSignalbox({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log, onTuned: ({ logLevel }) => { log.level = logLevel } })
+  const box = await composeGateway({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log, onTuned: ({ logLevel }) => { log.level = logLevel } })
   const app = await box.createServer()
   t.teardown(async () => await app.close())
   await box.start()
@@ -134,7 +134,7 @@ t.test('on an app of somebody else the gateway leaves validation and errors of o
 })
 
 t.test('a gateway that is closed while it starts stays closed', async t => {
-  const box = await createSignalbox({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log: pino({ level: 'silent' }) })
+  const box = await composeGateway({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log: pino({ level: 'silent' }) })
   const starting = box.start()
   await box.close()
   await starting

@@ -10,7 +10,7 @@ import t from 'tap'
 import { freePort, request, Stage, until } from './process/harness.ts'
 import type { Ended, Env } from './process/harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const SOURCES = (JSON.parse(readFileSync(join(ROOT, 'tsconfig.json'), 'utf8')) as { include: string[] }).include

@@ -2,6 +2,7 @@
 
 import { against, atLeast, atMost, column, figureIn, noFaults, plain, plot, ratioAtMost, share, us } from './chapter.ts'
 import type { Chapter } from './chapter.ts'
+import { bundles, compressed } from './compression.ts'
 import { BARE_ROUTE, SSE, WEBSOCKET, WS } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { dashboard } from './dashboard.ts'
@@ -44,6 +45,20 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'fan-out-5000': async context => await fanOutTo(5000, context),
   'dashboard-100': async context => await dashboardBefore(100, context),
   'dashboard-1000': async context => await dashboardBefore(1000, context),
+
+  compression: async ({ rounds, quick, say }) => {
+    const contenders = OWN.flatMap(contender => [contender, compressed(contender)])
+    const series = await inTurn(contenders, rounds, line => say(`compression, ${line}`), async contender => await bundles(contender, 1000, quick ? 1500 : 4000))
+    return [{
+      id: 'compression',
+      title: 'Bundles of fifty values to 1,000 viewers, plain and compressed',
+      method: 'Ten requests a second of 50 values each to a room of 1,000, whose bundle is compressed once for all. CPU of the server process for each bundle handed over, taking the events in included; bytes as the server counts them.',
+      columns: [column('CPU a bundle, µs', 'usPerFrame', us), column('bytes', 'bytes'), column('without compression', 'plainBytes')],
+      series,
+      verdicts: OWN_NAMES.flatMap(name => ratioAtMost(series, `${name}, compressed`, name, 'usPerFrame', 1.1)),
+      plots: []
+    }]
+  },
 
   idle: async ({ quick, say, others, peers }) => {
     const clients = clientsHere(quick ? 2000 : 10_000)

@@ -13,7 +13,7 @@ const KEY_DIGITS = 3
 const N_DIGITS = 9
 const LENGTH = MARK.length + KEY_DIGITS + N_DIGITS
 
-/** The text of an event of so many bytes. @param keyed whether the event names its key, as Signalbox would coalesce by it */
+/** The text of an event of so many bytes. @param keyed whether the event names its key, as Signalbox would bundle by it */
 export function eventText ({ key, n }: Mark, { bytes, room, keyed }: { bytes: number, room: string, keyed: boolean }): string {
   const mark = `${MARK}${String(key).padStart(KEY_DIGITS, '0')}${String(n).padStart(N_DIGITS, '0')}`
   const event = { type: 'metric', room, ...(keyed ? { key: `key-${key}` } : {}), data: { mark, padding: '' } }

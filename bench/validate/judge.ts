@@ -35,7 +35,7 @@ export interface Verdict {
   readonly caveats: readonly string[]
 }
 
-/** @param saves whether coalescing has anything to save in that workload */
+/** @param saves whether bundling has anything to save in that workload */
 export function judge (measurements: readonly Measurement[], saves: (workload: string) => boolean): Verdict {
   const misses = measurements.flatMap(measurement => missesOf(measurement, saves(measurement.workload) ? plainOf(measurement, measurements) : undefined))
   const unknown = measurements.some(({ serverCpu }) => serverCpu === null)
@@ -62,7 +62,7 @@ function praise (measurements: readonly Measurement[], saves: (workload: string)
     `In ${coalesced.length} measurement${coalesced.length === 1 ? '' : 's'} p95 was at most ${most(({ latency }) => latency?.p95 ?? null).toFixed(0)} ms`,
     `event-loop lag p99 ${most(({ lagP99Ms }) => lagP99Ms).toFixed(1)} ms`,
     `backlog ${most(({ backlogSeconds }) => backlogSeconds).toFixed(1)} s`,
-    ...saved.length === 0 ? [] : [`CPU at least ${percent(Math.min(...saved))} less than un-coalesced`]
+    ...saved.length === 0 ? [] : [`CPU at least ${percent(Math.min(...saved))} less than unbundled`]
   ].join(', ') + '; nothing was lost, came twice or was stale.'
 }
 
@@ -74,7 +74,7 @@ export const plainOf = ({ profile, workload, coalesced }: Measurement, measureme
 /** Server CPU for an event published, in seconds. */
 export const cpuPerEvent = ({ serverCpu, published }: Measurement): number | null => serverCpu === null || published === 0 ? null : serverCpu / published
 
-/** Share of un-coalesced delivery's CPU for an event published; null where there is nothing to compare with. */
+/** Share of unbundled delivery's CPU for an event published; null where there is nothing to compare with. */
 export function savedCpu (measurement: Measurement, measurements: readonly Measurement[]): number | null {
   const plain = plainOf(measurement, measurements)
   const [less, more] = [cpuPerEvent(measurement), plain === undefined ? null : cpuPerEvent(plain)]
@@ -102,7 +102,7 @@ function missesOf (measurement: Measurement, plain: Measurement | undefined): Mi
     ...wrongs.stale > 0 ? [`${wrongs.stale} last values wrong`] : [],
     ...new Set(troubles)
   ].map(what => ({ of, what, doubt: null }))
-  // Without coalescing there is no target but that everything arrives.
+  // Without bundling there is no target but that everything arrives.
   if (!coalesced) return wrong
   const doubtOf = (of: Measurement): string | null => disturbed(of) || of.loadCpu > LOAD_LIMIT ? BUSY : null
   const doubt = doubtOf(measurement)

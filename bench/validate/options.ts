@@ -85,7 +85,7 @@ function address (name: string, text: string): string {
 
 export const HELP = `signalbox validate [options]          in a checkout: npm run validate -- [options]
 
-${wrap('Measures Signalbox against its targets. The same work is delivered un-coalesced (each event at once), by the profile SSE and by the profile WEBSOCKET. Measured are latency, event-loop lag, server CPU, messages, bytes and backlog, and whether events were lost, came twice or are not the newest value. Writes reports/validation.html and reports/validation.json.')}
+${wrap('Measures Signalbox against its targets. The same work is delivered unbundled (each event at once), by the profile SSE and by the profile WEBSOCKET. Measured are latency, event-loop lag, server CPU, messages, bytes and backlog, and whether events were lost, came twice or are not the newest value. Writes reports/validation.html and reports/validation.json.')}
 
   --quick            takes a minute (otherwise seven to ten); for an impression
   --only a,b         only these workloads:

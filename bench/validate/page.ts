@@ -32,7 +32,7 @@ ${caveats.length === 0 ? null : markup`<ul>${caveats.map(caveat => markup`<li>${
 <section>
 <h2>Figures</h2>
 ${figures(report)}
-<p class="note">“At once” is un-coalesced delivery over the same transport. In brackets: coalescing has nothing to save in that workload, so its CPU is not judged.${url === null ? null : ' With ~: the server’s own estimate, not judged.'} What each figure means is <a href="#definitions">below</a>.</p>
+<p class="note">“At once” is unbundled delivery over the same transport. In brackets: bundling has nothing to save in that workload, so its CPU is not judged.${url === null ? null : ' With ~: the server’s own estimate, not judged.'} What each figure means is <a href="#definitions">below</a>.</p>
 </section>
 <section>
 <h2>Latency: share of events there within a time</h2>

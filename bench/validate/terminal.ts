@@ -18,7 +18,7 @@ export function summary (report: Report): string {
       ...rows(report, name).map(({ measurement: { profile, coalesced }, cells }) => [coalesced ? `  ${profile}` : '    at once', ...cells.map(({ text, met }) => met === false ? `${text}!` : text)])
     ]), true),
     '',
-    wrap(`! misses its target. "at once": un-coalesced, each event sent at once, over the same transport${measurements.every(({ coalesced }) => coalesced) ? '' : '; saved: CPU of an event published, against that'}. In brackets: nothing to save in that workload, not judged. ~: the server's own estimate, not judged. Latency: from publish to receipt, see the report.`),
+    wrap(`! misses its target. "at once": unbundled, each event sent at once, over the same transport${measurements.every(({ coalesced }) => coalesced) ? '' : '; saved: CPU of an event published, against that'}. In brackets: nothing to save in that workload, not judged. ~: the server's own estimate, not judged. Latency: from publish to receipt, see the report.`),
     ...sentence === null
       ? []
       : [

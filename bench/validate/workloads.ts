@@ -7,7 +7,7 @@ import type { Source } from '../publisher.ts'
 export interface Named extends Workload {
   /** One sentence. */
   readonly what: string
-  /** Whether coalescing has anything to save here. */
+  /** Whether bundling has anything to save here. */
   readonly saves: boolean
   readonly warmUp: readonly Source[]
   /** How many times as long as others it is measured, for it has few events. */
@@ -41,7 +41,7 @@ export function workload (name: Name, load: number): Named {
       // Never closer than a tick at its floor, so no two are ever bundled.
       const source = { key: () => turn++ % 2 === 0 ? null : 'only', gapMs: around(1000 / rate, 0.4) }
       return {
-        ...described(`${told(rate)} events a second, by turns a fact and a value, at least 120 ms apart: each goes out at once and by itself, so there is nothing to coalesce and no CPU to save`, [source]),
+        ...described(`${told(rate)} events a second, by turns a fact and a value, at least 120 ms apart: each goes out at once and by itself, so there is nothing to bundle and no CPU to save`, [source]),
         // By itself it would take a minute to warm anything up.
         warmUp: log(100 * load),
         saves: false,

@@ -7,12 +7,14 @@ import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
+import { blocksOf, GZIP_HEADER, MIN_SINGLE_BYTES } from '../../src/app/compression.ts'
 import { breakOff } from '../../src/app/parting.ts'
-import { frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
+import { compressed, COMPRESSED_HEARTBEAT, frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
   #socket: Socket | null = null
   #chunked = true
+  #compressed = false
   #ended = false
 
   /** 1 until the stream is open: before that nothing can be sent. */
@@ -21,14 +23,17 @@ export class SseConnection implements Connection {
   }
 
   /** Call when the stream is open: from now on this connection writes to the socket. */
-  attach (socket: Socket, chunked: boolean): void {
+  attach ({ socket, chunked, compressed }: OpenStream): void {
     this.#socket = socket
     this.#chunked = chunked
+    this.#compressed = compressed
   }
 
   send (bundle: Bundle): number {
     bundle.frame ??= frame(bundle)
-    return this.#write(bundle.frame)
+    if (!this.#compressed) return this.#write(bundle.frame)
+    bundle.compressed ??= compressed(bundle.frame)
+    return this.#write(bundle.compressed)
   }
 
   tell (message: Notice): void {
@@ -38,11 +43,13 @@ export class SseConnection implements Connection {
 
   /** Sends a named event; with `id` it is also a position. */
   sendMessage (event: string, data: object, id: string | null): void {
-    this.#write(namedEvent(event, data, id))
+    const message = namedEvent(event, data, id)
+    this.#write(this.#compressed ? compressed(message, MIN_SINGLE_BYTES) : message)
   }
 
   ping (cursor: string | null): void {
-    this.#write(cursor === null ? HEARTBEAT : namedEvent('position', {}, cursor))
+    if (cursor === null) this.#write(this.#compressed ? COMPRESSED_HEARTBEAT : HEARTBEAT)
+    else this.sendMessage('position', {}, cursor)
   }
 
   close (reason: EndReason, retryMs: number): void {
@@ -68,6 +75,13 @@ export class SseConnection implements Connection {
   }
 }
 
+/** A stream whose headers and first message are written. */
+export interface OpenStream {
+  readonly socket: Socket
+  readonly chunked: boolean
+  readonly compressed: boolean
+}
+
 /** The first message of a stream. */
 export interface Opening {
   readonly event: string
@@ -80,9 +94,10 @@ export interface Opening {
 /**
  * Opens the stream: status, headers and the first message, which also says when to come back: an event with `retry:` alone
  * is an empty message to some clients.
+ * @param compressed whether the whole stream is one gzip body
  * @returns the socket once these are written; null if the client has disconnected meanwhile
  */
-export async function openStream (reply: FastifyReply, { event, data, id, retryMs }: Opening): Promise<{ socket: Socket, chunked: boolean } | null> {
+export async function openStream (reply: FastifyReply, { event, data, id, retryMs }: Opening, compressed: boolean): Promise<OpenStream | null> {
   const { raw } = reply
   // A pipelined request gets its socket only after the response before it has ended.
   if (raw.socket === null && !reply.request.raw.socket.destroyed) {
@@ -96,6 +111,11 @@ export async function openStream (reply: FastifyReply, { event, data, id, retryM
     raw.setHeader('Cache-Control', STREAM_HEADERS['Cache-Control'])
     raw.removeHeader('x-no-compression')
     ServerResponse.prototype.flushHeaders.call(raw)
+  }
+  if (compressed) {
+    reply.header('Content-Encoding', 'gzip')
+    // The plugin writes the first message as text.
+    raw.write = (text: Buffer) => ServerResponse.prototype.write.call(raw, Buffer.concat([GZIP_HEADER, blocksOf(text, MIN_SINGLE_BYTES)]), 'latin1')
   }
   const opened = new Promise<void>(resolve => {
     // The plugin leaves a stream piped into the response, for later events. It gets none: after the first it is
@@ -113,7 +133,7 @@ export async function openStream (reply: FastifyReply, { event, data, id, retryM
   await opened
   if (socket.destroyed) return null
   freeHttpState(raw, socket)
-  return { socket, chunked: raw.chunkedEncoding }
+  return { socket, chunked: raw.chunkedEncoding, compressed }
 }
 
 /** The methods of Node's HTTP parser that release it, as Node does itself (`freeParser` in lib/_http_common.js). */

@@ -1,6 +1,7 @@
 // The wire format of SSE (https://html.spec.whatwg.org/multipage/server-sent-events.html), each message already in a chunk
 // of HTTP/1.1 (RFC 9112, 7.1): the same buffer can be written to every socket.
 
+import { blocksOf } from '../../src/app/compression.ts'
 import type { Bundle } from '../../src/core/connection.ts'
 
 /**
@@ -22,11 +23,22 @@ export function namedEvent (event: string, data: object, id: string | null): Buf
 /** The heartbeat where the client's position has not changed. A comment would be seen by no handler of an EventSource. */
 export const HEARTBEAT = namedEvent('position', {}, null)
 
+/** A frame as a part of a gzip body. */
+export const compressed = (frame: Buffer, minBytes?: number): Buffer => chunk(blocksOf(unchunked(frame), minBytes))
+
+export const COMPRESSED_HEARTBEAT = compressed(HEARTBEAT)
+
 /** A frame without its chunk framing, for HTTP/1.0. */
 export function unchunked (frame: Buffer): Buffer {
   return frame.subarray(frame.indexOf('\r\n') + 2, frame.length - 2)
 }
 
-function chunk (text: string): Buffer {
-  return Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`)
+function chunk (content: string | Buffer): Buffer {
+  const head = `${Buffer.byteLength(content).toString(16)}\r\n`
+  if (typeof content === 'string') return Buffer.from(`${head}${content}\r\n`)
+  const bytes = Buffer.allocUnsafe(head.length + content.length + 2)
+  bytes.write(head)
+  content.copy(bytes, head.length)
+  bytes.write('\r\n', head.length + content.length)
+  return bytes
 }

@@ -6,10 +6,11 @@ import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { cursorOf } from '../../src/app/bye.ts'
-import { checkParameters, joinsOfQuery } from '../../src/app/joins.ts'
+import { acceptsGzip, varyByEncoding } from '../../src/app/compression.ts'
+import { checkParameters, joinsOfQuery, paceOfQuery } from '../../src/app/joins.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
-import { changedSchema, changeSchema, refusals, subscriptionQuery, textOf } from '../../src/app/schemas.ts'
+import { changedSchema, changeSchema, paceQuery, refusals, subscriptionQuery, textOf } from '../../src/app/schemas.ts'
 import { isQueued } from '../../src/app/turns.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Session } from '../../src/core/session.ts'
@@ -19,11 +20,13 @@ import { Steering } from './steering.ts'
 export interface SseOptions {
   readonly gateway: Gateway
   readonly path: string
+  /** COMPRESSION: streams of clients that accept gzip are compressed. */
+  readonly compresses: boolean
 }
 
-const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'ticket']
+const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'paceMs', 'ticket']
 
-export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, compresses }: SseOptions) => {
   const connections = new Set<SseConnection>()
   const steering = new Steering(gateway)
   /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
@@ -42,7 +45,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
         type: 'object',
-        properties: subscriptionQuery
+        properties: { ...subscriptionQuery, ...paceQuery }
       },
       response: { 200: textOf('text/event-stream', 'The stream; docs/asyncapi.yaml describes its events.'), ...refusals }
     }
@@ -68,8 +71,9 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
       const query = request.query as Record<string, unknown>
       checkParameters(query, PARAMETERS, 'a stream')
       const joins = joinsOfQuery(query)
+      const paceMs = paceOfQuery(query)
       session = gateway.open(connection, request.identity)
-      joined = await session.join(joins, cursorOf(request))
+      joined = await session.join(joins, cursorOf(request), request.identity, paceMs)
       await request.useTicket()
     } catch (error) {
       end()
@@ -81,7 +85,9 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     connections.add(connection)
     steering.add(session)
     const hello = { profile: 'SSE', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position, cursor }
-    const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() })
+    if (compresses) varyByEncoding(reply)
+    const compressed = compresses && acceptsGzip(request.headers['accept-encoding'])
+    const stream = await openStream(reply, { event: 'hello', data: hello, id: cursor, retryMs: gateway.returnAfterMs() }, compressed)
     // The client disconnected while the stream was opening, or the gateway ended the session: then the stream just ends.
     if (stream === null || session.state === 'ended') {
       end()
@@ -92,7 +98,7 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     stream.socket.once('close', end)
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
-    connection.attach(stream.socket, stream.chunked)
+    connection.attach(stream)
     session.drained()
     return reply
   })
@@ -102,8 +108,8 @@ export default fp(async (app: FastifyInstance, { gateway, path }: SseOptions) =>
     schema: {
       tags: ['events'],
       operationId: 'changeStream',
-      summary: 'Join or leave rooms on an open stream',
-      description: 'The body is a socket\'s `join` or `leave`; the answer has the data of `joined` or `left`. Snapshot, `ready` and the cursor that counts come on the stream.',
+      summary: 'Join or leave rooms, or change the pace, on an open stream',
+      description: 'The body is a socket\'s `join`, `leave` or `pace`; the answer has the data of `joined`, `left` or `paced`. Snapshot, `ready` and the cursor that counts come on the stream.',
       params: { type: 'object', properties: { session: { type: 'string', description: 'from `hello`' } } },
       body: changeSchema,
       response: { 200: changedSchema, ...refusals }

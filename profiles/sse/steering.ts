@@ -1,4 +1,4 @@
-// Joining and leaving rooms on an open stream, by POST: the body is a socket's `join` or `leave`. A stream has one direction,
+// Joining and leaving rooms and changing the pace on an open stream, by POST: the body is a socket's `join`, `leave` or `pace`. A stream has one direction,
 // and the request reaches any worker of the deployment: where the stream is not this one's it asks all of them.
 
 import { make, MEMBERSHIP, readAction, refOf } from '../../src/app/membership.ts'
@@ -32,8 +32,8 @@ interface Order {
 
 /** A change with each list of types once: a hundred rooms may share a list. */
 type Packed =
-  | Extract<Change, { action: 'leave' }>
-  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean }
+  | Exclude<Change, { action: 'join' }>
+  | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean, readonly paceMs?: number | null }
 
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
@@ -67,8 +67,8 @@ export class Steering {
   }
 
   /**
-   * Changes what a stream hears.
-   * @returns the data of `joined` or `left`
+   * Changes what a stream hears, or how often.
+   * @returns the data of `joined`, `left` or `paced`
    * @throws Refusal BAD_MESSAGE, TOO_LARGE, SESSION_NOT_FOUND, RATE_LIMITED, STORE_UNAVAILABLE, and what `Session.join` throws
    */
   async steer (session: string, body: unknown, identity: Identity): Promise<object> {
@@ -139,7 +139,7 @@ function isSameCaller (one: Identity, other: Identity): boolean {
 }
 
 function pack (change: Change): Packed {
-  if (change.action === 'leave') return change
+  if (change.action !== 'join') return change
   const lists = new Map<readonly string[], number>()
   const joins = change.joins.map(({ room, types }): [string, number?] => {
     if (types === undefined) return [room]
@@ -147,14 +147,14 @@ function pack (change: Change): Packed {
     return [room, lists.get(types) as number]
   })
   // One message has one `patch`, for all of its rooms.
-  return { action: 'join', joins, lists: [...lists.keys()], cursor: change.cursor, ...(change.joins[0]?.patch === true ? { patch: true } : {}) }
+  return { ...change, joins, lists: [...lists.keys()], ...(change.joins[0]?.patch === true ? { patch: true } : {}) }
 }
 
 function unpack (change: Packed): Change {
-  if (change.action === 'leave') return change
-  const { joins, lists, cursor, patch } = change
+  if (change.action !== 'join') return change
+  const { joins, lists, patch, ...rest } = change
   const named = patch === undefined ? {} : { patch }
-  return { action: 'join', joins: joins.map(([room, list]): Join => list === undefined ? { room, ...named } : { room, types: lists[list] as readonly string[], ...named }), cursor }
+  return { ...rest, joins: joins.map(([room, list]): Join => list === undefined ? { room, ...named } : { room, types: lists[list] as readonly string[], ...named }) }
 }
 
 /** @throws Refusal BAD_MESSAGE, BAD_SUBSCRIPTION */

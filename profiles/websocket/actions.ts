@@ -14,6 +14,7 @@ type Action = (gateway: Gateway, session: Session, message: ClientMessage) => Se
 const ACTIONS: Record<string, { readonly fields: readonly string[], readonly changesSubscription?: true, readonly run: Action }> = {
   join: { fields: MEMBERSHIP.join.fields, changesSubscription: true, run: async (_, session, message) => await make(MEMBERSHIP.join.read(message), session) },
   leave: { fields: MEMBERSHIP.leave.fields, changesSubscription: true, run: (_, session, message) => make(MEMBERSHIP.leave.read(message), session) },
+  pace: { fields: MEMBERSHIP.pace.fields, changesSubscription: true, run: (_, session, message) => make(MEMBERSHIP.pace.read(message), session) },
   control: { fields: ['command', 'args', 'idempotencyKey'], run: control },
   ping: { fields: [], run: () => ({ event: 'pong', data: { time: Date.now() } }) }
 }

@@ -3,8 +3,9 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
+import { MIN_SINGLE_BYTES } from '../../src/app/compression.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
-import { frame, textMessage, position } from './frame.ts'
+import { compressed, frame, position, textFrame, textMessage } from './frame.ts'
 
 /** Close codes: RFC 6455, 7.4.1; for 1012, 1013 and 3000 the IANA registry. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013, unauthorized: 3000 } as const
@@ -13,8 +14,9 @@ const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket
-  /** The TCP socket below: bundles are written to it as whole frames. Nothing is compressed, so all pending bytes are in its buffer. */
+  /** The TCP socket below: bundles are written to it as whole frames. `ws` compresses nothing, so all pending bytes are in its buffer. */
   readonly #raw: Socket
+  readonly #compressed: boolean
   readonly #onPing: (connection: WsConnection, ping: number) => void
   /** Number of the last ping, and of the last one answered. */
   #pings = 0
@@ -24,6 +26,7 @@ export class WsConnection implements Connection {
   constructor (socket: WebSocket, raw: Socket, onPing: (connection: WsConnection, ping: number) => void) {
     this.#socket = socket
     this.#raw = raw
+    this.#compressed = socket.extensions !== ''
     this.#onPing = onPing
     // The payload is that of the ping it answers (RFC 6455, 5.5.3); an unsolicited pong answers none.
     socket.on('pong', payload => { this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings)) })
@@ -37,8 +40,10 @@ export class WsConnection implements Connection {
     bundle.frame ??= frame(bundle)
     // After a close frame nothing may be sent (RFC 6455, 5.5.1).
     if (this.#socket.readyState !== this.#socket.OPEN) return 0
-    this.#raw.write(bundle.frame)
-    return bundle.frame.length
+    if (this.#compressed) bundle.compressed ??= compressed(bundle.frame)
+    const bytes = this.#compressed ? bundle.compressed as Buffer : bundle.frame
+    this.#raw.write(bytes)
+    return bytes.length
   }
 
   tell (message: Notice): void {
@@ -48,7 +53,9 @@ export class WsConnection implements Connection {
 
   /** Sends a message; `ref` is that of the client's message it answers. */
   sendMessage (event: string, data: object, ref?: unknown): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(textMessage(event, data, ref))
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    const message = textFrame(textMessage(event, data, ref))
+    this.#raw.write(this.#compressed ? compressed(message, MIN_SINGLE_BYTES) : message)
   }
 
   ping (cursor: string | null): void {

@@ -1,5 +1,6 @@
 // The wire format of the WebSocket profile: JSON text messages (docs/protocol.md).
 
+import { compressedMessage } from '../../src/app/compression.ts'
 import type { Bundle } from '../../src/core/connection.ts'
 
 /**
@@ -12,27 +13,38 @@ export function frame (bundle: Bundle): Buffer {
   return textFrame(`{"event":"events","id":${JSON.stringify(bundle.cursor)},"data":[${data}]}`)
 }
 
-/** The FIN bit and the opcode for text. */
-const TEXT = 0x81
+/** A frame as a compressed message; as it is where that is not shorter. */
+export function compressed (frame: Buffer, minBytes?: number): Buffer {
+  const payload = compressedMessage(frame.subarray(headBytes(frame[1] as number)), minBytes)
+  return payload === null ? frame : wholeFrame(COMPRESSED_TEXT, payload)
+}
 
-/** An unmasked, unfragmented text frame (RFC 6455, 5.2). */
-function textFrame (text: string): Buffer {
-  const length = Buffer.byteLength(text)
-  const start = length < 126 ? 2 : length < 0x10000 ? 4 : 10
+/** The FIN bit and the opcode for text; of a compressed message RSV1 too (RFC 7692, 6.1). */
+const TEXT = 0x81
+const COMPRESSED_TEXT = 0xc1
+/** In place of a length: it follows in two bytes, or in eight. */
+const TWO_BYTES = 126
+const EIGHT_BYTES = 127
+
+export const textFrame = (text: string): Buffer => wholeFrame(TEXT, text)
+
+/** An unmasked, unfragmented frame (RFC 6455, 5.2). */
+function wholeFrame (first: number, payload: string | Buffer): Buffer {
+  const length = Buffer.byteLength(payload)
+  const short = length < TWO_BYTES ? length : length < 0x10000 ? TWO_BYTES : EIGHT_BYTES
+  const start = headBytes(short)
   const frame = Buffer.allocUnsafe(start + length)
-  frame[0] = TEXT
-  if (start === 2) {
-    frame[1] = length
-  } else if (start === 4) {
-    frame[1] = 126
-    frame.writeUInt16BE(length, 2)
-  } else {
-    frame[1] = 127
-    frame.writeBigUInt64BE(BigInt(length), 2)
-  }
-  frame.write(text, start)
+  frame[0] = first
+  frame[1] = short
+  if (short === TWO_BYTES) frame.writeUInt16BE(length, 2)
+  else if (short === EIGHT_BYTES) frame.writeBigUInt64BE(BigInt(length), 2)
+  if (typeof payload === 'string') frame.write(payload, start)
+  else payload.copy(frame, start)
   return frame
 }
+
+/** @param short the second byte of a frame that is not masked */
+const headBytes = (short: number): number => short < TWO_BYTES ? 2 : short === TWO_BYTES ? 4 : 10
 
 /** Any other message. `ref` is that of the client's message it answers. */
 export function textMessage (event: string, data: object, ref?: unknown): string {

@@ -13,12 +13,13 @@ import { answerBare } from '../../src/app/errors.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
-import { asksForSocket } from '../../src/app/upgrade.ts'
+import { asksForSocket, faultOf } from '../../src/app/upgrade.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import type { Identity } from '../../src/core/identity.ts'
 import { WsConnection } from './connection.ts'
 import { Conversation } from './conversation.ts'
+import { declineOffers, DEFLATE_OPTIONS } from './deflate.ts'
 import { maxChunks, MAX_FRAGMENTS, watchIntake } from './intake.ts'
 import { PongWatch } from './pong-watch.ts'
 
@@ -32,9 +33,11 @@ export interface WebSocketOptions {
   readonly requestTimeoutMs: number
   /** Largest message, bytes. */
   readonly maxHttpBufferSize: number
+  /** COMPRESSION: sockets of clients that offer permessage-deflate are compressed. */
+  readonly compresses: boolean
 }
 
-export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, compresses }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
   const pongs = new PongWatch(pingTimeoutMs, () => { gateway.troubles.bounds.pong++ })
 
@@ -45,7 +48,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
       maxBufferedChunks: maxChunks(maxHttpBufferSize),
       // See intake.ts.
       autoPong: false,
-      perMessageDeflate: false,
+      perMessageDeflate: compresses && DEFLATE_OPTIONS,
       clientTracking: false,
       // The type asks for the whole module, ws for the class.
       WebSocket: SocketWithReasons as never,
@@ -63,8 +66,9 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     }
   })
 
+  const badHandshake = (fault: string): Refusal => new Refusal('BAD_REQUEST', `this is no valid WebSocket handshake: ${fault}`)
   app.websocketServer.on('wsClientError', ({ message }, socket) =>
-    answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `this is no valid WebSocket handshake: ${message}`), 'Sec-WebSocket-Version: 13\r\n'))
+    answerBare(socket, '400 Bad Request', badHandshake(message), 'Sec-WebSocket-Version: 13\r\n'))
 
   // The plugin ends the connection of a refused handshake only where its own hook was reached. Node reads such a connection no more.
   app.addHook('onResponse', async ({ raw }) => {
@@ -76,8 +80,10 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
   const [upgrade] = app.server.listeners('upgrade').slice(-1) as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   app.server.removeAllListeners('upgrade')
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (upgrade !== undefined && asksForSocket(request, path)) upgrade(request, socket, head)
-    else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${path} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
+    if (upgrade !== undefined && asksForSocket(request, path)) {
+      if (compresses) declineOffers(request)
+      upgrade(request, socket, head)
+    } else answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', `only GET ${path} can be upgraded, to a WebSocket: send the request without an Upgrade header`))
   })
 
   app.route({
@@ -97,6 +103,10 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     preValidation: async (request, reply) => {
       gateway.checkOpen(request.identity)
       if (!request.ws) askToUpgrade(reply)
+      const fault = faultOf(request.raw.headers)
+      if (fault === null) return
+      reply.header('Sec-WebSocket-Version', '13')
+      throw badHandshake(fault)
     },
     // From here to `gateway.open` nothing waits.
     preHandler: ({ identity }, _reply, done) => {
@@ -163,7 +173,7 @@ const PROTOCOL = 'signalbox'
 /** ws closes with the code alone where it cannot take a message. */
 const REASONS: Readonly<Record<number, string>> = {
   1002: 'not a valid frame',
-  1007: 'text must be UTF-8',
+  1007: 'text must be UTF-8, and what is compressed valid',
   1008: `a message may have ${MAX_FRAGMENTS} fragments, of no less than 256 bytes`,
   1009: 'a message may not exceed MAX_HTTP_BUFFER_SIZE'
 }

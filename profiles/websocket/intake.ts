@@ -8,6 +8,7 @@ import { Refusal } from '../../src/core/errors.ts'
 import type { Troubles } from '../../src/core/figures/troubles.ts'
 import { CLOSE } from './connection.ts'
 import type { WsConnection } from './connection.ts'
+import { deflateOf } from './deflate.ts'
 
 /** Fragments of one message: far more than any client needs, far fewer than would do harm. */
 export const MAX_FRAGMENTS = 1024
@@ -16,6 +17,8 @@ const MAX_CHUNKS = 8192
 const MEAN_BYTES = 256
 /** What a piece takes besides its bytes. */
 const PIECE_BYTES = 256
+/** What inflating a message takes besides its bytes: a window of 32 KiB, and a buffer. */
+const INFLATE_BYTES = 64 * 1024
 /** Pings and pongs that are taken from a client in a second: browsers send none, libraries one in many seconds. */
 const MAX_CONTROL_FRAMES = 100
 
@@ -58,17 +61,20 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
   /** The payload of a ping that is not answered yet. */
   let ping: Buffer | null = null
 
+  const deflate = deflateOf(socket)
+
   // ws reads the same bytes before this listener is called.
-  raw.on('data', () => {
-    const { _state, _fragmented, _messageLength, _numFragments, _bufferedBytes, _buffers } = receiver
-    if (socket.readyState !== socket.OPEN || (_state === 0 && _fragmented === 0 && _bufferedBytes === 0)) arrivals.forget(sender)
-    else arrivals.note(sender, _messageLength + _bufferedBytes + (_numFragments + _buffers.length) * PIECE_BYTES)
-  })
+  raw.on('data', noteArrival)
   raw.on('drain', () => {
     if (ping !== null) socket.pong(ping)
     ping = null
   })
   socket.on('message', () => {
+    if (deflate !== null && deflate._inflate !== null) {
+      deflate.cleanup()
+      // It was inflated in a thread. ws goes on with what came behind it when this listener returns.
+      queueMicrotask(noteArrival)
+    }
     if (!isSilent) return
     isSilent = false
     clearTimeout(silence)
@@ -88,6 +94,12 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
     arrivals.forget(sender)
     clearTimeout(silence)
   })
+
+  function noteArrival (): void {
+    const { _state, _fragmented, _messageLength, _numFragments, _bufferedBytes, _buffers } = receiver
+    if (socket.readyState !== socket.OPEN || (_state === 0 && _fragmented === 0 && _bufferedBytes === 0)) arrivals.forget(sender)
+    else arrivals.note(sender, _messageLength + _bufferedBytes + (_numFragments + _buffers.length) * PIECE_BYTES + (deflate === null || deflate._inflate === null ? 0 : INFLATE_BYTES))
+  }
 
   function isFlood (): boolean {
     const now = performance.now()

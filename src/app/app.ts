@@ -1,5 +1,6 @@
 // The routes of the gateway as one Fastify plugin, in the order they are registered.
 
+import compress from '@fastify/compress'
 import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import type { IntakeFigures } from '../core/backing.ts'
@@ -9,6 +10,7 @@ import auth from './auth/auth.ts'
 import type { Authority } from './auth/authority.ts'
 import bodies from './bodies.ts'
 import body from './body.ts'
+import { ANSWER_OPTIONS } from './compression.ts'
 import control from './control.ts'
 import dashboard from './dashboard.ts'
 import docs from './docs.ts'
@@ -83,6 +85,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   // Before tokens are looked at, which costs more than all the rest.
   await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
+  if (options.compresses) await app.register(compress, ANSWER_OPTIONS)
   await app.register(docs)
   await app.register(bodies, { arrivals })
   await app.register(body, { effort, line: new WorkLine({ returnAfterMs: () => gateway.returnAfterMs() }) })

@@ -12,9 +12,14 @@ import { MAX_BATCH } from '../core/event.ts'
 import { JsonSize, readJson } from '../core/json.ts'
 import { callerOf } from './caller.ts'
 import type { Effort } from './effort.ts'
+import { LARGE } from './work-line.ts'
 import type { WorkLine } from './work-line.ts'
 
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+
+const CODING = /^\s*(?:identity|(?:x-)?gzip)?\s*$/i
+const GZIP = /gzip/i
+const FOREIGN_CHARSET = /charset=(?!"?utf-?8"?\s*(?:;|$))/i
 
 const unzip = promisify(gunzip)
 
@@ -28,20 +33,31 @@ declare module 'fastify' {
 export default fp(async (app: FastifyInstance, { effort, line }: { effort: Effort, line: WorkLine }) => {
   app.decorateRequest('fingerprint', '')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => await read(request, body, text => readJson(text, 'BAD_REQUEST')))
-  app.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => await read(request, body, readLines))
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, readWith(text => readJson(text, 'BAD_REQUEST')))
+  app.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, readWith(readLines))
 
-  async function read (request: FastifyRequest, body: Buffer, act: (text: string) => unknown): Promise<unknown> {
-    const text = await textOf(request, body)
+  function readWith (act: (text: string) => unknown) {
+    return (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: unknown) => void): void => {
+      const { 'content-encoding': encoding = '', 'content-type': type = '' } = request.headers
+      if (!CODING.test(encoding) || FOREIGN_CHARSET.test(type)) throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body must be UTF-8, plain or with Content-Encoding: gzip')
+      // Nearly all bodies: nothing to wait for.
+      if (body.length < LARGE && !GZIP.test(encoding)) done(null, act(textOf(request, body)))
+      else readLarge(request, body, GZIP.test(encoding), act).then(value => done(null, value), done)
+    }
+  }
+
+  async function readLarge (request: FastifyRequest, sent: Buffer, isZipped: boolean, act: (text: string) => unknown): Promise<unknown> {
+    const text = textOf(request, isZipped ? await decompress(sent, request.routeOptions.bodyLimit) : sent)
     const caller = (request.identity as FastifyRequest['identity'] | undefined)?.caller ?? callerOf(request)
     await effort.turn(text, caller)
     await line.turn(text)
     return effort.measured(text, caller, act)
   }
 
-  app.addHook('onRequest', async ({ raw }) => {
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
     const coding = raw.headers['transfer-encoding']
     if (coding !== undefined && !/^\s*chunked\s*$/i.test(coding)) throw new Refusal('NOT_IMPLEMENTED', 'of transfer codings only chunked is understood; name compression in Content-Encoding')
+    done()
   })
 }, { name: 'body' })
 
@@ -66,12 +82,7 @@ function readLines (text: string): unknown[] {
   return events
 }
 
-async function textOf (request: FastifyRequest, sent: Buffer): Promise<string> {
-  const { 'content-encoding': encoding, 'content-type': type = '' } = request.headers
-  if (!/^(?:identity|(?:x-)?gzip)?$/i.test(encoding?.trim() ?? '') || /charset=(?!"?utf-?8"?\s*(?:;|$))/i.test(type)) {
-    throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body must be UTF-8, plain or with Content-Encoding: gzip')
-  }
-  const body = /gzip/i.test(encoding ?? '') ? await decompress(sent, request.routeOptions.bodyLimit) : sent
+function textOf (request: FastifyRequest, body: Buffer): string {
   if (request.headers['idempotency-key'] !== undefined) request.fingerprint = createHash('sha256').update(body).digest('base64url')
   // Decoding replaces invalid bytes by U+FFFD: subscribers would get data that nobody sent.
   if (!isUtf8(body)) throw new Refusal('BAD_REQUEST', 'the body is not valid UTF-8')

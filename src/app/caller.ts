@@ -4,10 +4,22 @@ import { BlockList, isIP } from 'node:net'
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyRequest } from 'fastify'
 
+/** Callers by address: most requests come from few. */
+const known = new Map<string, string>()
+const MAX_KNOWN = 1000
+
 /** The client address. Of IPv6 only the /64 counts: a single household or host can use any address in it. */
-export const callerOf = (request: FastifyRequest): string =>
+export function callerOf (request: FastifyRequest): string {
   // After the client disconnects there is no address, although the type says there is.
-  normalizeIP(withoutPort((request.ip as string | undefined) ?? ''))
+  const address = (request.ip as string | undefined) ?? ''
+  let caller = known.get(address)
+  if (caller === undefined) {
+    caller = normalizeIP(withoutPort(address))
+    if (known.size === MAX_KNOWN) known.clear()
+    known.set(address, caller)
+  }
+  return caller
+}
 
 /** Some proxies forward an address with its port, which is another one for each connection: `192.0.2.7:50001`, `[2001:db8::7]:50001`. */
 function withoutPort (address: string): string {

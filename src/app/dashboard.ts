@@ -6,6 +6,7 @@ import helmet from '@fastify/helmet'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import { openToAll } from './auth/auth.ts'
+import { varyByEncoding } from './compression.ts'
 import { Fingerprints } from './fingerprints.ts'
 import { packageRoot } from './package.ts'
 
@@ -33,9 +34,9 @@ export default async function dashboard (app: FastifyInstance): Promise<void> {
     const { file } = request.routeOptions.config as { file?: string }
     if (file === undefined) return
     const tag = await fingerprints.of(join(ROOT, file.endsWith('/') ? `${file}index.html` : file))
-    const vary = reply.getHeader('Vary')
     // Browsers ask each time, so that pages and client are those of the gateway also right after an update.
-    reply.headers({ ETag: tag, 'Cache-Control': 'no-cache', Vary: vary === undefined ? 'Accept-Encoding' : `${String(vary)}, Accept-Encoding` })
+    reply.headers({ ETag: tag, 'Cache-Control': 'no-cache' })
+    varyByEncoding(reply)
     const known = request.headers['if-none-match']?.split(',').map(text => text.trim())
     if (known?.some(text => text === tag || text === '*') === true) return await reply.code(304).send()
   })

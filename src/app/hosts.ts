@@ -2,9 +2,11 @@
 // the operator's machine (DNS rebinding): for the browser the gateway is then the page's own server. The name in `Host`
 // gives it away.
 
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
+import { timesNamed } from './headers.ts'
 
 export interface HostOptions {
   /** Names that are allowed besides loopback, `*.` in front for all below one; null: every name. */
@@ -21,22 +23,27 @@ export default fp(async (app: FastifyInstance, { allowedHosts }: HostOptions) =>
   const names = new Set(allowedHosts ?? [])
   const good = new Set<string>()
 
-  app.addHook('onRequest', async ({ raw }) => {
-    const { host } = raw.headers
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
+    check(raw)
+    done()
+  })
+
+  /** @throws Refusal */
+  function check ({ headers: { host }, httpVersion, rawHeaders }: IncomingMessage): void {
     if (host === undefined) {
-      if (raw.httpVersion === '1.1') throw new Refusal('BAD_REQUEST', 'HTTP/1.1 needs the header Host')
+      if (httpVersion === '1.1') throw new Refusal('BAD_REQUEST', 'HTTP/1.1 needs the header Host')
       // Checks of load balancers send none in HTTP/1.0; browsers always do.
       return
     }
     // Of several headers Node keeps the first; a proxy on the way may have gone by the last.
-    if (raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host').length > 1) throw new Refusal('BAD_REQUEST', 'a request has one header Host')
+    if (timesNamed('host', rawHeaders) > 1) throw new Refusal('BAD_REQUEST', 'a request has one header Host')
     if (allowedHosts === null || good.has(host)) return
     const name = HOST.exec(host)?.[1]?.toLowerCase()
     if (name === undefined || !isAllowed(name)) {
       throw new Refusal('HOST_NOT_ALLOWED', `this gateway is not reached as ${JSON.stringify(host.slice(0, 100))}: it is open, so it answers only to the names it knows; add yours to ALLOWED_HOSTS`)
     }
     if (good.size < MAX_KEPT) good.add(host)
-  })
+  }
 
   function isAllowed (name: string): boolean {
     if (LOOPBACK.test(name) || names.has(name)) return true

@@ -6,6 +6,7 @@ import { PUBLIC } from '../core/event.ts'
 import { readJson } from '../core/json.ts'
 import { checkNames, parseJoins } from '../core/subscription.ts'
 import type { Join } from '../core/subscription.ts'
+import { MAX_PACE_MS } from '../core/value-pace.ts'
 
 /** Refuses what is no join at all; what it names is judged with BAD_SUBSCRIPTION. */
 type Shape = Extract<Code, 'BAD_MESSAGE' | 'BAD_SUBSCRIPTION'>
@@ -52,6 +53,19 @@ export function joinsOfQuery ({ rooms, types, join, patch }: Record<string, unkn
   const list = typeof join === 'string' ? readJson(join, 'BAD_SUBSCRIPTION') : null
   if (!Array.isArray(list)) throw bad('join must be a JSON array of names, or of { "room", "types" }, such as ["plant-1",{"room":"plant-2","types":["alarm"]}]')
   return joinsOf(list, undefined, 'BAD_SUBSCRIPTION', patch)
+}
+
+/** How often values go out at most, ms; null: never. @throws Refusal */
+export function paceOf (value: unknown, shape: Shape): number | null {
+  if (value === null) return null
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_PACE_MS) return value
+  throw new Refusal(shape, `paceMs must be a whole number from 0 to ${MAX_PACE_MS}, the ms from one bundle with values to the next; or null, for no values until it is set again`)
+}
+
+/** The pace of an address; undefined where it has none. @throws Refusal BAD_SUBSCRIPTION */
+export function paceOfQuery ({ paceMs }: Record<string, unknown>): number | null | undefined {
+  if (paceMs === undefined) return undefined
+  return paceOf(paceMs === 'null' ? null : /^\d+$/.test(String(paceMs)) ? Number(paceMs) : NaN, 'BAD_SUBSCRIPTION')
 }
 
 /**

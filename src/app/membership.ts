@@ -1,4 +1,4 @@
-// Joining and leaving rooms on an open connection: messages of a socket, and bodies that steer a stream.
+// Joining and leaving rooms and changing the pace on an open connection: messages of a socket, and bodies that steer a stream.
 
 import { Refusal } from '../core/errors.ts'
 import { PUBLIC } from '../core/event.ts'
@@ -6,7 +6,7 @@ import type { Identity } from '../core/identity.ts'
 import type { Session } from '../core/session.ts'
 import { checkNames, isRoom } from '../core/subscription.ts'
 import type { Join } from '../core/subscription.ts'
-import { joinsOf } from './joins.ts'
+import { joinsOf, paceOf } from './joins.ts'
 
 /** A message of a client: an action and its fields. */
 export type ClientMessage = Readonly<Record<string, unknown>>
@@ -18,18 +18,20 @@ export interface ServerMessage {
 
 /** What a message changes: only what was read of it. */
 export type Change =
-  | { readonly action: 'join', readonly joins: readonly Join[], readonly cursor: string | null }
+  | { readonly action: 'join', readonly joins: readonly Join[], readonly cursor: string | null, readonly paceMs?: number | null }
   | { readonly action: 'leave', readonly rooms: readonly string[] }
+  | { readonly action: 'pace', readonly paceMs: number | null }
 
 export type Ref = string | number | undefined
 
 /** Longest `ref`, in characters. */
 const MAX_REF = 200
 
-/** The actions that change what a session hears: their fields, and what reads them. */
+/** The actions that change what a session hears, or how often: their fields, and what reads them. */
 export const MEMBERSHIP = {
-  join: { fields: ['room', 'rooms', 'types', 'lastEventId', 'patch'], read: join },
-  leave: { fields: ['room', 'rooms'], read: leave }
+  join: { fields: ['room', 'rooms', 'types', 'lastEventId', 'patch', 'paceMs'], read: join },
+  leave: { fields: ['room', 'rooms'], read: leave },
+  pace: { fields: ['paceMs'], read: pace }
 } as const satisfies Record<string, { readonly fields: readonly string[], readonly read: (message: ClientMessage) => Change }>
 
 /**
@@ -37,8 +39,12 @@ export const MEMBERSHIP = {
  * @throws Refusal what `Session.join` throws
  */
 export function make (change: Change, session: Session, identity?: Identity): ServerMessage | Promise<ServerMessage> {
-  if (change.action === 'leave') return { event: 'left', data: { rooms: session.leave(change.rooms), cursor: session.cursor } }
-  return session.join(change.joins, change.cursor, identity).then(({ members, ...joined }) =>
+  if (change.action === 'leave') return { event: 'left', data: { rooms: session.leave(change.rooms), cursor: session.safeCursor } }
+  if (change.action === 'pace') {
+    session.setPace(change.paceMs)
+    return { event: 'paced', data: { paceMs: change.paceMs, cursor: session.safeCursor } }
+  }
+  return session.join(change.joins, change.cursor, identity, change.paceMs).then(({ members, ...joined }) =>
     ({ event: 'joined', data: { rooms: Object.keys(members), members, ...joined } }))
 }
 
@@ -70,10 +76,14 @@ export function readAction<Action> (value: unknown, actions: Readonly<Record<str
   return { action, message }
 }
 
-function join ({ room, rooms, types, lastEventId, patch }: ClientMessage): Change {
+function join ({ room, rooms, types, lastEventId, patch, paceMs }: ClientMessage): Change {
   if (lastEventId !== undefined && lastEventId !== null && typeof lastEventId !== 'string') throw bad('lastEventId must be a string: the cursor exactly as it was received')
   const joins = joinsOf(roomsOf(room, rooms), types, 'BAD_MESSAGE', patch)
-  return { action: 'join', joins, cursor: lastEventId === undefined || lastEventId === '' ? null : lastEventId }
+  return { action: 'join', joins, cursor: lastEventId === undefined || lastEventId === '' ? null : lastEventId, ...(paceMs === undefined ? {} : { paceMs: paceOf(paceMs, 'BAD_MESSAGE') }) }
+}
+
+function pace ({ paceMs }: ClientMessage): Change {
+  return { action: 'pace', paceMs: paceOf(paceMs, 'BAD_MESSAGE') }
 }
 
 function leave ({ room, rooms }: ClientMessage): Change {

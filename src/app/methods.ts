@@ -25,10 +25,10 @@ export default fp(async (app: FastifyInstance) => {
   }
 
   // Before @fastify/cors, which answers preflights itself.
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.method !== 'OPTIONS') return
-    const allow = allowOf(request)
+  app.addHook('onRequest', (request, reply, done) => {
+    const allow = request.method === 'OPTIONS' ? allowOf(request) : null
     if (allow !== null) reply.header('Allow', allow)
+    done()
   })
 
   app.setNotFoundHandler(async (request, reply): Promise<FastifyReply> => {

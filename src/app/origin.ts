@@ -40,15 +40,17 @@ export interface OriginOptions {
 }
 
 export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles }: OriginOptions) => {
-  app.addHook('onRequest', async request => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { origin } = request.headers
-    if (origin === undefined || isAllowed(request, origin, corsOrigins)) return
-    // The browser keeps no socket from a page: the gateway does, before anything of the page is looked at.
-    if (request.routeOptions.config.isSocket === true) throw refusalOf(origin)
-    const name = origin.slice(0, 100)
-    const text = foreignText(name)
-    troubles.note('ORIGIN_NOT_LISTED', text)
-    if (foreign.count(name)) app.log.warn({ origin: name }, text)
+    if (origin !== undefined && !isAllowed(request, origin, corsOrigins)) {
+      // The browser keeps no socket from a page: the gateway does, before anything of the page is looked at.
+      if (request.routeOptions.config.isSocket === true) throw refusalOf(origin)
+      const name = origin.slice(0, 100)
+      const text = foreignText(name)
+      troubles.note('ORIGIN_NOT_LISTED', text)
+      if (foreign.count(name)) app.log.warn({ origin: name }, text)
+    }
+    done()
   })
 }, { name: 'origin' })
 

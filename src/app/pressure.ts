@@ -59,8 +59,8 @@ function shareInUse (): number {
 }
 
 export default fp(async (app: FastifyInstance, { pressure, returnAfterMs }: { pressure: Pressure, returnAfterMs: () => number }) => {
-  app.addHook('onRequest', async ({ routeOptions }, reply) => {
-    if (!pressure.isFull || routeOptions.config.isShed !== true) return
+  app.addHook('onRequest', ({ routeOptions }, reply, done) => {
+    if (!pressure.isFull || routeOptions.config.isShed !== true) return done()
     // A connection that is kept holds as much as a stream does.
     reply.header('Connection', 'close')
     throw new Refusal('OVERLOADED', 'this gateway has more in memory than it should; try again later', returnAfterMs(), 'memory')

@@ -6,6 +6,7 @@
 
 import { MAX_KEY } from '../core/command.ts'
 import { CODES } from '../core/errors.ts'
+import { MAX_PACE_MS } from '../core/value-pace.ts'
 import { KEY, MAX_BATCH, MAX_TIMESTAMP, MAX_TTL, NAME } from '../core/event.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
@@ -222,6 +223,10 @@ export const subscriptionQuery = {
   ...ticketParameter
 }
 
+const paceMs = { minimum: 0, maximum: MAX_PACE_MS, description: 'least ms from one bundle with values to the next; 0 or absent: with every tick; null: no values until it is set again. Facts come as ever' }
+
+export const paceQuery = { paceMs: { type: 'string', pattern: '^(\\d+|null)$', description: `0 to ${MAX_PACE_MS}: ${paceMs.description}` } }
+
 export const readSchema = {
   title: 'Read',
   description: 'What there is, or what is new since the cursor: at most a bundle\'s worth.',
@@ -246,7 +251,7 @@ const joinEntry = {
   ]
 }
 
-/** What a client sends to join or leave rooms on an open connection. */
+/** What a client sends to join or leave rooms, or to change the pace, on an open connection. */
 export const changeSchema = {
   title: 'StreamChange',
   oneOf: [
@@ -261,6 +266,7 @@ export const changeSchema = {
         types: { type: 'array', minItems: 1, items: { type: 'string' }, description: 'of entries without types of their own; absent: every type' },
         lastEventId: { type: ['string', 'null'], description: '0-0: every fact that history holds' },
         patch: { type: ['string', 'null'], description: 'merge: values of these rooms may come as patches' },
+        paceMs: { type: ['integer', 'null'], ...paceMs, description: `of the whole connection. ${paceMs.description}` },
         ref: { type: ['string', 'number'] }
       }
     },
@@ -274,18 +280,29 @@ export const changeSchema = {
         rooms: { type: 'array', items: { type: 'string' }, description: 'neither room nor rooms: the public feed' },
         ref: { type: ['string', 'number'] }
       }
+    },
+    {
+      type: 'object',
+      example: { action: 'pace', paceMs: 1000 },
+      required: ['action', 'paceMs'],
+      properties: {
+        action: { type: 'string', enum: ['pace'] },
+        paceMs: { type: ['integer', 'null'], ...paceMs },
+        ref: { type: ['string', 'number'] }
+      }
     }
   ]
 }
 
-/** The data of `joined`, or of `left`. */
+/** The data of `joined`, `left` or `paced`. */
 export const changedSchema = {
   title: 'StreamChanged',
-  description: 'The data of `joined`, or of `left`.',
+  description: 'The data of `joined`, `left` or `paced`.',
   type: 'object',
-  required: ['rooms', 'cursor'],
+  required: ['cursor'],
   properties: {
-    rooms: { type: 'array', items: { type: 'string' } },
+    rooms: { type: 'array', items: { type: 'string' }, description: 'of a join or a leave' },
+    paceMs: { type: ['integer', 'null'], description: 'of a change of the pace' },
     members: { type: 'object', additionalProperties: { type: 'integer' }, description: 'of a join: over all processes' },
     position: { type: 'string', enum: ['new', 'resumed', 'reset'], description: 'of a join' },
     cursor: { type: ['string', 'null'] }

@@ -15,12 +15,14 @@ export interface StatusOptions {
   readonly paths: { readonly stream: string | null, readonly websocket: string | null }
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
+  /** COMPRESSION. */
+  readonly compresses: boolean
   readonly authority: Pick<Authority, 'isOpen' | 'warning'>
   /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
   readonly isLeaving: () => boolean
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, authority, isLeaving }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, compresses, authority, isLeaving }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     config: { access: 'all' },
     schema: { tags: ['status'], operationId: 'getProfile', summary: 'The mounted profile: a client requests this first', response: { 200: profileSchema, ...refusals } }
@@ -36,7 +38,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
       protocol: WIRE_PROTOCOL,
       time: Date.now(),
       auth: !authority.isOpen,
-      features: ['patch']
+      features: [...compresses ? ['compression'] : [], 'patch', 'pace']
     }
   })
 

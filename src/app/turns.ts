@@ -23,25 +23,31 @@ const MAX_WAITING = 4000
 /** Bytes of unread answers, over all connections. Beyond them the oldest are ended. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024
 
-/** By connection with a request in progress: what waits behind it. */
-const queues = new WeakMap<Socket, Array<() => void>>()
+/** The requests of a connection. Kept as long as it, so that no map changes with each request. */
+interface Line {
+  /** Whether a request is in progress. */
+  isBusy: boolean
+  /** What waits behind it. */
+  readonly queue: Array<() => void>
+  latest: IncomingMessage
+  /** Answers the latest request in place of its route where the rest of it never comes. */
+  fail: (() => void) | null
+}
+
+const lines = new WeakMap<Socket, Line>()
 
 /** Whether a request of this connection is in progress. */
-export const isBusy = (socket: Socket): boolean => queues.has(socket)
+export const isBusy = (socket: Socket): boolean => lines.get(socket)?.isBusy === true
 
 /** Whether further requests wait behind the one in progress. */
-export const isQueued = (socket: Socket): boolean => (queues.get(socket)?.length ?? 0) > 0
-
-/** By connection: its last request, and what answers it in place of its route where the rest of it never comes. */
-const latest = new WeakMap<Socket, IncomingMessage>()
-const failed = new WeakMap<Socket, () => void>()
+export const isQueued = (socket: Socket): boolean => (lines.get(socket)?.queue.length ?? 0) > 0
 
 /** Calls back once the requests that came whole on this connection are answered; what comes is no HTTP, or not in time. */
 export function afterTurns (socket: Socket, act: () => void): void {
-  const queue = queues.get(socket)
-  if (queue === undefined) return act()
-  if (latest.get(socket)?.complete !== false) queue.push(act)
-  else if (queue.length > 0) failed.set(socket, act)
+  const line = lines.get(socket)
+  if (line?.isBusy !== true) return act()
+  if (line.latest.complete) line.queue.push(act)
+  else if (line.queue.length > 0) line.fail = act
   // The request in progress waits for a body that will not come.
   else act()
 }
@@ -64,14 +70,16 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
 
   app.addHook('onRequest', (request, { raw: response }, done) => {
     const { socket } = request.raw
-    const queue = queues.get(socket)
-    latest.set(socket, request.raw)
-    if (queue === undefined) {
-      queues.set(socket, [])
-      begin(request.raw, response)
+    let line = lines.get(socket)
+    if (line === undefined) lines.set(socket, line = { isBusy: false, queue: [], latest: request.raw, fail: null })
+    line.latest = request.raw
+    if (!line.isBusy) {
+      line.isBusy = true
+      begin(response)
       done()
       return
     }
+    const { queue } = line
     if (waiting >= MAX_WAITING) {
       troubles.bounds.pipelined++
       cut(socket)
@@ -83,36 +91,43 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
     queue.push(() => {
       waiting--
       if (socket.destroyed) return
-      const fail = failed.get(socket)
-      if (fail !== undefined && !request.raw.complete) {
-        fail()
+      if (line.fail !== null && !request.raw.complete) {
+        line.fail()
         return
       }
       if (queue.length === 0) socket.resume()
       // The time of the answer before it; Node ends it only where nothing waits.
       socket.setTimeout(0)
-      begin(request.raw, response)
+      begin(response)
       done()
     })
   })
 
-  function begin ({ socket }: IncomingMessage, response: ServerResponse): void {
-    response.once('prefinish', () => watch(response))
+  // The same listeners for every response, and none to take off again.
+  function begin (response: ServerResponse): void {
+    response.on('prefinish', onPrefinish)
     // With a listener Node leaves the connection to it; one that is idle between two requests (KEEP_ALIVE_TIMEOUT) Node ends itself.
-    response.once('timeout', () => end(socket))
+    response.on('timeout', onTimeout)
     // A file is sent piece by piece: `prefinish` comes only after its last one was taken.
-    response.once('pipe', () => limit(socket))
-    response.once('close', () => {
-      forget(response)
-      next(socket)
-    })
+    response.on('pipe', onPipe)
+    response.on('close', onClose)
+  }
+
+  function onPrefinish (this: ServerResponse): void { watch(this) }
+  function onTimeout (this: ServerResponse): void { end(this.req.socket) }
+  function onPipe (this: ServerResponse): void { limit(this.req.socket) }
+  function onClose (this: ServerResponse): void {
+    forget(this)
+    next(this.req.socket)
   }
 
   function next (socket: Socket): void {
-    const queue = queues.get(socket) ?? []
+    const line = lines.get(socket)
+    if (line === undefined) return
+    const { queue } = line
     const act = queue.shift()
     if (act === undefined) {
-      queues.delete(socket)
+      line.isBusy = false
       return
     }
     // A turn of its own: other connections are served in between.
@@ -139,7 +154,9 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
   }
 
   function forget (response: ServerResponse): void {
-    unreadBytes -= unread.get(response) ?? 0
+    const bytes = unread.get(response)
+    if (bytes === undefined) return
+    unreadBytes -= bytes
     unread.delete(response)
   }
 

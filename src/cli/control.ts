@@ -5,7 +5,7 @@ import { ControlError, run } from '../client/control.ts'
 import type { CommandResult } from '../client/control.ts'
 import type { Box } from '../client/box.ts'
 import { readAnswer } from '../client/wire.ts'
-import { failureOf } from './gateway.ts'
+import { failureOf, hurry } from './gateway.ts'
 import type { Gateway } from './gateway.ts'
 import { harmless, print, say, valueText } from './terminal.ts'
 
@@ -41,10 +41,17 @@ export async function control (gateway: Gateway, name: string, args: object, { i
 async function overSocket (gateway: Gateway, act: (box: Box) => Promise<CommandResult>): Promise<CommandResult> {
   const box = connect(gateway.base, gateway.token === '' ? {} : { token: gateway.token })
   try {
+    let isAnnounced = false
     await new Promise<void>((resolve, reject) => {
+      hurry(box, gateway.base, reject)
       gateway.signal.addEventListener('abort', () => reject(gateway.signal.reason))
       box.on('hello', () => resolve())
-      box.on('status', status => { if (status.state === 'refused') reject(failureOf(status.reason, status.code)) })
+      box.on('status', status => {
+        if (status.state === 'refused') return reject(failureOf(status.reason, status.code))
+        if (isAnnounced || !('reason' in status) || status.reason === undefined) return
+        say(`${harmless(status.reason)}; trying again`)
+        isAnnounced = true
+      })
     })
     return await act(box)
   } finally {

@@ -3,6 +3,7 @@
 import { baseOf } from '../client/options.ts'
 import { backoff, endOfRefusal, pause, readAnswer } from '../client/wire.ts'
 import type { GatewayAnswer } from '../client/wire.ts'
+import type { Box } from '../client/node.ts'
 import { Failure, WRONG_USE } from './failure.ts'
 import { harmless, say } from './terminal.ts'
 
@@ -17,7 +18,7 @@ export interface Mounted {
 }
 
 /** How long a gateway that does not answer, or has no place just now, is tried. */
-export const PATIENCE_MS = 30_000
+const PATIENCE_MS = 30_000
 const ANSWER_MS = 10_000
 const RETRY_MIN_MS = 250
 const RETRY_MAX_MS = 2000
@@ -113,6 +114,17 @@ export class Gateway {
       this.signal.throwIfAborted()
     }
   }
+}
+
+/** Calls `end` if a connection has said no `hello` when patience is over. @returns what stops the watch */
+export function hurry (box: Box, base: string, end: (failure: Failure) => void): () => void {
+  const timer = setTimeout(() => {
+    const { status } = box
+    end(new Failure(`${base}: ${'reason' in status && status.reason !== undefined ? harmless(status.reason) : 'it does not answer'}, for ${PATIENCE_MS / 1000} s`))
+  }, PATIENCE_MS)
+  const stop = (): void => clearTimeout(timer)
+  box.on('hello', stop)
+  return stop
 }
 
 /** The sentence of a refusal. */

@@ -1,9 +1,8 @@
 // `signalbox tail`: present values, then all that follows, by our own client: over restarts and rollbacks, until Ctrl-C.
 
 import { connect } from '../client/node.ts'
-import type { Box } from '../client/node.ts'
 import { Failure, INTERRUPTED } from './failure.ts'
-import { failureOf, PATIENCE_MS } from './gateway.ts'
+import { failureOf, hurry } from './gateway.ts'
 import type { Gateway } from './gateway.ts'
 import { drained, harmless, lineOf, print, say, unread } from './terminal.ts'
 
@@ -25,11 +24,10 @@ export async function tail (gateway: Gateway, { rooms = [], types = [], json = f
   /** One connection, until the reader is too slow. */
   const follow = async (): Promise<void> => await new Promise((resolve, reject) => {
     const box = connect(gateway.base, { rooms, types, lastEventId: cursor, ...gateway.token !== '' && { token: gateway.token } })
-    const giveUp = setTimeout(() => {
-      if (!isGreeted) end(new Failure(`${gateway.base}: ${reasonIn(box)}, for ${PATIENCE_MS / 1000} s`))
-    }, PATIENCE_MS)
+    // Once it was connected it follows for as long as it takes.
+    const calm = isGreeted ? () => {} : hurry(box, gateway.base, failure => end(failure))
     const end = (error?: Error): void => {
-      clearTimeout(giveUp)
+      calm()
       signal.removeEventListener('abort', interrupt)
       cursor = box.lastEventId
       box.close()
@@ -69,5 +67,3 @@ export async function tail (gateway: Gateway, { rooms = [], types = [], json = f
     if (cursor !== '') say(`to go on from here: --since ${cursor}`)
   }
 }
-
-const reasonIn = ({ status }: Box): string => 'reason' in status && status.reason !== undefined ? harmless(status.reason) : 'it does not answer'

@@ -12,7 +12,7 @@ import { accessOf } from './access.ts'
 import { ControlError, errorOf, isTransient, retryAfter, run } from './control.ts'
 import type { CommandResult, ControlOptions } from './control.ts'
 import { openLink } from './link.ts'
-import type { Link } from './link.ts'
+import type { Ask, Link } from './link.ts'
 import { baseOf, checked, checkRooms, CONNECT } from './options.ts'
 import type { ConnectOptions, RoomName } from './options.ts'
 import { fetchProfile } from './profile.ts'
@@ -20,7 +20,7 @@ import { canShare, openSharedLink } from './shared.ts'
 import { createValues, guarded } from './state.ts'
 import type { State } from './state.ts'
 import { compareIds, entryOf, pause, PUBLIC, readAnswer } from './wire.ts'
-import type { Delivery, Event, Hello, Joined, Left, Problem, ProfileInfo, Ready, Reset, Status, Wish } from './wire.ts'
+import type { Delivery, Event, Hello, Joined, Left, Pace, Problem, ProfileInfo, Ready, Reset, Status, Wish } from './wire.ts'
 
 /** The names for `box.on`, and what each listener receives. */
 export interface Happenings<Events extends object = Record<string, unknown>> {
@@ -72,7 +72,7 @@ export interface Box<Events extends object = Record<string, unknown>> {
  */
 export function connect<Events extends object = Record<string, unknown>> (url: string | URL, options: ConnectOptions = {}): Box<Events> {
   const base_ = baseOf(url)
-  const { rooms = [], types = [], share = false, lastEventId = '', WebSocket: Socket_ = globalThis.WebSocket, ...identity } = checked(options, CONNECT)
+  const { rooms = [], types = [], share = false, lastEventId = '', paceMs = 0, pauseHidden = true, WebSocket: Socket_ = globalThis.WebSocket, ...identity } = checked(options, CONNECT)
   const access_ = accessOf(identity)
   const listeners = Object.fromEntries(['event', 'status', 'hello', 'reset', 'ready', 'error'].map(name => [name, new Set()])) as { [Name in keyof Happenings]: Set<(happening: Happenings[Name]) => void> }
   const values = createValues()
@@ -89,6 +89,25 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   let turn: Promise<unknown> = Promise.resolve()
   /** How far the gateway's clock is ahead of `performance.now()`, which nobody sets. */
   let aheadMs = -Infinity
+
+  // Of tabs that share a connection another may be shown.
+  const isShared = share && canShare()
+  /** What the gateway was told. */
+  let toldMs: Pace = 0
+
+  /** How often values are to come. Where present values have not arrived yet, the page gets them also while it is hidden. */
+  const pace = (): Pace => profile?.features?.includes('pace') ? pauseHidden && !isShared && cursor && globalThis.document?.hidden ? null : paceMs : 0
+
+  /** Of a new connection, which begins with 0. */
+  function pace_ (): { paceMs?: Pace } {
+    toldMs = pace()
+    return toldMs === 0 ? {} : { paceMs: toldMs }
+  }
+
+  /** The page may be hidden or shown now. */
+  function look_ (): void {
+    if (!isShared && pace() !== toldMs) inTurn(async () => await steer(() => ({ action: 'pace', paceMs: 0, ...pace_() }))).catch(() => {})
+  }
 
   const isConnected = (): boolean => 'profile' in status
   const isClosed = (): boolean => status.state === 'closed'
@@ -137,6 +156,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       status = { ...why, state: 'connecting' }
     }
     emit('status', status)
+    if (now.state === 'connected') look_()
     for (const go of waiting.splice(0)) go()
   }
 
@@ -147,15 +167,15 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     return await done
   }
 
-  /** Joins or leaves, over the connection that there is by then. What was lost is sent again: it changes nothing more. */
-  async function steer (action: string, rooms: ReadonlyArray<string | Wish>): Promise<any> {
+  /** Joins, leaves or sets the pace, over the connection that there is by then. What was lost is sent again: it changes nothing more. */
+  async function steer (message: () => Parameters<Ask>[0]): Promise<any> {
     for (let asked = 0; ; asked++) {
       while (!isConnected()) {
         if (isClosed()) throw new ControlError('the box is closed', 'CLOSED')
         if (status.state === 'refused') throw new ControlError(status.reason, status.code)
         await new Promise<void>(resolve => waiting.push(resolve))
       }
-      const answer = await link?.ask_({ action, rooms }, AbortSignal.timeout(ANSWER_MS)).catch(() => null) ?? null
+      const answer = await link?.ask_(message(), AbortSignal.timeout(ANSWER_MS)).catch(() => null) ?? null
       if (answer?.status === 200) return answer.body
       if (answer !== null && !isTransient(answer)) throw errorOf(answer)
       await pause(retryAfter(asked, answer))
@@ -166,22 +186,22 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   function snapshot (): Delivery[] {
     const events = [...values.state_.entries()].sort((a, b) => compareIds(a.id, b.id))
     return [
-      ...profile ? [{ kind: 'profile', data: { ...profile, time: time() } } as const] : [],
-      ...hello ? [{ kind: 'hello', data: hello, cursor } as const] : [],
+      { kind: 'profile', data: profile && { ...profile, time: time() } },
+      { kind: 'hello', data: hello, cursor },
       { kind: 'events', data: events, cursor },
-      ...status.state === 'connected' ? [{ kind: 'ready', data: { keys: events.length, rooms: wishes.map(({ room }) => room) }, cursor } as const] : [],
+      { kind: 'ready', data: status.state === 'connected' && { keys: events.length, rooms: wishes.map(({ room }) => room) }, cursor },
       { kind: 'status', data: status }
-    ]
+    ].filter(({ data }) => data) as Delivery[]
   }
 
   // Deferred, to let the caller add listeners first.
   queueMicrotask(() => {
     if (isClosed()) return
-    const how = { base_, access_, Socket_, wishes_: () => wishes, cursor_: () => cursor, deliver_, isHolding_: lastEventId === '' }
+    const how = { base_, access_, Socket_, wishes_: () => wishes, cursor_: () => cursor, pace_, look_, deliver_, isHolding_: lastEventId === '' }
     const connectAlone = (): void => { if (!isClosed()) link = openLink(how) }
-    if (!share || !canShare()) return connectAlone()
+    if (!isShared) return connectAlone()
     access_.who_().then(who => {
-      if (!isClosed()) link = openSharedLink(how, who, snapshot)
+      if (!isClosed()) link = openSharedLink(how, [who, paceMs], snapshot)
     }).catch(connectAlone)
   })
   return {
@@ -189,7 +209,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     get lastEventId () { return cursor },
     state: values.state_ as never,
     on (name, listener) {
-      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)} and ${typeof listener}`)
+      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)}, ${typeof listener}`)
       listeners[name].add(listener as never)
       return () => { listeners[name].delete(listener as never) }
     },
@@ -197,7 +217,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       const more = checkRooms(rooms).map(room => typeof room === 'string' ? { room, types } : { types: [], ...room })
       return await inTurn(async () => {
         for (const { room } of more) left.delete(room)
-        const joined = await steer('join', more.map(entryOf))
+        const joined = await steer(() => ({ action: 'join', rooms: more.map(entryOf) }))
         // Each once, however often it is joined.
         wishes = [...new Map([...wishes, ...more].map(wish => [JSON.stringify(entryOf(wish)), wish])).values()]
         return joined
@@ -208,7 +228,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       return await inTurn(async () => {
         const rest = wishes.filter(({ room }) => !rooms.includes(room))
         if (rest.length === 0) throw new ControlError('the last room cannot be left: close the box', 'LAST_ROOM')
-        const answer = await steer('leave', rooms)
+        const answer = await steer(() => ({ action: 'leave', rooms }))
         wishes = rest
         for (const room of rooms) left.add(room)
         values.forget_(rooms)

@@ -24,9 +24,9 @@ export interface CommandResult {
 export class ControlError extends Error {
   override readonly name = 'ControlError'
   /** The gateway's code; `UNREACHABLE` if it never answered, `UNKNOWN` if the outcome was lost. */
-  readonly code: string
+  declare readonly code: string
   /** The gateway's whole answer. */
-  readonly answer: Readonly<Record<string, unknown>>
+  declare readonly answer: Readonly<Record<string, unknown>>
 
   constructor (message: string, code: string, answer: Readonly<Record<string, unknown>> = {}) {
     super(message)

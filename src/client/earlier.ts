@@ -11,8 +11,8 @@ import type { Event } from './wire.ts'
 
 /** Takes a stream's URL as before, but reconnects by the rules of `connect` and follows the profile. `handleEvent` gets each event once. */
 export class RobustEventSource {
-  readonly url: string
-  readonly box: Box
+  declare readonly url: string
+  declare readonly box: Box
 
   /** @param url such as `/api/events/stream?rooms=plant-1&types=cpu` */
   constructor (url: string, options: ConnectOptions = {}) {
@@ -34,7 +34,7 @@ export class RobustEventSource {
 
 /** Sends commands unchanged and returns the gateway's answer, including refusals. */
 export class ControlAPI {
-  readonly url: string
+  declare readonly url: string
   readonly #access: Access
 
   /** @param url address for commands. Default `/api/control` */

@@ -10,7 +10,7 @@ import { readStream } from './stream.ts'
 import { watch } from './watchdog.ts'
 import type { Watchdog } from './watchdog.ts'
 import { backoff, deliveryOf, endOfBye, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Message, ProfileInfo, Request, Status, Wish } from './wire.ts'
+import type { Delivery, End, GatewayAnswer, Hello, Message, Pace, ProfileInfo, Request, Status, Wish } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
@@ -21,6 +21,10 @@ export interface LinkOptions {
   readonly wishes_: () => readonly Wish[]
   /** The cursor to resume from. */
   readonly cursor_: () => string
+  /** How often values are to come over a new connection. */
+  readonly pace_: () => { readonly paceMs?: Pace }
+  /** Called when the page is hidden or shown. */
+  readonly look_: () => void
   /** @throws for a patch of a value that is not held */
   readonly deliver_: (delivery: Delivery) => void
   /** The values as of the cursor are held. */
@@ -56,12 +60,12 @@ const REREAD_MS = 60_000
 const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
 const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
 
-export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_, isHolding_, alive_ }: LinkOptions): Link {
+export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, look_, deliver_, isHolding_, alive_ }: LinkOptions): Link {
   const closed = new AbortController()
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   let known: ProfileInfo | null = null
-  let patch: string | undefined
+  let patch: { readonly patch?: 'merge' } = {}
   let watchdog: Watchdog | null = null
   let heardAt = Date.now()
   /** In a row and of one kind. */
@@ -83,7 +87,10 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
   on(globalThis, 'online', back)
   on(globalThis, 'pageshow', back)
   on(page, 'resume', back)
-  on(page, 'visibilitychange', () => { if (!page.hidden) back() })
+  on(page, 'visibilitychange', () => {
+    if (!page.hidden) back()
+    look_()
+  })
   on(globalThis, 'offline', () => cut(OFFLINE))
 
   const setStatus = (data: Status): void => deliver_({ kind: 'status', data })
@@ -131,7 +138,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
       // The answer was on its way for about half of the time.
       deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
-      patch = isHolding_ && profile.features?.includes('patch') ? 'merge' : undefined
+      patch = isHolding_ && profile.features?.includes('patch') ? { patch: 'merge' } : {}
       const isStream = typeof stream === 'string'
       let ticket_ = ''
       if (!isStream) {
@@ -182,7 +189,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
       const carrier = {
         wishes_: wishes_(),
         cursor_: cursor_(),
-        patch_: patch,
+        extras_: { ...patch, ...pace_() },
         request_,
         signal_,
         alive_ () {
@@ -202,7 +209,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
               unreadableAt = now
               return UNREADABLE
             }
-            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, and its events are missing` }, cursor })
+            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, its events are lost` }, cursor })
             return null
           }
         },
@@ -245,12 +252,12 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, deliver_,
   function noAnswer (): End {
     // A browser holds a seventh request back in silence.
     const isFull = page !== undefined && typeof known?.websocket !== 'string'
-    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser to a host: use share: true, or HTTP/2' : ''}` }
+    return { code: 'UNREACHABLE', reason: `the gateway has not answered for ${ANSWER_MS / 1000} s${isFull ? ', or other tabs hold the six connections of a browser: use share: true or HTTP/2' : ''}` }
   }
 
   void stayConnected(closed)
   return {
-    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, patch } : message, signal) ?? null,
+    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, ...patch } : message, signal) ?? null,
     close_ () {
       closed.abort()
       cut(LOST)

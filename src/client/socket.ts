@@ -15,7 +15,7 @@ export interface SocketCarrier extends Carrier {
   onOpen_: (send: (message: object) => void) => void
 }
 
-export const runSocket = async (address: string, { wishes_, cursor_, patch_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
+export const runSocket = async (address: string, { wishes_, cursor_, extras_, request_, signal_, alive_, hear_, Socket_, ticket_, onOpen_ }: SocketCarrier): Promise<End> => await new Promise((resolve, reject) => {
   const socket = new Socket_(address.replace(/^http/, 'ws') + ticket_)
   let isOpen = false
   let isOver = false
@@ -39,7 +39,7 @@ export const runSocket = async (address: string, { wishes_, cursor_, patch_, req
     isOpen = true
     const send = (message: object): void => socket.send(JSON.stringify(message))
     // JSON leaves out undefined fields.
-    send({ action: 'join', rooms: wishes_.map(entryOf), lastEventId: cursor_ || undefined, patch: patch_ })
+    send({ action: 'join', rooms: wishes_.map(entryOf), lastEventId: cursor_ || undefined, ...extras_ })
     onOpen_(send)
   }
   socket.onmessage = ({ data }) => {
@@ -58,7 +58,7 @@ async function reasonOf (address: string, request: Carrier['request_']): Promise
     ? endOfRefusal(answer)
     : {
         code: 'NO_UPGRADE',
-        reason: `the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${globalThis.location?.origin ?? 'this origin'}, or a proxy changes Host or does not pass Upgrade`,
+        reason: `the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${globalThis.location?.origin ?? 'this origin'}, or a proxy changes Host or drops Upgrade`,
         retryMs: REFUSED_MS
       }
 }

@@ -4,17 +4,19 @@
 import { endOfRefusal, entryOf, LOST, readAnswer, strangerAt } from './wire.ts'
 import type { Carrier, End } from './wire.ts'
 
-export async function readStream (address: string, { wishes_, cursor_, patch_, request_, signal_, alive_, hear_ }: Carrier): Promise<End> {
+export async function readStream (address: string, { wishes_, cursor_, extras_, request_, signal_, alive_, hear_ }: Carrier): Promise<End> {
   const types = String(wishes_[0]?.types)
-  const query = new URLSearchParams(wishes_.some(wish => String(wish.types) !== types)
-    ? { join: JSON.stringify(wishes_.map(entryOf)) }
-    : { rooms: String(wishes_.map(({ room }) => room)), types })
-  query.set('lastEventId', cursor_)
-  if (patch_) query.set('patch', patch_)
+  const query = new URLSearchParams({
+    ...wishes_.some(wish => String(wish.types) !== types)
+      ? { join: JSON.stringify(wishes_.map(entryOf)) }
+      : { rooms: String(wishes_.map(({ room }) => room)), types },
+    lastEventId: cursor_,
+    ...extras_ as {}
+  })
   // Percent-encoding would triple what names consist of, and the address has a limit.
   const response = await request_(`${address}?${String(query).replace(/%(2C|2F|3A|3B|40)/g, decodeURIComponent)}`, { headers: { Accept: 'text/event-stream' } })
   if (!response.ok) return endOfRefusal(await readAnswer(response))
-  if (!/^text\/event-stream/i.test(response.headers.get('Content-Type') ?? '')) return strangerAt(response)
+  if (!/^text\/event-stream/i.test(response.headers.get('Content-Type') as string)) return strangerAt(response)
   let end: End | null = null
   let lost = LOST
   const parse = eventStreamParser((event, text, id) => {

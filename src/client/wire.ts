@@ -135,6 +135,9 @@ export interface Wish {
   readonly types: readonly string[]
 }
 
+/** Least time from one bundle with values to the next, ms; null: none come until it is set again. */
+export type Pace = number | null
+
 /** A wish as the gateway takes it. */
 export const entryOf = ({ room, types }: Wish): string | Wish => types.length > 0 ? { room, types } : room
 
@@ -152,8 +155,8 @@ export interface Carrier {
   readonly wishes_: readonly Wish[]
   /** The cursor to resume from; empty for a new session. */
   readonly cursor_: string
-  /** `merge`: values may come as patches. */
-  readonly patch_: string | undefined
+  /** What else is asked of the connection, as far as the gateway knows it. `merge`: values may come as patches. */
+  readonly extras_: { readonly patch?: 'merge', readonly paceMs?: Pace }
   /** Sends a request with what says who asks, until the connection ends. */
   readonly request_: Request
   /** Ends the connection. */
@@ -221,7 +224,7 @@ export function strangerAt ({ url, headers }: Response): End {
 
 /** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */
 export async function readAnswer (response: Response): Promise<GatewayAnswer> {
-  const seconds = Number(response.headers.get('Retry-After') ?? NaN)
+  const seconds = parseInt(response.headers.get('Retry-After') as string)
   const text = await response.text()
   return {
     status: response.status,
@@ -250,7 +253,7 @@ export async function pause (ms: number, signal?: AbortSignal): Promise<void> {
     }
     const timer = setTimeout(end, ms)
     signal?.addEventListener('abort', end)
-    if (signal?.aborted === true) end()
+    if (signal?.aborted) end()
   })
 }
 

@@ -8,6 +8,7 @@ import { Refusal } from './errors.ts'
 import type { Group } from './group.ts'
 import { checkGranted, PROGRAM } from './identity.ts'
 import type { Identity } from './identity.ts'
+import { reasonOf } from './json.ts'
 import { CommandLedger } from './ledger.ts'
 import type { Outcome } from './ledger.ts'
 import type { CommandRecord, Store } from './store.ts'
@@ -210,7 +211,7 @@ export class Commands {
     }
     const problem = command.check(args)
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)
-    const fingerprint = digest(name, JSON.stringify(args))
+    const fingerprint = digest(name, textOf(name, args))
     const isReadOnly = 'readOnly' in command && command.readOnly === true
     const keyed = idempotencyKey === undefined ? null : digest(identity.caller, idempotencyKey)
     // What changes nothing runs again with each repeat, but not under the key of another command.
@@ -292,6 +293,15 @@ export class Commands {
     const settled = this.#ledger.settle(id, isKept ? ended : { ...ended, result: undefined, resultOmitted: true })
     if (isKeyed) await settled
     return await this.#ledger.outcomeOf(id, ended)
+  }
+}
+
+/** @throws Refusal BAD_COMMAND for what a program has and JSON has not: a BigInt, a circle */
+function textOf (name: string, args: unknown): string {
+  try {
+    return JSON.stringify(args)
+  } catch (error) {
+    throw new Refusal('BAD_COMMAND', `${name}: args cannot be written as JSON: ${reasonOf(error)}`)
   }
 }
 

@@ -7,8 +7,10 @@ import type { ResetReason } from './standing.ts'
 export interface Bundle {
   readonly entries: readonly Entry[]
   readonly cursor: string
-  /** The bytes on the wire, made by the profile on first use and shared by all connections the bundle goes to. */
+  /** The bytes on the wire where they are not compressed, made by the profile on first use and shared by all connections the bundle goes to. */
   frame?: Buffer
+  /** The same for connections that are compressed. */
+  compressed?: Buffer
 }
 
 /** A message of a session other than a bundle. `cursor` is the position a client has with it. */

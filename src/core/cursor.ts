@@ -5,14 +5,16 @@
 //
 // A track is `<facts>~<state>~<flag>`: every fact up to `facts` and every value up to `state` was sent. `state` is
 // empty where both are the same. The flags are `s` while the `ready` of a snapshot is pending, `f` behind an answer to a
-// read that had no room for a fact, and `v` behind a part of the pending values; empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
+// read that had no room for a fact, `v` behind a part of the pending values, and `d` where deletions have waited with the values
+// for their pace: up to `state`, or to the id that follows it. Empty fields at the end are left out. A later join has a track apart until it has caught up, and names what it covers, so that a client cut
 // off in the middle returns to exactly that: `<digest of a room>.<digest of another>`, then `,<type>` for only some
 // types or `,*,<type>` for all but some; several are divided by `;`. Every character may stand in a header and a URL.
 
 import { createHash } from 'node:crypto'
 import { ALL, allBut, only } from './filter.ts'
 import type { Filter } from './filter.ts'
-import { isId } from './id.ts'
+import { isAfter, isId } from './id.ts'
+import type { Id } from './id.ts'
 import type { Position } from './read.ts'
 
 /** What a cursor says of a track: its position, and whether a snapshot has begun whose `ready` was not sent yet. */
@@ -53,9 +55,10 @@ export const digestOfSignature = (signature: string): string => signature.slice(
 export const digestOfRoom = (room: string): string =>
   createHash('sha256').update(room).digest('base64url').slice(0, DIGEST_LENGTH)
 
-export function formatTrack ({ facts, state, snapshot, turn, inPart = false }: CursorTrack): string {
+export function formatTrack ({ facts, state, snapshot, turn, inPart = false, deletions }: CursorTrack): string {
   // Of a snapshot that is known anyway.
-  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${inPart && !snapshot ? 'v' : ''}`
+  const parted = inPart && !snapshot ? 'v' : ''
+  const flags = `${snapshot ? 's' : ''}${turn === undefined ? '' : 'f'}${parted}${deletions === undefined ? '' : deletions === state ? 'd' : `d${deletions}`}`
   if (facts === state) return flags === '' ? facts : `${facts}~~${flags}`
   return flags === '' ? `${facts}~${state}` : `${facts}~${state}~${flags}`
 }
@@ -84,8 +87,12 @@ export function parseCursor (text: string): Cursor | null {
 }
 
 function parseTrack ([facts = '', state = '', flag = '', ...more]: string[]): CursorTrack | null {
-  if (!isId(facts) || !(state === '' || isId(state)) || !/^s?f?v?$/.test(flag) || more.length > 0) return null
-  return { facts, state: state === '' ? facts : state, snapshot: flag.includes('s'), ...(flag.includes('f') ? { turn: 'facts' } : {}), ...(flag.includes('v') ? { inPart: true } : {}) }
+  const [, s, f, v, d, id] = /^(s)?(f)?(v)?(d(.+)?)?$/.exec(flag) ?? [null]
+  if (!isId(facts) || !(state === '' || isId(state)) || s === null || more.length > 0) return null
+  const track = { facts, state: state === '' ? facts : state, snapshot: s !== undefined, ...(f === undefined ? {} : { turn: 'facts' as const }), ...(v === undefined ? {} : { inPart: true }) }
+  if (d === undefined) return track
+  const deletions: Id = id ?? track.state
+  return isId(deletions) && isAfter(facts, deletions) ? { ...track, deletions } : null
 }
 
 function parseLaterTrack (text: string): LaterCursorTrack | null {

@@ -1,9 +1,10 @@
 // The event: parsed or refused here, for HTTP, sockets and Redis alike, and stringified once. From then on the gateway
 // passes on its JSON text; a bundle is a join of such texts.
 
+import { dataOf } from './data.ts'
 import { Refusal } from './errors.ts'
 import type { Id } from './id.ts'
-import { MAX_DEPTH, measureJson, writeJson } from './json.ts'
+import { MAX_DEPTH, measureJson, reasonOf, writeJson } from './json.ts'
 
 /** An event as clients receive it. */
 export interface Event {
@@ -24,6 +25,13 @@ export interface Event {
 export const PUBLIC = '@public'
 /** The room of the gateway's own figures and switches. */
 export const SYSTEM = '@system'
+
+/**
+ * Whether the store's history keeps an entry: facts, and deletions of keys. Those of `@system` it does not: members that come
+ * and go make them, and would push everybody's facts out of it. See rooms.ts for what becomes of them.
+ */
+export const isHistory = ({ room, key, deletion }: Pick<Entry, 'room' | 'key' | 'deletion'>): boolean =>
+  key === null || (deletion && room !== SYSTEM)
 
 /** An event that was accepted and waits for its id. */
 export interface Draft {
@@ -85,6 +93,8 @@ const TTL = /,"ttl":(\d{1,8})\}$/
 const TTL_LENGTH = ',"ttl":31536000}'.length
 /** Bytes of `{"id":"<16 digits>-<20 digits>",`: the most that an id adds to an event. */
 const ID_BYTES = 45
+/** Most bytes that UTF-8 has for a character of a text (of UTF-16). */
+const MAX_CHAR_BYTES = 3
 
 /**
  * Reads the events of one publish; all are good, or none is taken.
@@ -118,7 +128,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   if (unknown.length > 0) {
     throw bad(`unknown ${unknown.length > 1 ? 'fields' : 'field'} ${list(unknown)}; an event has type, room, key, data, timestamp and ttl (the gateway sets the id)`)
   }
-  const { type, data } = event
+  const { type } = event
   // `null` is absence: many serializers write it for what is not set.
   const room = event.room ?? undefined
   if (type === undefined) throw bad('type is missing; it says what kind of event this is, for example "cpu"')
@@ -128,9 +138,7 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
       ? 'rooms beginning with @ are the gateway\'s own and cannot be published to'
       : `room must be ${NAME_RULE}; leave it out for a public event`)
   }
-  // Values of a program may be none of JSON's: JSON.stringify would make null of some, and leave others out.
-  if (data === undefined || typeof data === 'function' || typeof data === 'symbol') throw bad('data is missing; it may be any JSON value (null on a keyed event deletes the key)')
-  if (typeof data === 'number' && !Number.isFinite(data)) throw bad(`data is ${data}, which JSON does not have`)
+  const data = dataOf(event.data)
   const isState = rules.stateTypes.has(type) || rules.stateTypes.has('*')
   const key = event.key ?? (isState ? type : undefined)
   if (key !== undefined && (typeof key !== 'string' || !KEY.test(key))) {
@@ -139,38 +147,52 @@ export function parseEvent (value: unknown, rules: ParseRules): Draft {
   return draftOf({ type, room, key, data, timestamp: parseTimestamp(event.timestamp, rules.now), ttl: parseTtl(event.ttl, key, data) }, rules.maxBytes)
 }
 
+interface DraftParts {
+  readonly type: string
+  readonly room?: string | undefined
+  readonly key?: string | undefined
+  readonly data: unknown
+  readonly timestamp: number
+  readonly ttl?: number | undefined
+  readonly ends?: Id
+  readonly ifAbsent?: true
+}
+
 /** An accepted event from its checked parts; for the gateway's own events, which may name its own rooms. */
-export function draftOf (
-  parts: { type: string, room?: string | undefined, key?: string | undefined, data: unknown, timestamp: number, ttl?: number | undefined, ends?: Id, ifAbsent?: true },
-  maxBytes = Infinity
-): Draft {
-  const { type, room, key, data, timestamp, ttl, ends, ifAbsent } = parts
+export function draftOf (parts: DraftParts, maxBytes = Infinity): Draft {
+  const { type, room, key, data, ends, ifAbsent } = parts
   let tail: string
   try {
-    tail = writeJson({ type, room: room === PUBLIC ? undefined : room, key, data, timestamp, ttl }).slice(1)
+    tail = tailOf(parts, writeJson(data))
   } catch (error) {
     // Values of a program rather than of a text: JSON.stringify fails at some thousand levels, at a circle and at a BigInt.
-    throw bad(`data cannot be written as JSON: ${error instanceof RangeError ? 'it is nested too deeply' : (error as Error).message.split('\n', 1)[0]}`)
+    throw bad(`data cannot be written as JSON: ${reasonOf(error)}`)
   }
   // Values of a program may be anything. Each level, and each member, takes two characters or more.
   if (tail.length > 2 * MAX_DEPTH) measureJson(tail, 'BAD_EVENT')
-  tail = encodeText(tail)
-  if (maxBytes !== Infinity && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
+  // Bytes are counted where it may be too many: counting makes V8 copy the parts into one text, which `entryOf` does with the id.
+  if (MAX_CHAR_BYTES * tail.length + ID_BYTES > maxBytes && Buffer.byteLength(tail) + ID_BYTES > maxBytes) {
     throw new Refusal('TOO_LARGE', `an event may hold ${maxBytes} bytes (MAX_HTTP_BUFFER_SIZE); this one is larger`)
   }
-  return {
-    type,
-    room: room ?? PUBLIC,
-    key: key ?? null,
-    deletion: key !== undefined && data === null,
-    tail,
-    ...(ends === undefined ? {} : { ends }),
-    ...(ifAbsent === undefined ? {} : { ifAbsent })
-  }
+  const draft: Draft = { type, room: room ?? PUBLIC, key: key ?? null, deletion: key !== undefined && data === null, tail }
+  return ends === undefined && ifAbsent === undefined ? draft : { ...draft, ...(ends === undefined ? {} : { ends }), ...(ifAbsent === undefined ? {} : { ifAbsent }) }
 }
 
-/** JSON text without ends of lines for any reader of lines. */
-export const encodeText = (json: string): string => json.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
+/**
+ * The event behind its id; types and names of rooms need no escaping. Half of the time that JSON.stringify takes for an object of these.
+ * @param text of the data; undefined for what JSON leaves out
+ */
+function tailOf ({ type, room, key, timestamp, ttl }: DraftParts, text: string | undefined): string {
+  if (text === undefined) throw new TypeError('it has no value in JSON')
+  const roomPart = room === undefined || room === PUBLIC ? '' : `,"room":"${room}"`
+  const keyPart = key === undefined ? '' : `,"key":${encodeText(JSON.stringify(key))}`
+  return `"type":"${type}"${roomPart}${keyPart},"data":${encodeText(text)},"timestamp":${timestamp}${ttl === undefined ? '' : `,"ttl":${ttl}`}}`
+}
+
+/** JSON text without ends of lines for any reader of lines. Most texts are ASCII and have none: it takes a seventh of the time to know that. */
+export const encodeText = (text: string): string => Buffer.byteLength(text) === text.length
+  ? text
+  : text.replace(LINE_ENDS, end => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** The event of the log that an accepted event becomes under its id. */
 export function entryOf (draft: Draft, id: Id): Entry {

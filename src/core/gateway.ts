@@ -45,6 +45,7 @@ import { StateBudget } from './state-bytes.ts'
 import type { DiskFigures, Follower, Image, Lineage, Once, Store } from './store.ts'
 import { Ticker } from './ticker.ts'
 import type { Recipient } from './ticker.ts'
+import { ValuePaces } from './value-pace.ts'
 
 export interface GatewayOptions {
   readonly store: Store
@@ -199,6 +200,7 @@ export class Gateway {
       rooms: this.#rooms,
       reservations: this.#reservations,
       ticker: this.#ticker,
+      paces: new ValuePaces(clock),
       stalls: this.#stalls,
       shared: new SharedBundles(this.#ticker),
       counters: this.counters,
@@ -262,7 +264,7 @@ export class Gateway {
   }
 
   async #publish (events: readonly unknown[], options: TakeOptions): Promise<string[]> {
-    return await this.#take(events, async drafts => await this.#options.store.append(drafts, options.once), options) as string[]
+    return await this.#take(events, drafts => this.#options.store.append(drafts, options.once), options) as string[]
   }
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
@@ -273,10 +275,12 @@ export class Gateway {
     this.#checkPaused(named)
     const bytes = this.#stateBudget.reserve(drafts, room => identity.grants.allow('publish', room) || identity.grants.allow('subscribe', room))
     let opening: readonly string[] = []
+    this.#publishing++
     try {
       opening = this.#reservations.open(named)
-      return await this.#counted(async () => await append(drafts))
+      return await append(drafts)
     } finally {
+      this.#publishing--
       this.#reservations.opened(opening)
       this.#stateBudget.release(bytes)
     }

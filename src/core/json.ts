@@ -34,6 +34,8 @@ const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const WORD = /[ \t\r\n]+|[[\]{},:]|true(?!\w)|false(?!\w)|null(?!\w)/y
 /** A 0 that may have been -0. */
 const LONE_ZERO = /(?:[:[,]|^)0(?:[,\]}]|$)/
+/** Characters of a reason. */
+const MAX_REASON = 200
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const BOM = 0xfeff
@@ -108,6 +110,12 @@ export function writeJson (value: unknown): string {
   const text = JSON.stringify(value)
   if (!LONE_ZERO.test(text) || !holdsNegativeZero(value)) return text
   return writeZeros(value) as string
+}
+
+/** Why JSON.stringify has failed, as the end of a sentence. What it was given may have thrown anything. */
+export function reasonOf (error: unknown): string {
+  if (error instanceof RangeError) return 'it is nested too deeply'
+  return String(error instanceof Error ? error.message : error).split('\n', 1)[0]?.slice(0, MAX_REASON) ?? ''
 }
 
 /** JSON.stringify with its replacer would take 0.3 us for each part of a value; a message may hold a million. @returns undefined for what JSON leaves out */

@@ -39,8 +39,8 @@ const GRAIN_MS = 100
 /** What failed is tried again after this. */
 const AGAIN_MS = 1000
 /**
- * Rooms that may become occupied at once, and a second after that, as far as this process says it: each is vacated again, which
- * is an entry of history. Whoever may join rooms could otherwise push everybody's facts out of it.
+ * Rooms that may become occupied at once, and a second after that, as far as this process says it: each is vacated again, so that it
+ * costs two events. Whoever may join rooms could otherwise push everybody else's out of the changes that are remembered.
  */
 const BURST = 5000
 const PER_SECOND = 100

@@ -5,6 +5,9 @@
 // The two sides advance on their own, so a backlog of facts never holds up fresh values. A deletion goes
 // out with the side that passes it first: never twice, and never behind a newer value of its key, since
 // that value's id is higher and (S, S'] is sent in order.
+//
+// Where values wait for their pace (value-pace.ts) only the facts advance, and deletions wait with the values. A third id
+// then says up to where deletions were sent, and they go out with the values until these have passed the facts again.
 
 import { entryFrom } from './bases.ts'
 import type { Entry } from './event.ts'
@@ -19,6 +22,8 @@ import type { Room, Value } from './room.ts'
 export interface Position {
   readonly facts: Id
   readonly state: Id
+  /** Every deletion up to here was sent; absent: up to the further one of both. */
+  readonly deletions?: Id | undefined
 }
 
 /** A room to read, from a position and for some types. */
@@ -49,15 +54,18 @@ export interface Reading {
   readonly turn: Turn
 }
 
-export function read (sources: readonly RoomSource[], limits: BundleLimits, turn: Turn = 'values'): Reading {
+/** @param hasValues false: only facts, values and deletions wait */
+export function read (sources: readonly RoomSource[], limits: BundleLimits, turn: Turn = 'values', hasValues = true): Reading {
   const facts = new Side(sources.flatMap(source => [
     logStream(source.room.facts, source.facts, source.filter),
-    logStream(source.room.deletions, latest(source.facts, source.state), source.filter)
+    ...hasValues && source.deletions === undefined ? [logStream(source.room.deletions, latest(source.facts, source.state), source.filter)] : []
   ]))
-  const values = new Side(sources.flatMap(source => [
-    valueStream(source),
-    logStream(source.room.deletions, latest(source.facts, source.state), source.filter)
-  ]))
+  const values = new Side(hasValues
+    ? sources.flatMap(source => [
+      valueStream(source),
+      logStream(source.room.deletions, source.deletions ?? latest(source.facts, source.state), source.filter)
+    ])
+    : [])
   const sent = new Set<Entry>()
   const half = Math.floor(limits.bytes / 2)
   const outsize = (side: Side): boolean => side.next !== null && cost(side.next) > half
@@ -85,7 +93,7 @@ export function read (sources: readonly RoomSource[], limits: BundleLimits, turn
         ? facts.entries
         : [...facts.entries, ...values.entries].sort((a, b) => compareIds(a.id, b.id)),
     facts: facts.next === null ? null : facts.passed,
-    state: values.next === null ? null : values.passed,
+    state: !hasValues ? ORIGIN : values.next === null ? null : values.passed,
     turn
   }
 }

@@ -8,7 +8,7 @@ import type { Base, Bases } from './bases.ts'
 import { Audience } from './figures/audience.ts'
 import { fieldOf } from './event.ts'
 import type { Entry } from './event.ts'
-import { isAfter } from './id.ts'
+import { isAfter, latest } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
 import { valueBytes } from './state-bytes.ts'
@@ -37,12 +37,16 @@ export class Room<Member> {
   audience = new Audience()
   /** Members with nothing pending: the next event wakes them. */
   idle = new Set<Member>()
+  /** Members whose values wait for their pace: the next fact wakes them. Null: there are none. */
+  held: Set<Member> | null = null
   /** Publishing to the room is refused. */
   paused = false
   readonly facts = new Log()
   readonly deletions = new Log()
   /** A reader whose position is below this id may have lost entries of this room. */
   floor: Id
+  /** The newest deletion that history no longer holds, or a later id. */
+  deletionFloor: Id
   /** The newest entry the room has had, also where history no longer holds it. */
   lastId: Id | null = null
   /** What its present values take; see state-bytes.ts. */
@@ -69,7 +73,7 @@ export class Room<Member> {
   /** @param bases null: nobody will ask for patches */
   constructor (name: string, floor: Id, bases: Bases | null = null) {
     this.name = name
-    this.floor = floor
+    this.floor = this.deletionFloor = floor
     this.#bases = bases
   }
 
@@ -154,8 +158,9 @@ export class Room<Member> {
   /** Forgets the oldest entry of history, which is `entry`. */
   forget (entry: Entry): void {
     (entry.deletion ? this.deletions : this.facts).shift()
-    if (!entry.deletion) this.trimmed++
-    this.floor = entry.id
+    if (entry.deletion) this.deletionFloor = entry.id
+    else this.trimmed++
+    this.floor = latest(this.floor, entry.id)
   }
 
   get oldestValue (): Value | null {

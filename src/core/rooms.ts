@@ -2,9 +2,9 @@
 // log's head.
 
 import { Bases } from './bases.ts'
-import { PUBLIC, SYSTEM } from './event.ts'
+import { isHistory, PUBLIC, SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
-import { isAfter, ORIGIN } from './id.ts'
+import { isAfter, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
 import { Room } from './room.ts'
@@ -13,12 +13,18 @@ import type { Parts } from './subscription.ts'
 
 /** A member of rooms. */
 export interface Listener {
-  /** The first entry since it went idle was taken in: it stands at `before`. */
-  wake (before: Id): void
+  /** The first entry since it went idle, or while its values wait the first fact, was taken in: it stands at `before`. */
+  wake (before: Id, isFact: boolean): void
 }
 
 /** The type, in the room `@system`, of the keyed events that say which rooms are paused. */
 export const PAUSED = 'paused'
+
+/**
+ * Deletions of `@system` that each process remembers, apart from history: as many as the stream `occupancy` keeps changes. The
+ * room has a floor of its own, the newest one that is forgotten.
+ */
+export const SYSTEM_DELETIONS = 10_000
 
 export class Rooms<Member extends Listener> {
   lineage: Lineage = { epoch: '', epochs: [] }
@@ -34,6 +40,8 @@ export class Rooms<Member extends Listener> {
   readonly bases = new Bases()
 
   readonly #rooms = new Map<string, Room<Member>>()
+  /** The floor of `@system` as the image had it. */
+  #systemFloor: Id = ORIGIN
 
   /** Takes in an image of the log in place of everything; members stay. */
   load (image: Image): void {
@@ -44,14 +52,20 @@ export class Rooms<Member extends Listener> {
     this.lineage = image.lineage
     this.head = image.head
     this.floor = image.floor
+    this.#systemFloor = image.systemFloor
     for (const entry of image.values) {
       this.open(entry.room).put(entry)
       this.#switch(entry)
     }
     this.stateBytes = [...this.#rooms.values()].reduce((sum, { name, stateBytes }) => name === SYSTEM ? sum : sum + stateBytes, 0)
     for (const entry of image.history) {
-      this.history.push(entry)
-      this.open(entry.room).remember(entry)
+      if (isHistory(entry)) {
+        this.history.push(entry)
+        this.open(entry.room).remember(entry)
+      } else {
+        // Written by an earlier version.
+        this.#systemFloor = this.open(SYSTEM).floor = latest(this.#systemFloor, entry.id)
+      }
     }
     for (const { name, members, audience } of before) {
       if (members.size === 0) continue
@@ -68,14 +82,20 @@ export class Rooms<Member extends Listener> {
     room.apply(entry)
     // The gateway's own values are nobody's to delete.
     if (entry.room !== SYSTEM) this.stateBytes += room.stateBytes - before
-    if (entry.key === null || entry.deletion) this.history.push(entry)
+    if (isHistory(entry)) this.history.push(entry)
+    else if (entry.deletion && room.deletions.size > SYSTEM_DELETIONS) room.forget(room.deletions.oldest as Entry)
     this.#switch(entry)
     const { head } = this
     this.head = entry.id
-    if (room.idle.size === 0) return
-    const woken = room.idle
-    room.idle = new Set()
-    for (const member of woken) member.wake(head)
+    const isFact = entry.key === null
+    // Without ticks members are served at once, and listed anew. One may stand in both lists, as it was held or idle before.
+    const { idle, held } = room
+    if (isFact) room.held = null
+    if (idle.size > 0) {
+      room.idle = new Set()
+      for (const member of idle) member.wake(head, isFact)
+    }
+    if (isFact && held !== null) for (const member of held) if (!idle.has(member)) member.wake(head, isFact)
   }
 
   /** Forgets history up to `floor`. */
@@ -96,17 +116,21 @@ export class Rooms<Member extends Listener> {
 
   /** The room as it is to be read: one that does not exist is not made. */
   peek (name: string): Room<Member> {
-    return this.#rooms.get(name) ?? new Room(name, this.floor)
+    return this.#rooms.get(name) ?? this.#make(name)
   }
 
   /** The room, made if there is none. */
   open (name: string): Room<Member> {
     let room = this.#rooms.get(name)
     if (room === undefined) {
-      room = new Room(name, this.floor, this.bases)
+      room = this.#make(name)
       this.#rooms.set(name, room)
     }
     return room
+  }
+
+  #make (name: string): Room<Member> {
+    return new Room(name, name === SYSTEM ? this.#systemFloor : this.floor, this.bases)
   }
 
   /** Some rooms were read to their end, for patches. */
@@ -130,6 +154,7 @@ export class Rooms<Member extends Listener> {
     if (room === undefined) return
     room.members.delete(member)
     room.idle.delete(member)
+    room.held?.delete(member)
     this.#dropIfVacant(room)
   }
 

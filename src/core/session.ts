@@ -3,6 +3,7 @@
 //
 // It is always in one of these states:
 //   idle     nothing is pending; every room it hears will wake it. It stands at the head, whatever its tracks say
+//   held     only values are pending, and wait for their pace (value-pace.ts); facts will wake it. Of the facts it stands at the head
 //   due      somewhere in the ticker, which will call `serve`
 //   stalled  its connection holds bytes the system has not taken; nothing is handed over until it has
 //   ended
@@ -25,14 +26,15 @@ import { read } from './read.ts'
 import type { Turn } from './read.ts'
 import type { Reservations } from './reservations.ts'
 import type { Rooms } from './rooms.ts'
-import { trafficOf } from './shared-bundles.ts'
+import { factsOf, trafficOf } from './shared-bundles.ts'
 import type { SharedBundles } from './shared-bundles.ts'
-import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets, takeTurn } from './standing.ts'
+import { advance, advanceFacts, begin, checkDeletions, checkFloor, countKeys, countPassed, cursorOf, fromStart, isBeyond, isInStep, merge, narrow, newcomer, oldestPendingId, relocate, reset, sourcesOf, takeResets, takeTurn } from './standing.ts'
 import type { Track } from './standing.ts'
 import type { Stalls } from './stalls.ts'
 import { added, Subscription } from './subscription.ts'
 import type { Join } from './subscription.ts'
 import type { Recipient, Ticker } from './ticker.ts'
+import type { ValuePace, ValuePaces } from './value-pace.ts'
 
 /** What a session shares with all others. */
 export interface SessionContext {
@@ -40,6 +42,7 @@ export interface SessionContext {
   readonly rooms: Rooms<Session>
   readonly reservations: Reservations
   readonly ticker: Ticker<Recipient>
+  readonly paces: ValuePaces
   readonly stalls: Pick<Stalls<Session>, 'add' | 'delete'>
   readonly shared: SharedBundles
   readonly counters: Counters
@@ -63,8 +66,8 @@ export interface JoinResult {
 
 /** A pace holds on average: a bundle that went out up to half a step late lets the next one be early by as much. */
 const PACE_SLACK = 0.5
-/** Most bytes of a bundle around its events, besides the cursor as it was before: it may grow by one id for each of two sides. */
-const ENVELOPE_BYTES = 80
+/** Most bytes of a bundle around its events, besides the cursor as it was before: it may grow by an id for each side and one for deletions. */
+const ENVELOPE_BYTES = 110
 
 export class Session {
   readonly id: string
@@ -79,7 +82,7 @@ export class Session {
   subscription: Subscription
 
   readonly #context: SessionContext
-  #state: 'idle' | 'due' | 'stalled' | 'ended' = 'idle'
+  #state: 'idle' | 'held' | 'due' | 'stalled' | 'ended' = 'idle'
   /** The first join was made; a cursor counts in that one only. */
   #joined = false
   #tracks: Track[] = []
@@ -93,6 +96,8 @@ export class Session {
   #listensFrom: Id = ORIGIN
   /** See `countPassed`; null also while the session is in step. */
   #passed: number | null = null
+  /** Null: values go out with every tick. */
+  #pace: ValuePace | null = null
 
   constructor (context: SessionContext, id: string, identity: Identity, connection: Connection) {
     this.#context = context
@@ -113,11 +118,12 @@ export class Session {
    * Adds to what is heard; bundles follow by themselves.
    * @param cursor where to go on from, as the client brought it; counts in the first join only. `0-0`, in any: with the oldest fact of history
    * @param identity whose rights count, of the caller whose session it is
+   * @param paceMs see `setPace`; undefined: as it was
    * @returns how it begins, and the members of each room over all processes
    * @throws Refusal BAD_SUBSCRIPTION, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, ROOM_FULL, ROOMS_FULL, OVERLOADED,
    *   DRAINING, STORE_UNAVAILABLE; nothing was joined then
    */
-  async join (joins: readonly Join[], cursor: string | null = null, identity = this.identity): Promise<JoinResult & { readonly members: Record<string, number> }> {
+  async join (joins: readonly Join[], cursor: string | null = null, identity = this.identity, paceMs?: number | null): Promise<JoinResult & { readonly members: Record<string, number> }> {
     const entering = [...this.#allowed(joins, identity).rooms].filter(room => !this.subscription.rooms.has(room))
     const { rooms, reservations } = this.#context
     // Another process may have sent the client more than this one has read yet.
@@ -127,6 +133,7 @@ export class Session {
     const { totals, settle } = await reservations.reserve(entering)
     try {
       const joined = this.enter(joins, cursor, identity)
+      if (paceMs !== undefined) this.setPace(paceMs)
       const members = joins.map(({ room }) => [room, totals.get(room) ?? others.get(room) ?? rooms.get(room)?.members.size ?? 0])
       return { ...joined, members: Object.fromEntries(members) }
     } finally {
@@ -163,7 +170,7 @@ export class Session {
     this.#subscribe(after)
     this.#passed = null
     // Nothing new is heard: the session stays where it stands.
-    if (fresh.size === 0) return { position: 'resumed', cursor: this.cursor }
+    if (fresh.size === 0) return { position: 'resumed', cursor: this.safeCursor }
     const { rooms } = this.#context
     rooms.move(this, before.parts, after.parts)
     this.#listensFrom = rooms.head
@@ -178,7 +185,7 @@ export class Session {
     }
     this.#awake()
     if (tracks.some(track => track.reset !== null)) return { position: 'reset', cursor: null }
-    return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.cursor }
+    return { position: first && cursor !== null && !isFromStart ? 'resumed' : 'new', cursor: this.safeCursor }
   }
 
   /** What was joined by rights that end earlier is heard no longer than they last. */
@@ -186,6 +193,24 @@ export class Session {
     if (at === null || (this.expiresAt !== null && this.expiresAt <= at)) return
     this.#context.reschedule(this, this.expiresAt, at)
     this.expiresAt = at
+  }
+
+  /**
+   * How often values go out from now on; facts go out as ever. What is owed goes out at once.
+   * @param ms least time from one bundle with values to the next; 0: with every tick; null: none go out until it is set again
+   */
+  setPace (ms: number | null): void {
+    if (this.#state === 'ended') return
+    this.settle()
+    this.#paceBy(ms)
+    if (this.#tracks.length > 0) this.#awake()
+  }
+
+  #paceBy (ms: number | null): void {
+    const { paces, rooms } = this.#context
+    this.#pace?.end(this)
+    this.#pace = ms === 0 ? null : paces.of(this.subscription.shape, ms)
+    if (ms !== null && this.#pace !== null) this.#pace.since = rooms.head
   }
 
   /** Stops hearing rooms. @returns the rooms it had joined */
@@ -207,19 +232,31 @@ export class Session {
     return cursorOf(this.#tracks, this.subscription.signature, this.#context.rooms)
   }
 
-  /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
-  tellPosition (): void {
-    // With its cursor a client could lose a reset that it has not been told.
-    if (this.connection.pending > 0 || this.#tracks.some(({ reset }) => reset !== null)) this.#lastReportedId = ORIGIN
-    else if (this.#state !== 'ended') this.connection.ping(this.cursor)
+  /** Null while a reset is pending: with its cursor a client could lose one that it has not been told. */
+  get safeCursor (): string | null {
+    return this.#tracks.some(({ reset }) => reset !== null) ? null : this.cursor
   }
 
-  /** The first entry since it went idle was taken in; `before` was the log's head. */
-  wake (before: Id): void {
-    // Only one room wakes it; the others may still list it as idle.
-    if (this.#state !== 'idle') return
-    const main = this.#tracks[0] as Track
-    main.facts = main.state = before
+  /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
+  tellPosition (): void {
+    const cursor = this.safeCursor
+    if (this.connection.pending > 0 || cursor === null) this.#lastReportedId = ORIGIN
+    else if (this.#state !== 'ended') this.connection.ping(cursor)
+  }
+
+  /** The first entry since it went idle, or while its values wait the first fact, was taken in; `before` was the log's head. */
+  wake (before: Id, isFact: boolean): void {
+    // Only one room wakes it; the others may still list it as idle or held.
+    if (this.#state !== 'idle' && !(this.#state === 'held' && isFact)) return
+    this.#standAt(before)
+    this.#state = 'due'
+    this.#context.ticker.nextTick(this)
+  }
+
+  /** Its values may go out. */
+  release (): void {
+    if (this.#state !== 'held') return
+    this.settle()
     this.#state = 'due'
     this.#context.ticker.nextTick(this)
   }
@@ -276,7 +313,7 @@ export class Session {
     this.#send()
     if (this.#state !== 'due') return
     const stalled = this.connection.pending > 0
-    if (!stalled && isInStep(this.#tracks, this.#context.rooms.head)) {
+    if (!stalled && isInStep(this.#tracks, this.#context.rooms.head, this.#valuesWait)) {
       this.#rest()
       return
     }
@@ -297,7 +334,7 @@ export class Session {
       return
     }
     const { head } = this.#context.rooms
-    if (this.#state !== 'idle' || this.#tracks.length === 0 || this.#lastReportedId === head) {
+    if ((this.#state !== 'idle' && this.#state !== 'held') || this.#tracks.length === 0 || this.#lastReportedId === head) {
       this.connection.ping(null)
       return
     }
@@ -326,13 +363,16 @@ export class Session {
     this.#context.reservations.membershipChanged(this.subscription.rooms)
     this.#tracks = []
     this.subscription.release()
+    this.#pace?.end(this)
     this.#context.forget(this)
   }
 
   #subscribe (subscription: Subscription): void {
     subscription.hold()
     this.subscription.release()
+    const { shape } = this.subscription
     this.subscription = subscription
+    if (this.#pace !== null && subscription.shape !== shape) this.#paceBy(this.#pace.ms === Infinity ? null : this.#pace.ms)
   }
 
   /**
@@ -342,45 +382,62 @@ export class Session {
   oldestPendingId (known: Map<string, Id | null>): Id | null {
     if (this.#state !== 'due' && this.#state !== 'stalled') return null
     const [main, later] = this.#tracks
-    if (main === undefined || later !== undefined) return oldestPendingId(this.#tracks, this.#context.rooms)
-    const name = `${this.subscription.signature}~${main.facts}~${main.state}`
+    const since = this.#pace === null ? ORIGIN : this.#pace.since
+    if (main === undefined || later !== undefined) return oldestPendingId(this.#tracks, this.#context.rooms, since)
+    const name = `${this.subscription.signature}~${main.facts}~${main.state}~${since}`
     let id = known.get(name)
-    if (id === undefined) known.set(name, id = oldestPendingId(this.#tracks, this.#context.rooms))
+    if (id === undefined) known.set(name, id = oldestPendingId(this.#tracks, this.#context.rooms, since))
     return id
+  }
+
+  get #valuesWait (): boolean {
+    return this.#pace !== null && !this.#pace.isOpen
   }
 
   #send (): void {
     const { clock, counters, latency, limits, rooms, shared, ticker } = this.#context
     checkFloor(this.#tracks, rooms, this.#passed)
+    const pace = this.#pace
+    // A client that forgets its values gets the present ones at once.
+    if (pace !== null && pace.ms !== Infinity && this.#tracks.some(({ reset }) => reset !== null)) pace.since ??= rooms.head
+    const valuesWait = this.#valuesWait
+    if (pace !== null && !valuesWait) {
+      pace.since ??= rooms.head
+      checkDeletions(this.#tracks, rooms)
+    }
     this.#tellResets()
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
       ? null
-      : { shape: this.subscription.shape, facts: track.facts, state: track.state, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
+      : { shape: this.subscription.shape, facts: track.facts, state: track.state, deletions: track.deletions, valuesWait, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {
-      const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn)
+      const reading = read(sourcesOf(this.#tracks, rooms, this.subscription.patched), { facts: limits.maxQueuePerClient, bytes: limits.maxBundleBytes - this.cursor.length - ENVELOPE_BYTES }, this.#turn, !valuesWait)
       const { facts, state, turn } = reading
-      advance(this.#tracks, facts, state, rooms.head)
+      this.#advance(facts, state, rooms.head, valuesWait)
       if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
       found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {
-      advance(this.#tracks, found.facts, found.state, found.head)
+      this.#advance(found.facts, found.state, found.head, valuesWait)
     }
     this.#turn = found.turn
-    this.#catchingUp = found.facts !== null || found.state !== null
+    this.#catchingUp = found.facts !== null || (found.state !== null && !valuesWait)
+    if (pace !== null && found.state === null) pace.since = null
     if (found.bundle.entries.length > 0) {
       const bytes = this.connection.send(found.bundle)
       const now = clock.now()
       counters.served++
       if (found.events > 0) {
         counters.bytes += bytes
+        counters.plainBytes += bytes === 0 ? 0 : found.bundle.frame?.length ?? bytes
         counters.bundles++
         counters.delivered += found.events
-        latency.handed(found.bundle.entries, now, this.#listensFrom)
+        const prompt = pace === null ? found.bundle.entries : factsOf(found)
+        if (prompt.length > 0) latency.handed(prompt, now, this.#listensFrom)
       }
+      if (pace !== null && factsOf(found).length < found.bundle.entries.length) pace.sent()
       this.#lastReportedId = found.head
       this.servedInTick = ticker.tick
       const stepMs = limits.maxEventsPerSecondPerClient === 0 ? 0 : 1000 / limits.maxEventsPerSecondPerClient
@@ -408,19 +465,33 @@ export class Session {
 
   /** Nothing is pending: wait to be woken. */
   #rest (): void {
-    this.#state = 'idle'
+    const isHeld = this.#valuesWait
+    this.#state = isHeld ? 'held' : 'idle'
     this.#passed = null
-    for (const room of this.subscription.parts.keys()) this.#context.rooms.open(room).idle.add(this)
+    for (const name of this.subscription.parts.keys()) {
+      const room = this.#context.rooms.open(name)
+      if (isHeld) (room.held ??= new Set()).add(this)
+      else room.idle.add(this)
+    }
+    if (isHeld) this.#pace?.wait(this)
   }
 
-  /** Writes to the tracks where an idle session stands: at the head. */
-  settle (): void {
+  /** Writes to the tracks where a session stands that is idle or held: at the head. */
+  settle (): void { this.#standAt(this.#context.rooms.head) }
+
+  #standAt (id: Id): void {
     const main = this.#tracks[0]
-    if (this.#state === 'idle' && main !== undefined) main.facts = main.state = this.#context.rooms.head
+    if (this.#state === 'idle' && main !== undefined) main.facts = main.state = id
+    else if (this.#state === 'held') advanceFacts(this.#tracks, null, id)
+  }
+
+  #advance (facts: Id | null, state: Id | null, head: Id, valuesWait: boolean): void {
+    if (valuesWait) advanceFacts(this.#tracks, facts, head)
+    else advance(this.#tracks, facts, state, head)
   }
 
   #awake (): void {
-    if (this.#state !== 'idle') return
+    if (this.#state !== 'idle' && this.#state !== 'held') return
     this.#state = 'due'
     this.#context.ticker.now(this)
   }

@@ -17,6 +17,8 @@ export interface SharedBundle {
   readonly state: Id | null
   readonly head: Id
   readonly turn: Turn
+  /** Made on first use; see `factsOf`. */
+  factsOnly?: readonly Entry[]
 }
 
 /** Bytes of events kept at most; beyond them each session reads for itself. */
@@ -26,6 +28,8 @@ const MAX_BYTES = 16 * 1024 * 1024
 export interface BundleKey extends Position {
   /** See `Subscription`. */
   readonly shape: string
+  /** Values wait for their pace. */
+  readonly valuesWait: boolean
   readonly snapshot: boolean
   readonly inPart: boolean
   readonly turn: Turn
@@ -64,10 +68,17 @@ export class SharedBundles {
   }
 }
 
-const nameOf = ({ shape, facts, state, snapshot, inPart, turn }: BundleKey): string => `${shape}~${facts}~${state}~${snapshot}~${inPart}~${turn}`
+const nameOf = ({ shape, facts, state, deletions, valuesWait, snapshot, inPart, turn }: BundleKey): string => `${shape}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${inPart}~${turn}`
 
 const isSame = (a: BundleKey, b: BundleKey): boolean =>
-  a.facts === b.facts && a.state === b.state && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
+  a.facts === b.facts && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
+
+/** The facts of a bundle, which wait for no pace. */
+export function factsOf (shared: SharedBundle): readonly Entry[] {
+  const { entries } = shared.bundle
+  shared.factsOnly ??= entries.every(({ key }) => key === null) ? entries : entries.filter(({ key }) => key === null)
+  return shared.factsOnly
+}
 
 /** How many entries are not the gateway's own figures. */
 export function trafficOf (entries: readonly Entry[]): number {

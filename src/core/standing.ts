@@ -1,5 +1,6 @@
 // Where a session stands in the log. Four words, one for each thing:
-//   position  a pair of ids (read.ts): every fact up to `facts` and every value up to `state` was sent
+//   position  a pair of ids (read.ts): every fact up to `facts` and every value up to `state` was sent; a third one while
+//             values wait for their pace
 //   track     a position that moves, with the part of the subscription it covers and the messages pending for it
 //   standing  all tracks of a session. The first covers what the session has heard from the start; each further
 //             one is a later join, apart until it has caught up
@@ -11,6 +12,7 @@
 
 import { digestOfRoom, digestOfSignature, formatLaterTrack, formatTrack, parseCursor } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
+import { SYSTEM } from './event.ts'
 import type { Entry } from './event.ts'
 import { intersect, isAll, isNone, matches, NONE, unite, without } from './filter.ts'
 import type { Filter } from './filter.ts'
@@ -40,8 +42,12 @@ export interface Track {
   facts: Id
   /** Every value up to here was sent. */
   state: Id
+  /** Every deletion up to here was sent: they have waited with the values. Absent: up to the further one of both. */
+  deletions?: Id | undefined
   /** A snapshot is under way: a `ready` message is pending. */
   snapshot: boolean
+  /** The head when the snapshot was begun here: what was deleted before is not in it. */
+  asOf: Id
   reset: PendingReset | null
   /** It begins with the oldest fact of history, and nothing was sent yet. */
   fromStart?: true
@@ -57,7 +63,7 @@ const MAX_PASSED = 100
 
 /** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
 export function newcomer (parts: Parts, facts: Id): Track {
-  return { parts, facts, state: ORIGIN, snapshot: true, reset: null }
+  return { parts, facts, state: ORIGIN, snapshot: true, asOf: ORIGIN, reset: null }
 }
 
 /** The track of a client that asks for all that history holds. */
@@ -82,6 +88,7 @@ export function begin (parts: Parts, text: string | null, signature: string, roo
   }
   if (cursor?.subscription !== digestOfSignature(signature)) reset(tracks, 'subscription', 0)
   checkFloor(tracks, rooms, null)
+  checkDeletions(tracks, rooms)
   return tracks
 }
 
@@ -100,7 +107,7 @@ function fromFact (parts: Parts, id: Id, rooms: Rooms<Listener>): Track {
 function tracksOf (cursor: Cursor, parts: Parts): Track[] {
   const rest = new Map(parts)
   const digests = new Map(cursor.later.length === 0 ? [] : [...parts.keys()].map(room => [room, digestOfRoom(room)]))
-  const later = cursor.later.flatMap(({ facts, state, snapshot, inPart, parts: named }): Track[] => {
+  const later = cursor.later.flatMap(({ parts: named, ...position }): Track[] => {
     const covered = new Map<string, Filter>()
     for (const [room, filter] of rest) {
       const theirs = intersect(named.get(digests.get(room) as string) ?? NONE, filter)
@@ -110,10 +117,9 @@ function tracksOf (cursor: Cursor, parts: Parts): Track[] {
       if (isNone(left)) rest.delete(room)
       else rest.set(room, left)
     }
-    return covered.size === 0 ? [] : [{ parts: covered, facts, state, snapshot, reset: null, ...(inPart === undefined ? {} : { inPart }) }]
+    return covered.size === 0 ? [] : [{ parts: covered, ...position, asOf: ORIGIN, reset: null }]
   })
-  const { facts, state, snapshot, turn, inPart } = cursor.main
-  return merge([...(rest.size === 0 ? [] : [{ parts: rest, facts, state, snapshot, reset: null, ...(turn === undefined ? {} : { turn }), ...(inPart === undefined ? {} : { inPart }) }]), ...later])
+  return merge([...(rest.size === 0 ? [] : [{ parts: rest, ...cursor.main, asOf: ORIGIN, reset: null }]), ...later])
 }
 
 /** Takes what the cursor said of turns; the session or the read keeps it from then on. */
@@ -159,6 +165,7 @@ export function cursorOf (tracks: readonly Track[], signature: string, { head, l
 export function reset (tracks: readonly Track[], reason: ResetReason, missed: number | null): void {
   for (const track of tracks) {
     track.state = ORIGIN
+    track.deletions = undefined
     track.snapshot = true
     track.reset = { reason, missed }
   }
@@ -187,6 +194,7 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
       delete track.fromStart
       track.facts = latest(track.facts, rooms.floor)
     }
+    if (track.state === ORIGIN) track.asOf = rooms.head
     if (!isBelowFloor(track, rooms)) continue
     isTrimmed = true
     track.facts = latest(track.facts, rooms.floor)
@@ -196,9 +204,21 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
   reset(tracks, 'trimmed', missed)
 }
 
-function isBelowFloor ({ parts, facts }: Track, rooms: Rooms<Listener>): boolean {
-  for (const room of parts.keys()) if (compareIds(facts, rooms.peek(room).floor) < 0) return true
+function isBelowFloor ({ parts, facts, state, asOf }: Track, rooms: Rooms<Listener>): boolean {
+  for (const room of parts.keys()) {
+    // The gateway's own room has no facts. Its floor is above that of history, where facts may have to be read from.
+    const id = room === SYSTEM ? latest(latest(facts, state), asOf) : facts
+    if (compareIds(id, rooms.peek(room).floor) < 0) return true
+  }
   return false
+}
+
+/** Where history no longer has every deletion that waited with the values of a track, its values begin again. */
+export function checkDeletions (tracks: readonly Track[], rooms: Rooms<Listener>): void {
+  for (const track of tracks) {
+    const { parts, deletions } = track
+    if (deletions !== undefined && [...parts.keys()].some(room => isAfter(rooms.peek(room).deletionFloor, deletions))) reset([track], 'trimmed', 0)
+  }
 }
 
 /**
@@ -243,20 +263,23 @@ export function countKeys (parts: Parts, rooms: Rooms<Listener>): number {
   return keys
 }
 
-/** Whether everything the log holds was sent. */
-export function isInStep (tracks: readonly Track[], head: Id): boolean {
-  for (const { facts, state } of tracks) if (facts !== head || state !== head) return false
+/** Whether everything the log holds was sent, where values wait every fact. */
+export function isInStep (tracks: readonly Track[], head: Id, valuesWait = false): boolean {
+  for (const { facts, state } of tracks) if (facts !== head || (state !== head && !valuesWait)) return false
   return true
 }
 
-/** The id of the oldest pending event; null where none is pending. Behind many events of other types the next one counts, heard or not. */
-export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>): Id | null {
+/**
+ * The id of the oldest pending event; null where none is pending. Behind many events of other types the next one counts, heard or not.
+ * @param since where values had to wait for their pace: the head when they might go out, from which on they are late; null: they still wait
+ */
+export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener>, since: Id | null = ORIGIN): Id | null {
   let oldest: Id | null = null
   /** @returns whether the next entry need not be looked at */
-  const consider = ({ id, type }: Entry, filter: Filter, passed: number): boolean => {
-    if (oldest !== null && compareIds(id, oldest) >= 0) return true
+  const consider = ({ id, type }: Entry, filter: Filter, passed: number, from = id): boolean => {
+    if (oldest !== null && compareIds(from, oldest) >= 0) return true
     if (!matches(filter, type) && passed < MAX_PASSED) return false
-    oldest = id
+    oldest = from
     return true
   }
   for (const { parts, facts, state } of tracks) {
@@ -264,7 +287,8 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
       const room = rooms.peek(name)
       const first = room.facts.after(facts)
       for (let passed = 0, entry = room.facts.at(first); entry !== undefined && !consider(entry, filter, passed); entry = room.facts.at(first + ++passed));
-      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++); value = value.newer);
+      if (since === null) continue
+      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++, latest(value.entry.id, since)); value = value.newer);
     }
   }
   return oldest
@@ -276,8 +300,8 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
  */
 export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>, patched: ReadonlySet<string> = NO_ROOMS): RoomSource[] {
   const sources: RoomSource[] = []
-  for (const { parts, facts, state, snapshot, inPart = false } of tracks) {
-    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, patches: !snapshot && !inPart && patched.has(name) })
+  for (const { parts, facts, state, deletions, snapshot, inPart = false } of tracks) {
+    for (const [name, filter] of parts) sources.push({ room: rooms.peek(name), filter, facts, state, deletions, patches: !snapshot && !inPart && patched.has(name) })
   }
   return sources
 }
@@ -287,9 +311,28 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
     track.state = state === null ? head : latest(track.state, state)
-    if (state !== null) track.inPart = true
-    else if (track.inPart === true) track.inPart = false
+    // Where no value was sent the client holds what it held.
+    if (state !== null && state !== ORIGIN) track.inPart = true
+    else if (state === null && track.inPart === true) track.inPart = false
+    keepDeletions(track)
   }
+}
+
+/** Moves every track as far as a reading of facts went, while values wait. */
+export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: Id): void {
+  // Who was sent no value yet needs no deletion of an earlier one.
+  for (const track of tracks) {
+    if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
+    track.facts = facts === null ? head : latest(track.facts, facts)
+    keepDeletions(track)
+  }
+}
+
+/** How far deletions were sent is kept apart only until the values have passed the facts. */
+function keepDeletions (track: Track): void {
+  if (track.deletions === undefined) return
+  const deletions = latest(track.deletions, track.state)
+  track.deletions = isAfter(track.facts, deletions) ? deletions : undefined
 }
 
 /** Tracks with the same position and the same pending messages become one, the first of them. */
@@ -297,10 +340,13 @@ export function merge (tracks: Track[]): Track[] {
   if (tracks.length < 2) return tracks
   const merged = new Map<string, Track>()
   for (const track of tracks) {
-    const name = `${track.facts}~${track.state}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
+    const name = `${track.facts}~${track.state}~${track.deletions}~${track.snapshot}~${track.inPart === true}~${track.reset?.reason}`
     const first = merged.get(name)
     if (first === undefined) merged.set(name, track)
-    else first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
+    else {
+      if (isAfter(first.asOf, track.asOf)) first.asOf = track.asOf
+      first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
+    }
   }
   return [...merged.values()]
 }

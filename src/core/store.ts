@@ -6,7 +6,8 @@
 //   and gives ids that rise strictly over the whole life of the log, whatever the clock does.
 // - A follower is given an image of the log, then every later entry once, in id order, and only once it is
 //   durable: nothing a client ever saw is lost with the process.
-// - History (facts and deletions) is trimmed from the old end only; `floor` is the newest id trimmed.
+// - History (facts and deletions) is trimmed from the old end only; `floor` is the newest id trimmed. It does not hold
+//   the deletions of `@system`: the store only remembers the newest of them.
 
 import type { Draft, Entry } from './event.ts'
 import type { Id } from './id.ts'
@@ -120,6 +121,8 @@ export interface Image {
   /** The newest id ever given. */
   readonly head: Id
   readonly floor: Id
+  /** The newest deletion of `@system`, or a later id: a reader who stands before it may have missed some. */
+  readonly systemFloor: Id
   /** Facts and deletions that history holds, in id order. */
   readonly history: Iterable<Entry>
   /** The present values, in id order. */

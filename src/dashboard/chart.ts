@@ -9,6 +9,8 @@ const SPAN_MS = 300_000
 /** A chart that has just begun is not stretched over its whole width. */
 const SHORTEST_SPAN_MS = 60_000
 const HEIGHT = 150
+/** A time this near the right end, px, would be cut. */
+const HALF_CLOCK = 18
 
 export interface ChartLine {
   /** A column of the history. */
@@ -96,7 +98,7 @@ export class Chart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
       axes: [
-        { ...axis, size: 22, gap: 4, space: 80, grid: { show: false }, values: (_, splits) => splits.map(at => clock(at * 1000)) },
+        { ...axis, size: 22, gap: 4, space: 80, grid: { show: false }, values: (plot, splits) => splits.map(at => plot.valToPos(at, 'x') > plot.over.clientWidth - HALF_CLOCK ? '' : clock(at * 1000)) },
         {
           ...axis,
           size: 52,

@@ -32,7 +32,7 @@ const signIn = new SignIn()
 await signIn.begin()
 const missing = new Missing(signIn)
 /** Browsers limit the connections to one host, so all tabs of this page share one; where each has a token of its own, none waits for another's. */
-const box = connect(here(), { rooms: missing.rooms, share: !signIn.isNeeded, token: signIn.tokens() })
+const box = connect(here(), { rooms: missing.rooms, share: !signIn.isNeeded, token: signIn.tokens(), pauseHidden: false })
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
 const status = new StatusLine(box, new Silence(box, missing.hasFigures, ask), signIn, ask)

@@ -1,4 +1,4 @@
-// What the page does not show, because the token does not grant it: said, in place of panels that stay empty.
+// What the page does not show, because it is not granted: said, in place of panels that stay empty.
 
 import { byId, make, show } from './element.ts'
 import { SYSTEM } from './reports.ts'
@@ -25,7 +25,7 @@ export class Missing {
     // With nothing granted the gateway is asked all the same: it has the last word.
     this.rooms = rooms.length === 0 ? [SYSTEM] : rooms
     show(byId('missing'), lacking.length > 0)
-    byId('missing-list').replaceChildren(...lacking.map(({ what, room }) => make('li', {}, `${what}: this needs the grant `, make('code', {}, `subscribe: ${room}`), ', which the token does not have.')))
+    byId('missing-list').replaceChildren(...lacking.map(({ what, room }) => make('li', {}, `${what}: this needs the grant `, make('code', {}, `subscribe: ${room}`), ', which you do not have.')))
     for (const id of lacking.flatMap(({ ids }) => ids)) {
       show(byId(id), false)
       const link = document.querySelector<HTMLElement>(`#menu a[href="#${id}"]`)

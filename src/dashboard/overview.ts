@@ -100,6 +100,7 @@ export class Overview {
     if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing to deliver in the last 10 s')
     else if (rate === null) this.#saved.badge('none', 'Counting')
     else this.#saved.badge('info', `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
+    this.#saved.note(rate === null || rate.plainBytes <= rate.bytes ? '' : `${share(1 - rate.bytes / rate.plainBytes)} of the bytes by compression`)
     this.#saved.line.draw(this.#samples.history)
   }
 

@@ -8,7 +8,7 @@ import { Throughputs } from './throughput.ts'
 import type { Throughput } from './throughput.ts'
 import { TimeSeries } from './time-series.ts'
 
-const COLUMNS = ['events', 'coalesced', 'delivered', 'owed', 'bundles', 'bytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
+const COLUMNS = ['events', 'replaced', 'delivered', 'owed', 'bundles', 'bytes', 'plainBytes', 'latency', 'lag', 'savedMessages', 'savedCpu', 'backlog'] as const
 /** Ten minutes. */
 const LIMIT = 600
 const GAP_MS = 3500
@@ -51,7 +51,7 @@ export class Samples {
     const reports = this.#reports.of('gateway')
     const rate = this.rate
     this.history.push(at, {
-      ...(rate === null ? {} : { ...rate, coalesced: Math.max(0, rate.owed - rate.delivered) }),
+      ...(rate === null ? {} : { ...rate, replaced: Math.max(0, rate.owed - rate.delivered) }),
       latency: worst(reports, ({ latencyMs }) => latencyMs?.p95)?.value,
       lag: worst(reports, ({ lagP99Ms }) => lagP99Ms)?.value,
       savedMessages: savedMessages(reports, key => this.rateOf(key)?.owed),

@@ -1,4 +1,4 @@
-// Who uses the page. A gateway that needs a token is given one by a form. The token stays in this tab until one signs out or
+// Who uses the page. A gateway that needs a token, and does not know the browser by its cookies, is given one by a form. The token stays in this tab until one signs out or
 // closes it; nothing writes it into the page, its address or the console.
 
 import { byId, make, mark, show, write } from './element.ts'
@@ -9,6 +9,8 @@ export const NOT_SIGNED_IN = 'Not signed in'
 
 const KEPT = 'signalbox-token'
 const ANSWER_MS = 10_000
+/** Those that the page listens to. */
+const ROOMS = ['@public', '@system']
 const RIGHTS = { subscribe: 'May hear', publish: 'May publish to', control: 'May run' } as const
 
 export type Right = keyof typeof RIGHTS
@@ -25,6 +27,8 @@ export class SignIn {
   /** Whether the gateway needs a token. */
   isNeeded = false
   #token = read()
+  /** Rooms that the gateway does not let the browser hear whom it knows by a cookie; null where it does not know it. */
+  #closed: ReadonlySet<string> | null = null
   /** The page shows what the token's owner may see. */
   #hasBegun = false
   #asking: Promise<void> | null = null
@@ -52,7 +56,8 @@ export class SignIn {
       .then(async response => await response.json() as { auth?: boolean }).catch(() => null)
     // A gateway that does not answer is waited for by the connection, with what the tab has.
     this.isNeeded = profile?.auth ?? this.#token !== null
-    if (this.isNeeded && this.#token === null) {
+    if (this.isNeeded && this.#token === null) this.#closed = await closedRooms()
+    if (this.isNeeded && this.#token === null && this.#closed === null) {
       write(byId('status'), NOT_SIGNED_IN)
       await this.#ask('')
     }
@@ -83,7 +88,8 @@ export class SignIn {
 
   /** Whether the token grants a right, as far as the page can tell. Without one only the gateway knows. */
   may (right: Right, name: string): boolean {
-    if (!this.isNeeded || this.#token === null) return true
+    if (!this.isNeeded) return true
+    if (this.#token === null) return right !== 'subscribe' || this.#closed?.has(name) !== true
     const patterns = grantsOf(claimsOf(this.#token), right)
     return patterns.some(pattern => pattern === name || (pattern === '*' && name === '@public') || (!name.startsWith('@') && matches(pattern, name)))
   }
@@ -136,15 +142,26 @@ export class SignIn {
     if (!this.isNeeded) return
     const claims = claimsOf(this.#token)
     const isAnybody = this.#token === null
-    write(byId('caller-name'), isAnybody ? 'No token' : claims.sub ?? 'Signed in')
+    const isKnown = isAnybody && this.#closed !== null
+    write(byId('caller-name'), isKnown ? 'Known by a cookie' : isAnybody ? 'No token' : claims.sub ?? 'Signed in')
     write(byId('sign-out'), isAnybody ? 'Enter a token' : 'Sign out')
     const until = (): string => claims.exp === undefined ? 'not known' : `${clock(claims.exp * 1000)}, in ${duration(Math.max(0, claims.exp - Date.now() / 1000))}`
     const facts: Array<readonly [string, string]> = isAnybody
-      ? [['May hear', 'what everybody may']]
+      ? [['May hear', isKnown ? 'what this server grants' : 'what everybody may']]
       : [['Subject', claims.sub ?? 'none'], ...claims.iss === undefined ? [] : [['Issuer', claims.iss] as const], ['Expires', until()],
           ...Object.entries(RIGHTS).map(([right, text]) => [text, grantsOf(claims, right as Right).join(', ') || 'nothing'] as const)]
     byId('caller-facts').replaceChildren(...facts.map(([name, text]) => make('div', {}, make('dt', {}, name), make('dd', {}, text))))
   }
+}
+
+/** @returns the rooms of the page that the browser may not hear; null where the gateway does not know it by its cookies */
+async function closedRooms (): Promise<ReadonlySet<string> | null> {
+  const statusOf = async (path: string, method = 'GET'): Promise<number> =>
+    await fetch(here(path), { method, cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) }).then(({ status }) => status, () => 0)
+  // Nobody unknown gets a ticket, though he may hear what everybody may.
+  if (await statusOf('/api/ticket', 'POST') !== 200) return null
+  const statuses = await Promise.all(ROOMS.map(async room => await statusOf(`/api/events?rooms=${room}`)))
+  return new Set(ROOMS.filter((_room, index) => statuses[index] === 403))
 }
 
 /** @returns why the gateway does not accept a token, as a sentence; null where it does */

@@ -1,4 +1,4 @@
-// Events and messages per second, in and out, and the effect of coalescing.
+// Events and messages per second, in and out, and the effect of bundling.
 
 import { Chart } from './chart.ts'
 import { byId, write } from './element.ts'
@@ -15,7 +15,7 @@ export class TrafficPanel {
       title: 'Events',
       lines: [
         { column: 'delivered', name: 'Delivered', isFilled: true },
-        { column: 'coalesced', name: 'Coalesced', dash: [6, 3] },
+        { column: 'replaced', name: 'Replaced', dash: [6, 3] },
         { column: 'events', name: 'In', dash: [2, 3] }
       ],
       format: perSecond,
@@ -25,12 +25,21 @@ export class TrafficPanel {
       title: 'Messages out',
       lines: [
         { column: 'bundles', name: 'Sent', isFilled: true },
-        { column: 'owed', name: 'Without coalescing', dash: [6, 3] }
+        { column: 'owed', name: 'Without bundling', dash: [6, 3] }
       ],
       format: perSecond,
       axis: short
     }),
-    new Chart({ title: 'Bytes out', lines: [{ column: 'bytes', name: 'Sent', isFilled: true }], format: bytesPerSecond, axis: bytes, isBinary: true })
+    new Chart({
+      title: 'Bytes out',
+      lines: [
+        { column: 'bytes', name: 'Sent', isFilled: true },
+        { column: 'plainBytes', name: 'Without compression', dash: [6, 3] }
+      ],
+      format: bytesPerSecond,
+      axis: bytes,
+      isBinary: true
+    })
   ]
 
   constructor (reports: Reports, samples: Samples) {
@@ -51,9 +60,11 @@ export class TrafficPanel {
     const uptime = duration(worst(gateways, ({ uptimeSeconds }) => uptimeSeconds)?.value)
     const whose = gateways.length === 1 ? `Since the gateway started, ${uptime} ago` : `Since the workers started, the oldest ${uptime} ago, over ${gateways.length} workers`
     const events = worst(gateways, ({ counters }) => counters?.events)?.value
-    const [owed, bundles, size] = [sum(gateways, ({ counters }) => counters?.owed) ?? 0, sum(gateways, ({ counters }) => counters?.bundles) ?? 0, sum(gateways, ({ counters }) => counters?.bytes)]
-    // Snapshots are bundles too, but they have no counterpart without coalescing.
-    const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without coalescing`
-    return `${whose}: ${short(events)} event${events === 1 ? '' : 's'} in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent.`
+    const total = (name: 'owed' | 'bundles' | 'bytes' | 'plainBytes'): number => sum(gateways, ({ counters }) => counters?.[name]) ?? 0
+    const [owed, bundles, size, plain] = [total('owed'), total('bundles'), total('bytes'), total('plainBytes')]
+    // Snapshots are bundles too, but they have no counterpart without bundling.
+    const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without bundling`
+    const compressed = plain <= size ? '' : `, ${share(1 - size / plain)} less than the ${bytes(plain)} without compression`
+    return `${whose}: ${short(events)} event${events === 1 ? '' : 's'} in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent${compressed}.`
   }
 }

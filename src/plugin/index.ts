@@ -4,13 +4,15 @@ import { ServerResponse } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ConfigError } from '../../config/index.ts'
+import { translate } from '../app/errors.ts'
 import { pathOf, patternOf } from '../app/methods.ts'
-import { answerWithoutUpgrade, behind, Door, isHandshake } from './door.ts'
+import { answer, answerWithoutUpgrade, behind, Door, isHandshake } from './door.ts'
 import { readOptions } from './options.ts'
 import type { Options } from './options.ts'
+import { checkOverlap, claimPrefix } from './overlap.ts'
 import { start } from './start.ts'
 import type { Started } from './start.ts'
 import type { Signalbox } from './api.ts'
@@ -47,13 +49,25 @@ const signalbox = async (app: FastifyInstance, options: PluginOptions): Promise<
     ? undefined
     : async raw => await authorize(requests.get(raw) as FastifyRequest))
   app.decorate(name, gateway.verbs)
-  await app.register(async scope => mount(scope, gateway, requests), { prefix: read.prefix })
+  await app.register(async scope => {
+    try {
+      mount(scope, gateway, requests)
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+  }, { prefix: read.prefix })
 }
+
+/** Handshakes on their way through the hooks of an app, with what came behind their headers. */
+const upgrades = new WeakMap<IncomingMessage, Buffer>()
+
+/** Errors of Fastify's about a body that it was not to read. */
+const OF_BODIES = /^FST_ERR_(?:CTP_|ROUTE_MISSING_CONTENT)/
 
 /** Hands requests over when the hooks of the app have run: everything but their bodies is the app's business too. */
 function mount (scope: FastifyInstance, { inner, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
   const door = new Door({ inner, paths, prefix: behind(scope.prefix), log: scope.log })
-  const upgrades = new WeakMap<IncomingMessage, Buffer>()
   const prefix = patternOf(`${scope.prefix}/*`)
   const isForGateway = (request: IncomingMessage): boolean => scope.prefix === '' ? door.isFor(request) : prefix.test(pathOf(request.url ?? ''))
 
@@ -68,19 +82,48 @@ function mount (scope: FastifyInstance, { inner, paths, close }: Started, reques
       door.upgrade(raw, socket, head)
       return
     }
-    // What hooks have said goes out with the answer: CORS, security headers.
-    for (const [header, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(header, value)
+    keepHeaders(reply)
     door.handle(raw, reply.raw)
   }
 
+  claimPrefix(scope)
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
-  // Without a prefix all else is the app's, and what it has itself by then.
-  for (const url of scope.prefix === '' ? paths : ['/', '/*']) {
-    const method = scope.supportedMethods.filter(name => !scope.hasRoute({ method: name as 'GET', url: scope.prefix + url }))
-    if (method.length > 0) scope.route({ method, url, exposeHeadRoute: false, schema: { hide: true } as object, handler })
+  // It looks at the type of a body before any parser does. All other errors are the app's.
+  scope.setErrorHandler((error: FastifyError, _request, reply) => {
+    if (!OF_BODIES.test(error.code)) throw error
+    reply.hijack()
+    keepHeaders(reply)
+    answer(reply.raw, translate(error, undefined))
+  })
+  const route = (url: string, isFree: (method: string) => boolean, prefixTrailingSlash: 'both' | 'slash' = 'both'): void => {
+    const method = scope.supportedMethods.filter(isFree)
+    if (method.length > 0) scope.route({ method, url, prefixTrailingSlash, exposeHeadRoute: false, schema: { hide: true } as object, handler })
+  }
+  const isTaken = (method: string, url: string): boolean => scope.hasRoute({ method: method as 'GET', url })
+  if (scope.prefix === '') {
+    // All else is the app's, and what it has itself by then.
+    for (const url of paths) route(url, method => !isTaken(method, url))
+  } else {
+    checkOverlap(scope, scope.prefix, paths, [])
+    // A page of the app's may be at the prefix itself: the gateway begins behind its slash.
+    route('/', method => !isTaken(method, scope.prefix))
+    route('/', method => isTaken(method, scope.prefix) && !isTaken(method, `${scope.prefix}/`), 'slash')
+    route('/*', () => true)
+    scope.addHook('onReady', async () => checkOverlap(scope, scope.prefix, paths, ['/', '/*'].map(url => scope.prefix + url)))
   }
   scope.addHook('preClose', close)
+
+  // What no router takes does not get as far as hooks: a path that cannot be decoded, a method that the app does not have.
+  scope.addHook('onReady', async () => {
+    const { server } = scope
+    const others = server.listeners('request') as Array<(request: IncomingMessage, response: ServerResponse) => void>
+    server.removeAllListeners('request')
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      if (isForGateway(request) && !isRoutable(request, scope.supportedMethods)) door.handle(request, response)
+      else for (const listener of others) listener.call(server, request, response)
+    })
+  })
 
   // Others may listen too, before and after. With a second listener each would answer every handshake.
   if (inner.server.listenerCount('upgrade') > 0) {
@@ -110,5 +153,19 @@ function mount (scope: FastifyInstance, { inner, paths, close }: Started, reques
 }
 
 function ignore (): void {}
+
+/** What hooks have said goes out with the answer: CORS, security headers. */
+function keepHeaders (reply: FastifyReply): void {
+  for (const [header, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(header, value)
+}
+
+function isRoutable ({ method = '', url = '' }: IncomingMessage, methods: readonly string[]): boolean {
+  try {
+    decodeURIComponent(pathOf(url))
+    return methods.includes(method)
+  } catch {
+    return false
+  }
+}
 
 export default fp(signalbox, { name: 'signalbox', fastify: '5.x' })

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Authorize } from '../app/auth/authorize.ts'
-import { createSignalbox } from '../signalbox.ts'
+import { composeGateway } from '../signalbox.ts'
 import type { ReadOptions } from './options.ts'
 import { verbsOf } from './verbs.ts'
 import type { Signalbox } from './api.ts'
@@ -24,7 +24,11 @@ const REDIS_WAIT_MS = 5000
 export async function start ({ config, store, logLevel }: ReadOptions<never>, base: FastifyBaseLogger, authorize: Authorize | undefined): Promise<Started> {
   // A level of its own: `tune` may change it, and leaves the log of the program alone.
   const log = base.child({}, logLevel === undefined ? {} : { level: logLevel })
-  const root = await createSignalbox({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
+  const root = await composeGateway({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
+    .catch((error: unknown) => {
+      log.debug({ err: error }, 'the store could not be opened')
+      throw sentenceOf(error)
+    })
   const verbs = verbsOf(root, config)
   const paths = new Set<string>()
   const inner = await root.createServer(path => { if (path !== '*') paths.add(path) })
@@ -43,4 +47,12 @@ export async function start ({ config, store, logLevel }: ReadOptions<never>, ba
     throw error
   }
   return { verbs, inner, paths, close }
+}
+
+/** Of a directory that cannot be used the sentence and the code: a trace through the store, with its causes, would hide them. */
+function sentenceOf (error: unknown): unknown {
+  const { code, message } = error as { readonly code?: unknown, readonly message: string }
+  if (typeof code !== 'string' || !code.startsWith('DATA_DIR_')) return error
+  const text = message.replaceAll('DATA_DIR', 'dataDir')
+  return Object.assign(new Error(text), { code, stack: `Error: ${text}` })
 }

@@ -1,11 +1,11 @@
 // One process with one gateway: the only process, or a worker of a primary. It builds the gateway, listens, and drains at its end.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { ConfigError, EX_CONFIG } from '../../config/index.ts'
+import { accessOf, ConfigError, EX_CONFIG } from '../../config/index.ts'
 import type { Config } from '../../config/index.ts'
 import demoFeed from '../app/demo-feed.ts'
 import { version } from '../app/package.ts'
-import { createSignalbox } from '../signalbox.ts'
+import { composeGateway } from '../signalbox.ts'
 import { endInOrder } from './ending.ts'
 import { createLog } from './log.ts'
 import { feedWatchdog } from './systemd.ts'
@@ -32,7 +32,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     log.fatal((error as Error).message)
     process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
   }
-  const box = await createSignalbox({
+  const box = await composeGateway({
     config,
     log,
     worker: primary?.number ?? 1,
@@ -80,7 +80,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     host: config.host,
     port: config.port,
     backlog: BACKLOG,
-    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile} on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
+    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile}, ${accessOf(config)}, on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
   }).catch((error: NodeJS.ErrnoException) => fail(new Error(cannotListen(error, config))))
   if (demo) log.info('demo feed on: this machine\'s own metrics are published to the public feed (DEMO_FEED=false turns it off)')
   if (primary === null) {

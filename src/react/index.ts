@@ -54,9 +54,9 @@ export function createHooks<Events extends object = AnyEvents> (): Hooks<Events>
 
   function SignalboxProvider ({ url = '/', children, ...options }: ProviderProps): ReactNode {
     const [box, setBox] = useState<Box<Events> | null>(null)
-    const { rooms, types, share, credentials } = options
+    const { rooms, types, share, credentials, paceMs, pauseHidden } = options
     // Lists are written anew at each rendering.
-    const signature = JSON.stringify([url, rooms, types, share, credentials])
+    const signature = JSON.stringify([url, rooms, types, share, credentials, paceMs, pauseHidden])
     useEffect(() => {
       const box = connect<Events>(url, options)
       beginHolding(box, rooms?.length ? rooms : ['@public'])

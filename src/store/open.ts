@@ -18,6 +18,8 @@ export interface BackingOptions {
   readonly dataDir: string
   /** Of the embedded store. `fsync`: acknowledged events survive power loss; `process`: they survive a crash of the process only. */
   readonly durability: 'fsync' | 'process'
+  /** Of the embedded store: how long an append may wait for others to be written with, ms. */
+  readonly gatherMs: number
   /** Events that history holds; 0 for no limit, here and in the next three. */
   readonly historySize: number
   readonly historyBytes: number
@@ -32,14 +34,14 @@ export interface BackingOptions {
 }
 
 /** @throws Error with a sentence for the operator where the directory cannot be used. Redis may be away: the store then waits for it. */
-export async function openBacking ({ redis, redisPrefix, redisChannel, dataDir, durability, compile, ...options }: BackingOptions): Promise<Backing> {
+export async function openBacking ({ redis, redisPrefix, redisChannel, dataDir, durability, gatherMs, compile, ...options }: BackingOptions): Promise<Backing> {
   // Each half is loaded only where it is used: ioredis and LevelDB take memory and time to load.
   if (redis !== null) {
     const { openRedis } = await import('./redis/open.ts')
     return openRedis({ ...options, address: redis, prefix: redisPrefix, channel: redisChannel, compile })
   }
   const { openEmbeddedStore } = await import('./embedded/store.ts')
-  const store = await openEmbeddedStore({ ...options, dataDir, durability })
+  const store = await openEmbeddedStore({ ...options, dataDir, durability, gatherMs })
   return backingOf(store)
 }
 

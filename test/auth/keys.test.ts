@@ -11,6 +11,8 @@ import { WireClient } from '../wire/client.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { ALL, ask, bearer, guarded, knock, now, OPEN, SECRET, token } from './harness.ts'
 
+t.jobs = 3
+
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const
 const silent = { warn () {}, info () {} }
 
@@ -210,7 +212,7 @@ for (const profile of PROFILES) {
     const [old, fresh] = [await newKey('ES256', 'old'), await newKey('ES256', 'new')]
     const issuer = await Issuer.start(t, old, fresh)
     const { port, publish } = await guarded(t, { profile, authJwksUrl: issuer.url })
-    const client = await WireClient.open(profile, port, { rooms: ['a'], headers: bearer(await sign(old, { exp: now() + 3 })) })
+    const client = await WireClient.open(profile, port, { rooms: ['a'], headers: bearer(await sign(old, { exp: now() + 8 })) })
     await client.untilKind('ready')
     issuer.keys = [fresh.jwk]
     await publish({ type: 'n', room: 'a', data: 1 })

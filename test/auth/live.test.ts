@@ -8,6 +8,8 @@ import { PROFILES } from '../wire/harness.ts'
 import { ALL, ask, bearer, guarded, knock, now, OPEN, STORES, token } from './harness.ts'
 import type { Answer } from './harness.ts'
 
+t.jobs = 3
+
 t.test('deadlines: within a second of its time each is ended, not before it, however many end together', async t => {
   const clock = new ManualClock(1_000_000)
   const ended: Array<[name: string, at: number]> = []
@@ -49,7 +51,7 @@ for (const { name: store, skip, start } of STORES) {
 
       t.test('a connection ends with its token, says why, and comes back with a new one without a loss or a repeat', async t => {
         const { port, publish } = await guarded(t, { profile, ...place })
-        const exp = now() + 3
+        const exp = now() + 6
         const client = await WireClient.open(profile, port, { rooms: ['a'], headers: bearer(token(ALL, { exp })) })
         const other = await WireClient.open(profile, port, { rooms: ['a'], headers: bearer(token(ALL)) })
         for (const each of [client, other]) await each.untilKind('ready')

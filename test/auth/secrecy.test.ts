@@ -9,7 +9,8 @@ import { WireClient } from '../wire/client.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { ALL, ask, bearer, knock, OPEN, SECRET, token } from './harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
+t.jobs = 2
 
 const METRICS = 'scrape-9f3b1c7a5d2e8046'
 

@@ -1,5 +1,6 @@
 // Tickets, and the cookie that lets a native EventSource come back: over both stores, several workers, a restart.
 
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,7 +50,7 @@ for (const { name: store, skip, start } of STORES) {
 
       t.test(`${profile}: it has the token's rights and life`, async t => {
         const { port, publish } = await guarded(t, { profile, ...place })
-        const exp = now() + 3
+        const exp = now() + 6
         const client = await WireClient.open(profile, port, { rooms: ['a'], ticket: await newTicket(port, token(HEARS, { exp })) })
         await client.untilKind('ready')
         if (profile === 'WEBSOCKET') {
@@ -186,6 +187,20 @@ t.test('a cookie knows its tickets for longer than the store does', async t => {
   }
 })
 
+t.test('the cookie of a token with many rooms is one that browsers keep; where none can be, the refusal says what to do', async t => {
+  const { port } = await guarded(t, { profile: 'SSE' })
+  const rooms = (count: number): string[] => Array.from({ length: count }, () => `plant-${randomUUID()}`)
+  const many = rooms(100)
+  const ticket = await newTicket(port, token({ subscribe: many }))
+  const opened = await knock('SSE', port, `?rooms=${String(many[99])}&ticket=${ticket}`)
+  t.ok(String(opened.headers['set-cookie']).length < 4096, 'a name of 42 characters each')
+  t.equal((await knock('SSE', port, `?rooms=${String(many[0])}`, { Cookie: cookieOf(opened) })).status, 200)
+  const tooMany = await newTicket(port, token({ subscribe: ['a', ...rooms(130)] }))
+  t.match(await knock('SSE', port, `?rooms=a&ticket=${tooMany}`), { status: 200, headers: { 'set-cookie': undefined } }, 'it opens its stream all the same')
+  t.match(await knock('SSE', port, `?rooms=a&ticket=${tooMany}`), { status: 401, body: { code: 'TICKET_USED', message: /more rooms .* cookie .* patterns such as plant-\*/ } })
+  t.notMatch((await knock('SSE', port, `?rooms=a&ticket=${ticket}`)).body.message, /cookie/, 'others need not hear of it')
+})
+
 t.test('a cookie for a page of another site is Secure, where the request came by https', async t => {
   const { port } = await guarded(t, { profile: 'SSE', trustProxy: ['127.0.0.1'] })
   const setCookie = async (headers: object): Promise<string> => String((await knock('SSE', port, `?ticket=${await newTicket(port)}`, headers as never)).headers['set-cookie'])
@@ -214,4 +229,25 @@ t.test('a read that is refused leaves its ticket as it was; one that is answered
   t.match(await ask(port, `/api/events?rooms=@system&ticket=${ticket}`), { status: 403 })
   t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 200 })
   t.match(await ask(port, `/api/events?rooms=a&ticket=${ticket}`), { status: 401, body: { code: 'TICKET_USED' } })
+})
+
+t.test('a malformed handshake leaves its ticket as it was', async t => {
+  const { port } = await guarded(t, { profile: 'WEBSOCKET' })
+  const ticket = await newTicket(port)
+  const HANDSHAKE = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+  for (const fault of [{ 'Sec-WebSocket-Key': 'short' }, { 'Sec-WebSocket-Version': '12' }, { 'Sec-WebSocket-Protocol': 'a;b' }, { 'Sec-WebSocket-Protocol': 'a, a' }]) {
+    const answer = await ask(port, `/api/events/ws?ticket=${ticket}`, { headers: { ...HANDSHAKE, ...fault } })
+    t.match(answer, { status: 400, headers: { 'sec-websocket-version': '13' }, body: { code: 'BAD_REQUEST', message: /^this is no valid WebSocket handshake: .*Sec-WebSocket/ } }, JSON.stringify(fault))
+  }
+  t.equal((await knock('WEBSOCKET', port, `?ticket=${ticket}`)).status, OPEN.WEBSOCKET)
+})
+
+t.test('an offer of compression that is malformed or cannot be met is declined, and its ticket opens the socket', async t => {
+  for (const compression of ['on', 'off'] as const) {
+    const { port } = await guarded(t, { profile: 'WEBSOCKET', compression })
+    for (const offer of ['permessage-deflate; client_max_window_bits=6', 'permessage-deflate; server_max_window_bits=9', 'permessage-deflate; a; a', 'a b', ';', 'permessage-deflate; x="']) {
+      const answer = await knock('WEBSOCKET', port, `?ticket=${await newTicket(port)}`, { 'Sec-WebSocket-Extensions': offer })
+      t.match(answer, { status: 101, headers: { 'sec-websocket-extensions': undefined } }, `COMPRESSION=${compression}: ${offer}`)
+    }
+  }
 })

@@ -9,6 +9,8 @@ import { WireClient } from '../wire/client.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { ALL, ask, bearer, guarded, knock, now, OPEN, SECRET, signed, token } from './harness.ts'
 
+t.jobs = 3
+
 const OTHER = 'Yb0mQpLr83sVwXc5ZtGh7JkN1aDfEu4iOo9RqBvTyUx='
 const hearing = { signalbox: ALL }
 
@@ -74,10 +76,7 @@ for (const profile of PROFILES) {
       x5u: signed(right, { secret: OTHER, header: { x5u: url } }),
       'kid a path': signed(right, { secret: '', header: { kid: '../../dev/null' } })
     }
-    let asked = 0
     for (const [name, text] of Object.entries(bad)) {
-      // An address may be wrong 20 times a second.
-      if (asked++ % 5 === 4) await new Promise(resolve => setTimeout(resolve, 1000))
       const answers = await Promise.all([
         ask(port, '/api/events', { headers: bearer(text), body: { type: 'a', data: 1 } }),
         knock(profile, port, '', bearer(text)),
@@ -131,7 +130,7 @@ t.test('several secrets verify', async t => {
 
 t.test('a token that has been accepted is refused from the second of its exp', async t => {
   const { port } = await guarded(t, { profile: 'SSE' })
-  const short = token(ALL, { exp: now() + 2 })
+  const short = token(ALL, { exp: now() + 5 })
   t.equal((await ask(port, '/api/rooms', { headers: bearer(short) })).status, 200)
   let last = 0
   while (last !== 401) {

@@ -77,19 +77,19 @@ t.test('a target that is missed is named, with the measurement that missed it, a
   }
 })
 
-t.test('un-coalesced delivery has to deliver everything, but nothing else of it is a target', async t => {
+t.test('unbundled delivery has to deliver everything, but nothing else of it is a target', async t => {
   t.equal(judged(measured(), plain({ latency: { ...summary, p95: 900 }, lagP99Ms: 90 })).code, 0)
   t.equal(judged(measured(), plain({ wrongs: { lost: 1, twice: 0, disorder: 0, stale: 0 } })).code, 1)
 })
 
-t.test('each profile is compared with un-coalesced delivery over its own transport, by the event published', async t => {
+t.test('each profile is compared with unbundled delivery over its own transport, by the event published', async t => {
   const socket = { profile: 'WEBSOCKET' } as const
   t.match(judged(measured(), plain(), measured({ ...socket, serverCpu: 0.5 }), plain({ ...socket, serverCpu: 0.6 })), { code: 1, misses: [{ of: 'dashboard, WEBSOCKET' }] })
   // It used no more, and took half of the work.
   t.equal(judged(measured({ serverCpu: 0.5 }), plain({ serverCpu: 0.5, published: 500 })).code, 0)
 })
 
-t.test('the sparse workload does not fail for CPU that coalescing cannot save, but for its latency it does', async t => {
+t.test('the sparse workload does not fail for CPU that bundling cannot save, but for its latency it does', async t => {
   const sparse = { workload: 'sparse' }
   t.equal(judged(measured({ ...sparse, serverCpu: 0.05 }), plain({ ...sparse, serverCpu: 0.04 })).code, 0)
   t.equal(judged(measured({ ...sparse, latency: { ...summary, p95: 200 } }), plain(sparse)).code, 1)

@@ -11,7 +11,8 @@ import { Nginx } from '../tools/nginx.ts'
 import { RedisServer } from '../tools/redis.ts'
 import { PROFILES } from '../wire/harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
+t.jobs = 3
 const skip = skipWithout('chromium')
 
 interface Visit {
@@ -55,11 +56,11 @@ for (const profile of PROFILES) {
       await says(card(page, name), /\d (ms|s) ?(Under|Over) (150 ms|30 ms|60 s)/)
       await until(`${name} has its line`, async () => /L/.test(await card(page, name).locator('path.line').getAttribute('d') ?? ''))
     }
-    await says(card(page, 'Saved by coalescing'), /\d+ % ?messages/)
+    await says(card(page, 'Saved by bundling'), /\d+ % ?messages/)
     const facts = await textOf(page.locator('.facts'))
     test.match(facts, new RegExp(`Profile ?${profile === 'SSE' ? 'SSE' : 'WebSocket'} Up for ?\\d+ s Workers ?1 Store ?embedded Sessions ?1`))
     await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events? in, [\d,]+ messages? out/)
-    await says(page.locator('#charts'), /In ?\d+.*\/s.*Without coalescing ?\d+.*\/s.*Sent ?.*B\/s/)
+    await says(page.locator('#charts'), /In ?\d+.*\/s.*Without bundling ?\d+.*\/s.*Sent ?.*B\/s/)
     test.equal(await page.locator('#charts canvas').count(), 3)
 
     await says(card(page, 'Processor'), /^Processor ?[\d.]+ %.*core 0/)
@@ -158,8 +159,8 @@ t.test('a command says what it waits for: the rate limit, or an unreachable gate
   await run(page)
   await says(result, /The gateway is not reachable: ping waits for it/)
   await stage.launch({ APP_PROFILE: 'SSE', DATA_DIR: folder, PORT: port })
-  await until('it was run', async () => /ping was done/.test(await textOf(result)), 40_000)
-  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 40_000)
+  await until('it was run', async () => /ping was done/.test(await textOf(result)))
+  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live')
   test.notMatch(await textOf(page.locator('#banner')), /shut down/)
   test.same(complaints, [])
 })
@@ -232,7 +233,7 @@ t.test('the page reports a restart into the other profile, keeps the last values
   }
   await hide(true)
   const other = await stage.launch({ APP_PROFILE: 'WEBSOCKET', DATA_DIR: folder, PORT: port })
-  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live', 30_000)
+  await until('it is back', async () => await textOf(page.locator('#status')) === 'Live')
   await until('the title says that it is back', async () => /^(▲ )?Signalbox(: Over target.*)?$/.test(await page.title()))
   await hide(false)
   await says(page.locator('#banner'), /The gateway has restarted. Reconnected after \d+ s, now over WebSocket instead of SSE\. Nothing was lost/)
@@ -346,6 +347,10 @@ t.test('on a phone nothing is wider than the page', { skip, buffered: true }, as
   await says(page.locator('#feed'), /yyy/)
   await page.getByRole('button', { name: 'a-room-with' }).click()
   await says(page.getByRole('group', { name: 'Values' }), /yyy/)
+  test.equal((await request(`${server.url}/api/control`, { json: { command: 'no-such-command' } })).status, 404)
+  const refusals = page.getByRole('group', { name: 'Refusals and errors' })
+  await says(refusals, /UNKNOWN_COMMAND.*1.*ago/)
+  test.equal(await refusals.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth), 0, 'a refusal is read without moving sideways')
   await command(page, 'tune')
   test.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
   await page.getByText('Sections', { exact: true }).click()

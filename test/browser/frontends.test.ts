@@ -14,7 +14,7 @@ import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import { folderFor } from '../tools/daemon.ts'
 import type { Test } from '../tools/daemon.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const skip = skipWithout('chromium')
 const ROOT = join(import.meta.dirname, '..', '..')
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript' }

@@ -7,7 +7,7 @@ import { request, Stage, until } from '../process/harness.ts'
 import { openBrowser, openContext, skipWithout } from '../tools/chromium.ts'
 import { PROFILES } from '../wire/harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const KEYS = 500
 const UPDATES = 20
 const SECONDS = 2.5

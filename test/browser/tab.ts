@@ -59,9 +59,9 @@ export async function openStrangeTab (context: BrowserContext, site: string, url
   return { page, ...await connectIn(async expression => await page.evaluate(expression), options, url, library) }
 }
 
-export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void> }
+export type FreezableTab = Remote & { freeze (): Promise<void>, thaw (): Promise<void>, /** Another tab comes to the front. */ hide (): Promise<void>, show (): Promise<void> }
 
-/** A page with our client that can be frozen, as browsers freeze background tabs. It is not driven by Playwright, which keeps its pages in the foreground. */
+/** A page with our client that can be hidden, and frozen as browsers freeze background tabs. It is not driven by Playwright, which keeps its pages in the foreground. */
 export async function openFreezableTab (t: Test, browser: Browser, url: string, options: RemoteOptions = {}): Promise<FreezableTab> {
   const devtools = await browser.newBrowserCDPSession()
   const { browserContextId } = await devtools.send('Target.createBrowserContext')
@@ -85,5 +85,11 @@ export async function openFreezableTab (t: Test, browser: Browser, url: string, 
   }
   await until('the page is there', async () => await evaluate('location.href !== "about:blank" && document.readyState === "complete"'))
   const become = async (state: 'frozen' | 'active'): Promise<void> => { await send('Page.setWebLifecycleState', { state }) }
-  return { ...await connectIn(evaluate, options), freeze: async () => await become('frozen'), thaw: async () => await become('active') }
+  return {
+    ...await connectIn(evaluate, options),
+    freeze: async () => await become('frozen'),
+    thaw: async () => await become('active'),
+    hide: async () => { await devtools.send('Target.createTarget', { url: 'about:blank', browserContextId }) },
+    show: async () => { await devtools.send('Target.activateTarget', { targetId }) }
+  }
 }

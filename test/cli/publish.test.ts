@@ -143,6 +143,10 @@ t.test('a gateway that is not there yet is tried, with one line on stderr', { bu
 t.test('a gateway that never answers ends every verb with 1 after 30 s, and publish says what it published', { buffered: true }, async t => {
   const url = `http://127.0.0.1:${await freePort()}`
   const { port, url: full } = await launch(t, { MAX_ROOM_SIZE: 1 })
+  // Commands go over a socket here, and the one that there may be is taken.
+  const { url: taken } = await launch(t, { APP_PROFILE: 'WEBSOCKET', ENABLE_CONTROL_HTTP: 'false', MAX_CLIENTS: 1 })
+  await signalbox(t, ['tail'], at(taken)).says(/connected/)
+  const waiting = run(t, ['control', 'ping'], at(taken))
   const member = signalbox(t, ['tail', '--rooms', 'b'], at(full))
   await member.says(/connected/)
   const refused = signalbox(t, ['tail', '--rooms', 'b'], at(full))
@@ -157,6 +161,7 @@ t.test('a gateway that never answers ends every verb with 1 after 30 s, and publ
   for (const ended of [tail, get, control]) t.match(ended, { code: 1, stdout: '', stderr: /^.*; trying for 30 s\nerror: .*does not answer \(ECONNREFUSED\), for 30 s; is the gateway running there\?.*\n$/ })
   t.match(published, { code: 1, stderr: /for 30 s.*\nPublished: 3 events, all up to line 3(; whether those up to line 5 are, too, is unknown)?\.\n$/ })
   t.match(await refused.ended, { code: 1, stdout: '', stderr: /^[^\n]*room[^\n]*; trying again\n(.*\n)*error: .*room.*, for 30 s\n$/ }, 'nor does one that has no place for it')
+  t.match(await waiting, { code: 1, stdout: '', stderr: /^[^\n]*MAX_CLIENTS[^\n]*; trying again\nerror: http.*MAX_CLIENTS.*, for 30 s\n$/ })
 })
 
 t.test('a reader that closes the pipe stops no publishing, and is no failure', { skip: process.platform === 'win32', buffered: true }, async t => {

@@ -18,7 +18,7 @@ export type Happening = { /** Milliseconds since 1970. */ readonly at: number } 
 
 export type HappeningValue<Name extends Happening['name']> = Extract<Happening, { readonly name: Name }>['value']
 
-export type RemoteOptions = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | 'lastEventId' | 'credentials'> & {
+export type RemoteOptions = Pick<ConnectOptions, 'rooms' | 'types' | 'share' | 'lastEventId' | 'credentials' | 'paceMs' | 'pauseHidden'> & {
   /** A function stays in this process: a page calls it here. */
   readonly token?: string | (() => string) | undefined
 }

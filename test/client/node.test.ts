@@ -65,13 +65,15 @@ t.test('a mistake of the caller is named at once', async t => {
     t.throws(() => connect(url, options as object), { name: 'TypeError', message })
     t.throws(() => new RobustEventSource(`${url}/api/events/stream`, options as object), { name: 'TypeError', message })
   }
-  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, lastEventId, token, credentials, WebSocket/)
+  named({ room: 'plant-1' }, /unknown option "room"; there are rooms, types, share, paceMs, pauseHidden, lastEventId, token, credentials, WebSocket/)
   for (const rooms of ['plant-1', [7], [''], ['a,b'], new Set(['a'])]) named({ rooms }, /^rooms must be a list of names/)
   named({ types: { cpu: true } }, /^types must be/)
   named({ lastEventId: 7 }, /^lastEventId must be/)
   named({ token: 7 }, /^token must be/)
   named({ credentials: 'omit' }, /^credentials must be same-origin or include/)
   named({ share: 'yes' }, /^share must be/)
+  for (const paceMs of ['1000', -1, 0.5, 60_001, NaN]) named({ paceMs }, /^paceMs must be a whole number up to 60000/)
+  named({ pauseHidden: 0 }, /^pauseHidden must be true or false/)
   named({ WebSocket: {} }, /^WebSocket must be/)
   named('plant-1', /options must be an object/)
   for (const wrong of ['localhost:3000', '127.0.0.1:3000', 'gateway', 'ws://127.0.0.1:3000', '', undefined]) {
@@ -151,10 +153,11 @@ t.test('a handshake that fails is over at once, also where the WebSocket class r
     refuse('403 Forbidden', { statusCode: 403, code: 'FORBIDDEN', message: 'pages of this origin may not connect; CORS_ORIGINS lists those that may' })
     const begun = Date.now()
     t.match(await complaint(t, connect(proxy.url, { WebSocket: Socket as never })), { state: 'refused', code: 'FORBIDDEN', reason: /CORS_ORIGINS/ })
-    t.ok(Date.now() - begun < 5000, `after ${Date.now() - begun} ms`)
+    t.ok(Date.now() - begun < 14_000, `after ${Date.now() - begun} ms, not when the time for an answer is over`)
+    const second = Date.now()
     proxy.answer(/^GET \/api\/events\/ws/, '403 Forbidden', {}, '')
     t.match(await complaint(t, connect(proxy.url, { WebSocket: Socket as never })), { state: 'connecting', code: 'NO_UPGRADE', reason: /the gateway answers, but opens no WebSocket.*CORS_ORIGINS.*proxy/ })
-    t.ok(Date.now() - begun < 8000)
+    t.ok(Date.now() - second < 14_000)
   }
 })
 
@@ -175,7 +178,7 @@ t.test('names go into the address as they are, and an address that is too long f
 for (const profile of PROFILES) {
   t.test(`heartbeats over ${profile}, comments or positions, keep a quiet connection alive and its place`, { buffered: true }, async t => {
     const stage = new Stage(t)
-    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 1, PING_TIMEOUT: 1 })
+    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 3, PING_TIMEOUT: 3 })
     const proxy = await Proxy.start(t, server.port)
     const box = connect(proxy.url, { rooms: ['a'] })
     t.teardown(() => box.close())
@@ -186,7 +189,7 @@ for (const profile of PROFILES) {
     await request(`${server.url}/api/events`, { json: { type: 'log', room: 'b', data: 1 } })
     await until('its place has moved on', async () => box.lastEventId !== first)
     const second = box.lastEventId
-    await delay(3500)
+    await delay(8000)
     t.equal(box.lastEventId, second)
     // As of the gateway's next version.
     if (profile === 'SSE') proxy.send('1a\r\nevent: position\ndata: {}\n\n\r\n')
@@ -233,7 +236,7 @@ async function waitsOf (test: Tap, url: string, count: number): Promise<number[]
     })
     return waits
   })
-  await until(`they have announced ${count} waits`, async () => clients.filter(({ length }) => length >= count).length >= 20, 60_000)
+  await until(`they have announced ${count} waits`, async () => clients.filter(({ length }) => length >= count).length >= 20)
   return clients
 }
 

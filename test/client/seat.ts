@@ -45,7 +45,7 @@ export class Seat {
   }
 
   /** Looks until `done` holds. @throws Error with the last statuses after `ms` */
-  async until (what: string, done: () => boolean, ms = 30_000): Promise<void> {
+  async until (what: string, done: () => boolean, ms = 120_000): Promise<void> {
     const deadline = Date.now() + ms
     for (;;) {
       await this.look()
@@ -55,9 +55,9 @@ export class Seat {
     }
   }
 
-  /** Patient, because after several refusals the client waits for up to 30 s. @param since counts only statuses from then on, ms since 1970 */
+  /** @param since counts only statuses from then on, ms since 1970 */
   async untilConnected (since = 0): Promise<void> {
-    await this.until('it is connected', () => this.now?.state === 'connected' && this.seen.some(({ name, at }) => name === 'status' && at >= since), 40_000)
+    await this.until('it is connected', () => this.now?.state === 'connected' && this.seen.some(({ name, at }) => name === 'status' && at >= since))
   }
 }
 

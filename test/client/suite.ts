@@ -17,7 +17,7 @@ import { hasAll, idsOf, load, Seat } from './seat.ts'
 const PING_MS = 1000
 const BEATS: Env = { PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 /** Allowance for a machine shared with other tests. */
-const SLACK_MS = 3000
+const SLACK_MS = 15_000
 
 const publish = async (url: string, ...events: object[]): Promise<string[]> => (await request(`${url}/api/events`, { json: events })).body.ids
 
@@ -78,7 +78,8 @@ export function clientSuite (tap: Tap, driver: Driver): void {
     })
 
     test('survives messages that cannot be read: it asks for them once more, then passes them over and says so', async (t, stage) => {
-      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+      // What the proxy looks for stands there in plain text.
+      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), COMPRESSION: 'off' })
       const proxy = await Proxy.start(t, server.port)
       const once = await Proxy.start(t, server.port)
       once.garble('"cut off"', '"cut off:', 1)
@@ -155,12 +156,13 @@ export function clientSuite (tap: Tap, driver: Driver): void {
       t.same(mine.map(({ result }) => result), [11, 11], 'a key of one\'s own')
 
       const begun = Date.now()
-      const [slow, late, aborted] = await Promise.all([remote.control('slow'), remote.control('slowly-broken'), remote.control('slow', {}, { abortMs: 300 }).then(outcome => ({ ...outcome, ms: Date.now() - begun }))])
+      const timed = <Outcome extends object>(outcome: Outcome): Outcome & { ms: number } => ({ ...outcome, ms: Date.now() - begun })
+      const [slow, late, aborted] = await Promise.all([remote.control('slow').then(timed), remote.control('slowly-broken'), remote.control('slow', {}, { abortMs: 300 }).then(timed)])
       t.match(slow, { id: String, command: 'slow', result: Number }, 'a command beyond COMMAND_TIMEOUT is waited for')
       t.ok(proxy.passed.some(({ line }) => line === `GET /api/control/${slow.id}`), 'by asking')
       t.match(late, { error: { code: 'COMMAND_FAILED', message: /it broke late/ } })
       t.match(aborted, { error: { name: /^(Timeout|Abort)Error$/ } })
-      t.ok(aborted.ms < 1500, 'an abort ends the waiting')
+      t.ok(aborted.ms < slow.ms, 'an abort ends the waiting')
 
       proxy.answer(/^POST \/api\/control/, '200 OK', { 'Content-Length': '900' }, { ok: true })
       t.match(await remote.control('ping'), { result: { pong: true } }, 'an answer that was cut off counts as lost')
@@ -290,22 +292,24 @@ export function clientSuite (tap: Tap, driver: Driver): void {
     })
 
     test('notices a dead connection that was never closed, and keeps a quiet one', async (t, stage) => {
-      const server = await stage.launch({ ...BEATS, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
+      // A machine that stands still for a moment must not look like one.
+      const pingMs = 3 * PING_MS
+      const server = await stage.launch({ ...BEATS, PING_INTERVAL: 3, PING_TIMEOUT: 3, APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder() })
       const proxy = await Proxy.start(t, server.port)
       const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'] })
       await seat.untilConnected()
-      await delay(3.5 * PING_MS)
+      await delay(3 * pingMs)
       await seat.look()
       t.same(seat.states, ['connecting', 'catching-up', 'connected'], 'nothing but heartbeats')
       const hung = Date.now()
       proxy.hang()
       const ids = await publish(server.url, { type: 'log', room: 'a', data: 'unheard' })
-      await seat.until('it is stale', () => seat.stale(hung) !== undefined, 2.5 * PING_MS + SLACK_MS)
+      await seat.until('it is stale', () => seat.stale(hung) !== undefined)
       const stale = seat.stale(hung)
-      t.ok((stale?.at ?? Infinity) - hung >= PING_MS / 2, `noticed after ${(stale?.at ?? Infinity) - hung} ms`)
+      t.ok((stale?.at ?? Infinity) - hung >= pingMs / 2, `noticed after ${(stale?.at ?? Infinity) - hung} ms`)
       t.match(stale, { reason: /\w+ \w+/, code: 'SILENT' })
-      t.ok(Math.abs((stale?.since ?? 0) - hung) < PING_MS + SLACK_MS, 'since the last bytes')
-      t.comment(`${driver.name}, ${profile}: a hung connection was noticed after ${(stale?.at ?? Infinity) - hung} ms, heartbeats every ${PING_MS} ms`)
+      t.ok(Math.abs((stale?.since ?? 0) - hung) < pingMs + SLACK_MS, 'since the last bytes')
+      t.comment(`${driver.name}, ${profile}: a hung connection was noticed after ${(stale?.at ?? Infinity) - hung} ms, heartbeats every ${pingMs} ms`)
       proxy.flow()
       await seat.untilConnected(hung)
       await seat.until('what was missed is there', () => seat.facts.length > 0)

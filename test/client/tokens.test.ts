@@ -17,8 +17,8 @@ import { DRIVERS } from './drivers.ts'
 import { Proxy } from './proxy.ts'
 import { idsOf, Seat } from './seat.ts'
 
-t.setTimeout(300_000)
-t.jobs = 3
+t.setTimeout(600_000)
+t.jobs = 4
 const SECRET = 'a-secret-of-the-tests-long-enough-for-HS256'
 const GUARDED: Env = { AUTH_JWT_SECRET: SECRET, PING_INTERVAL: 1, PING_TIMEOUT: 1, RECONNECT_JITTER: 1 }
 const ALL = { subscribe: ['*'], publish: ['*'], control: ['*'] }
@@ -50,7 +50,7 @@ for (const driver of DRIVERS) {
       let asked = 0
       const token = async (): Promise<string> => {
         asked++
-        return await sign({ subscribe: ['a'] }, 3)
+        return await sign({ subscribe: ['a'] }, 6)
       }
       const proxy = await Proxy.start(t, server.port)
       const seat = await Seat.open(driver, t, proxy.url, { rooms: ['a'], token: token as never })
@@ -211,7 +211,7 @@ t.test('a plain EventSource is let in by a ticket, and back by the cookie that t
   await until('it hears what it missed', async () => (await heard()).length === 2)
   test.same(await heard(), [1, 2])
   test.equal(await page.evaluate('document.cookie'), '', 'no script can read the cookie')
-  await until('it has stopped', async () => await page.evaluate('source.readyState') === 2, 30_000)
+  await until('it has stopped', async () => await page.evaluate('source.readyState') === 2)
 })
 
 async function emptySite (test: Test): Promise<string> {
@@ -262,7 +262,7 @@ for (const profile of PROFILES) {
     test.equal(await sessions(), 2)
 
     // The first one leads with a token that expires, and is given no other.
-    await first.until('its token has expired', () => first.stale()?.code === 'TOKEN_EXPIRED', 20_000)
+    await first.until('its token has expired', () => first.stale()?.code === 'TOKEN_EXPIRED')
     const [id] = await publish(server.url, { type: 'log', room: 'a', data: 1 })
     await until('tabs are there', async () => await sessions() >= 1)
     await (first.remote as Awaited<ReturnType<typeof openTab>>).page.close()

@@ -26,6 +26,7 @@ type Step =
   | { do: 'join', client: number, room: number, types: number }
   | { do: 'leave', client: number, room: number }
   | { do: 'resume', client: number }
+  | { do: 'pace', client: number, ms: number | null }
 
 type Members = Record<string, unknown>
 
@@ -40,6 +41,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('clog' as const, 'drain' as const), client: small(1) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const), client: small(1), lose: small(4) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), client: small(1) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('pace' as const), client: small(1), ms: fc.constantFrom(null, null, 0, 150, 400) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('join' as const), client: small(1), room: small(2), types: small(3) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), client: small(1), room: small(2) }) }
 )
@@ -56,6 +58,7 @@ class Visitor extends Page {
   readonly patch: boolean
   joins: Join[]
   client: Client | null = null
+  paceMs: number | null = 0
   readonly #published: ReadonlyMap<string, unknown>
   #applied = 0
 
@@ -70,6 +73,12 @@ class Visitor extends Page {
   connect (rigged: Rig): void {
     this.#applied = 0
     this.client = rigged.connect(this.joins, this.cursor)
+    this.client.session.setPace(this.paceMs)
+  }
+
+  pace (ms: number | null): void {
+    this.paceMs = ms
+    this.client?.session.setPace(ms)
   }
 
   /** Applies the messages that arrived, without the last `lose`. */
@@ -126,6 +135,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
       case 'drain': unclog(page); break
       case 'cut': if (page?.client != null) page.cut(s.lose); break
       case 'resume': if (page?.client === null) page.connect(rigged); break
+      case 'pace': page?.pace(s.ms); break
       case 'join':
         if (page?.client != null) {
           const join = { room, patch: page.patch, ...typesOf(s.types) }
@@ -140,6 +150,8 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
           page.client.session.leave([room])
           page.cursor = page.client.session.cursor
           page.forget(room)
+          // A join with types hears the public feed too: a `ready` that was to come for it comes no more.
+          if (page.joins.every(({ types }) => types === undefined)) page.unready.delete('@public')
         }
         break
     }
@@ -149,6 +161,7 @@ async function play (steps: Step[], options: { historySize: number, tickMs: numb
   // All clients return, all connections drain, and each client must have what the model holds.
   for (const page of pages) {
     if (page.client === null) page.connect(rigged)
+    if (page.paceMs === null) page.pace(200)
   }
   for (let round = 0; round < 40; round++) {
     for (const page of pages) unclog(page)

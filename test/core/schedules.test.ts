@@ -1,6 +1,7 @@
 // Schedules that broke earlier drafts of the design, one test each; and the limits of ticks, paces and rooms.
 
 import t from 'tap'
+import { make } from '../../src/app/membership.ts'
 import { draftOf } from '../../src/core/event.ts'
 import { Gateway } from '../../src/core/gateway.ts'
 import { alone } from '../../src/core/group.ts'
@@ -797,4 +798,17 @@ t.test('0-0 begins with the oldest fact that history holds, and is never reset, 
   await pass(r, SECOND)
   t.same(pageOf(late).facts, pageOf(client).facts, 'by a later join as well')
   t.notOk(late.received.some(({ kind }) => kind === 'reset'))
+})
+
+t.test('while a reset is pending no answer to a join or a leave has a cursor: with it the reset could be lost', async t => {
+  const r = await rig()
+  const client = new Client(r.gateway)
+  t.match(await make({ action: 'join', joins: [{ room: 'a' }], cursor: 'nonsense' }, client.session), { data: { position: 'reset', cursor: null } })
+  t.match(await make({ action: 'join', joins: [{ room: 'b' }], cursor: null }, client.session), { data: { position: 'new', cursor: null } })
+  t.match(await make({ action: 'join', joins: [{ room: 'a' }], cursor: null }, client.session), { data: { position: 'resumed', cursor: null } })
+  t.same(make({ action: 'leave', rooms: ['b'] }, client.session), { event: 'left', data: { rooms: ['b'], cursor: null } })
+  r.clock.advance(LIMITS.tickMs)
+  t.match(client.received.find(({ kind }) => kind === 'reset'), { cursor: String })
+  t.match(make({ action: 'leave', rooms: [] }, client.session), { data: { cursor: String } })
+  await r.close()
 })

@@ -5,7 +5,7 @@ import { draftOf, entryOf } from '../../src/core/event.ts'
 import type { Entry } from '../../src/core/event.ts'
 import { ALL, only } from '../../src/core/filter.ts'
 import { ORIGIN } from '../../src/core/id.ts'
-import { Rooms } from '../../src/core/rooms.ts'
+import { Rooms, SYSTEM_DELETIONS } from '../../src/core/rooms.ts'
 import type { Listener } from '../../src/core/rooms.ts'
 import { advance, begin, checkFloor, countKeys, countPassed, cursorOf, isBeyond, isInStep, judge, merge, narrow, newcomer, oldestPendingId, relocate, sourcesOf, takeResets } from '../../src/core/standing.ts'
 import type { Track } from '../../src/core/standing.ts'
@@ -27,15 +27,15 @@ const entry = (n: number, { room = 'a', type = 'x', key, remove = false }: Given
 /** Rooms that hold the facts 1-0 to 9-0 of room a, and of what is given instead of some of them. */
 function roomsWith (others: Record<number, Given> = {}): Rooms<Listener> {
   const rooms = new Rooms<Listener>()
-  rooms.load({ lineage: FIRST, head: ORIGIN, floor: ORIGIN, history: [], values: [] })
+  rooms.load({ lineage: FIRST, head: ORIGIN, floor: ORIGIN, systemFloor: ORIGIN, history: [], values: [] })
   for (let n = 1; n <= 9; n++) rooms.apply(entry(n, others[n]))
   return rooms
 }
 
-const at = (facts: number, state = facts, parts = partsOf('a')): Track => ({ parts, facts: `${facts}-0`, state: `${state}-0`, snapshot: false, reset: null })
+const at = (facts: number, state = facts, parts = partsOf('a')): Track => ({ parts, facts: `${facts}-0`, state: `${state}-0`, snapshot: false, asOf: ORIGIN, reset: null })
 
 t.test('a newcomer has every fact from the head on, and no value yet', async t => {
-  t.same(begin(partsOf('a'), null, '', roomsWith()), [{ parts: partsOf('a'), facts: '9-0', state: ORIGIN, snapshot: true, reset: null }])
+  t.same(begin(partsOf('a'), null, '', roomsWith()), [{ parts: partsOf('a'), facts: '9-0', state: ORIGIN, snapshot: true, asOf: ORIGIN, reset: null }])
 })
 
 t.test('a cursor leads back to the tracks it was made from', async t => {
@@ -44,8 +44,8 @@ t.test('a cursor leads back to the tracks it was made from', async t => {
   for (const tracks of [
     [at(7, 7, parts)],
     [at(7, 3, parts)],
-    [{ ...at(7, 0, parts), snapshot: true }],
-    [at(7, 7, partsOf('a')), { ...at(9, 0, partsOf('b')), snapshot: true }]
+    [{ ...at(7, 0, parts), snapshot: true, asOf: '9-0' }],
+    [at(7, 7, partsOf('a')), { ...at(9, 0, partsOf('b')), snapshot: true, asOf: '9-0' }]
   ]) t.same(begin(parts, cursorOf(tracks, signature, rooms), signature, rooms), tracks)
 })
 
@@ -132,6 +132,30 @@ t.test('one track below its floor resets the others too, which keep their facts;
   const quiet = [at(3, 3, partsOf('b'))]
   checkFloor(quiet, rooms, null)
   t.same(quiet, [at(3, 3, partsOf('b'))])
+})
+
+t.test('a track in @system begins again where deletions there are forgotten, and others never do for that', async t => {
+  const rooms = roomsWith({ 2: { room: '@system', key: 'gone' }, 3: { room: '@system', key: 'k' } })
+  for (let n = 10; n < 10 + SYSTEM_DELETIONS; n++) rooms.apply(entry(n, { room: '@system', key: 'gone', remove: true }))
+  const begins = (track: Track): Track => { checkFloor([track], rooms, null); return track }
+  t.equal(begins(at(9, 9, partsOf('@system'))).reset, null, 'all are there')
+  rooms.apply(entry(20_000, { room: '@system', key: 'gone', remove: true }))
+  t.match(begins(at(9, 9, partsOf('@system', 'a'))), { facts: '9-0', state: ORIGIN, snapshot: true, reset: { reason: 'trimmed' } }, 'it keeps its facts of other rooms')
+  for (const fine of [at(10, 10, partsOf('@system')), at(9, 10, partsOf('@system')), at(1, 1, partsOf('a'))]) t.equal(begins(fine).reset, null)
+  t.equal(rooms.history.size, 7, 'history has none of it')
+})
+
+t.test('a snapshot of @system that is under way has what was deleted before it, however far behind the facts are', async t => {
+  const rooms = roomsWith()
+  for (let n = 10; n <= 10 + SYSTEM_DELETIONS; n++) rooms.apply(entry(n, { room: '@system', key: 'gone', remove: true }))
+  const track = newcomer(partsOf('@system', 'a'), '1-0')
+  checkFloor([track], rooms, null)
+  track.state = '3-0'
+  checkFloor([track], rooms, null)
+  t.match(track, { facts: '1-0', state: '3-0', reset: null })
+  for (let n = 20_000; n <= 20_000 + SYSTEM_DELETIONS; n++) rooms.apply(entry(n, { room: '@system', key: 'gone', remove: true }))
+  checkFloor([track], rooms, null)
+  t.match(track, { facts: '1-0', state: ORIGIN, reset: { reason: 'trimmed' } }, 'and not what was forgotten since')
 })
 
 t.test('facts that passed are counted for one track that hears whole rooms, and for no other', async t => {

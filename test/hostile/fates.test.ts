@@ -11,7 +11,7 @@ import type { Server } from '../wire/harness.ts'
 import { frameOf, RawHttp, RawSocket, requestOf } from './raw.ts'
 import type { Answer } from './raw.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const SECRET = 'the secret of this model of what tokens may do'
 const RUNS = 200
@@ -88,7 +88,7 @@ class Actor {
       case 'join': return await this.#join(action.rooms, '', { Authorization: this.#authorization })
       case 'ticket': {
         const answer = await this.#ask('POST', '/api/ticket')
-        if (answer.status !== 200) return `no ticket: ${wordOf(answer)}`
+        if (answer.status !== 200) return `no ticket: ${wordOf(answer)}: ${String(answer.body?.message)}`
         const { body } = answer
         return await this.#join(action.rooms, `ticket=${String(body.ticket)}`, {})
       }

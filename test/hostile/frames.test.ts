@@ -7,11 +7,13 @@
 //   1.2.*, 3.5, 5.*, 7.* with binary messages: they are refused with 1003, once (1.2.1), whatever their length
 //   6.4.*: whether text that cannot become UTF-8 is refused before its end; it is at its end (RFC 6455, 8.1 asks for no more)
 //   9.*: speed and size; the limits of size are at the end of the table
-//   12.*, 13.*: compression
+//   12.*, 13.*: compression of many sizes; what is compressed and wrong is at the end
 
+import { randomBytes } from 'node:crypto'
+import { constants, deflateRawSync } from 'node:zlib'
 import t from 'tap'
 import { WireClient } from '../wire/client.ts'
-import { CLOSE, PING, PONG } from '../wire/codec.ts'
+import { CLOSE, COMPRESSED_HEADERS, deflateMessage, PING, PONG } from '../wire/codec.ts'
 import { startServer } from '../wire/harness.ts'
 import { closeFrame, frameOf, RawSocket } from './raw.ts'
 
@@ -193,35 +195,65 @@ const CASES: readonly Case[] = [
   { number: 'fragments, empty', what: 'empty fragments without an end', send: [text('', false), ...Array.from({ length: 1100 }, () => more('', false))], close: 1008 }
 ]
 
-t.test('each case of RFC 6455 is answered as the suite wants it, and a neighbour notices nothing', async t => {
-  const server = await startServer({ profile: 'WEBSOCKET', limits: { maxHttpBufferSize: LIMIT, maxEventsPerSecondPerClient: 0 } })
-  t.teardown(async () => await server.close())
-  const neighbour = await WireClient.open('WEBSOCKET', server.port, { rooms: ['home'] })
-  t.teardown(() => neighbour.cut())
-  await neighbour.untilKind('ready')
+/** Compressed text (RFC 7692), whole or to be gone on with. */
+const packed = (payload: Buffer, fin = true): Buffer => frameOf({ payload, rsv: 4, fin })
 
-  for (const [index, { number, what, send, chop, echoes = [], pongs = [], close }] of CASES.entries()) {
-    const client = await RawSocket.open(server.port)
-    for (const bytes of send) await client.send(bytes, chop)
-    // A connection that goes on is asked something last; its answer comes behind all others.
-    if (close === undefined) await client.send(text(ping('last')))
-    await client.until(`${number}: ${what}`, () => client.closeCode !== null || client.closed || client.echoes.at(-1) === 'last', 10_000)
-    const got = {
-      echoes: client.messages.filter(({ event }) => event === 'pong' || event === 'error').map(({ event, ref }) => event === 'error' ? 'error' : ref).filter(ref => ref !== 'last'),
-      pongs: client.pongs.map(payload => payload.toString('hex')),
-      close: client.closeCode ?? undefined,
-      late: client.late
+const BOMB = deflateMessage(Buffer.alloc(1000 * LIMIT, ' '))
+/** One message of many blocks, each ended by a flush. */
+const BLOCKS = Buffer.concat(Array.from({ length: 50 }, () => deflateRawSync(Buffer.alloc(100, ' '), { finishFlush: constants.Z_FULL_FLUSH })))
+
+const COMPRESSED_CASES: readonly Case[] = [
+  { number: '12.1', what: 'a compressed message', send: [packed(deflateMessage(HELLO))], echoes: ['hello'] },
+  { number: '12.1 in octets', what: 'the same byte by byte', send: [packed(deflateMessage(HELLO))], chop: 1, echoes: ['hello'] },
+  { number: '12.2', what: 'a compressed message as large as one may be', send: [packed(deflateMessage(ping('large', LIMIT)))], echoes: ['large'] },
+  { number: '13.1', what: 'a compressed message in fragments, a ping between them', send: [packed(deflateMessage(HELLO).subarray(0, 5), false), control(PING, 'ping'), more(deflateMessage(HELLO).subarray(5))], pongs: [Buffer.from('ping')], echoes: ['hello'] },
+  { number: '13.2', what: 'a message of many blocks', send: [packed(Buffer.concat([BLOCKS, deflateMessage(HELLO)]))], echoes: ['hello'] },
+  { number: '7.2.3.4 of RFC 7692', what: 'a message whose last block says that it is the last', send: [packed(Buffer.concat([deflateRawSync(HELLO), Buffer.from([0])]))], echoes: ['hello'] },
+  { number: 'empty', what: 'a compressed message of nothing', send: [packed(Buffer.from([0]))], echoes: ['error'] },
+  { number: 'plain', what: 'plain messages before and behind a compressed one', send: [text(ping(1)), packed(deflateMessage(ping(2))), text(ping(3))], echoes: [1, 2, 3] },
+  { number: 'RSV1 later', what: 'RSV1 in a further fragment', send: [text(HEL, false), frameOf({ opcode: CONTINUATION, payload: LO, rsv: 4 })], close: 1002 },
+  { number: 'RSV1 in a ping', what: 'a compressed ping', send: [frameOf({ opcode: PING, payload: deflateMessage(HELLO), rsv: 4 })], close: 1002 },
+  { number: 'garbage', what: 'what is no deflate', send: [packed(Buffer.alloc(100, 0xff))], close: 1007 },
+  { number: 'noise', what: 'random bytes, a stored block of a wrong length first', send: [packed(Buffer.concat([Buffer.from([0, 1, 0, 1, 0]), randomBytes(1000)]))], close: 1007 },
+  { number: 'far', what: 'a distance beyond what there is', send: [packed(deflateMessage(Buffer.concat([HELLO, HELLO])).subarray(8))], close: 1007 },
+  { number: 'no UTF-8', what: 'bytes that are no text, compressed', send: [packed(deflateMessage(around(hex('ff fe'))))], close: 1007 },
+  { number: 'binary', what: 'a compressed binary message', send: [frameOf({ opcode: BINARY, payload: deflateMessage(HELLO), rsv: 4 })], close: 1003 },
+  { number: 'bomb', what: `${BOMB.length} bytes that become a thousand times as many as a message may have`, send: [packed(BOMB)], close: 1009 },
+  { number: 'bomb in fragments', what: 'the same in a hundred fragments', send: Array.from({ length: 100 }, (_, n) => frameOf({ ...(n === 0 ? { rsv: 4 } : { opcode: CONTINUATION }), payload: BOMB.subarray(n * BOMB.length / 100, (n + 1) * BOMB.length / 100), fin: n === 99 })), close: 1009 },
+  { number: 'one more', what: 'one byte more than a message may have', send: [packed(deflateMessage(ping('x', LIMIT + 1)))], close: 1009 }
+]
+
+for (const [name, cases, headers] of [['RFC 6455', CASES, {}], ['RFC 6455, on a socket that is compressed', CASES.filter(({ number }) => !number.startsWith('3.4') && !number.startsWith('6.')), COMPRESSED_HEADERS.WEBSOCKET], ['compression', COMPRESSED_CASES, COMPRESSED_HEADERS.WEBSOCKET]] as const) {
+  t.test(`each case of ${name} is answered as the suite wants it, and a neighbour notices nothing`, async t => {
+    const server = await startServer({ profile: 'WEBSOCKET', limits: { maxHttpBufferSize: LIMIT, maxEventsPerSecondPerClient: 0 } })
+    t.teardown(async () => await server.close())
+    const neighbour = await WireClient.open('WEBSOCKET', server.port, { rooms: ['home'] })
+    t.teardown(() => neighbour.cut())
+    await neighbour.untilKind('ready')
+
+    for (const [index, { number, what, send, chop, echoes = [], pongs = [], close }] of cases.entries()) {
+      const client = await RawSocket.open(server.port, { headers })
+      for (const bytes of send) await client.send(bytes, chop)
+      // A connection that goes on is asked something last; its answer comes behind all others.
+      if (close === undefined) await client.send(text(ping('last')))
+      await client.until(`${number}: ${what}`, () => client.closeCode !== null || client.closed || client.echoes.at(-1) === 'last')
+      const got = {
+        echoes: client.messages.filter(({ event }) => event === 'pong' || event === 'error').map(({ event, ref }) => event === 'error' ? 'error' : ref).filter(ref => ref !== 'last'),
+        pongs: client.pongs.map(payload => payload.toString('hex')),
+        close: client.closeCode ?? undefined,
+        late: client.late
+      }
+      t.same(got, { echoes: [...echoes], pongs: pongs.map(payload => payload.toString('hex')), close, late: 0 }, `${number}: ${what}`)
+      if (close !== undefined) await client.until(`${number}: the connection ends`, () => client.closed)
+      client.cut()
+      if (index % 10 === 0) await server.publish({ type: 'beat', room: 'home', data: index })
     }
-    t.same(got, { echoes: [...echoes], pongs: pongs.map(payload => payload.toString('hex')), close, late: 0 }, `${number}: ${what}`)
-    if (close !== undefined) await client.until(`${number}: the connection ends`, () => client.closed, 10_000)
-    client.cut()
-    if (index % 10 === 0) await server.publish({ type: 'beat', room: 'home', data: index })
-  }
-  const beats = CASES.flatMap((_, index) => index % 10 === 0 ? [index] : [])
-  await neighbour.until(() => neighbour.events.length >= beats.length)
-  t.same(neighbour.events.map(({ data }) => data), beats)
-  await neighbour.until(() => server.gateway.view.sessions.count === 1)
-})
+    const beats = cases.flatMap((_, index) => index % 10 === 0 ? [index] : [])
+    await neighbour.until(() => neighbour.events.length >= beats.length)
+    t.same(neighbour.events.map(({ data }) => data), beats)
+    await neighbour.until(() => server.gateway.view.sessions.count === 1)
+  })
+}
 
 t.test('frames in one packet with the handshake are not lost', async t => {
   const server = await startServer({ profile: 'WEBSOCKET' })

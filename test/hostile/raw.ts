@@ -18,7 +18,8 @@ export interface Answer {
   readonly body: any
 }
 
-const QUIET_MS = 10_000
+/** A busy machine may take its time; what comes in time costs nothing. */
+const QUIET_MS = 60_000
 
 /** Resolves once `done`; looks whenever something has arrived, and now and then. */
 class Waiting {
@@ -47,6 +48,9 @@ export class RawHttp {
   readonly #bytes = new GrowingBuffer()
   readonly #waiting = new Waiting()
   readonly #isHead: boolean
+  /** What was read up to `at`: a thousand answers are not read again with each that arrives. */
+  readonly #answers: Answer[] = []
+  #at = 0
 
   /** @param isHead the first request is HEAD, whose answer has a length and no body */
   constructor (port: number, isHead = false) {
@@ -73,7 +77,10 @@ export class RawHttp {
 
   /** The whole answers so far; a stream counts as one that never ends. */
   get answers (): Answer[] {
-    return answersOf(this.#bytes.bytes, this.#isHead)
+    const { whole, open, at } = readAnswers(this.#bytes.bytes, this.#at, this.#isHead && this.#answers.length === 0)
+    this.#at = at
+    this.#answers.push(...whole)
+    return [...this.#answers, ...open]
   }
 
   get text (): string {
@@ -120,10 +127,16 @@ async function sendIn (socket: Socket, bytes: Bytes, chop: number): Promise<void
 
 /** The whole answers in what came over a connection. @param isHead the first has a length and no body */
 export function answersOf (bytes: Buffer, isHead: boolean): Answer[] {
-  const answers: Answer[] = []
-  for (let at = 0; ;) {
+  const { whole, open } = readAnswers(bytes, 0, isHead)
+  return [...whole, ...open]
+}
+
+/** The whole answers from `from` on, a stream that has begun, and where the next begins. */
+function readAnswers (bytes: Buffer, from: number, isHead: boolean): { whole: Answer[], open: Answer[], at: number } {
+  const whole: Answer[] = []
+  for (let at = from; ;) {
     const end = bytes.indexOf('\r\n\r\n', at)
-    if (end === -1) return answers
+    if (end === -1) return { whole, open: [], at }
     const [line = '', ...lines] = bytes.toString('latin1', at, end).split('\r\n')
     const status = Number(line.split(' ')[1])
     const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
@@ -135,15 +148,14 @@ export function answersOf (bytes: Buffer, isHead: boolean): Answer[] {
     }
     const length = headers['content-length'] === undefined ? null : Number(headers['content-length'])
     if (length === null && status === 200 && headers['content-type']?.startsWith('text/event-stream') === true) {
-      answers.push({ status, headers, text: bytes.toString('utf8', start), body: null })
-      return answers
+      return { whole, open: [{ status, headers, text: bytes.toString('utf8', start), body: null }], at }
     }
-    const body = length === null || (isHead && answers.length === 0) ? 0 : length
-    if (start + body > bytes.length) return answers
+    const body = length === null || (isHead && whole.length === 0) ? 0 : length
+    if (start + body > bytes.length) return { whole, open: [], at }
     const text = bytes.toString('utf8', start, start + body)
     let json: unknown = null
     try { json = JSON.parse(text) } catch {}
-    answers.push({ status, headers, text, body: json })
+    whole.push({ status, headers, text, body: json })
     at = start + body
   }
 }

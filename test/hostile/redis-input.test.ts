@@ -7,12 +7,14 @@ import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
+import { until } from '../process/harness.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { WireClient } from '../wire/client.ts'
 import { startServer } from '../wire/harness.ts'
 import type { Server } from '../wire/harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
+t.jobs = 4
 
 const skip = skipWithout('redis')
 const PREFIX = 'bad:'
@@ -38,12 +40,6 @@ async function scene (t: Test, options: { acl?: readonly string[], url?: (server
 async function post (server: Server, data: unknown = 1): Promise<{ status: number, code?: string, message?: string }> {
   const response = await fetch(`${server.url}/api/events`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ type: 'x', room: 'a', data }) })
   return { status: response.status, ...await response.json() as object }
-}
-
-async function until (what: string, done: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 15_000; !await done(); await new Promise(resolve => setTimeout(resolve, 20))) {
-    if (Date.now() > end) throw new Error(`not within 15 s: ${what}`)
-  }
 }
 
 t.test('28: commands of one caller count over four workers', { skip }, async t => {

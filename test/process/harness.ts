@@ -19,7 +19,7 @@ import { pageMessages, WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../dist/launcher.js', import.meta.url))
-const START_MS = 60_000
+const START_MS = 180_000
 
 export type Env = Record<string, string | number>
 
@@ -209,7 +209,7 @@ export interface Answer {
 export async function request (url: string, init: RequestInit & { json?: unknown } = {}): Promise<Answer> {
   const { json, headers, ...rest } = init
   const response = await fetch(url, {
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(120_000),
     ...rest,
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
     headers: { connection: 'close', ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
@@ -231,7 +231,7 @@ async function textOf (response: Response): Promise<string> {
 }
 
 /** Patient: the machine may be busy, and what comes in time costs nothing. */
-export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
+export async function until (what: string, done: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> {
   const deadline = Date.now() + ms
   while (!await done()) {
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
@@ -459,7 +459,7 @@ export class Follower {
   async #open (profile: ProfileName): Promise<Client | null> {
     const { cursor } = this.page
     const opening = this.#way.open(profile, { ...this.wish, cursor })
-    const client = await Promise.race([opening.catch(() => null), delay(2000, null, { ref: false })])
+    const client = await Promise.race([opening.catch(() => null), delay(5000, null, { ref: false })])
     if (client === null) {
       // The server died during a handshake. A connection that still comes of it is cut.
       opening.then(late => late.cut(), () => {})
@@ -482,7 +482,7 @@ export class Follower {
     for (;;) {
       while (taken < client.messages.length) this.#take(client.messages[taken++] as Arrived)
       if (client.closed || refused()) break
-      await client.until(() => taken < client.messages.length || client.closed || refused(), 60_000)
+      await client.until(() => taken < client.messages.length || client.closed || refused(), 600_000)
     }
     client.cut()
   }

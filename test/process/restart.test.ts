@@ -51,7 +51,7 @@ for (const [store, signal] of [['a DATA_DIR', 'SIGTERM'], ['a DATA_DIR', 'SIGKIL
     await delay(500)
     await Promise.all(publishers.map(async publisher => await publisher.finish()))
 
-    const counts = await finalTally(publishers, followers, 30_000)
+    const counts = await finalTally(publishers, followers, 120_000)
     t.comment(`${store}, ${signal}, ${RESTARTS} restarts: ${sentence(counts)}`)
     t.same(counts.complaints, [], 'no page got anything it should not')
     t.ok(counts.acknowledged > 200, 'there was load')

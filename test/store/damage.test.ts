@@ -18,7 +18,7 @@ import type { Entry } from '../../src/core/event.ts'
 import type { Id } from '../../src/core/id.ts'
 import type { Finding, Order } from './examiner.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const FLIPS = Number(process.env.DAMAGE_FLIPS ?? 200)
 const SEED = Number(process.env.DAMAGE_SEED ?? 20_251_128)

@@ -15,6 +15,8 @@ export interface GroupHarness {
   readonly isShared: boolean
   /** Takes a process out of its deployment. */
   leave (group: Group): Promise<void>
+  /** Ends a process without a word. */
+  kill (group: Group): Promise<void>
 }
 
 const one = (room: string, count = 1): ReadonlyMap<string, number> => new Map([[room, count]])
@@ -142,6 +144,15 @@ function shared (t: Tap, harness: GroupHarness): void {
     groups[1]?.onOrder(async () => await new Promise(() => {}))
     await allAlive(groups)
     await t.rejects(groups[0]?.askAll('steer', null) ?? Promise.resolve(), { code: 'STORE_UNAVAILABLE' })
+  })
+
+  t.test('one that was killed is not waited for until its lease ends: an order concerns nobody then', async t => {
+    const groups = await harness.deploy(t, 3) as [Group, Group, Group]
+    for (const group of groups) group.onOrder(() => null)
+    await allAlive(groups)
+    await harness.kill(groups[2])
+    t.equal(await groups[0].askAll('steer', null), null)
+    t.equal(await groups[0].isAlive(groups[2].worker), true, 'its lease has not ended')
   })
 
   t.test('processes know each other, until one leaves', async t => {

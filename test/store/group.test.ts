@@ -15,12 +15,14 @@ import { Recorder } from './harness.ts'
 groupContract(t, 'a process without others', {
   isShared: false,
   deploy: async () => [alone()],
-  leave: async () => {}
+  leave: async () => {},
+  kill: async () => {}
 })
 
 t.test('workers over Redis', { skip: skipWithout('redis') }, async t => {
   const server = await RedisServer.start(t)
   let deployments = 0
+  const stores = new Map<Group, RedisStore>()
   groupContract(t, 'the contract of the group, on Redis', {
     isShared: true,
     deploy: async (t, count) => {
@@ -29,6 +31,7 @@ t.test('workers over Redis', { skip: skipWithout('redis') }, async t => {
         const worker = newWorker()
         const store = new RedisStore({ address: redisAddress(server.url), prefix, worker, historySize: 1000, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: systemClock, log: silent })
         const group = new RedisGroup({ store, worker, clock: systemClock, log: silent })
+        stores.set(group, store)
         t.teardown(async () => {
           await group.close()
           await store.close()
@@ -37,6 +40,7 @@ t.test('workers over Redis', { skip: skipWithout('redis') }, async t => {
         return group
       }))
     },
-    leave: async group => { if (group instanceof RedisGroup) await group.close() }
+    leave: async group => { if (group instanceof RedisGroup) await group.close() },
+    kill: async group => { await stores.get(group)?.close() }
   })
 })

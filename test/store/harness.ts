@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { draftOf, fieldOf } from '../../src/core/event.ts'
+import { draftOf, fieldOf, isHistory } from '../../src/core/event.ts'
 import { isAfter, ORIGIN } from '../../src/core/id.ts'
 import type { Draft, Entry } from '../../src/core/event.ts'
 import type { Id } from '../../src/core/id.ts'
@@ -24,6 +24,8 @@ export interface Harness {
   open (limits?: Partial<ContractLimits>): Promise<Opened>
   /** Whether the log outlives the store, so that it can be opened again. */
   readonly lasts: boolean
+  /** How many stores may be open at once, where time passes by itself; default 1. */
+  readonly jobs?: number
 }
 
 export interface Opened {
@@ -60,6 +62,8 @@ export class Recorder implements Follower {
   lineage: Lineage = { epoch: '', epochs: [] }
   head: Id = ORIGIN
   floor: Id = ORIGIN
+  /** As the last image had it. */
+  systemFloor: Id = ORIGIN
   /** Facts and deletions above the floor. */
   history: Entry[] = []
   /** All entries it was told of one by one, in that order. */
@@ -80,6 +84,7 @@ export class Recorder implements Follower {
     this.lineage = image.lineage
     this.head = image.head
     this.floor = image.floor
+    this.systemFloor = image.systemFloor
     this.history = [...image.history]
     this.#values.clear()
     for (const entry of image.values) this.#values.set(nameOf(entry), entry)
@@ -91,7 +96,7 @@ export class Recorder implements Follower {
       if (!isAfter(entry.id, this.head)) throw new Error(`${entry.id} came after ${this.head}`)
       this.head = entry.id
       this.applied.push(entry)
-      if (entry.key === null || entry.deletion) this.history.push(entry)
+      if (isHistory(entry)) this.history.push(entry)
       if (entry.deletion) this.#values.delete(nameOf(entry))
       else if (entry.key !== null) this.#values.set(nameOf(entry), entry)
     }

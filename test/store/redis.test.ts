@@ -13,15 +13,19 @@ import { RedisGroup } from '../../src/store/redis/group.ts'
 import { RedisStore } from '../../src/store/redis/log/store.ts'
 import type { RedisStoreOptions } from '../../src/store/redis/log/store.ts'
 import { silent } from '../core/rig.ts'
+import { until } from '../process/harness.ts'
 import { redisCluster, redisSentinel } from '../tools/redis-topologies.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { storeContract } from './contract.ts'
 import { dataOf, deletion, fact, record, Recorder, value } from './harness.ts'
 import type { Harness, ContractLimits, Opened } from './harness.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 type Tap = Pick<typeof t, 'teardown' | 'same' | 'fail'>
+
+/** What takes longer hangs: refusals come within two seconds, and a busy machine may add a few. */
+const PATIENCE_MS = 10_000
 
 /** As the operations guide gives it, for the prefix {sb}: and the channel events. */
 const ACL = '~{sb}:* &events +@read +@write +@scripting +@connection +@pubsub +@transaction +info +time -@admin -flushall -flushdb -keys -script|flush -swapdb'
@@ -29,6 +33,8 @@ const ACL = '~{sb}:* &events +@read +@write +@scripting +@connection +@pubsub +@
 const none = null as unknown as RedisServer
 
 t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
+  // Most of them wait.
+  t.jobs = 8
   const server = await RedisServer.start(t)
   let prefixes = 0
 
@@ -63,7 +69,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     }
   }
 
-  const harness: Harness = { lasts: true, open: async limits => await open(`test${++prefixes}:`, limits) }
+  const harness: Harness = { lasts: true, jobs: 32, open: async limits => await open(`test${++prefixes}:`, limits) }
 
   storeContract(t, 'the contract of the log, on Redis', harness)
 
@@ -95,7 +101,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
           } catch (error) {
             refused++
             if ((error as { code?: string }).code !== 'STORE_UNAVAILABLE') throw error
-            if (performance.now() - begun > 2000) throw new Error(`refused after ${performance.now() - begun} ms`)
+            if (performance.now() - begun > PATIENCE_MS) throw new Error(`refused after ${performance.now() - begun} ms`)
             await delay(20)
           }
         }
@@ -135,7 +141,9 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const follower = new Recorder()
     const following = store.follow(follower)
     await follower.until(({ states }) => states.some(({ yes, reason }) => !yes && /ECONNREFUSED/.test(reason ?? '')))
-    await t.rejects(store.append([fact(1)]), unavailable)
+    await t.rejects(store.append([fact(1)]), { ...unavailable, message: /ECONNREFUSED/ })
+    t.notMatch([store.trouble, ...follower.states.map(({ reason }) => reason)].join(), /127\.0\.0\.1/, 'where it is stands in the log only')
+    t.match(logged.join(), redis.url.slice('redis://'.length))
     t.equal(follower.loads, 0)
     await redis.restart()
     await following
@@ -160,7 +168,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       else await redis.restart()
       const back = performance.now()
       await follower.until(({ applied }) => applied.length > before + 20)
-      t.ok(performance.now() - back < 3000, `fresh events ${Math.round(performance.now() - back)} ms after its return`)
+      t.ok(performance.now() - back < PATIENCE_MS, `fresh events ${Math.round(performance.now() - back)} ms after its return`)
       const acknowledged = await flow.stop()
       t.ok(flow.refused() > 0, `${flow.refused()} refused`)
       sameFacts(t, follower, acknowledged)
@@ -178,9 +186,8 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
       await delay(40)
     }
-    await follower.until(() => healthy(follower))
+    await follower.until(({ applied }) => healthy(follower) && applied.length > 20)
     const acknowledged = await flow.stop()
-    t.ok(acknowledged.size > 20, 'it went on between them')
     sameFacts(t, follower, acknowledged)
     t.equal(follower.loads, 1)
   })
@@ -192,9 +199,8 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
       await delay(40)
     }
-    await follower.until(() => healthy(follower))
+    await follower.until(({ applied }) => healthy(follower) && applied.length > 40)
     const acknowledged = new Map((await Promise.all(flows.map(async flow => [...await flow.stop()]))).flat())
-    t.ok(acknowledged.size > 40, 'it went on between them')
     sameFacts(t, follower, acknowledged)
     t.equal(follower.loads, 1)
   })
@@ -228,7 +234,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       return performance.now() - begun
     }))
     redis.thaw()
-    t.ok(Math.max(...waits) < 2000, `the last after ${Math.round(Math.max(...waits))} ms`)
+    t.ok(Math.max(...waits) < PATIENCE_MS, `the last after ${Math.round(Math.max(...waits))} ms`)
   })
 
   t.test('many appends asked for at once take few calls, none of which holds Redis up', async t => {
@@ -312,6 +318,8 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
       await follower.until(() => healthy(follower))
       await store.append([fact(3)])
       const second = await alone(t, { server: redis })
+      const seen = ({ image, lineage }: Recorder): string => JSON.stringify({ image, lineage })
+      await until('both see the same', () => seen(second.follower) === seen(follower)).catch(() => {})
       t.same(second.follower.values, follower.values, 'all workers have the same values')
       t.same(second.follower.history, follower.history, 'and the same history')
       t.equal(second.follower.floor, follower.floor)
@@ -446,7 +454,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   })
 
   t.test('after a head that is ahead of the clock time goes on: ids rise with it, and history ages', async t => {
-    const limits = { historyTtlMs: 1500 }
+    const limits = { historyTtlMs: 10_000 }
     const { redis, store, follower } = await alone(t, { limits })
     await store.append([fact('before')])
     const HOUR = 3_600_000
@@ -455,13 +463,13 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     await redis.cli('HSET', '{sb}:meta', 'head', ahead)
     await redis.cli('XADD', '{sb}:log', ahead, `${follower.head} ${follower.lineage.epoch} 0-0 probe`, '')
     const [first] = await store.append([fact('first')]) as string[]
-    await delay(1000)
+    await delay(5000)
     const [second] = await store.append([fact('second')]) as string[]
     const millis = (id: string | undefined): number => Number(id?.split('-')[0])
     t.ok(millis(first) >= millis(ahead))
     const passed = millis(second) - millis(first)
-    t.ok(passed > 900 && passed < 2500, `a second later the id is ${passed} ms later`)
-    await delay(1000)
+    t.ok(passed > 4900 && passed < 60_000, `five seconds later the id is ${passed} ms later`)
+    await delay(5200)
     await store.append([value('a', 1)])
     await follower.until(({ history }) => !history.some(entry => ['before', 'first'].includes(dataOf(entry) as string)))
     t.ok(follower.history.some(entry => dataOf(entry) === 'second'), 'only what is old enough is gone')
@@ -523,8 +531,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     await redis.cli('HSET', '{sb}:members', 'dead a', '5')
     const group = new RedisGroup({ store, worker: newWorker(), clock: systemClock, log: silent })
     t.teardown(async () => await group.close())
-    const until = performance.now() + 5000
-    while (await redis.cli('ZSCORE', '{sb}:workers', 'dead') === FAR && performance.now() < until) await delay(50)
+    await until('it is shortened', async () => await redis.cli('ZSCORE', '{sb}:workers', 'dead') !== FAR)
     t.ok(Number(await redis.cli('ZSCORE', '{sb}:workers', 'dead')) < Date.now() + 15_000)
   })
 
@@ -557,13 +564,16 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
   t.test('an append that is repeated on a new connection is refused in the same time as any other', async t => {
     const { redis, store } = await alone(t)
     await redis.cli('CLIENT', 'PAUSE', '10000', 'WRITE')
-    const begun = performance.now()
-    const refused = t.rejects(store.append([fact(1)], { key: 'k', fingerprint: 'x' }), unavailable)
+    const order: string[] = []
+    const refused = async (key: string): Promise<void> => {
+      await t.rejects(store.append([fact(1)], { key, fingerprint: 'x' }), unavailable)
+      order.push(key)
+    }
+    const repeated = refused('repeated')
     await delay(1000)
     await redis.cli('CLIENT', 'KILL', 'TYPE', 'normal')
-    await refused
-    const ms = Math.round(performance.now() - begun)
-    t.ok(ms > 1400 && ms < 2200, `refused after ${ms} ms`)
+    await Promise.all([repeated, refused('asked later')])
+    t.same(order, ['repeated', 'asked later'], 'its time began when it was asked for')
     await redis.cli('CLIENT', 'UNPAUSE')
   })
 
@@ -594,8 +604,7 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     await delay(1000)
     group.declare(new Map([['came', 3]]))
     redis.thaw()
-    const until = performance.now() + 8000
-    while (JSON.stringify(await seen()) !== '{"stays":1,"came":3}' && performance.now() < until) await delay(100)
+    await until('the counts are right', async () => JSON.stringify(await seen()) === '{"stays":1,"came":3}').catch(() => {})
     t.same(await seen(), { stays: 1, came: 3 })
   })
 

@@ -7,7 +7,7 @@ import { freePort, Stage, until } from '../process/harness.ts'
 import { childEnv, need, skipWithout } from '../tools/find.ts'
 import { RedisServer } from '../tools/redis.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 const example = (name: string): string => fileURLToPath(new URL(`../../examples/on-demand/${name}`, import.meta.url))
 
 for (const { name, skip, needsRedis } of [

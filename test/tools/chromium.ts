@@ -16,7 +16,7 @@ export async function openBrowser (t: Test): Promise<Browser> {
 
 async function launch (t: Test): Promise<Browser> {
   const tool = need('chromium')
-  const browser = await chromium.launch({ executablePath: tool.bin, env: childEnv(tool), timeout: 30_000 })
+  const browser = await chromium.launch({ executablePath: tool.bin, env: childEnv(tool), timeout: 120_000 })
   t.teardown(async () => {
     opened = null
     await browser.close()
@@ -27,7 +27,7 @@ async function launch (t: Test): Promise<Browser> {
 /** One user's pages: they share storage with each other and nothing with another context. Closed with the test. */
 export async function openContext (t: Test, browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext(options)
-  context.setDefaultTimeout(30_000)
+  context.setDefaultTimeout(120_000)
   t.teardown(async () => await context.close())
   return context
 }

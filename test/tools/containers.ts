@@ -22,6 +22,7 @@ export class Containers {
   readonly #folder: string
   readonly #env: Record<string, string>
   #holder = 0
+  #runs = 0
 
   private constructor (folder: string) {
     this.#folder = folder
@@ -62,6 +63,14 @@ export class Containers {
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr: stderr.replace(/^.*systemd connection.*\n/gm, '') })
       })
     })
+  }
+
+  /** Runs a container to its end. With `--rm` podman waits, every other time, for 20 s for what it has removed. */
+  async toEnd (...args: string[]): Promise<Ran> {
+    const name = `once-${++this.#runs}`
+    const ran = await this.try('run', '--name', name, ...args)
+    await this.try('rm', name)
+    return ran
   }
 
   /** @throws Error if it fails */

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { childEnv } from './find.ts'
 import type { Tool } from './find.ts'
 
-const STOP_MS = 5000
+const STOP_MS = 30_000
 
 export interface Test {
   teardown (close: () => unknown): void
@@ -81,7 +81,7 @@ export class Daemon {
   }
 
   /** Waits until `done`. @throws Error with its log if it ends before, or takes too long */
-  async until (what: string, done: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+  async until (what: string, done: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!await done()) {
       if (!this.running || Date.now() > deadline) throw new Error(`${this.running ? `not within ${ms} ms` : 'it ended before'}: ${what}\n${this.log}`)

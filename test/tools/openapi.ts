@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import { configFrom } from '../../config/index.ts'
 import { PROFILE_NAMES } from '../../profiles/index.ts'
 import type { ProfileName } from '../../profiles/index.ts'
-import { createSignalbox } from '../../src/signalbox.ts'
+import { composeGateway } from '../../src/signalbox.ts'
 
 type Operation = Record<string, unknown>
 export interface Document {
@@ -14,7 +14,7 @@ export interface Document {
 }
 
 async function documentOf (appProfile: ProfileName): Promise<Document> {
-  const box = await createSignalbox({ config: { ...configFrom({ appProfile }), dataDir: ':memory:', authJwtSecret: 'no secret, nobody is let in by it' }, log: pino({ level: 'silent' }) })
+  const box = await composeGateway({ config: { ...configFrom({ appProfile }), dataDir: ':memory:', authJwtSecret: 'no secret, nobody is let in by it' }, log: pino({ level: 'silent' }) })
   const app = await box.createServer()
   try {
     await app.ready()

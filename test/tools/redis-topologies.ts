@@ -7,7 +7,7 @@ import type { Test } from './daemon.ts'
 import { RedisServer } from './redis.ts'
 import type { RedisOptions } from './redis.ts'
 
-const START_MS = 30_000
+const START_MS = 60_000
 
 export interface RedisSentinel {
   readonly name: 'mymaster'

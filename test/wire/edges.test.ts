@@ -13,7 +13,7 @@ import { WebSocket } from 'ws'
 import type { ClientOptions } from 'ws'
 import { WireClient } from './client.ts'
 import { getRequest, maskedFrame, TEXT, upgradeHeaders } from './codec.ts'
-import { PROFILES, startServer } from './harness.ts'
+import { PROFILES, startServer, windowsSince } from './harness.ts'
 import type { Server, ServerOptions } from './harness.ts'
 
 async function server (t: Test, options: Partial<ServerOptions> = {}): Promise<Server> {
@@ -124,7 +124,7 @@ t.test('the path of the socket is found in absolute form and with a slash; a han
     return data.toString()
   }
   for (const target of ['/api/events/ws', '/api/events/ws/', `http://127.0.0.1:${s.port}/api/events/ws`, '/api/events/ws?x=1']) t.match(await handshake(target), /^HTTP\/1.1 101 /, target)
-  t.match(await handshake('/api/events/ws', { ...upgradeHeaders(), 'Sec-WebSocket-Key': 'short' }), /^HTTP\/1.1 400 .*Sec-WebSocket-Version: 13.*"code":"BAD_REQUEST".*Sec-WebSocket-Key/s)
+  t.match(await handshake('/api/events/ws', { ...upgradeHeaders(), 'Sec-WebSocket-Key': 'short' }), /^HTTP\/1.1 400 .*\r\nSec-WebSocket-Version: 13\r\n.*"code":"BAD_REQUEST".*Sec-WebSocket-Key/is)
   t.match(await handshake('/api/events/ws', { ...upgradeHeaders(), 'Sec-WebSocket-Version': '12' }), /^HTTP\/1.1 400 .*"statusCode":400/s)
   t.match(await handshake('/api/events/ws', { ...upgradeHeaders(), 'Sec-WebSocket-Protocol': 'token-abc, signalbox' }), /\r\nSec-WebSocket-Protocol: signalbox\r\n/)
   t.notMatch(await handshake('/api/events/ws', { ...upgradeHeaders(), 'Sec-WebSocket-Protocol': 'token-abc' }), /Sec-WebSocket-Protocol/)
@@ -215,8 +215,9 @@ t.test('a retry gets its first answer though its room was paused or is full by n
 t.test('PUBLISH_RATE_LIMIT counts the command publish, over both doors', async t => {
   const s = await server(t, { limits: { publishRateLimit: 2, controlRateLimit: 0 } })
   const answers = []
-  for (let n = 0; n < 9; n++) answers.push(await ask(s.port, '/api/control', { method: 'POST', headers: JSON_TYPE, body: `{"command":"publish","args":{"event":${EVENT}}}` }))
-  t.ok(answers.filter(({ status }) => status === 429).length >= 5, answers.map(({ status }) => status).join())
+  const begun = Date.now()
+  for (let n = 0; n < 9 || (answers.at(-1)?.status !== 429 && n < 500); n++) answers.push(await ask(s.port, '/api/control', { method: 'POST', headers: JSON_TYPE, body: `{"command":"publish","args":{"event":${EVENT}}}` }))
+  t.ok(answers.filter(({ status }) => status !== 429).length <= 2 * windowsSince(begun), answers.map(({ status }) => status).join())
   t.match(answers.find(({ status }) => status === 429)?.body, { code: 'RATE_LIMITED', message: /PUBLISH_RATE_LIMIT/ })
 })
 
@@ -291,8 +292,9 @@ t.test('an address forwarded with its port is the same caller on every connectio
   const s = await server(t, { trustProxy: ['127.0.0.1', '10.0.0.0/8'], limits: { controlRateLimit: 2 } })
   for (const addresses of [(n: number) => `203.0.113.9:${50_000 + n}`, (n: number) => `[2001:db8:1:2::${n}]:${50_000 + n}`, (n: number) => `2001:db8:1:3::${n}`, (n: number) => `203.0.113.10:${n}, 10.0.0.1:${n}`]) {
     const statuses = []
+    const begun = Date.now()
     for (let n = 1; n < 10; n++) statuses.push((await ask(s.port, '/api/control', { method: 'POST', headers: { ...JSON_TYPE, 'x-forwarded-for': addresses(n) }, body: '{"command":"ping"}' })).status)
-    t.ok(statuses.filter(status => status === 429).length >= 5, `${addresses(1)}: ${statuses.join()}`)
+    t.ok(statuses.filter(status => status !== 429).length <= 2 * windowsSince(begun), `${addresses(1)}: ${statuses.join()}`)
   }
 })
 

@@ -12,8 +12,8 @@ import type { CommandDefinition } from '../../src/app/commands.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { newWorker } from '../../src/core/group.ts'
 import type { Limits } from '../../src/core/limits.ts'
-import { createSignalbox } from '../../src/signalbox.ts'
-import type { Signalbox } from '../../src/signalbox.ts'
+import { composeGateway } from '../../src/signalbox.ts'
+import type { Composition } from '../../src/signalbox.ts'
 import { LIMITS } from '../core/rig.ts'
 import { watchAnswers } from '../tools/answers.ts'
 
@@ -34,7 +34,7 @@ export interface ServerOptions extends Partial<Config> {
 export interface Server {
   readonly app: FastifyInstance
   readonly gateway: Gateway
-  readonly box: Signalbox
+  readonly box: Composition
   readonly port: number
   readonly url: string
   publish (...events: object[]): Promise<string[]>
@@ -61,8 +61,11 @@ function configOf ({ profile, limits, redis, commands, port, log, starts, ...set
   }
 }
 
+/** Windows of a rate limit that may have begun since, on a machine that may be slow. @param begun ms since 1970 */
+export const windowsSince = (begun: number): number => Math.floor((Date.now() - begun) / 1000) + 2
+
 export async function startServer (options: ServerOptions): Promise<Server> {
-  const box = await createSignalbox({ config: configOf(options), log: options.log ?? pino({ level: 'silent' }) })
+  const box = await composeGateway({ config: configOf(options), log: options.log ?? pino({ level: 'silent' }) })
   const { gateway } = box
   for (const [name, definition] of Object.entries(options.commands ?? {})) gateway.commands.register(name, compile(definition))
   const app = await box.createServer()

@@ -195,19 +195,19 @@ t.test('a message in fragments that comes in time is taken', async t => {
 })
 
 t.test('a WebSocket that says nothing ends, one that has said something stays', async t => {
-  const s = await server(t, { profile: 'WEBSOCKET', requestTimeout: 0.3, pingInterval: 1, pingTimeout: 1 })
+  const s = await server(t, { profile: 'WEBSOCKET', requestTimeout: 2, pingInterval: 1, pingTimeout: 2 })
   const joined = await open(t, s)
   const silent = await WireClient.open('WEBSOCKET', s.port, { join: false })
   await silent.until(() => silent.closed)
   t.equal(silent.closeCode, 1008)
   t.equal(count(s, 'first_message'), 1)
-  await delay(400)
+  await delay(2000)
   t.notOk(joined.closed)
   t.equal(s.gateway.view.sessions.count, 1)
 })
 
 t.test('a message that is too large, headers that are, and a client that answers no ping are counted', async t => {
-  const s = await server(t, { profile: 'WEBSOCKET', maxHttpBufferSize: 1000, pingInterval: 0.2, pingTimeout: 0.2 })
+  const s = await server(t, { profile: 'WEBSOCKET', maxHttpBufferSize: 1000, pingInterval: 0.3, pingTimeout: 1 })
   const large = await open(t, s)
   large.sendFrame(TEXT, Buffer.alloc(2000, ' '))
   await large.until(() => large.closed)

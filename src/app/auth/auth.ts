@@ -1,6 +1,6 @@
 // The one hook by which every request gets its identity: both profiles, and every route that does not say otherwise.
 
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../../core/errors.ts'
 import { checkGranted } from '../../core/identity.ts'
@@ -39,7 +39,14 @@ export default fp(async (app: FastifyInstance, { authority, metricsToken }: Auth
     if (access === 'ticket' && usesTicket !== true) route.preHandler = [async (request: FastifyRequest) => await request.useTicket(), ...[route.preHandler ?? []].flat()]
   })
 
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    const asked = ask(request, reply)
+    if (asked === undefined) done()
+    else asked.then(() => done(), done)
+  })
+
+  /** Gives the request its identity, at once where nothing must be waited for. @throws Refusal */
+  function ask (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
     const { access } = request.routeOptions.config
     // A preflight carries no credentials. What does not exist is told to everybody.
     if (access === 'all' || request.method === 'OPTIONS' || request.is404) return
@@ -49,9 +56,14 @@ export default fp(async (app: FastifyInstance, { authority, metricsToken }: Auth
       // Everybody may do everything there, but for this.
       if (authority.isOpen) throw new Refusal('UNAUTHENTICATED', '/metrics needs METRICS_TOKEN: send it as Authorization: Bearer <token>')
     }
-    const identity = request.identity = await authority.identify(request, reply, access === 'ticket')
-    if (access === 'metrics') checkGranted(identity, 'control', ['metrics'])
-  })
+    const known = (identity: Identity): void => {
+      request.identity = identity
+      if (access === 'metrics') checkGranted(identity, 'control', ['metrics'])
+    }
+    const identity = authority.identify(request, reply, access === 'ticket')
+    if (identity instanceof Promise) return identity.then(known)
+    known(identity)
+  }
 }, { name: 'auth' })
 
 /** Nobody is asked for a token by the routes of this scope. */

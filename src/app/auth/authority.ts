@@ -13,7 +13,7 @@ import type { Identity } from '../../core/identity.ts'
 import { callerOf } from '../caller.ts'
 import { mountOf } from '../mount.ts'
 import { checkCookieOrigin } from '../origin.ts'
-import { credentialsOf, TICKET_COOKIE } from './credentials.ts'
+import { bearerOf, credentialsOf, TICKET_COOKIE } from './credentials.ts'
 import { FailedAttempts } from './failed-attempts.ts'
 import type { Tickets } from './tickets.ts'
 import type { Claims, Tokens } from './tokens.ts'
@@ -29,7 +29,7 @@ export interface Authority {
    * @param acceptsTicket a ticket in the query counts; `request.useTicket` then uses it up, and gives the answer a cookie
    * @throws Refusal UNAUTHENTICATED, TICKET_USED, FORBIDDEN, RATE_LIMITED, BAD_REQUEST, KEYS_UNAVAILABLE, STORE_UNAVAILABLE
    */
-  identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity>
+  identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Identity | Promise<Identity>
   /** A ticket with the rights of an identity, and the seconds it lives. @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
   ticketFor (identity: Identity): Promise<{ ticket: string, expiresIn: number }>
 }
@@ -38,7 +38,7 @@ export const open: Authority = {
   isOpen: true,
   start: async () => {},
   warning: null,
-  identify: async request => trusted(callerOf(request)),
+  identify: request => trusted(callerOf(request)),
   ticketFor: async () => { throw new Refusal('NOT_FOUND', 'this gateway is open: it needs no tickets') }
 }
 
@@ -72,7 +72,13 @@ export class TokenAuthority implements Authority {
     return this.#options.tokens.warning
   }
 
-  async identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
+  identify (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Identity | Promise<Identity> {
+    const bearer = bearerOf(request)
+    const known = bearer === undefined ? null : this.#options.tokens.recall(bearer)
+    return known === null ? this.#find(request, reply, acceptsTicket) : identityOf(known, callerOf(request))
+  }
+
+  async #find (request: FastifyRequest, reply: FastifyReply, acceptsTicket: boolean): Promise<Identity> {
     const address = callerOf(request)
     const { bearer, ticket, tokenCookie, ticketCookie } = credentialsOf(request)
     const { tokens, tickets } = this.#options
@@ -105,7 +111,9 @@ export class TokenAuthority implements Authority {
       const ticket = await tickets.read(text, pass)
       request.useTicket = async () => {
         const renewed = await tickets.use(ticket, pass)
-        reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, await tickets.writePass(renewed), {
+        const cookieText = await tickets.writePass(renewed)
+        if (cookieText === null) return
+        reply.header('Set-Cookie', stringifySetCookie(TICKET_COOKIE, cookieText, {
           path: `${mountOf(request.raw)}/api/events`,
           httpOnly: true,
           maxAge: Math.max(0, Math.floor((renewed.claims.expiresAt - Date.now()) / 1000)),

@@ -3,6 +3,7 @@
 import { parseCookie } from 'cookie'
 import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../../core/errors.ts'
+import { timesNamed } from '../headers.ts'
 
 export const TOKEN_COOKIE = 'signalbox_token'
 export const TICKET_COOKIE = 'signalbox_ticket'
@@ -19,20 +20,23 @@ export interface Credentials {
 /** @throws Refusal BAD_REQUEST for two headers, UNAUTHENTICATED for one of another scheme */
 export function credentialsOf (request: FastifyRequest): Credentials {
   const cookies = parseCookie(request.headers.cookie ?? '')
-  const { ticket } = request.query as Record<string, unknown>
   return {
     bearer: bearerOf(request),
-    ticket: ticket === undefined ? undefined : String(ticket),
+    ticket: ticketIn(request),
     tokenCookie: cookies[TOKEN_COOKIE],
     ticketCookie: cookies[TICKET_COOKIE]
   }
 }
 
+export function ticketIn ({ query }: FastifyRequest): string | undefined {
+  const { ticket } = query as Record<string, unknown>
+  return ticket === undefined ? undefined : String(ticket)
+}
+
 /** The token of the header Authorization (RFC 6750, 2.1). */
 export function bearerOf ({ raw }: FastifyRequest): string | undefined {
   // Of several headers Node keeps the first: another reader on the way may have kept the last.
-  const named = raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
-  if (named.length > 1) throw new Refusal('BAD_REQUEST', 'a request may have one header Authorization')
+  if (timesNamed('authorization', raw.rawHeaders) > 1) throw new Refusal('BAD_REQUEST', 'a request may have one header Authorization')
   const { authorization } = raw.headers
   if (authorization === undefined) return undefined
   const [, token] = /^Bearer +(\S+) *$/i.exec(authorization) ?? []

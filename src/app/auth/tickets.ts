@@ -1,10 +1,10 @@
 // Tickets, for what cannot send headers: a native EventSource, a browser's WebSocket. A ticket stands in an address, where
 // others may read it, so it works once and for half a minute. A stream that comes back to its old address is known by the
-// cookie that its ticket was answered with. Both are tokens of the gateway's own.
+// cookie that its ticket was answered with. Both are signed by the gateway, and deflated: addresses and cookies are short.
 
 import { randomBytes } from 'node:crypto'
-import { jwtVerify, SignJWT } from 'jose'
-import type { JWTPayload } from 'jose'
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
+import { CompactSign, compactVerify } from 'jose'
 import type { Clock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { PatternGrants } from '../../core/grants.ts'
@@ -18,10 +18,12 @@ const ALGORITHM = 'HS256'
 /** What a text of ours may be used for. */
 type Use = 'ticket' | 'stream'
 
-/** The claims of the token behind it, beside the registered ones. */
-interface Payload extends JWTPayload {
-  /** ms since 1970; `exp` has whole seconds. */
+interface Payload {
+  readonly use: Use
+  readonly name: string
+  /** ms since 1970. */
   readonly until: number
+  /** The claims of the token behind it. */
   readonly of: { readonly issuer: string | null, readonly subject: string | null, readonly grants: GrantLists, readonly expiresAt: number }
 }
 
@@ -30,6 +32,9 @@ const SECRET_MS = 2000
 
 /** The tickets one cookie stands for: a page may have several streams, and the browser keeps one cookie for all. */
 const MAX_TICKETS = 20
+
+/** Browsers silently drop a cookie of more than 4,096 bytes, its name and attributes among them. */
+const MAX_PASS_CHARACTERS = 3840
 
 export interface Ticket {
   readonly name: string
@@ -76,7 +81,9 @@ export class Tickets {
    */
   async read (text: string, pass: Pass | null): Promise<Ticket> {
     const { name, claims, isOver } = await this.#read(text, 'ticket')
-    if (pass?.tickets.includes(name) === true || await this.#store.recall(`ticket:${name}`) !== null) throw used()
+    if (pass?.tickets.includes(name) === true || await this.#store.recall(`ticket:${name}`) !== null) {
+      throw pass === null && await this.writePass({ claims, tickets: [name] }) === null ? usedWithoutPass() : used()
+    }
     if (isOver) throw unknown('ticket')
     return { name, claims }
   }
@@ -93,10 +100,14 @@ export class Tickets {
     return { claims, tickets: [name, ...others].slice(0, MAX_TICKETS) }
   }
 
-  /** The text of the cookie that lets a stream come back: it may hear what the ticket may, and nothing else. */
-  async writePass ({ claims, tickets }: Pass): Promise<string> {
+  /**
+   * The text of the cookie that lets a stream come back: it may hear what the ticket may, and nothing else.
+   * @returns null where no browser would keep it
+   */
+  async writePass ({ claims, tickets }: Pass): Promise<string | null> {
     const { subscribe = [] } = claims.grants.lists ?? {}
-    return await this.#sign({ ...claims, grants: new PatternGrants({ subscribe }) }, 'stream', claims.expiresAt, tickets.join(' '))
+    const text = await this.#sign({ ...claims, grants: new PatternGrants({ subscribe }) }, 'stream', claims.expiresAt, tickets.join(' '))
+    return text.length > MAX_PASS_CHARACTERS ? null : text
   }
 
   /** @throws Refusal UNAUTHENTICATED, STORE_UNAVAILABLE */
@@ -107,21 +118,18 @@ export class Tickets {
   }
 
   async #sign ({ issuer, subject, grants, expiresAt }: Claims, use: Use, until: number, name: string): Promise<string> {
-    return await new SignJWT({ until, of: { issuer, subject, grants: grants.lists ?? {}, expiresAt } })
-      .setProtectedHeader({ alg: ALGORITHM })
-      .setAudience(use)
-      .setJti(name)
-      .setExpirationTime(Math.ceil(until / 1000))
-      .sign(await this.#key())
+    const payload: Payload = { use, name, until, of: { issuer, subject, grants: grants.lists ?? {}, expiresAt } }
+    return await new CompactSign(deflateRawSync(JSON.stringify(payload))).setProtectedHeader({ alg: ALGORITHM }).sign(await this.#key())
   }
 
   /** @throws Refusal UNAUTHENTICATED for what is not ours; that its time is over is only said */
   async #read (text: string, use: Use): Promise<{ name: string, claims: Claims, isOver: boolean }> {
     const key = await this.#key()
     try {
-      const { payload } = await jwtVerify<Payload>(text, key, { algorithms: [ALGORITHM], audience: use, requiredClaims: ['exp', 'jti', 'until', 'of'], currentDate: new Date(0) })
-      const claims = claimsOf(payload)
-      return { name: String(payload.jti), claims, isOver: Date.now() >= payload.until }
+      const { payload } = await compactVerify(text, key, { algorithms: [ALGORITHM] })
+      const { use: actual, name, until, of: { grants, ...claims } } = JSON.parse(inflateRawSync(payload).toString()) as Payload
+      if (actual !== use) throw unknown(use)
+      return { name, claims: { ...claims, grants: new PatternGrants(grants) }, isOver: Date.now() >= until }
     } catch {
       throw unknown(use)
     }
@@ -142,9 +150,9 @@ export class Tickets {
   }
 }
 
-const claimsOf = ({ of: { grants, ...claims } }: Payload): Claims => ({ ...claims, grants: new PatternGrants(grants) })
-
 const used = (): Refusal => new Refusal('TICKET_USED', 'this ticket was used before: each works once; get another from POST /api/ticket')
+
+const usedWithoutPass = (): Refusal => new Refusal('TICKET_USED', 'this ticket was used before: each works once; its token lists more rooms to subscribe to than fit in the cookie by which a stream comes back: grant patterns such as plant-*, or get another from POST /api/ticket for each connection')
 
 const unknown = (use: Use): Refusal => new Refusal('UNAUTHENTICATED', use === 'ticket'
   ? `this ticket is unknown or has expired: each works once, within ${TICKET_SECONDS} s; get another from POST /api/ticket`

@@ -9,10 +9,11 @@ export interface Counters {
   events: number
   /** Messages there would have been without bundling: one for each event and connection that hears it. */
   owed: number
-  /** Events handed to connections; and the bundles and bytes they took. */
+  /** Events handed to connections; and the bundles and bytes they took, also what these would have been without compression. */
   delivered: number
   bundles: number
   bytes: number
+  plainBytes: number
   /** All bundles handed over, those of `@system` included; and ms spent on reading, encoding and writing them. */
   served: number
   servingMs: number
@@ -32,6 +33,7 @@ export const newCounters = (): Counters => ({
   delivered: 0,
   bundles: 0,
   bytes: 0,
+  plainBytes: 0,
   served: 0,
   servingMs: 0,
   opened: 0,

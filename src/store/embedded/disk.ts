@@ -100,7 +100,10 @@ export async function openDisk<T extends Loaded> (options: DiskOptions, load: (d
 }
 
 /** The store cannot be used, and no repair would help; the message is for the operator. */
-export class DiskError extends Error {}
+export class DiskError extends Error {
+  /** For programs; people have the sentence. */
+  readonly code = codeOf(this.cause) === 'LEVEL_LOCKED' ? 'DATA_DIR_IN_USE' : 'DATA_DIR_UNUSABLE'
+}
 
 async function openOnce<T> ({ dir, log, sync }: DiskOptions, load: (disk: Disk) => Promise<T>): Promise<{ disk: Disk, loaded: T, dropped: boolean }> {
   const createIfMissing = !(await readdir(dir)).some(name => LEVELDB_FILE.test(name))
@@ -132,7 +135,7 @@ function diskOf (dir: string, level: ClassicLevel, witness: Witness, sync: boole
         if (change.type === 'put') batch.put(change.key, seal(change.key, change.value))
         else batch.del(change.key)
       }
-      // Written while the publishers have their answers: a process that is killed within these 50 us may leave the note before it.
+      // On a busy disk it is written while the publishers have their answers: a process that is killed then may leave the note before it.
       await witness.written
       await batch.write({ sync })
       witness.note(newest)

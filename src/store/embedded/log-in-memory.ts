@@ -1,7 +1,7 @@
 // The log as memory holds it: which keys are present, the ids in history, and where both end. Planning a batch changes it;
 // `settle` commits that once the disk has the batch, `undo` rolls it back.
 
-import { fieldOf } from '../../core/event.ts'
+import { fieldOf, isHistory, SYSTEM } from '../../core/event.ts'
 import { isAfter, latest } from '../../core/id.ts'
 import { keysFull } from '../refusals.ts'
 import { HistoryQueue } from './history.ts'
@@ -44,14 +44,16 @@ export class LogInMemory {
     const ends = new Set(found.pages)
     for (const { id, size } of found.history) this.#history.push(id, size, ends.has(id))
     const trimmed = this.#history.trim(ended)
+    const newest = latest(head, found.head)
     this.#bounds = this.#planned = {
-      head: latest(head, found.head),
+      head: newest,
       floor: trimmed.at(-1)?.id ?? found.floor,
       ordinal: found.ordinal,
       trimmed: found.ordinal - this.#history.size,
       sum: this.#keys.sums.total,
       time: found.time,
-      writes: found.writes
+      writes: found.writes,
+      systemFloor: found.systemFloor ?? newest
     }
     this.settle()
   }
@@ -78,7 +80,7 @@ export class LogInMemory {
 
   imageOf (found: StoredLog): Image {
     const { lineage, head, floor } = this
-    return { lineage, head, floor, history: found.history.filter(({ id }) => isAfter(id, floor)), values: found.values }
+    return { lineage, head, floor, systemFloor: this.#bounds.systemFloor ?? head, history: found.history.filter(({ id }) => isAfter(id, floor)), values: found.values }
   }
 
   /** Whether the disk holds everything that is here; `late` are the entries it has besides. */
@@ -128,7 +130,7 @@ export class LogInMemory {
    */
   complete (batch: Batch, ended: number): boolean {
     let { ordinal } = this.#bounds
-    for (const page of pagesOf(batch.entries.filter(({ key, deletion }) => key === null || deletion))) {
+    for (const page of pagesOf(batch.entries.filter(isHistory))) {
       batch.putPage(page, ordinal + 1)
       for (const [at, { id, size }] of page.entries()) this.#history.push(id, size, at === page.length - 1)
       ordinal += page.length
@@ -143,7 +145,8 @@ export class LogInMemory {
       trimmed: ordinal - this.#history.size,
       sum: this.#keys.sums.total,
       time: batch.isDated ? batch.now : this.time,
-      writes: this.#bounds.writes + 1
+      writes: this.#bounds.writes + 1,
+      systemFloor: batch.entries.findLast(({ room, deletion }) => deletion && room === SYSTEM)?.id ?? this.#bounds.systemFloor
     }
     if (batch.empty && trimmed.length === 0) return false
     batch.put(HEAD_KEY, boundsText(this.#planned))

@@ -1,6 +1,7 @@
 // The disk of DATA_DIR `:memory:`. Nothing is ever loaded from it again. It therefore keeps only what is looked up while the
-// store runs: idempotency and command records, and their expiries.
+// store runs: idempotency and command records with their expiries, and the secret.
 
+import { SECRET_KEY } from './record.ts'
 import type { Disk, DiskRecord } from './disk.ts'
 
 export function memoryDisk (): Disk {
@@ -12,7 +13,7 @@ export function memoryDisk (): Disk {
       for (const change of changes) {
         const space = change.key[0] === 'x' ? expiries : records
         if (change.type === 'del') space.delete(change.key)
-        else if (/^[ocx]/.test(change.key)) space.set(change.key, change.value)
+        else if (/^[ocx]/.test(change.key) || change.key === SECRET_KEY) space.set(change.key, change.value)
       }
     },
     get: async keys => keys.map(key => records.get(key)),

@@ -142,14 +142,26 @@ export interface LogBounds {
   readonly time: number
   /** How many batches were written, over the log's whole life; 0 if that is not known. */
   readonly writes: number
+  /** The newest deletion of `@system`, which history does not hold; null if that is not known, as before it had a place here. */
+  readonly systemFloor: Id | null
 }
 
-export const boundsText = ({ head, floor, ordinal, trimmed, sum, time, writes }: LogBounds): string =>
-  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum} ${time} ${writes}`}`
+export const boundsText = ({ head, floor, ordinal, trimmed, sum, time, writes, systemFloor }: LogBounds): string =>
+  `${head} ${floor} ${ordinal} ${trimmed}${sum === null ? '' : ` ${sum} ${time} ${writes}${systemFloor === null ? '' : ` ${systemFloor}`}`}`
 
 export function parseBounds (text: string): LogBounds | null {
-  const [head = '', floor = '', ordinal, trimmed, sum, time = 0, writes = 0] = text.split(' ')
-  return isId(head) && isId(floor) ? { head, floor, ordinal: Number(ordinal), trimmed: Number(trimmed), sum: sum === undefined ? null : Number(sum), time: Number(time), writes: Number(writes) } : null
+  const [head = '', floor = '', ordinal, trimmed, sum, time = 0, writes = 0, systemFloor = ''] = text.split(' ')
+  if (!isId(head) || !isId(floor)) return null
+  return {
+    head,
+    floor,
+    ordinal: Number(ordinal),
+    trimmed: Number(trimmed),
+    sum: sum === undefined ? null : Number(sum),
+    time: Number(time),
+    writes: Number(writes),
+    systemFloor: isId(systemFloor) ? systemFloor : null
+  }
 }
 
 /** The greatest id below this one. */

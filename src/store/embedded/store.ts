@@ -47,7 +47,7 @@ export interface EmbeddedOptions extends StoreLimits {
   readonly log: Logger
   /** Bytes of appends that may wait to be written; more are refused with OVERLOADED. Default 64 MiB. */
   readonly maxWaitingBytes?: number
-  /** How long a write may wait for more appends when that pays (see group-commit.ts), ms. Default 4; 0: not at all. */
+  /** How long an append may wait for others when that pays (see group-commit.ts), ms. Default 10; 0: not at all. */
   readonly gatherMs?: number
 }
 
@@ -62,8 +62,8 @@ const MEMORY = ':memory:'
 const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch blocks the event loop while it is planned and delivered: this many bytes of small events for about 5 ms. */
 const BATCH_BYTES = 256 * 1024
-/** Far below a tick; at 1,000 appends a second four of them share a write. */
-const GATHER_MS = 4
+/** A tenth of the shortest tick; at 1,000 appends a second ten of them share a write. */
+const GATHER_MS = 10
 /** Approximate size of a draft besides its text. */
 const DRAFT_BYTES = 100
 /** Expired records deleted in one batch, for the same reason. */

@@ -1,9 +1,9 @@
 // What was written last, noted beside the database. LevelDB takes the end of its log for granted: where it is cut off, zeroed or
 // deleted, the database is a consistent older one. The witness then knows better, and which values are no longer the
-// newest (sums.ts). It is written over in place, after each write and without an fsync: it is never ahead of what was
-// acknowledged, and where power was lost it may be behind, or unreadable, and then says nothing.
+// newest (sums.ts). It is written over in place, after each write and without an fsync: it is never ahead of the
+// database, and where power was lost it may be behind, or unreadable, and then says nothing.
 
-import { statSync, write } from 'node:fs'
+import { statSync, write, writeSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -26,6 +26,10 @@ const SUMS_AT = 4
 const TEXT_AT = SUMS_AT + Sums.BYTES
 const LENGTH = TEXT_AT + 256
 
+/** A note that took longer met a busy disk. For the next minute the event loop waits for none. */
+const SLOW_MS = 10
+const BACKGROUND_MS = 60_000
+
 export async function readWitness (dir: string): Promise<Newest | null> {
   const bytes = await readFile(join(dir, WITNESS_FILE)).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return Buffer.alloc(0)
@@ -44,6 +48,7 @@ export class Witness {
   readonly #inode: number
   readonly #bytes = Buffer.alloc(LENGTH)
   #written: Promise<void> = Promise.resolve()
+  #backgroundUntil = -Infinity
 
   static async open (dir: string): Promise<Witness> {
     const path = join(dir, WITNESS_FILE)
@@ -70,14 +75,22 @@ export class Witness {
     return this.#written
   }
 
-  /** Begins to write a note. The one before must be written. */
+  /** Writes a note, or begins to. The one before must be written. */
   note ({ epoch, bounds, sums }: Newest): void {
     this.#bytes.set(sums.bytes, SUMS_AT)
     this.#bytes.fill(' ', TEXT_AT)
     this.#bytes.write(`${epoch} ${boundsText(bounds)}`, TEXT_AT, 'latin1')
     this.#bytes.writeUInt32LE(crc32(this.#bytes.subarray(SUMS_AT)), 0)
-    // Half of what the same costs by the promises of a FileHandle.
-    this.#written = new Promise(resolve => write(this.#file.fd, this.#bytes, 0, LENGTH, 0, () => resolve()))
+    const began = performance.now()
+    if (began < this.#backgroundUntil) {
+      this.#written = new Promise(resolve => write(this.#file.fd, this.#bytes, 0, LENGTH, 0, () => resolve()))
+      return
+    }
+    // It goes to the system's memory only: 1.3 us of CPU. Having a thread do it takes 17.
+    try {
+      writeSync(this.#file.fd, this.#bytes, 0, LENGTH, 0)
+    } catch {}
+    if (performance.now() - began > SLOW_MS) this.#backgroundUntil = began + BACKGROUND_MS
   }
 
   async close (): Promise<void> {

@@ -1,6 +1,6 @@
 // Connections to Redis: to one server, through Sentinel, or to a cluster.
 
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Command, Redis } from 'ioredis'
 import type { RedisAddress } from '../../../config/redis-url.ts'
 
 export type RedisClient = Redis | Cluster
@@ -22,6 +22,13 @@ export const BLOCK_MS = 1000
 export const BLOCK_TIMEOUT_MS = 2500
 const CONNECT_TIMEOUT_MS = 2000
 const LONGEST_PAUSE_MS = 1000
+
+// ioredis reads the answer to CLUSTER SLOTS as it comes, out of reach of any handler: what is no list of nodes would end the process.
+Command.setReplyTransformer('cluster', (reply: unknown) => {
+  const isList = Array.isArray(reply) && reply.every(slots => !Array.isArray(slots) || slots.slice(2).every(node => node !== null))
+  if (reply === null || (Array.isArray(reply) && !isList)) throw new Error('CLUSTER is answered with nil: what answers is no node of a Redis Cluster; a single server is used by redis://host:port')
+  return reply
+})
 
 /** A connection that opens on `connect`, and reopens whenever it is lost until it is ended. */
 export function connection ({ address, name, commandTimeoutMs, onError }: ConnectionOptions): RedisClient {
@@ -119,6 +126,13 @@ export function reasonOf (error: unknown): string {
   // Sentinel's message includes its retry delay, which differs each time.
   return text.replace(/ Retrying from scratch after .*$/, '').replace(/\.+$/, '')
 }
+
+/** The same without the addresses of servers, for everybody: they stand in the log. */
+export const withoutAddresses = (reason: string): string => reason
+  .replace(/(?<=getaddrinfo \w+) \S+/g, '')
+  .replace(/ (?:\d{1,3}\.){3}\d{1,3}(?::\d+)?$| [\da-f:]*:[\da-f]*:[\da-f:.]*$/i, '')
+  .replace(/\S+:\d{1,5}(?=: | requires a password)/, 'a Sentinel')
+  .replace(/(?<=altnames): .*/s, '')
 
 /** A dead connection looks like a server that hangs. A new connection costs nothing. */
 export function replaceIfSilent (client: RedisClient, error: unknown): void {

@@ -33,6 +33,10 @@ const PATIENCE_MS = 500
 const LEFT_MS = 10_000
 /** Time for all workers to carry out an order and answer. */
 const ANSWER_MS = 2000
+/** A worker that has not renewed its lease for so long was killed, or hangs: a question to all of them does not wait for it. */
+const SILENT_MS = BEAT_MS + 1000
+/** Between two looks at who has. */
+const LOOK_MS = 500
 
 const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
@@ -122,9 +126,9 @@ end
 return answer
 `)
 
-/** Key: workers. Returns the names of those that are alive. */
-const alive = script<[workers: string], [], string[]>('sbAlive', `${NOW}
-return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now), '+inf')
+/** Key: workers. Argument: ms that a lease must still last. Returns the names of those whose lease does. */
+const alive = script<[workers: string], [leftMs: number], string[]>('sbAlive', `${NOW}
+return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now + ARGV[1]), '+inf')
 `)
 
 /** Key: the counter. Returns the count in this second, and the ms left of it. */
@@ -185,37 +189,47 @@ export class RedisGroup implements Group {
   }
 
   async orderAll (name: string, args: unknown): Promise<unknown[]> {
-    return (await this.#order(name, args, () => false)).answers
+    const { clock } = this.#options
+    const missing = new Set(await this.#living())
+    return await this.#order(name, args, missing, () => false, async over => { await within(clock, ANSWER_MS, over, undefined) })
   }
 
   async askAll (name: string, args: unknown): Promise<unknown> {
-    const { answers, silent } = await this.#order(name, args, value => value !== null)
+    const { clock } = this.#options
+    const missing = new Set(await this.#living(LEASE_MS - SILENT_MS))
+    const answers = await this.#order(name, args, missing, value => value !== null, async over => {
+      for (let waited = 0; waited < SILENT_MS; waited += LOOK_MS) {
+        if (await within(clock, LOOK_MS, over.then(() => true), false)) return
+        const living = await this.#living(LEASE_MS - SILENT_MS)
+        for (const worker of missing) if (!living.includes(worker)) missing.delete(worker)
+        if (missing.size === 0) return
+      }
+    })
     const answer = answers.find(value => value !== null) ?? null
-    // It may be the one that is silent, and may still carry it out.
-    if (answer === null && silent > 0) throw new Refusal('STORE_UNAVAILABLE', 'not every worker has answered in time; try again in a moment')
+    // It may be the one that is slow, and may still carry it out.
+    if (answer === null && missing.size > 0) throw new Refusal('STORE_UNAVAILABLE', 'not every worker has answered in time; try again in a moment')
     return answer
   }
 
-  /** @returns the answers, and how many workers have given none */
-  async #order (name: string, args: unknown, isEnough: (value: unknown) => boolean): Promise<{ answers: unknown[], silent: number }> {
-    const { store, clock, worker } = this.#options
+  /**
+   * @param missing the workers that are expected to answer; those that have are deleted from it
+   * @param wait as long as is waited for all answers, or for one that is enough
+   */
+  async #order (name: string, args: unknown, missing: Set<string>, isEnough: (value: unknown) => boolean, wait: (over: Promise<void>) => Promise<void>): Promise<unknown[]> {
     const id = randomBytes(9).toString('base64url')
-    const missing = new Set([...await this.#living(), worker])
     const answers: unknown[] = []
-    const all = new Promise<void>(resolve => {
-      const cancel = clock.after(ANSWER_MS, resolve)
+    missing.add(this.worker)
+    const over = new Promise<void>(resolve => {
       this.#asked.set(id, (from, value) => {
         answers.push(value)
         missing.delete(from)
-        if (missing.size > 0 && !isEnough(value)) return
-        cancel()
-        resolve()
+        if (missing.size === 0 || isEnough(value)) resolve()
       })
     })
     try {
-      await store.note('ask', JSON.stringify({ id, name, args }))
-      await all
-      return { answers, silent: missing.size }
+      await this.#options.store.note('ask', JSON.stringify({ id, name, args }))
+      await wait(over)
+      return answers
     } finally {
       this.#asked.delete(id)
     }
@@ -297,9 +311,9 @@ export class RedisGroup implements Group {
   }
 
   /** @throws Refusal STORE_UNAVAILABLE */
-  async #living (): Promise<string[]> {
+  async #living (leftMs = 0): Promise<string[]> {
     const { store } = this.#options
-    return await store.ask(async client => await alive(client, [store.keys.workers], []))
+    return await store.ask(async client => await alive(client, [store.keys.workers], [leftMs]))
   }
 
   /** Renews the lease, and sends the counts that are out of date. */

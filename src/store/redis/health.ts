@@ -7,7 +7,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Id } from '../../core/id.ts'
 import type { Logger } from '../../core/logger.ts'
-import { reasonOf, replaceIfSilent } from './connect.ts'
+import { reasonOf, replaceIfSilent, withoutAddresses } from './connect.ts'
 import type { RedisClient } from './connect.ts'
 
 export interface HealthOptions {
@@ -50,7 +50,7 @@ export class Health {
 
   constructor (options: HealthOptions) {
     this.#options = options
-    this.#trouble = `${options.name} has not answered yet`
+    this.#trouble = 'Redis has not answered yet'
     options.client.on('ready', () => { if (this.#trouble !== null && options.reader.last !== null) this.#watch(0) })
   }
 
@@ -83,9 +83,10 @@ export class Health {
     const reason = wordsOf(cause)
     if (reason === this.#trouble) return
     this.#trouble = reason
-    if (!this.#reported.has(reason)) {
-      this.#reported.add(reason)
-      log.error({ store: name, reason }, `${name} cannot be used: ${reason}. Publishing is refused until it can be used again`)
+    if (!this.#reported.has(cause)) {
+      this.#reported.add(cause)
+      const words = LOST.test(cause) ? reason : `Redis: ${cause}`
+      log.error({ store: name, reason: words }, `${name} cannot be used: ${words}. Publishing is refused until it can be used again`)
     }
     onChange(reason)
     if (reader.last !== null) this.#watch()
@@ -157,5 +158,5 @@ export const isUnsent = (error: unknown): boolean => reasonOf(error).startsWith(
 export const isGeneral = (error: unknown): boolean => GENERAL.test(reasonOf(error))
 /** Whether a refusal of the store has Redis's answer to that one request: a key of another type, for example. */
 export const isAnswer = (message: string): boolean => /\b(WRONGTYPE|ERR) /.test(message)
-/** A reason for operators and publishers, who need not know ioredis. */
-export const wordsOf = (reason: string): string => LOST.test(reason) ? 'Redis does not answer' : `Redis: ${reason}`
+/** A reason for everybody, who need not know ioredis nor where Redis is. */
+export const wordsOf = (reason: string): string => LOST.test(reason) ? 'Redis does not answer' : `Redis: ${withoutAddresses(reason)}`

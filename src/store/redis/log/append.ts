@@ -2,7 +2,7 @@
 // streams, the values, trimming. Either all of it happens or nothing.
 //
 // `log` and `facts` are streams with the same ids. `log` holds all entries, for following, and is short; `facts` holds
-// history, trimmed by HISTORY_*. An entry of `log` carries the id of the one before it, the epoch and the floor. A follower
+// history, trimmed by HISTORY_*, without the deletions of `@system`, of which `meta` has the newest. An entry of `log` carries the id of the one before it, the epoch and the floor. A follower
 // sees from the entry itself whether it has missed one, whether the log was reopened, and what history still holds.
 //
 // `meta` counts what the other keys should hold. If they do not (a key was deleted or evicted from outside), the log may be
@@ -202,9 +202,13 @@ for _, event in ipairs(planned) do
       present = present - 1
       if room == '@system' then tell(field, 0) end
     end
-    redis.call('XADD', facts, id, 'event', text)
-    if count == 0 then oldest = id end
-    count, bytes = count + 1, bytes + sizeOf(id, text)
+    if kind == 'deletion' and room == '@system' then
+      redis.call('HSET', meta, 'systemFloor', id)
+    else
+      redis.call('XADD', facts, id, 'event', text)
+      if count == 0 then oldest = id end
+      count, bytes = count + 1, bytes + sizeOf(id, text)
+    end
   end
   if string.sub(source, 1, 1) == 'i' then
     redis.call('XACK', ingest, 'gateway', string.sub(source, 2))

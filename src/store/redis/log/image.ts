@@ -2,7 +2,7 @@
 // than the point where reading began. The log is followed from there at the same time, and the image is complete once it was
 // followed to the newest id found.
 
-import { fieldOf } from '../../../core/event.ts'
+import { fieldOf, isHistory } from '../../../core/event.ts'
 import type { Entry } from '../../../core/event.ts'
 import { compareIds, isAfter, latest } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
@@ -39,6 +39,8 @@ export async function readImage ({ client, keys, onProgress, onSpoilt }: ImageSo
   const lineage = await readLineage(client, keys, epoch)
   if (lineage === null) return null
   const total = await client.hlen(keys.state) + await client.xlen(keys.facts)
+  // An earlier version did not write it.
+  let systemFloor = await client.hget(keys.meta, 'systemFloor') ?? newest
   let read = 0
   // Deletions too, until the end: a page read before one may still hold the value it ends.
   const newestOf = new Map<string, Entry>()
@@ -66,7 +68,8 @@ export async function readImage ({ client, keys, onProgress, onSpoilt }: ImageSo
       if (entry === null) continue
       head = id
       if (entry.key !== null) put(entry)
-      if (entry.key === null || entry.deletion) recent.push(entry)
+      if (isHistory(entry)) recent.push(entry)
+      else if (entry.deletion) systemFloor = latest(systemFloor, entry.id)
     }
     return page.length === 0 ? null : true
   }
@@ -106,6 +109,7 @@ export async function readImage ({ client, keys, onProgress, onSpoilt }: ImageSo
     lineage,
     head,
     floor,
+    systemFloor,
     history: [...history, ...recent].filter(({ id }) => isAfter(id, floor)),
     values: [...newestOf.values()].filter(({ deletion }) => !deletion).sort((a, b) => compareIds(a.id, b.id))
   }
