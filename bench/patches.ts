@@ -1,7 +1,7 @@
 // What patches save, and what they cost: 1,000 viewers of a room with ten keys, whose values are objects of 2, 20 and 200
 // members, two of which change with each update. Whole values and patches in turn, each in a fresh server. Bytes are those
 // of the events on one viewer's wire; CPU is the server's, for each update of a key, everything included. `npm run build`
-// comes first: node --import tsx bench/patches.ts
+// comes first: node --import tsx bench/patches.ts [members ...]
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -10,7 +10,7 @@ import { startServer } from './server.ts'
 
 const VIEWERS = 1000
 const KEYS = 10
-const MEMBERS = [2, 20, 200]
+const MEMBERS = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [2, 20, 200]
 const ROUNDS = 3
 const WARM_UP = 20
 const BATCHES = 50

@@ -92,11 +92,13 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
 
   // Of tabs that share a connection another may be shown.
   const isShared = share && canShare()
-  /** What the gateway was told. */
+  /** What the gateway was told, or is about to be. */
   let toldMs: Pace = 0
+  /** Present values have arrived, as far as is known. Until then the page gets them also while it is hidden. */
+  let isFilled = lastEventId !== ''
 
-  /** How often values are to come. Where present values have not arrived yet, the page gets them also while it is hidden. */
-  const pace = (): Pace => profile?.features?.includes('pace') ? pauseHidden && !isShared && cursor && globalThis.document?.hidden ? null : paceMs : 0
+  /** How often values are to come. */
+  const pace = (): Pace => profile?.features?.includes('pace') ? pauseHidden && !isShared && isFilled && globalThis.document?.hidden ? null : paceMs : 0
 
   /** Of a new connection, which begins with 0. */
   function pace_ (): { paceMs?: Pace } {
@@ -104,9 +106,11 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     return toldMs === 0 ? {} : { paceMs: toldMs }
   }
 
-  /** The page may be hidden or shown now. */
+  /** The page may be hidden or shown now, or have its values. A gateway that does not know it refuses it once. */
   function look_ (): void {
-    if (!isShared && pace() !== toldMs) inTurn(async () => await steer(() => ({ action: 'pace', paceMs: 0, ...pace_() }))).catch(() => {})
+    if (isShared || !isConnected() || pace() === toldMs) return
+    toldMs = pace()
+    inTurn(async () => await steer(() => ({ action: 'pace', paceMs: toldMs }))).catch(() => {})
   }
 
   const isConnected = (): boolean => 'profile' in status
@@ -123,13 +127,17 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
   function deliver_ ({ kind, data, cursor: at }: Delivery): void {
     if (isClosed()) return
     if (kind === 'events') {
-      const fresh = data.filter(event => !isLate(event) && values.take_(event))
-      for (const event of fresh) {
-        // The gateway's clock is never behind an id that it has given.
-        aheadMs = Math.max(aheadMs, msOf(event) - performance.now())
-        if (!isClosed()) emit('event', event)
+      try {
+        for (const event of data) {
+          if (isClosed() || isLate(event) || !values.take_(event, isFilled)) continue
+          // The gateway's clock is never behind an id that it has given.
+          aheadMs = Math.max(aheadMs, msOf(event) - performance.now())
+          // At once: behind it may come a patch that does not fit, and what was taken is not taken again.
+          emit('event', event)
+        }
+      } finally {
+        if (data.some(({ key }) => key)) values.changed_()
       }
-      if (fresh.some(({ key }) => key !== undefined)) values.changed_()
     } else if (kind === 'status') {
       setStatus(data)
     } else if (kind === 'profile') {
@@ -138,13 +146,18 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       if (data.time) aheadMs = data.time - performance.now()
     } else if (kind !== 'position') {
       if (kind === 'hello') hello = data
-      if (kind === 'reset') values.forget_(data.rooms)
+      if (kind === 'reset') {
+        isFilled = false
+        values.forget_(({ room = PUBLIC }) => data.rooms.includes(room))
+      }
+      if (kind === 'ready') isFilled = true
       if (kind === 'error' && listeners.error.size === 0) console.error(data.reason)
       emit(kind, data as never)
       if (kind === 'reset') values.changed_()
     }
     // Only after listeners ran: a cursor they save during that may repeat events, but never skips one.
     if (typeof at === 'string') cursor = at
+    look_()
   }
 
   function setStatus (now: Status): void {
@@ -156,16 +169,11 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       status = { ...why, state: 'connecting' }
     }
     emit('status', status)
-    if (now.state === 'connected') look_()
     for (const go of waiting.splice(0)) go()
   }
 
   /** Joins and leaves one after the other: over SSE each is a request of its own, which another could overtake. */
-  async function inTurn<Answer> (act: () => Promise<Answer>): Promise<Answer> {
-    const done = turn.then(act)
-    turn = done.catch(() => {})
-    return await done
-  }
+  const inTurn = async <Answer>(act: () => Promise<Answer>): Promise<Answer> => await (turn = turn.catch(() => {}).then(act)) as Answer
 
   /** Joins, leaves or sets the pace, over the connection that there is by then. What was lost is sent again: it changes nothing more. */
   async function steer (message: () => Parameters<Ask>[0]): Promise<any> {
@@ -209,14 +217,15 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
     get lastEventId () { return cursor },
     state: values.state_ as never,
     on (name, listener) {
-      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes one of ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)}, ${typeof listener}`)
+      if (!Object.hasOwn(listeners, name) || typeof listener !== 'function') throw new TypeError(`on() takes ${Object.keys(listeners).join(', ')} and a function, not ${JSON.stringify(name)}, ${typeof listener}`)
       listeners[name].add(listener as never)
       return () => { listeners[name].delete(listener as never) }
     },
     async join (rooms) {
       const more = checkRooms(rooms).map(room => typeof room === 'string' ? { room, types } : { types: [], ...room })
       return await inTurn(async () => {
-        for (const { room } of more) left.delete(room)
+        // Present values may come ahead of the answer, and ahead of them what was on its way when the room was left.
+        for (const { room } of more) if (left.delete(room)) isFilled = false
         const joined = await steer(() => ({ action: 'join', rooms: more.map(entryOf) }))
         // Each once, however often it is joined.
         wishes = [...new Map([...wishes, ...more].map(wish => [JSON.stringify(entryOf(wish)), wish])).values()]
@@ -227,11 +236,11 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
       checkRooms(rooms)
       return await inTurn(async () => {
         const rest = wishes.filter(({ room }) => !rooms.includes(room))
-        if (rest.length === 0) throw new ControlError('the last room cannot be left: close the box', 'LAST_ROOM')
+        if (rest.length === 0) throw new ControlError('close the box to leave its last room', 'LAST_ROOM')
         const answer = await steer(() => ({ action: 'leave', rooms }))
         wishes = rest
         for (const room of rooms) left.add(room)
-        values.forget_(rooms)
+        values.forget_(isLate)
         values.changed_()
         return answer
       })
@@ -246,7 +255,7 @@ export function connect<Events extends object = Record<string, unknown>> (url: s
           ? await access_.post_(base_ + control, request, { headers: { 'Idempotency-Key': idempotencyKey }, signal })
           : await readAnswer(await access_.fetch_(`${base_}${control}/${encodeURIComponent(running)}`, { signal }))
       }
-      if (websocket === null) throw new ControlError('this gateway accepts no commands', 'NOT_MOUNTED')
+      if (websocket === null) throw new ControlError('the gateway accepts no commands', 'NOT_MOUNTED')
       // Sending it again asks for the outcome.
       return await link?.ask_({ action: 'control', ...request, idempotencyKey }, signal) ?? null
     }, command, args, options),

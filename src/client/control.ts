@@ -48,7 +48,7 @@ const PATIENCE_MS = 60_000
 const ANSWER_MS = 30_000
 const RETRY_MIN_MS = 500
 const RETRY_MAX_MS = 5000
-const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; the command may have run' } }
+const GIVEN_UP: GatewayAnswer = { status: 0, body: { code: 'UNREACHABLE', message: 'the gateway does not answer; it may have run' } }
 
 /** Refused, and a retry may change that. */
 export const isTransient = ({ status }: GatewayAnswer): boolean => [429, 502, 503, 504].includes(status)
@@ -86,7 +86,7 @@ export async function run (send: Send, command: string, args: object, options: C
 
 /** The refusal or failure that an answer tells of. */
 export function errorOf ({ status, body }: GatewayAnswer): ControlError {
-  if (body.status === 'unknown') return new ControlError('the command was started, and its outcome is lost', 'UNKNOWN', body)
+  if (body.status === 'unknown') return new ControlError('it was started, its outcome is lost', 'UNKNOWN', body)
   const { code, reason } = endOfRefusal({ status, body: { ...body.error as object, ...body } })
   return new ControlError(reason, code, body)
 }

@@ -19,8 +19,8 @@ export class RobustEventSource {
     this.url = url
     if (!URL.canParse(url, globalThis.location?.href)) baseOf(url)
     const { href, searchParams } = new URL(url, globalThis.location?.href)
-    const list = (name: string): string[] => (searchParams.get(name) ?? '').split(',').filter(item => item !== '')
-    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types'), lastEventId: searchParams.get('lastEventId') ?? '', ...checked(options, CONNECT) })
+    const list = (name: string): string[] => (searchParams.get(name) ?? '').split(',').filter(Boolean)
+    this.box = connect(href.replace(/\/api\/events.*$|[?#].*$/, ''), { rooms: list('rooms'), types: list('types'), lastEventId: searchParams.get('lastEventId') as string, ...checked(options, CONNECT) })
     this.box.on('event', event => this.handleEvent(event))
   }
 

@@ -10,7 +10,7 @@ import { readStream } from './stream.ts'
 import { watch } from './watchdog.ts'
 import type { Watchdog } from './watchdog.ts'
 import { backoff, deliveryOf, endOfBye, endOfRefusal, LOST, pause, readAnswer, REFUSED_MS, uniqueId } from './wire.ts'
-import type { Delivery, End, GatewayAnswer, Hello, Message, Pace, ProfileInfo, Request, Status, Wish } from './wire.ts'
+import type { Carrier, Delivery, End, GatewayAnswer, Hello, Message, ProfileInfo, Request, Status, Wish } from './wire.ts'
 
 export interface LinkOptions {
   /** The gateway's address, without a trailing slash. */
@@ -22,7 +22,7 @@ export interface LinkOptions {
   /** The cursor to resume from. */
   readonly cursor_: () => string
   /** How often values are to come over a new connection. */
-  readonly pace_: () => { readonly paceMs?: Pace }
+  readonly pace_: () => Carrier['extras_']
   /** Called when the page is hidden or shown. */
   readonly look_: () => void
   /** @throws for a patch of a value that is not held */
@@ -57,15 +57,17 @@ const ANSWER_MS = 15_000
  */
 const REREAD_MS = 60_000
 
-const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent a message that cannot be read' }
-const OFFLINE: End = { code: 'OFFLINE', reason: 'this device is offline' }
+const UNREADABLE: End = { code: 'UNREADABLE', reason: 'the gateway sent what cannot be read' }
+const OFFLINE: End = { code: 'OFFLINE', reason: 'the device is offline' }
 
 export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, look_, deliver_, isHolding_, alive_ }: LinkOptions): Link {
   const closed = new AbortController()
   /** Questions sent over the socket. */
   const pending = new Map<string, (answer: GatewayAnswer | null) => void>()
   let known: ProfileInfo | null = null
-  let patch: { readonly patch?: 'merge' } = {}
+  let extras: Carrier['extras_'] = {}
+  /** During an upgrade a newer gateway may answer for the profile, and an older one refuse what it does not know. */
+  let isPlain = false
   let watchdog: Watchdog | null = null
   let heardAt = Date.now()
   /** In a row and of one kind. */
@@ -100,7 +102,11 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const { code, reason, retryMs, forGood_, needsToken_ } = await connect()
       if (signal.aborted) return
       if (code === 'TOKEN_EXPIRED') access_.forget_()
-      if (forGood_ === true && !(needsToken_ === true && access_.isRenewable_)) return setStatus({ state: 'refused', code, reason })
+      if (!isPlain && /^BAD_/.test(code)) {
+        isPlain = true
+        continue
+      }
+      if (forGood_ && !(needsToken_ && access_.isRenewable_)) return setStatus({ state: 'refused', code, reason })
       // A refusal after a downtime is the first one.
       const isRefused = retryMs !== undefined
       if (isRefused !== wasRefused) failures = 0
@@ -126,7 +132,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       early ??= end
       ended.abort()
     }
-    const opening = setTimeout(() => cut(access_.isAsking_() ? { code: 'NO_TOKEN', reason: 'the token function has not answered' } : noAnswer()), ANSWER_MS)
+    const opening = setTimeout(() => cut(access_.isAsking_() ? { code: 'NO_TOKEN', reason: 'token() has not answered' } : noAnswer()), ANSWER_MS)
     const request_: Request = async (url, init) => await access_.fetch_(url, { ...init, signal: signal_ })
     let greetedAt = Infinity
     const catchUp = catchUpOf(setStatus)
@@ -138,11 +144,11 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const { stream, websocket, pingIntervalMs, auth, time = NaN } = profile
       // The answer was on its way for about half of the time.
       deliver_({ kind: 'profile', data: { ...profile, time: time + (performance.now() - askedAt) / 2 } })
-      patch = isHolding_ && profile.features?.includes('patch') ? { patch: 'merge' } : {}
+      extras = isPlain ? {} : { ...isHolding_ && profile.features?.includes('patch') && { patch: 'merge' }, ...pace_() }
       const isStream = typeof stream === 'string'
       let ticket_ = ''
       if (!isStream) {
-        if (typeof Socket_ !== 'function') return { code: 'NO_WEBSOCKET', reason: 'this platform has no WebSocket: pass the option WebSocket', retryMs: REFUSED_MS }
+        if (typeof Socket_ !== 'function') return { code: 'NO_WEBSOCKET', reason: 'pass the option WebSocket: there is none', retryMs: REFUSED_MS }
         if (auth === true && await access_.token_(signal_) !== '') {
           const answer = await readAnswer(await request_(`${base_}/api/ticket`, { method: 'POST' }))
           if (typeof answer.body.ticket !== 'string') return endOfRefusal(answer)
@@ -162,9 +168,11 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
           if (answer.status === 401) access_.forget_()
           return endOfRefusal(answer)
         }
-        if (event === 'hello') hello = data
-        // Over the socket it is a greeting only with the position of the first join.
-        if (event === 'hello' && !isStream) return null
+        if (event === 'hello') {
+          hello = data
+          // Over the socket it is a greeting only with the position of the first join.
+          if (!isStream) return null
+        }
         const isJoined = event === 'joined' && ref === undefined
         const delivery = deliveryOf(ref !== undefined ? 'position' : isJoined ? 'hello' : event, isJoined ? { ...hello, position } : data, id ?? cursor)
         if (delivery === null || signal_.aborted) return null
@@ -189,7 +197,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
       const carrier = {
         wishes_: wishes_(),
         cursor_: cursor_(),
-        extras_: { ...patch, ...pace_() },
+        extras_: extras,
         request_,
         signal_,
         alive_ () {
@@ -209,7 +217,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
               unreadableAt = now
               return UNREADABLE
             }
-            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over, its events are lost` }, cursor })
+            deliver_({ kind: 'error', data: { ...UNREADABLE, reason: `${UNREADABLE.reason}; it was passed over` }, cursor })
             return null
           }
         },
@@ -257,7 +265,7 @@ export function openLink ({ base_, access_, Socket_, wishes_, cursor_, pace_, lo
 
   void stayConnected(closed)
   return {
-    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, ...patch } : message, signal) ?? null,
+    ask_: async (message, signal) => await ask?.(message.action === 'join' ? { ...message, patch: extras.patch } : message, signal) ?? null,
     close_ () {
       closed.abort()
       cut(LOST)

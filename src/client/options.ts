@@ -88,6 +88,6 @@ export function baseOf (url: unknown): string {
   if (!/^(https?:\/\/|\.{0,2}\/|\.{1,2}$)/i.test(text) || !URL.canParse(text, page)) throw new TypeError(`url must begin with http:// or https://, or on a page be a path, not ${JSON.stringify(text)}`)
   const { origin, pathname, username, password } = new URL(text, page)
   // Browsers refuse to fetch it.
-  if (username + password !== '') throw new TypeError('url must not have user name or password')
+  if (username + password !== '') throw new TypeError('url must have no user name or password')
   return (origin + pathname).replace(/\/+$/, '')
 }

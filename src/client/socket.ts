@@ -58,7 +58,7 @@ async function reasonOf (address: string, request: Carrier['request_']): Promise
     ? endOfRefusal(answer)
     : {
         code: 'NO_UPGRADE',
-        reason: `the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${globalThis.location?.origin ?? 'this origin'}, or a proxy changes Host or drops Upgrade`,
+        reason: `the gateway answers, but opens no WebSocket: CORS_ORIGINS does not list ${globalThis.location?.origin ?? 'this origin'}, or a proxy changes Host or Upgrade`,
         retryMs: REFUSED_MS
       }
 }

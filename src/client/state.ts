@@ -16,10 +16,15 @@ export interface State<Events extends object = Record<string, unknown>> {
 
 export interface Values {
   readonly state_: State
-  /** Makes a patch whole. @returns whether the event is new @throws TypeError for a patch of a value that is not there */
-  take_: (event: Event) => boolean
-  /** Drops the rooms' values: they are sent again, or the rooms were left. */
-  forget_: (rooms: readonly string[]) => void
+  /**
+   * Makes a patch whole.
+   * @param isFilled present values have arrived. Until then a patch of a value that is not there is passed over: it is from before
+   * its room was left and joined again
+   * @returns whether the event is new @throws TypeError for any other patch of a value that is not there
+   */
+  take_: (event: Event, isFilled: boolean) => boolean
+  /** Drops values: they are sent again, or their rooms were left. */
+  forget_: (isGone: (event: Event) => boolean) => void
   changed_: () => void
 }
 
@@ -43,12 +48,13 @@ export function createValues (): Values {
         return () => { listeners.delete(listener) }
       }
     },
-    take_ (event: Event & { data: unknown, patch?: unknown }) {
+    take_ (event: Event & { data: unknown, patch?: unknown }, isFilled) {
       const { id, room, type, key, patch } = event
       if (remembered.has(id)) return false
       if (key !== undefined) {
         const name = nameOf(room, type, key)
         if (patch) {
+          if (!isFilled && !values.has(name)) return false
           event.data = merge((values.get(name) as Event).data, patch)
           delete event.patch
         }
@@ -58,9 +64,9 @@ export function createValues (): Values {
       remember(remembered, id, MAX_REMEMBERED)
       return true
     },
-    forget_ (rooms) {
+    forget_ (isGone) {
       remembered.clear()
-      for (const [name, { room = PUBLIC }] of values) if (rooms.includes(room)) values.delete(name)
+      for (const [name, event] of values) if (isGone(event)) values.delete(name)
     },
     changed_ () {
       for (const listener of listeners) guarded(listener)

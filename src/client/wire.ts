@@ -201,7 +201,7 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
 
 /** The meaning of a `bye`. */
 export function endOfBye (reason: string, retryMs?: number): End {
-  return { code: reason, reason: `the gateway ended this connection: ${reason.toLowerCase().replaceAll('_', ' ')}`, retryMs }
+  return { code: reason, reason: `the gateway ended it: ${reason.toLowerCase().replaceAll('_', ' ')}`, retryMs }
 }
 
 /** The meaning of a refusal. Some reject the request itself, or its address as too long; all others are temporary. */
@@ -209,7 +209,7 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
   const isTooLong = status === 414 || status === 431
   return {
     code: String(code ?? status),
-    reason: String(message ?? `the answer was ${status}${isTooLong ? ': name fewer rooms and types' : ''}`),
+    reason: String(message ?? `the answer was ${status}${isTooLong ? ': name fewer rooms' : ''}`),
     // An answer without a code comes from a proxy, not from the gateway. What has a code is a refusal even if it names no time.
     retryMs: retryMs ?? (code === undefined ? undefined : REFUSED_MS),
     forGood_: isTooLong || (code !== undefined && [400, 401, 403, 421].includes(status)),
@@ -219,7 +219,7 @@ export function endOfRefusal ({ status, body: { code, message }, retryMs }: Gate
 
 /** Something else answers in the gateway's place, such as a web server that has one page for every address. */
 export function strangerAt ({ url, headers }: Response): End {
-  return { code: 'NOT_A_GATEWAY', reason: `${url} is not answered by a Signalbox gateway; the answer is ${headers.get('Content-Type') ?? 'without a type'}`, retryMs: REFUSED_MS }
+  return { code: 'NOT_A_GATEWAY', reason: `${url} is not answered by a Signalbox gateway; the answer is ${headers.get('Content-Type') ?? 'untyped'}`, retryMs: REFUSED_MS }
 }
 
 /** Reads an HTTP answer of the gateway or of a proxy. @throws if the body is cut off, because its content is unknown then */

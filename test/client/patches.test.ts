@@ -115,7 +115,104 @@ t.test('a patch of a value that is not there makes the box come back for whole v
   t.teardown(() => box.close())
   await until('connected', async () => box.status.state === 'connected')
   isDamaged = false
-  await server.publish(value(1))
-  await until('its value is there', async () => box.state.get('a', 'cpu', 'host') !== undefined)
+  const facts: unknown[] = []
+  box.on('event', ({ key, data }) => { if (key === undefined) facts.push(data) })
+  await server.gateway.publish([{ type: 'log', room: 'a', data: 1 }, value(1), { type: 'log', room: 'a', data: 2 }] as never)
+  await until('its value is there', async () => box.state.get('a', 'cpu', 'host') !== undefined && facts.length > 1)
   t.same(box.state.get('a', 'cpu', 'host')?.data, (value(1) as Event).data)
+  t.same(facts, [1, 2], 'and no fact of the same bundle is lost')
+})
+
+t.test('public values of the types of a join stay when the public feed is left, and patches of them go on', async t => {
+  const server = await startServer({ profile: 'SSE', limits: { tickMs: 0, tickFloorMs: 0 } })
+  t.teardown(async () => await server.close())
+  const wire = watchPatches(t)
+  const ofFeed = (n: number, type = 'cpu'): object => ({ ...value(n), room: undefined, type })
+  await server.publish(ofFeed(0))
+  await server.publish(ofFeed(0, 'disk'))
+  const box = connect(server.url)
+  t.teardown(() => box.close())
+  const codes: unknown[] = []
+  box.on('status', status => codes.push('code' in status ? status.code : ''))
+  await until('connected', async () => box.status.state === 'connected')
+  await box.join([{ room: 'a', types: ['cpu'] }])
+  await box.leave(['@public'])
+  t.same([...box.state.entries()].map(({ type }) => type), ['cpu'])
+  await server.publish(ofFeed(1))
+  const now = (): unknown => (box.state.get('@public', 'cpu', 'host')?.data as { n?: number } | undefined)?.n
+  await until('it goes on', async () => now() === 1)
+  t.equal(wire.count, 1)
+  t.notOk(codes.some(code => code !== ''), 'over the same connection')
+})
+
+t.test('what was on its way when a room was left, and is joined again, ends no connection', async t => {
+  const server = await startServer({ profile: 'SSE', limits: { tickMs: 0, tickFloorMs: 0 } })
+  t.teardown(async () => await server.close())
+  const { fetch } = globalThis
+  let gate: Promise<void> = Promise.resolve()
+  globalThis.fetch = async (...args) => {
+    const response = await fetch(...args)
+    if (args[1]?.method === 'POST' || !String(args[0]).includes('/stream') || response.body === null) return response
+    const through = new TransformStream<Uint8Array, Uint8Array>({
+      async transform (bytes, controller) {
+        await gate
+        controller.enqueue(bytes)
+      }
+    })
+    return Object.defineProperty(new Response(response.body.pipeThrough(through), response), 'url', { value: response.url })
+  }
+  t.teardown(() => { globalThis.fetch = fetch })
+  await server.publish(value(0))
+  const box = connect(server.url, { rooms: ['a', 'b'] })
+  t.teardown(() => box.close())
+  await until('connected', async () => box.state.size === 1 && box.status.state === 'connected')
+  const states: string[] = []
+  box.on('status', ({ state }) => states.push(state))
+  let open = (): void => {}
+  gate = new Promise(resolve => { open = resolve })
+  await server.publish(value(1))
+  await box.leave(['a'])
+  await box.join(['a'])
+  await server.publish({ type: 'log', room: 'b', data: 1 })
+  const heard = new Promise<void>(resolve => { box.on('event', ({ type }) => { if (type === 'log') resolve() }) })
+  open()
+  await heard
+  await until('its value is there', async () => box.state.size === 1)
+  t.same(box.state.get('a', 'cpu', 'host')?.data, (value(1) as Event).data)
+  t.notOk(states.includes('stale'))
+})
+
+t.test('a page that is hidden gets its values also after a reset', async t => {
+  const server = await startServer({ profile: 'SSE', limits: { tickMs: 0, tickFloorMs: 0 } })
+  t.teardown(async () => await server.close())
+  Object.assign(globalThis, { document: Object.assign(new EventTarget(), { hidden: true }) })
+  t.teardown(() => { Reflect.deleteProperty(globalThis, 'document') })
+  await server.publish(value(0))
+  const box = connect(server.url, { rooms: ['a'], lastEventId: '1-0~unknown' })
+  t.teardown(() => box.close())
+  let resets = 0
+  box.on('reset', () => resets++)
+  await until('its values are there', async () => box.state.size === 1 && box.status.state === 'connected')
+  t.equal(resets, 1)
+})
+
+t.test('a gateway that refuses what a newer one has named is asked once more without it', async t => {
+  const server = await startServer({ profile: 'SSE', limits: { tickMs: 0, tickFloorMs: 0 } })
+  t.teardown(async () => await server.close())
+  const { fetch } = globalThis
+  let refusals = 0
+  // The profile is answered by a newer gateway than the stream.
+  globalThis.fetch = async (...args) => {
+    if (!/\/stream\?.*(patch|paceMs)=/.test(String(args[0]))) return await fetch(...args)
+    refusals++
+    return Response.json({ statusCode: 400, code: 'BAD_SUBSCRIPTION', message: 'unknown parameter' }, { status: 400 })
+  }
+  t.teardown(() => { globalThis.fetch = fetch })
+  await server.publish(value(0))
+  const box = connect(server.url, { rooms: ['a'], paceMs: 100 })
+  t.teardown(() => box.close())
+  await until('connected, or refused', async () => ['connected', 'refused'].includes(box.status.state))
+  t.equal(box.status.state, 'connected')
+  t.match(await box.join(['b']), { rooms: ['b'] })
+  t.equal(refusals, 1)
 })

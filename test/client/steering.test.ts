@@ -67,7 +67,7 @@ for (const driver of DRIVERS) {
       t.match(await remote.join(['no such name']), { error: { code: 'BAD_SUBSCRIPTION', message: /no such name/ } })
       t.match(await remote.join(['b', 'c', 'd']), { error: { code: 'BAD_SUBSCRIPTION', message: /MAX_ROOMS_PER_CLIENT/ } })
       for (const rooms of ['b', [], [7], ['a,b'], [{ rooms: ['b'] }], [{ room: 'b', types: 'x' }]]) {
-        t.match(await remote.join(rooms as string[]), { error: { name: 'TypeError', message: /^rooms must be a list of names, or of \{ room, types \}/ } }, JSON.stringify(rooms))
+        t.match(await remote.join(rooms as string[]), { error: { name: 'TypeError', message: /^rooms must be a list of names, or \{ room, types \}/ } }, JSON.stringify(rooms))
       }
       t.match(await remote.leave(['a']), { error: { code: 'LAST_ROOM', message: /close/ } })
       t.match(await remote.leave(['elsewhere']), { rooms: [] }, 'what it is not in it may leave')
