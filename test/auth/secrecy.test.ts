@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { Stage } from '../process/harness.ts'
+import { freePort, Stage } from '../process/harness.ts'
 import { RedisServer, skipWithout } from '../tools/redis.ts'
 import { WireClient } from '../wire/client.ts'
 import { PROFILES } from '../wire/harness.ts'
@@ -20,7 +20,7 @@ for (const profile of PROFILES) {
     const redis = await RedisServer.start(t, { password: 'redis-password' })
     const file = join(stage.folder(), 'secret')
     writeFileSync(file, `${SECRET}\n`)
-    const gateway = await stage.launch({ APP_PROFILE: profile, REDIS_URL: redis.url, WORKERS: 2, LOG_LEVEL: 'trace', AUTH_JWT_SECRET_FILE: file, METRICS_TOKEN: METRICS, CONTROL_RATE_LIMIT: 0, CORS_ORIGINS: 'https://app.example.com' })
+    const gateway = await stage.launch({ APP_PROFILE: profile, PORT: await freePort(), REDIS_URL: redis.url, WORKERS: 2, LOG_LEVEL: 'trace', AUTH_JWT_SECRET_FILE: file, METRICS_TOKEN: METRICS, CONTROL_RATE_LIMIT: 0, CORS_ORIGINS: 'https://app.example.com' })
     const { port } = gateway
     const good = token(ALL)
     const bad = [token(ALL, { exp: 1 }), token(ALL, {}, 'another secret that is long enough'), 'no-token-at-all']
