@@ -1,7 +1,7 @@
 // Writes dist/web/client.d.ts: the types of client.js in one file, which can stand beside it. The compiler writes a file of
 // declarations for each source; this takes what the public API of the client needs of them. The rest stays private.
 
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
 
@@ -33,6 +33,7 @@ function visit (node) {
 const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(index)))
 exported.forEach(add)
 const text = [...found.values()].map(declaration => declaration.getFullText().trim().replace(/^export (?:declare )?/m, 'declare '))
+mkdirSync(join(dist, 'web'), { recursive: true })
 writeFileSync(join(dist, 'web', 'client.d.ts'), [
   '// The types of client.js of Signalbox: keep this file beside it, under the same name.',
   ...text,

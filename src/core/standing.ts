@@ -188,7 +188,7 @@ export function relocate (tracks: readonly Track[], epoch: string, { head, linea
  * @param passed what `countPassed` said of these tracks, for counting what was missed; null where it is not known
  */
 export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, passed: number | null): void {
-  let isTrimmed = false
+  let trimmed: 'facts' | 'deletions' | null = null
   for (const track of tracks) {
     // What was trimmed since the join was never asked for.
     if (track.fromStart === true) {
@@ -196,22 +196,28 @@ export function checkFloor (tracks: readonly Track[], rooms: Rooms<Listener>, pa
       track.facts = latest(track.facts, rooms.floor)
     }
     if (track.state === ORIGIN) track.asOf = rooms.head
-    if (!isBelowFloor(track, rooms)) continue
-    isTrimmed = true
+    const lost = lostBy(track, rooms)
+    if (lost === null) continue
+    if (trimmed !== 'facts') trimmed = lost
     track.facts = latest(track.facts, rooms.floor)
   }
-  if (!isTrimmed) return
-  const missed = passed === null ? null : count(tracks, rooms, room => room.trimmed) - passed
+  if (trimmed === null) return
+  const missed = trimmed === 'deletions' ? 0 : passed === null ? null : count(tracks, rooms, room => room.trimmed) - passed
   reset(tracks, 'trimmed', missed)
 }
 
-function isBelowFloor ({ parts, facts, state, asOf }: Track, rooms: Rooms<Listener>): boolean {
+/** What history no longer holds for a track. The gateway's own room has no facts, and a floor above that of history. */
+function lostBy ({ parts, facts, state, asOf }: Track, rooms: Rooms<Listener>): 'facts' | 'deletions' | null {
+  let lost: 'deletions' | null = null
   for (const room of parts.keys()) {
-    // The gateway's own room has no facts. Its floor is above that of history, where facts may have to be read from.
-    const id = room === SYSTEM ? latest(latest(facts, state), asOf) : facts
-    if (compareIds(id, rooms.peek(room).floor) < 0) return true
+    const { floor } = rooms.peek(room)
+    if (room !== SYSTEM) {
+      if (compareIds(facts, floor) < 0) return 'facts'
+    } else if (compareIds(latest(latest(facts, state), asOf), floor) < 0) {
+      lost = 'deletions'
+    }
   }
-  return false
+  return lost
 }
 
 /** Where history no longer has every deletion that waited with the values of a track, its values begin again. */

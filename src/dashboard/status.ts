@@ -59,8 +59,9 @@ export class StatusLine {
       this.draw()
       changed()
     })
-    box.on('reset', () => {
-      if (this.#interruption !== null) this.#interruption.isReset = true
+    box.on('reset', ({ missed }) => {
+      // With 0 all facts are here; only values were loaded again.
+      if (this.#interruption !== null && missed !== 0) this.#interruption.isReset = true
     })
   }
 

@@ -70,7 +70,7 @@ const WRONG: ReadonlyArray<readonly [args: readonly string[], says: RegExp]> = [
   [['publish', 'a.ndjson', '--type', 'cpu'], /not both \(--type\)/],
   [['token', '--ttl', '0'], /30m, 1h/],
   [['get', 'a', '--url', 'signalbox.example'], /--url: url must begin with http/],
-  [['get', 'a', '--url', 'http://me:secret@signalbox.example'], /--url: url must not have a user name/],
+  [['get', 'a', '--url', 'http://me:secret@signalbox.example'], /--url: url must have no user name/],
   [['--url=ftp://a', '--token', 'x', 'get', 'a'], /--url: url must begin with http/],
   [['--url', 'http://a'], /unknown option '--url'/],
   [['get', 'a', '--token', 'a\nb'], /--token holds characters that no token has/]
