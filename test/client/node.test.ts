@@ -178,7 +178,7 @@ t.test('names go into the address as they are, and an address that is too long f
 for (const profile of PROFILES) {
   t.test(`heartbeats over ${profile}, comments or positions, keep a quiet connection alive and its place`, { buffered: true }, async t => {
     const stage = new Stage(t)
-    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 3, PING_TIMEOUT: 3 })
+    const server = await stage.launch({ APP_PROFILE: profile, PORT: 0, DATA_DIR: stage.folder(), PING_INTERVAL: 3, PING_TIMEOUT: 3, COMPRESSION: 'off' })
     const proxy = await Proxy.start(t, server.port)
     const box = connect(proxy.url, { rooms: ['a'] })
     t.teardown(() => box.close())
