@@ -219,7 +219,8 @@ t.test('the store on Redis', { skip: skipWithout('redis') }, async t => {
     const told = await settled
     t.match(told[0], { status: 'rejected', reason: unavailable })
     t.same(told.flatMap(({ status }, n) => n % 2 === 1 && status === 'rejected' ? n : []), [], 'with a key')
-    t.same(told.flatMap(({ status }, n) => n > 10 && status === 'rejected' ? n : []), [], 'waiting')
+    // How many had been sent is up to the machine.
+    t.match(told.flatMap(({ status }, n) => n % 2 === 0 ? status : []).join(' '), /^rejected( rejected)*( fulfilled)+$/, 'waiting')
     const accepted = told.flatMap(({ status }, n) => status === 'fulfilled' ? n : [])
     t.same(follower.applied.map(dataOf).sort((a, b) => Number(a) - Number(b)), accepted, 'nothing lost, nothing twice')
   })
