@@ -234,7 +234,7 @@ export class Session {
 
   /** Null while a reset is pending: with its cursor a client could lose one that it has not been told. */
   get safeCursor (): string | null {
-    return this.#tracks.some(({ reset }) => reset !== null) ? null : this.cursor
+    return this.#isResetPending ? null : this.cursor
   }
 
   /** Its subscription was changed from elsewhere: tells the client its position, now or with what comes next. */
@@ -390,6 +390,10 @@ export class Session {
     return id
   }
 
+  get #isResetPending (): boolean {
+    return this.#tracks.some(({ reset }) => reset !== null)
+  }
+
   get #valuesWait (): boolean {
     return this.#pace !== null && !this.#pace.isOpen
   }
@@ -399,7 +403,7 @@ export class Session {
     checkFloor(this.#tracks, rooms, this.#passed)
     const pace = this.#pace
     // A client that forgets its values gets the present ones at once.
-    if (pace !== null && pace.ms !== Infinity && this.#tracks.some(({ reset }) => reset !== null)) pace.since ??= rooms.head
+    if (pace !== null && pace.ms !== Infinity && this.#isResetPending) pace.since ??= rooms.head
     const valuesWait = this.#valuesWait
     if (pace !== null && !valuesWait) pace.since ??= rooms.head
     if (!valuesWait) checkDeletions(this.#tracks, rooms)
