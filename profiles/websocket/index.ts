@@ -70,10 +70,10 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
   app.websocketServer.on('wsClientError', ({ message }, socket) =>
     answerBare(socket, '400 Bad Request', badHandshake(message), 'Sec-WebSocket-Version: 13\r\n'))
 
-  // The plugin ends the connection of a refused handshake only where its own hook was reached. Node reads such a connection no more.
-  app.addHook('onResponse', async ({ raw }) => {
-    if ((raw as IncomingMessage & { readonly upgrade: boolean }).upgrade) raw.socket.destroy()
-  })
+  // The plugin ends the connection of a refused handshake only where its own hook was reached. Node reads such a connection no
+  // more, so the answer says that it closes: a proxy would send its next request on it.
+  app.addHook('onSend', async ({ raw }, reply) => { if (isHandshake(raw)) reply.header('Connection', 'close') })
+  app.addHook('onResponse', async ({ raw }) => { if (isHandshake(raw)) raw.socket.destroy() })
 
   // With an `upgrade` listener, Node treats every request with an Upgrade header as an upgrade. The plugin would route it
   // without its body and keep its socket. Only requests for the WebSocket are therefore passed on to the plugin.
@@ -144,6 +144,9 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     connection.sendMessage('hello', { profile: 'WEBSOCKET', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
   }
 }, { name: 'profile-websocket', encapsulate: true })
+
+/** Whether Node handed the request over with its socket. */
+const isHandshake = (request: IncomingMessage): boolean => (request as IncomingMessage & { readonly upgrade: boolean }).upgrade
 
 /**
  * Frees request, reply and response, which are no longer needed and would stay in memory as long as the socket: 4 of the

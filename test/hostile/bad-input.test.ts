@@ -391,6 +391,9 @@ async function outcomeOf (port: number, { send, answer, tokens }: Row, index: nu
     if (statusCode !== status || typeof code !== 'string' || typeof error !== 'string' || typeof message !== 'string') throw new Error(`not in the shape of errors: ${JSON.stringify(body)}`)
     if (status === 401 && headers['www-authenticate'] !== 'Bearer') throw new Error('401 without WWW-Authenticate')
   }
+  // A proxy keeps a connection, and sends its next request on it, unless the answer says that it closes.
+  const last = client.answers.at(-1)
+  if (client.closed && last !== undefined && last.status >= 400 && !/close/i.test(last.headers['connection'] ?? '')) throw new Error(`it closes after ${last.status} without having said so`)
   client.cut()
   return outcome
 }
