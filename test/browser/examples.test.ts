@@ -1,4 +1,4 @@
-// What README and docs/examples tell a newcomer to do, in Chromium.
+// What README, docs/getting-started.md and docs/examples tell a newcomer to do, in Chromium.
 
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -15,8 +15,8 @@ const read = (path: string): string => readFileSync(new URL(`../../${path}`, imp
 const README = read('README.md')
 
 /** @returns the origin of a web server with one page */
-async function siteOf (test: Test, page: string): Promise<string> {
-  const site = createServer((_request, response) => { response.setHeader('Content-Type', 'text/html').end(page) })
+async function siteOf (test: Test, page: () => string): Promise<string> {
+  const site = createServer((_request, response) => { response.setHeader('Content-Type', 'text/html').end(page()) })
   test.teardown(() => { site.closeAllConnections(); site.close() })
   await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
   return `http://127.0.0.1:${(site.address() as AddressInfo).port}`
@@ -25,9 +25,24 @@ async function siteOf (test: Test, page: string): Promise<string> {
 /** The event of README's first curl. */
 const EVENT = JSON.parse(/-d '(\{[^']*\})'/.exec(README)?.[1] as string)
 
-t.test('README\'s walk: docs/examples/page.html shows the value that README publishes, and facts', { skip, buffered: true }, async test => {
+t.test('README\'s page shows the value that its curl publishes', { skip, buffered: true }, async test => {
+  const html = /```html\n([^]*?)```/.exec(README)?.[1] as string
   const stage = new Stage(test)
-  const site = await siteOf(test, read('docs/examples/page.html'))
+  let page = ''
+  const site = await siteOf(test, () => page)
+  const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder(), CORS_ORIGINS: site })
+  page = html.replaceAll('http://127.0.0.1:3000', server.url)
+  test.not(page, html)
+  const tab = await (await openContext(test, await openBrowser(t))).newPage()
+  await tab.goto(site)
+  test.equal((await request(`${server.url}/api/events`, { json: EVENT })).status, 202)
+  await until('the value is there', async () => await tab.locator('output').textContent() === 'cpu host-7: {"percent":42}')
+  await until('it says that it is connected', async () => await tab.title() === 'connected')
+})
+
+t.test('the walk of getting started: docs/examples/page.html shows the value that README publishes, and facts', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const site = await siteOf(test, () => read('docs/examples/page.html'))
   const server = await stage.launch({ APP_PROFILE: 'SSE', PORT: 0, DATA_DIR: stage.folder(), CORS_ORIGINS: site })
   test.equal((await request(`${server.url}/api/events`, { json: EVENT })).status, 202)
   const page = await (await openContext(test, await openBrowser(t))).newPage()
@@ -39,10 +54,10 @@ t.test('README\'s walk: docs/examples/page.html shows the value that README publ
   await until('it is answered', async () => /answered at/.test(await page.locator('#pong').textContent() ?? ''))
 })
 
-t.test('README\'s plain EventSource on another origin goes on where it was after an answer that ends an EventSource, and after a downtime', { skip, buffered: true }, async test => {
-  const example = /```js\n(const gateway = [^]*?listen\(\)\n)```/.exec(README)?.[1] as string
+t.test('the plain EventSource of getting started, on another origin goes on where it was after an answer that ends an EventSource, and after a downtime', { skip, buffered: true }, async test => {
+  const example = /```js\n(const gateway = [^]*?listen\(\)\n)```/.exec(read('docs/getting-started.md'))?.[1] as string
   const stage = new Stage(test)
-  const site = await siteOf(test, '<!doctype html><title>a page</title>')
+  const site = await siteOf(test, () => '<!doctype html><title>a page</title>')
   const env = { APP_PROFILE: 'SSE', PORT: await freePort(), DATA_DIR: stage.folder(), CORS_ORIGINS: site, RECONNECT_JITTER: 1 }
   let server = await stage.launch(env)
   const proxy = await Proxy.start(test, server.port)

@@ -1,4 +1,4 @@
-// Viewers written without us: each speaks to the gateway as the documentation of its library, or README's example, has it. They
+// Viewers written without us: each speaks to the gateway as the documentation of its library, or docs/getting-started.md, has it. They
 // run in Node or in a page, so nothing here needs either.
 
 import type { EventSourceClient, FetchLike } from 'eventsource-client'
@@ -52,7 +52,7 @@ interface Source {
   addEventListener (name: any, listen: (event: any) => void): void
 }
 
-/** README's example, over any class with the interface of the browser's EventSource. */
+/** The example of docs/getting-started.md, over any class with the interface of the browser's EventSource. */
 export const plain = (Class: new (url: string) => Source): Watch => (url, seen) => {
   let lastId = ''
   let source: Source
