@@ -7,12 +7,12 @@ import { Daemon, folderFor } from './daemon.ts'
 import type { Test } from './daemon.ts'
 import { need } from './find.ts'
 
-const MODULES = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite']
+const MODULES = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite', 'headers']
 
 /** @param lines of its configuration. @returns its address */
-export async function startApache (t: Test, lines: string): Promise<string> {
+export async function startApache (t: Test, lines: string, port?: number): Promise<string> {
   const folder = folderFor(t)
-  const port = await freePort()
+  port ??= await freePort()
   const tool = need('apache')
   // Debian's, extracted or not; elsewhere beside the server.
   const modules = [join(dirname(tool.bin), '../lib/apache2/modules'), '/usr/lib/apache2/modules', '/usr/libexec/apache2', join(dirname(tool.bin), '../lib/httpd/modules')].find(place => existsSync(place)) ?? ''

@@ -28,6 +28,7 @@ export interface Tools {
   readonly firefox: Tool | Missing
   readonly haproxy: Tool | Missing
   readonly apache: Tool | Missing
+  readonly caddy: Tool | Missing
   /** With HTTP/2. */
   readonly curl: Tool | Missing
   readonly wget: Tool | Missing
@@ -61,6 +62,7 @@ export const WORDS: Record<ToolName, Words> = {
   firefox: { what: 'firefox', tests: 'the tests in a real Firefox', debian: 'firefox-esr', brew: 'brew install --cask firefox', variables: ['FIREFOX_BIN'] },
   haproxy: { what: 'haproxy', tests: 'the tests behind a real HAProxy', debian: 'haproxy', brew: 'brew install haproxy', variables: ['HAPROXY_BIN'] },
   apache: { what: 'apache2', tests: 'the tests behind a real Apache', debian: 'apache2-bin', brew: 'brew install httpd', variables: ['APACHE_BIN'] },
+  caddy: { what: 'caddy', tests: 'the tests behind a real Caddy', debian: 'caddy', brew: 'brew install caddy', variables: ['CADDY_BIN'] },
   curl: { what: 'curl with HTTP/2', tests: 'the tests with curl', debian: 'curl', brew: 'brew install curl', variables: ['CURL_BIN'] },
   wget: { what: 'wget', tests: 'the tests with wget', debian: 'wget', brew: 'brew install wget', variables: ['WGET_BIN'] },
   asyncio: { what: 'python3 with its modules aiohttp and websockets', tests: 'the tests with viewers in Python', debian: 'python3-aiohttp python3-websockets', brew: 'python3 -m pip install aiohttp websockets', variables: ['PYTHON_ASYNCIO_BIN'] },
@@ -163,6 +165,7 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
   },
   haproxy: tree => pick('HAPROXY_BIN', ['haproxy'], ['-v'], foldersWith(tree)),
   apache: tree => pick('APACHE_BIN', ['apache2', 'httpd'], ['-v'], foldersWith(tree)),
+  caddy: tree => pick('CADDY_BIN', ['caddy'], ['version'], foldersWith(tree)),
   // Without HTTP/2 it does not know the option.
   curl: tree => pick('CURL_BIN', ['curl'], ['--http2', '--version'], foldersWith(tree)),
   wget: tree => pick('WGET_BIN', ['wget'], ['--version'], foldersWith(tree)),

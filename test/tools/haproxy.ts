@@ -16,9 +16,8 @@ export class HAProxy {
 
   /** @param backends sections of its configuration, beside a frontend that only shows figures */
   static async start (t: Test, backends: string): Promise<HAProxy> {
-    const folder = folderFor(t)
     const port = await freePort()
-    writeFileSync(join(folder, 'haproxy.cfg'), `
+    return new HAProxy(await HAProxy.forward(t, port, `
 defaults
   mode http
   timeout connect 5s
@@ -30,12 +29,18 @@ frontend figures
   stats enable
   stats uri /
 ${backends}
-`)
+`))
+  }
+
+  /** @param configuration with a frontend on the port. @returns its address */
+  static async forward (t: Test, port: number, configuration: string): Promise<string> {
+    const folder = folderFor(t)
+    writeFileSync(join(folder, 'haproxy.cfg'), configuration)
     const daemon = new Daemon(need('haproxy'), ['-db', '-f', 'haproxy.cfg'], folder)
     t.teardown(async () => await daemon.stop())
     const url = `http://127.0.0.1:${port}`
     await daemon.until('HAProxy listens', async () => await request(url).then(() => true, () => false))
-    return new HAProxy(url)
+    return url
   }
 
   /** By backend, the last check of its server: `status` (UP, DOWN), `check_status` (L7OK, L7STS), `check_code`. */
