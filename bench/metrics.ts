@@ -16,6 +16,10 @@ export class Metrics {
     }
   }
 
+  has (name: string): boolean {
+    return this.#figures.has(name)
+  }
+
   /** The sum over all labels. @throws Error if there is none */
   figure (name: string): number {
     const value = this.#figures.get(name)

@@ -1,10 +1,10 @@
-// A client of either profile on a bare socket. A hundred of them must use little of their core: viewers that get the same
-// bytes share one parse, and each still counts its events.
+// A client of either profile on a bare socket, which accepts compression as browsers do. A hundred of them must use little of
+// their core: viewers that get the same bytes inflate and parse them once, and each still counts its events.
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { ProfileName } from '../profiles/index.ts'
-import { afterHead, getRequest, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from '../test/wire/codec.ts'
+import { afterHead, COMPRESSED_HEADERS, getRequest, inflateChunk, inflateMessage, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from '../test/wire/codec.ts'
 import type { Feed, WireMessage } from '../test/wire/codec.ts'
 import type { Delivered } from './ledger.ts'
 
@@ -31,6 +31,8 @@ export class Viewer {
   readonly #feed: (bytes: Buffer) => void
   #ready = (): void => {}
   #closing = false
+  /** The stream is a gzip body. */
+  #compressed = false
 
   private constructor (options: ViewerOptions) {
     this.#options = options
@@ -58,14 +60,15 @@ export class Viewer {
 
   #startSse (): Feed {
     const { port, room } = this.#options
-    this.#socket.write(getRequest(`/api/events/stream?rooms=${room}`, { Host: `127.0.0.1:${port}`, Accept: 'text/event-stream' }))
-    return unchunk(splitBlocks(message => this.#take(message, decodeSse)))
+    this.#socket.write(getRequest(`/api/events/stream?rooms=${room}`, { Host: `127.0.0.1:${port}`, Accept: 'text/event-stream', ...COMPRESSED_HEADERS.SSE }))
+    const feed = splitBlocks(message => this.#take(message, parseBlock))
+    return unchunk(chunk => feed(this.#compressed ? inflateBlocks(chunk) : chunk))
   }
 
   #startWebSocket (): Feed {
-    this.#socket.write(getRequest('/api/events/ws', { Host: `127.0.0.1:${this.#options.port}`, ...upgradeHeaders() }))
-    return unframe((opcode, payload) => {
-      if (opcode === TEXT) this.#take(payload, decodeWebSocket)
+    this.#socket.write(getRequest('/api/events/ws', { Host: `127.0.0.1:${this.#options.port}`, ...upgradeHeaders(), ...COMPRESSED_HEADERS.WEBSOCKET }))
+    return unframe((opcode, payload, _end, compressed) => {
+      if (opcode === TEXT) this.#take(compressed ? inflateText(payload) : payload, parseText)
       else if (opcode === PING) this.#socket.write(maskedFrame(PONG, payload))
     })
   }
@@ -73,12 +76,13 @@ export class Viewer {
   #opened (head: string): void {
     const { profile, room } = this.#options
     if (!head.startsWith(`HTTP/1.1 ${profile === 'SSE' ? 200 : 101} `)) throw new Error(`a viewer was refused: ${head}`)
+    this.#compressed = /^content-encoding: gzip$/im.test(head)
     if (profile === 'WEBSOCKET') this.#socket.write(maskedFrame(TEXT, Buffer.from(JSON.stringify({ action: 'join', room }))))
   }
 
-  #take (bytes: Buffer, decode: (text: string) => Message): void {
+  #take (bytes: Buffer, parse: (bytes: Buffer) => Message): void {
     const at = performance.now()
-    const { kind, events } = parseOnce(bytes, decode)
+    const { kind, events } = parse(bytes)
     if (kind === 'bundle') this.#options.onBundle(events, at)
     else if (kind === 'ready') this.#ready()
     else if (kind === 'reset' || kind === 'bye' || kind === 'error') this.#options.onTrouble(`${kind}: ${bytes.toString()}`)
@@ -87,22 +91,25 @@ export class Viewer {
 
 const messageOf = ({ name, data }: WireMessage): Message => name === 'events' ? { kind: 'bundle', events: data as Delivered[] } : { kind: name, events: [] }
 
-function decodeSse (text: string): Message {
-  const message = readBlock(text)
-  return message === null ? { kind: 'none', events: [] } : messageOf(message)
-}
-
-const decodeWebSocket = (text: string): Message => messageOf(readText(text))
-
-/** The last few messages, parsed. */
-const recent: Array<{ readonly bytes: Buffer, readonly message: Message }> = []
+/** The last few results are kept: viewers in step get the same bytes, one after another. */
 const RECENT = 8
 
-function parseOnce (bytes: Buffer, decode: (text: string) => Message): Message {
-  for (const known of recent) if (known.bytes.equals(bytes)) return known.message
-  const message = decode(bytes.toString())
-  // A copy: the bytes are a piece of a larger buffer that would be kept alive.
-  recent.unshift({ bytes: Buffer.from(bytes), message })
-  if (recent.length > RECENT) recent.pop()
-  return message
+function memoized<Result> (make: (bytes: Buffer) => Result): (bytes: Buffer) => Result {
+  const recent: Array<{ readonly bytes: Buffer, readonly result: Result }> = []
+  return bytes => {
+    for (const known of recent) if (known.bytes.equals(bytes)) return known.result
+    const result = make(bytes)
+    // A copy: the bytes are a piece of a larger buffer that would be kept alive.
+    recent.unshift({ bytes: Buffer.from(bytes), result })
+    if (recent.length > RECENT) recent.pop()
+    return result
+  }
 }
+
+const inflateBlocks = memoized(inflateChunk)
+const inflateText = memoized(inflateMessage)
+const parseText = memoized(bytes => messageOf(readText(bytes.toString())))
+const parseBlock = memoized((bytes): Message => {
+  const message = readBlock(bytes.toString())
+  return message === null ? { kind: 'none', events: [] } : messageOf(message)
+})

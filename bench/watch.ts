@@ -31,6 +31,21 @@ export interface Inside {
   /** Shares: of the messages there would have been, counted; and of CPU time, estimated. */
   readonly savedMessages: number
   readonly savedCpu: number
+  /** Shares of the bytes there would have been without any of them; null if an older server does not count them. */
+  readonly savedBytes: SavedBytes | null
+}
+
+export interface SavedBytes {
+  readonly bundling: number
+  readonly patches: number
+  readonly compression: number
+}
+
+/** @param grown how much a counter of /metrics has grown */
+export function savedBytes (grown: (name: string) => number): SavedBytes {
+  const [sent, plain, whole, unbundled] = ['sent', 'plain', 'whole', 'unbundled'].map(name => grown(`signalbox_${name}_bytes_total`)) as [number, number, number, number]
+  const share = (bytes: number): number => unbundled === 0 ? 0 : Math.max(0, bytes / unbundled)
+  return { bundling: share(unbundled - whole), patches: share(whole - plain), compression: share(plain - sent) }
 }
 
 export class Watch {
@@ -83,7 +98,8 @@ export class Watch {
         bundles,
         bytes: grown('signalbox_sent_bytes_total'),
         savedMessages: uncoalesced === 0 ? 0 : Math.max(0, 1 - bundles / uncoalesced),
-        savedCpu: saved === 0 ? 0 : saved / (saved + cpu)
+        savedCpu: saved === 0 ? 0 : saved / (saved + cpu),
+        savedBytes: last.has('signalbox_unbundled_bytes_total') ? savedBytes(grown) : null
       }
     }
   }

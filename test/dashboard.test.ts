@@ -2,15 +2,16 @@
 
 import t from 'tap'
 import type { Event } from '../src/client/index.ts'
-import { savedCpu, savedMessages, sum, worst } from '../src/dashboard/figures.ts'
+import { savedBytes, savedCpu, savedMessages, sum, worst } from '../src/dashboard/figures.ts'
 import { ago, bytes, count, duration, ms, share, short } from '../src/dashboard/format.ts'
 import { Reports, SYSTEM } from '../src/dashboard/reports.ts'
 import type { CounterReport, GatewayReport, ProcessReport } from '../src/dashboard/reports.ts'
 import { roomsOf } from '../src/dashboard/rooms.ts'
 import { Throughputs } from '../src/dashboard/throughput.ts'
+import type { Throughput } from '../src/dashboard/throughput.ts'
 import { TimeSeries } from '../src/dashboard/time-series.ts'
 
-const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n, plainBytes: 400 * n })
+const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n, plainBytes: 400 * n, wholeBytes: 500 * n, unbundledBytes: 1000 * n })
 const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
 
 t.test('rates come from differences, over the time of the process\'s clock', async t => {
@@ -18,7 +19,7 @@ t.test('rates come from differences, over the time of the process\'s clock', asy
   rates.take('1', 1000, counters(100))
   t.equal(rates.total, null, 'one report is no rate')
   rates.take('1', 3000, counters(300))
-  t.same(rates.total, { events: 100, owed: 1000, delivered: 500, bundles: 100, bytes: 10_000, plainBytes: 40_000 })
+  t.same(rates.total, { events: 100, owed: 1000, delivered: 500, bundles: 100, bytes: 10_000, plainBytes: 40_000, wholeBytes: 50_000, unbundledBytes: 100_000 })
   rates.take('1', 3000, counters(900))
   t.equal(rates.total?.events, 100, 'the same report again changes nothing')
 })
@@ -50,6 +51,14 @@ t.test('a figure of the deployment is that of its worst worker; a missing one is
   t.equal(worst(both, ({ latencyMs }) => latencyMs?.p95), null)
   t.equal(sum(both, ({ memoryBytes }) => memoryBytes), undefined)
   t.equal(sum([...both, report('c', { memoryBytes: 7 })], ({ memoryBytes }) => memoryBytes), 7)
+})
+
+t.test('of the bytes there would be bundling, patches and compression save their shares, never less than nothing', async t => {
+  const rates = new Throughputs()
+  for (const [at, n] of [[1000, 0], [2000, 50]] as const) for (const key of ['a', 'b']) rates.take(key, at, counters(n))
+  t.same(savedBytes(rates.total as Throughput), { bundling: 0.5, patches: 0.1, compression: 0.3 })
+  t.same(savedBytes({ unbundledBytes: 100, wholeBytes: 150, plainBytes: 150, bytes: 160 }), { bundling: 0, patches: 0, compression: 0 })
+  t.equal(savedBytes({ unbundledBytes: 0, wholeBytes: 0, plainBytes: 0, bytes: 0 }), null)
 })
 
 t.test('shares saved are weighted by each worker\'s load', async t => {

@@ -7,13 +7,15 @@ import { bars, distribution } from './plot.ts'
 import type { Bar } from './plot.ts'
 import { definitions, machine } from './findings.ts'
 import type { Report } from './findings.ts'
-import { COLUMNS, rows, TRUTHS, truths, truthSentence } from './rows.ts'
+import { COLUMNS, rows, SAVINGS, savings, TRUTHS, truths, truthSentence } from './rows.ts'
+import type { Column } from './rows.ts'
 
 const HEADINGS = ['Targets met', 'Targets missed', 'Not measured'] as const
 
 export function page (report: Report): string {
   const { at, url, command, verdict: { code, sentence, caveats }, workloads, quick, seconds } = report
   const truth = truthSentence(report)
+  const saved = savings(report)
   return `<!doctype html>\n${markup`<html lang="en">
 <head>
 <meta charset="utf-8"/>
@@ -47,17 +49,19 @@ ${legend(report)}
 <figure>${bars('Event-loop lag, 99th percentile', groups(report, ({ lagP99Ms }) => lagP99Ms, value => `${value.toFixed(1)} ms`), TARGETS.lagP99Ms)}<figcaption>Event-loop lag p99; the line is its target, ${TARGETS.lagP99Ms} ms.</figcaption></figure>
 </div>
 </section>
+${saved.length === 0
+  ? null
+  : markup`<section>
+<h2>Bytes saved</h2>
+<p>Of the bytes there would be if each event went out whole, by itself and uncompressed, to everyone who hears it.</p>
+${told(SAVINGS, saved)}
+</section>`}
 ${truth === null
   ? null
   : markup`<section>
 <h2>Does the server tell the truth about itself?</h2>
 <p>${truth}</p>
-<div class="wide" tabindex="0">
-<table>
-<thead><tr><th scope="col">workload</th><th scope="col">profile</th>${TRUTHS.map(({ name, unit }) => markup`<th scope="col">${name} <small>${unit}</small></th>`)}</tr></thead>
-<tbody>${truths(report).map(({ measurement: { workload, profile }, cells }) => markup`<tr><th scope="row">${workload}</th><th scope="row">${profile}</th>${cells.map(cell => markup`<td>${cell}</td>`)}</tr>`)}</tbody>
-</table>
-</div>
+${told(TRUTHS, truths(report))}
 </section>`}
 <section id="definitions">
 <h2>What the figures mean</h2>
@@ -84,6 +88,14 @@ ${report.workloads.map(({ name }) => markup`<tbody>${rows(report, name).map(({ m
 </table>
 </div>`
 }
+
+/** Figures that have no target. */
+const told = (columns: readonly Column[], lines: ReturnType<typeof truths>): Markup => markup`<div class="wide" tabindex="0">
+<table>
+<thead><tr><th scope="col">workload</th><th scope="col">profile</th>${columns.map(({ name, unit }) => markup`<th scope="col">${name} <small>${unit}</small></th>`)}</tr></thead>
+<tbody>${lines.map(({ measurement: { workload, profile }, cells }) => markup`<tr><th scope="row">${workload}</th><th scope="row">${profile}</th>${cells.map(cell => markup`<td>${cell}</td>`)}</tr>`)}</tbody>
+</table>
+</div>`
 
 const kindOf = ({ profile, coalesced }: Measurement): string => `${profile === 'SSE' ? 'sse' : 'websocket'}${coalesced ? '' : ' plain'}`
 const deliveryOf = ({ profile, coalesced }: Measurement): string => `${profile}${coalesced ? '' : ' at once'}`

@@ -102,6 +102,23 @@ export function truths ({ measurements }: Report): Array<{ readonly measurement:
   })
 }
 
+export const SAVINGS: readonly Column[] = [
+  { name: 'bundling', unit: '%', target: '' },
+  { name: 'patches', unit: '%', target: '' },
+  { name: 'compression', unit: '%', target: '' },
+  { name: 'sent', unit: 'KiB/s', target: '' }
+]
+
+/** Shares of the bytes saved, by each means, and what is left. */
+export function savings ({ measurements }: Report): Array<{ readonly measurement: Measurement, readonly cells: readonly string[] }> {
+  return measurements.flatMap(measurement => {
+    const { coalesced, inside, seconds } = measurement
+    if (!coalesced || inside === null || inside.savedBytes === null) return []
+    const { savedBytes: { bundling, patches, compression }, bytes } = inside
+    return [{ measurement, cells: [...[bundling, patches, compression].map(share => String(Math.round(share * 100))), whole(bytes / 1024 / seconds)] }]
+  })
+}
+
 /** How far the two are apart, in a sentence; null where there is nothing to compare. */
 export function truthSentence ({ measurements, url }: Report): string | null {
   const compared = measurements.flatMap(measurement => {

@@ -1,8 +1,9 @@
 // A run's findings on a terminal of 100 columns.
 
+import type { Measurement } from '../measure.ts'
 import { definitions, machine } from './findings.ts'
 import type { Report } from './findings.ts'
-import { COLUMNS, rows, TRUTHS, truths, truthSentence } from './rows.ts'
+import { COLUMNS, rows, SAVINGS, savings, TRUTHS, truths, truthSentence } from './rows.ts'
 import type { Column } from './rows.ts'
 
 const WIDTH = 100
@@ -12,6 +13,7 @@ const GAP = '  '
 export function summary (report: Report): string {
   const { workloads, measurements, verdict } = report
   const sentence = truthSentence(report)
+  const saved = savings(report)
   return [
     ...table(COLUMNS, workloads.flatMap(({ name }) => [
       [name],
@@ -19,12 +21,19 @@ export function summary (report: Report): string {
     ]), true),
     '',
     wrap(`! misses its target. "at once": unbundled, each event sent at once, over the same transport${measurements.every(({ coalesced }) => coalesced) ? '' : '; saved: CPU of an event published, against that'}. In brackets: nothing to save in that workload, not judged. ~: the server's own estimate, not judged. Latency: from publish to receipt, see the report.`),
+    ...saved.length === 0
+      ? []
+      : [
+          '',
+          'Of the bytes there would be, saved by',
+          ...table(SAVINGS, saved.map(({ measurement, cells }) => [labelOf(measurement), ...cells]))
+        ],
     ...sentence === null
       ? []
       : [
           '',
           'What the server says of itself, beside what was seen from outside',
-          ...table(TRUTHS, truths(report).map(({ measurement: { workload, profile }, cells }) => [`${workload} ${profile === 'SSE' ? 'SSE' : 'WS'}`, ...cells])),
+          ...table(TRUTHS, truths(report).map(({ measurement, cells }) => [labelOf(measurement), ...cells])),
           '',
           wrap(sentence)
         ],
@@ -34,6 +43,8 @@ export function summary (report: Report): string {
     ...verdict.caveats.map(caveat => wrap(`- ${caveat}`))
   ].join('\n')
 }
+
+const labelOf = ({ workload, profile }: Measurement): string => `${workload} ${profile === 'SSE' ? 'SSE' : 'WS'}`
 
 /** Columns of figures under their names, units and targets. */
 function table (columns: readonly Column[], lines: ReadonlyArray<readonly string[]>, targets = false): string[] {

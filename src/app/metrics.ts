@@ -67,6 +67,8 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
   counter('signalbox_bundles_total', 'Bundles handed to connections', () => counters.bundles)
   counter('signalbox_sent_bytes_total', 'Bytes of bundles handed to connections, as on the wire', () => counters.bytes)
   counter('signalbox_plain_bytes_total', 'Bytes there would have been without compression', () => counters.plainBytes)
+  counter('signalbox_whole_bytes_total', 'Bytes there would have been without compression and patches', () => counters.wholeBytes)
+  counter('signalbox_unbundled_bytes_total', 'Bytes there would have been without compression, patches and bundling: each event whole to every connection that hears it', () => counters.unbundledBytes)
   counter('signalbox_sessions_opened_total', 'Sessions opened', () => counters.opened)
   counter('signalbox_reads_total', 'Reads answered without a stream (GET /api/events)', () => counters.reads)
   counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)

@@ -60,6 +60,8 @@ export interface Entry {
   readonly json: string
   /** Bytes of `json` in UTF-8. */
   readonly size: number
+  /** Of a patch: the bytes of the whole event that it stands for. */
+  readonly wholeSize?: number
 }
 
 export interface ParseRules {

@@ -14,7 +14,7 @@ import type { Code } from './errors.ts'
 import { parseEvents, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
-import { newCounters } from './figures/counters.ts'
+import { countHeard, newCounters } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
 import { Latency } from './figures/latency.ts'
 import { RefusalLog } from './figures/refusal-log.ts'
@@ -414,10 +414,7 @@ export class Gateway {
     for (const entry of entries) {
       const room = this.#rooms.open(entry.room)
       room.count(second)
-      if (entry.room !== SYSTEM) {
-        this.counters.events++
-        this.counters.owed += room.audience.of(entry.type)
-      }
+      if (entry.room !== SYSTEM) countHeard(this.counters, entry, room.audience.of(entry.type))
       if (this.#limits.tickMs === 0) this.#ticker.newTick()
       try {
         const { head } = this.#rooms

@@ -25,7 +25,7 @@ export function patchOf (before: Entry, after: Entry): Entry | null {
   const patch = mergePatch(dataOf(before), dataOf(after))
   const json = `${after.json.slice(0, after.json.indexOf(DATA))},"patch":${encodeText(writeJson(patch))}${after.json.slice(after.json.lastIndexOf(TIMESTAMP))}`
   const size = Buffer.byteLength(json)
-  return size < after.size ? { ...after, json, size } : null
+  return size < after.size ? { ...after, json, size, wholeSize: after.size } : null
 }
 
 /** The patch that makes `after` of `before`. Arrays are replaced whole, as RFC 7396 has it. */

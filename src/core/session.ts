@@ -15,6 +15,7 @@ import type { Connection, EndReason } from './connection.ts'
 import { MAX_LATER } from './cursor.ts'
 import { Refusal } from './errors.ts'
 import { PUBLIC } from './event.ts'
+import { countSent } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
 import type { Latency } from './figures/latency.ts'
 import { ORIGIN } from './id.ts'
@@ -419,7 +420,7 @@ export class Session {
       const { facts, state, turn } = reading
       this.#advance(facts, state, rooms.head, valuesWait)
       if (state === null) rooms.noteReading(this.subscription.patched, ticker, clock.now())
-      found = { bundle: { entries: reading.entries, cursor: this.cursor }, events: trafficOf(reading.entries), facts, state, head: rooms.head, turn }
+      found = { bundle: { entries: reading.entries, cursor: this.cursor }, ...trafficOf(reading.entries), facts, state, head: rooms.head, turn }
       if (key !== null) shared.set(key, found)
     } else {
       this.#advance(found.facts, found.state, found.head, valuesWait)
@@ -428,14 +429,9 @@ export class Session {
     this.#catchingUp = found.facts !== null || (found.state !== null && !valuesWait)
     if (pace !== null && found.state === null) pace.since = null
     if (found.bundle.entries.length > 0) {
-      const bytes = this.connection.send(found.bundle)
+      countSent(counters, found, this.connection.send(found.bundle), this.#listensFrom)
       const now = clock.now()
-      counters.served++
       if (found.events > 0) {
-        counters.bytes += bytes
-        counters.plainBytes += bytes === 0 ? 0 : found.bundle.frame?.length ?? bytes
-        counters.bundles++
-        counters.delivered += found.events
         const prompt = pace === null ? found.bundle.entries : factsOf(found)
         if (prompt.length > 0) latency.handed(prompt, now, this.#listensFrom)
       }

@@ -10,8 +10,10 @@ import type { Position, Turn } from './read.ts'
 /** A bundle, and where it leads. */
 export interface SharedBundle {
   readonly bundle: Bundle
-  /** Its events without the gateway's own figures, which are no traffic. */
+  /** Its events without the gateway's own figures, which are no traffic; their bytes as whole events; and how many of these bytes patches save. */
   readonly events: number
+  readonly wholeBytes: number
+  readonly patchedBytes: number
   /** How far the reading went; null: to `head`, which was the log's head then. */
   readonly facts: Id | null
   readonly state: Id | null
@@ -80,9 +82,14 @@ export function factsOf (shared: SharedBundle): readonly Entry[] {
   return shared.factsOnly
 }
 
-/** How many entries are not the gateway's own figures. */
-export function trafficOf (entries: readonly Entry[]): number {
-  let events = 0
-  for (const { room } of entries) if (room !== SYSTEM) events++
-  return events
+/** Counts entries without the gateway's own figures. */
+export function trafficOf (entries: readonly Entry[]): Pick<SharedBundle, 'events' | 'wholeBytes' | 'patchedBytes'> {
+  const traffic = { events: 0, wholeBytes: 0, patchedBytes: 0 }
+  for (const { room, size, wholeSize = size } of entries) {
+    if (room === SYSTEM) continue
+    traffic.events++
+    traffic.wholeBytes += wholeSize
+    traffic.patchedBytes += wholeSize - size
+  }
+  return traffic
 }

@@ -38,6 +38,17 @@ export function savedMessages (reports: Gateways, owedOf: (key: string) => numbe
   return shares.reduce((sum, process) => sum + process.share * (owed === 0 ? 1 / shares.length : process.owed / owed), 0)
 }
 
+/**
+ * The shares of the bytes there would be without any of them that bundling, patches and compression save.
+ * @returns null where nothing was to be sent, or the gateway does not count it
+ */
+export function savedBytes ({ unbundledBytes, wholeBytes, plainBytes, bytes }: Readonly<Record<'unbundledBytes' | 'wholeBytes' | 'plainBytes' | 'bytes', number>>): { readonly bundling: number, readonly patches: number, readonly compression: number } | null {
+  if (unbundledBytes === 0) return null
+  // Events count when they come, and again when they are sent, which may be in the next report.
+  const saved = (more: number, less: number): number => Math.max(0, more - less) / unbundledBytes
+  return { bundling: saved(unbundledBytes, wholeBytes), patches: saved(wholeBytes, plainBytes), compression: saved(plainBytes, bytes) }
+}
+
 /** The share of CPU saved. A process that used u and saved the share s would have used u / (1 - s) without bundling. */
 export function savedCpu (reports: Gateways): number | null {
   let used = 0

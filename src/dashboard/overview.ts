@@ -2,7 +2,7 @@
 // one sentence.
 
 import { byId, make, mark, write } from './element.ts'
-import { savedCpu, savedMessages, sum, worst } from './figures.ts'
+import { savedBytes, savedCpu, savedMessages, sum, worst } from './figures.ts'
 import type { WorstFigure } from './figures.ts'
 import { count, duration, many, ms, NONE, percent, share, short } from './format.ts'
 import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
@@ -100,7 +100,8 @@ export class Overview {
     if (!isKnown) this.#saved.badge('none', gateways.length === 0 ? 'No data yet' : 'Nothing to deliver in the last 10 s')
     else if (rate === null) this.#saved.badge('none', 'Counting')
     else this.#saved.badge('info', `${short(rate.bundles)} instead of ${short(rate.owed)} messages/s`)
-    this.#saved.note(rate === null || rate.plainBytes <= rate.bytes ? '' : `${share(1 - rate.bytes / rate.plainBytes)} of the bytes by compression`)
+    const bytes = rate === null ? null : savedBytes(rate)
+    this.#saved.note(bytes === null ? '' : `Of the bytes, bundling saves ${share(bytes.bundling)}, patches ${share(bytes.patches)}, compression ${share(bytes.compression)}`)
     this.#saved.line.draw(this.#samples.history)
   }
 

@@ -3,7 +3,7 @@
 
 import type { CounterReport } from './reports.ts'
 
-const NAMES = ['events', 'owed', 'delivered', 'bundles', 'bytes', 'plainBytes'] as const
+const NAMES = ['events', 'owed', 'delivered', 'bundles', 'bytes', 'plainBytes', 'wholeBytes', 'unbundledBytes'] as const
 
 export type Throughput = Readonly<Record<typeof NAMES[number], number>>
 
@@ -37,7 +37,7 @@ export class Throughputs {
     if (rates.length === 0) return null
     const sum = (name: keyof Throughput): number => rates.reduce((sum, rate) => sum + rate[name], 0)
     // Every process reads every event of the log, so all of them count the same events.
-    return { events: Math.max(...rates.map(({ events }) => events)), owed: sum('owed'), delivered: sum('delivered'), bundles: sum('bundles'), bytes: sum('bytes'), plainBytes: sum('plainBytes') }
+    return { ...Object.fromEntries(NAMES.map(name => [name, sum(name)])) as Throughput, events: Math.max(...rates.map(({ events }) => events)) }
   }
 
   /** Of one process. */

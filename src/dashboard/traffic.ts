@@ -60,11 +60,10 @@ export class TrafficPanel {
     const uptime = duration(worst(gateways, ({ uptimeSeconds }) => uptimeSeconds)?.value)
     const whose = gateways.length === 1 ? `Since the gateway started, ${uptime} ago` : `Since the workers started, the oldest ${uptime} ago, over ${gateways.length} workers`
     const events = worst(gateways, ({ counters }) => counters?.events)?.value
-    const total = (name: 'owed' | 'bundles' | 'bytes' | 'plainBytes'): number => sum(gateways, ({ counters }) => counters?.[name]) ?? 0
-    const [owed, bundles, size, plain] = [total('owed'), total('bundles'), total('bytes'), total('plainBytes')]
+    const total = (name: 'owed' | 'bundles' | 'bytes' | 'unbundledBytes'): number => sum(gateways, ({ counters }) => counters?.[name]) ?? 0
+    const [owed, bundles, size, unbundled] = [total('owed'), total('bundles'), total('bytes'), total('unbundledBytes')]
     // Snapshots are bundles too, but they have no counterpart without bundling.
     const saved = owed === 0 ? '' : `, ${share(Math.max(0, 1 - bundles / owed))} fewer than the ${short(owed)} without bundling`
-    const compressed = plain <= size ? '' : `, ${share(1 - size / plain)} less than the ${bytes(plain)} without compression`
-    return `${whose}: ${short(events)} event${events === 1 ? '' : 's'} in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent${compressed}.`
+    return `${whose}: ${short(events)} event${events === 1 ? '' : 's'} in, ${many(bundles, 'message')} out${saved}; ${bytes(size)} sent${unbundled <= size ? '' : ` in place of ${bytes(unbundled)}`}.`
   }
 }

@@ -39,7 +39,7 @@ const measured = (changes: Partial<Measurement> = {}): Measurement => ({
   serverCpu: 0.4,
   lagP99Ms: 3,
   backlogSeconds: 0.1,
-  inside: { meanMs: 48, p95Ms: 97, boundsMs: [100, 150], events: 50_000, bundles: 20_000, bytes: 2e7, savedMessages: 0.98, savedCpu: 0.6 },
+  inside: { meanMs: 48, p95Ms: 97, boundsMs: [100, 150], events: 50_000, bundles: 20_000, bytes: 2e7, savedMessages: 0.98, savedCpu: 0.6, savedBytes: { bundling: 0.5, patches: 0, compression: 0.3 } },
   loadCpu: 0.5,
   others: 0,
   stolen: 0,
@@ -152,6 +152,7 @@ t.test('the page is well-formed, asks nobody for anything, and takes no text for
   t.notMatch(text, /NaN|undefined|\[object|Infinity/)
   for (const name of NAMES) t.ok(text.includes(`aria-label="Latency, ${name}"`), name)
   t.match(text, /p95 300 ms, not in its latency/)
+  t.match(text, /<h2>Bytes saved<\/h2>.*<td>50<\/td><td>0<\/td><td>30<\/td>/s)
 })
 
 interface Ran {
@@ -192,6 +193,8 @@ for (const profile of PROFILES) {
     for (const { latency, serverCpu, messages, inside } of measurements) {
       t.ok((latency?.count ?? 0) > 0 && serverCpu !== null && messages > 0 && inside !== null)
     }
+    t.ok((measurements[0]?.inside?.savedBytes?.compression ?? 0) > 0, 'the client accepts compression')
+    t.match(stdout, /Of the bytes there would be, saved by/)
     t.match(readFileSync(join(folder, 'validation.html'), 'utf8'), server.url)
     t.equal(await keysAt(server.url), 0)
   })

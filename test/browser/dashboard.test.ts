@@ -56,7 +56,7 @@ for (const profile of PROFILES) {
       await says(card(page, name), /\d (ms|s) ?(Under|Over) (150 ms|30 ms|60 s)/)
       await until(`${name} has its line`, async () => /L/.test(await card(page, name).locator('path.line').getAttribute('d') ?? ''))
     }
-    await says(card(page, 'Saved by bundling'), /\d+ % ?messages/)
+    await says(card(page, 'Saved by bundling'), /\d+ % ?messages.*Of the bytes, bundling saves \d+ %, patches \d+ %, compression [1-9]\d* %/)
     const facts = await textOf(page.locator('.facts'))
     test.match(facts, new RegExp(`Profile ?${profile === 'SSE' ? 'SSE' : 'WebSocket'} Up for ?\\d+ s Workers ?1 Store ?embedded Sessions ?1`))
     await says(page.locator('#totals'), /^Since the gateway started, \d+ s ago: [\d,]+ events? in, [\d,]+ messages? out/)

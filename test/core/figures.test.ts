@@ -142,7 +142,7 @@ t.test('the gateway\'s own figures are neither traffic nor late', async t => {
   await gateway.operator.report([{ type: 'gateway', key: '1', data: 1 }, { type: 'rooms', key: '1', data: 2 }])
   await clock.settle()
   t.equal(client.events.length, 2)
-  t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0 })
+  t.match(gateway.counters, { events: 0, owed: 0, delivered: 0, bundles: 0, bytes: 0, plainBytes: 0, wholeBytes: 0, unbundledBytes: 0 })
   t.equal(gateway.latency.recent, null)
   t.same(gateway.view.busiest(10), { total: 0, first: [] })
   client.join([{ room: 'a' }])
@@ -155,6 +155,88 @@ t.test('the gateway\'s own figures are neither traffic nor late', async t => {
   t.equal(client.events.length, 4)
   t.match(gateway.counters, { events: 1, owed: 1, delivered: 1, bundles: 1 }, 'also where both are in one bundle')
   t.equal(gateway.latency.total.counts.reduce((sum, count) => sum + count), 1)
+})
+
+t.test('what bundling, patches and compression save is counted apart: by event and connection that hears it, by patch, and by bundle', async t => {
+  const { clock, gateway: { counters }, publish, connect } = await open(t)
+  const LONG = 'x'.repeat(100)
+  const put = async (n: number): Promise<unknown> => await publish({ type: 'x', room: 'a', key: 'k', data: { LONG, n } })
+  const pass = async (): Promise<void> => {
+    clock.advance(100)
+    await clock.settle()
+  }
+  /** Frames have 20 bytes around their text; compressed, half of them are left. */
+  const framed = (client: Client): Client => {
+    const send = client.send.bind(client)
+    client.send = bundle => {
+      const text = send(bundle)
+      bundle.frame ??= Buffer.alloc(20 + text)
+      return client === small ? bundle.frame.length / 2 : bundle.frame.length
+    }
+    return client
+  }
+  const size = (event: unknown): number => Buffer.byteLength(JSON.stringify(event))
+  const saved = (): object => ({
+    bundling: counters.unbundledBytes - counters.wholeBytes,
+    patches: counters.wholeBytes - counters.plainBytes,
+    compression: counters.plainBytes - counters.bytes
+  })
+
+  await put(0)
+  const plain = connect([{ room: 'a' }])
+  const small = connect([{ room: 'a', types: ['x'] }])
+  const [patched, other] = [connect([{ room: 'a', patch: true }]), connect([{ room: 'a', patch: true }])]
+  connect([{ room: 'a', types: ['y'] }])
+  for (const client of [plain, small, patched, other]) framed(client)
+  await pass()
+  const snapshot = size(plain.events[0])
+  t.same(saved(), { bundling: 0, patches: 0, compression: (size(plain.events) + 20) / 2 }, 'a snapshot is no event that anybody waited for, and goes out whole')
+  t.equal(counters.wholeBytes, 4 * (size(plain.events) + 20))
+
+  await put(1)
+  await pass()
+  await put(2)
+  await put(3)
+  await put(4)
+  await pass()
+  t.same(plain.events.map(({ data }) => (data as { n: number }).n), [0, 1, 4])
+  const whole = plain.events.slice(1).map(size)
+  const patch = patched.events.slice(1).map(size)
+  t.ok(whole.every((bytes, n) => bytes > (patch[n] ?? bytes) + 90), 'the patched got less')
+  const compressed = plain.bundles.reduce((sum, { events }) => sum + (size(events) + 20) / 2, 0)
+  t.same(saved(), {
+    bundling: 4 * 2 * snapshot,
+    patches: 2 * (whole[0] as number + (whole[1] as number) - (patch[0] as number) - (patch[1] as number)),
+    compression: compressed
+  }, 'two values of three were replaced for four that hear them; two got two patches; one is compressed')
+
+  const before = saved()
+  const late = framed(connect([{ room: 'a' }]))
+  await pass()
+  t.same(saved(), before, 'nothing was saved for a newcomer')
+  patched.session.end()
+  await put(5)
+  await pass()
+  t.match(saved(), { bundling: 4 * 2 * snapshot }, 'nothing is folded: as many bytes as there were')
+  t.equal(counters.bytes, [plain, small, patched, other, late].reduce((sum, client) => sum + client.bundles.reduce((sum, { events }) => sum + (size(events) + 20) / (client === small ? 2 : 1), 0), 0), 'and what was sent is what came')
+})
+
+t.test('of a returning client only what came while it was there counts as bundled, also where one bundle holds both', async t => {
+  const { clock, gateway: { counters }, publish, connect } = await open(t)
+  const first = connect([{ room: 'a' }])
+  await clock.settle()
+  const cursor = first.cursorAfter()
+  first.session.end()
+  await publish(FACT, FACT)
+  const { unbundledBytes } = counters
+  t.equal(unbundledBytes, 0)
+  const returned = connect([{ room: 'a' }], cursor)
+  await publish(FACT)
+  await clock.settle()
+  t.equal(returned.bundles.length, 1)
+  t.equal(returned.events.length, 3)
+  t.equal(counters.unbundledBytes, counters.wholeBytes, 'nothing was saved')
+  t.equal(counters.wholeBytes, Buffer.byteLength(JSON.stringify(returned.events)))
 })
 
 t.test('messages without bundling are counted by those that hear an event: by room and type, through joins, leaves and a new image of the log', async t => {

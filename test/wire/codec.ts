@@ -213,14 +213,14 @@ export function frameHead (bytes: Buffer, at: number): FrameHead | null {
   return { opcode: (bytes[at] as number) & 15, compressed: ((bytes[at] as number) & 0x40) !== 0, start, end: start + length }
 }
 
-/** Frames of a server that sends each message in one (RFC 6455, 5.2). @param next is also given where in the stream the frame ends. @param inflates compression was agreed on */
-export function unframe (next: (opcode: number, payload: Buffer, end: number) => void, inflates = false): Feed {
+/** Frames of a server that sends each message in one (RFC 6455, 5.2). @param next is also given where in the stream the frame ends, and whether the payload is still compressed. @param inflates compression was agreed on */
+export function unframe (next: (opcode: number, payload: Buffer, end: number, compressed: boolean) => void, inflates = false): Feed {
   return pieces((bytes, _seen, base) => {
     for (let at = 0; ;) {
       const head = frameHead(bytes, at)
       if (head === null || head.end > bytes.length) return at
       const payload = bytes.subarray(head.start, head.end)
-      next(head.opcode, inflates && head.compressed ? inflateMessage(payload) : payload, base + head.end)
+      next(head.opcode, inflates && head.compressed ? inflateMessage(payload) : payload, base + head.end, head.compressed && !inflates)
       at = head.end
     }
   })

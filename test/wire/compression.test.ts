@@ -101,10 +101,10 @@ for (const profile of PROFILES) {
     const [one, other, plain] = clients.map(({ bytes }, n) => Buffer.from(bytes.subarray(before[n]))) as [Buffer, Buffer, Buffer]
     t.ok(one.equals(other))
     t.ok(one.length < plain.length / 4, `${one.length} bytes in place of ${plain.length}`)
-    t.match(gateway.counters, { bundles: 3, bytes: 2 * one.length + plain.length, plainBytes: 3 * plain.length })
+    t.match(gateway.counters, { bundles: 3, bytes: 2 * one.length + plain.length, plainBytes: 3 * plain.length, wholeBytes: 3 * plain.length, unbundledBytes: 3 * plain.length })
     const metrics = await (await fetch(`${url}/metrics`)).text()
     t.match(metrics, new RegExp(`^signalbox_sent_bytes_total\\{profile="${profile}"\\} ${2 * one.length + plain.length}$`, 'm'))
-    t.match(metrics, new RegExp(`^signalbox_plain_bytes_total\\{profile="${profile}"\\} ${3 * plain.length}$`, 'm'))
+    for (const name of ['plain', 'whole', 'unbundled']) t.match(metrics, new RegExp(`^signalbox_${name}_bytes_total\\{profile="${profile}"\\} ${3 * plain.length}$`, 'm'))
     for (const client of clients) client.cut()
   })
 
