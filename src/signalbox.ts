@@ -173,6 +173,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   registerBuiltIns({
     gateway,
     stats: () => reports.stats(),
+    recent: async () => await reports.recent(),
     tunable: tunableSchemas(),
     tune: async changes => {
       const { previous, now } = retuned(changes)

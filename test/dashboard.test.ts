@@ -10,6 +10,7 @@ import { roomsOf } from '../src/dashboard/rooms.ts'
 import { Throughputs } from '../src/dashboard/throughput.ts'
 import type { Throughput } from '../src/dashboard/throughput.ts'
 import { TimeSeries } from '../src/dashboard/time-series.ts'
+import { verdictOf } from '../src/dashboard/verdict.ts'
 
 const counters = (n: number): CounterReport => ({ events: n, owed: 10 * n, delivered: 5 * n, bundles: n, bytes: 100 * n, plainBytes: 400 * n, wholeBytes: 500 * n, unbundledBytes: 1000 * n })
 const report = (key: string, data: GatewayReport): ProcessReport<GatewayReport> => ({ key, at: 0, data })
@@ -109,4 +110,25 @@ t.test('figures as text; a missing one is a dash', async t => {
   t.same([0, 0.001, 0.5, 0.999, 1].map(share), ['0 %', '< 1 %', '50 %', '99 %', '100 %'])
   t.same([3.14, 149.6, 1500, 61_000].map(ms), ['3.1 ms', '150 ms', '1.5 s', '61 s'])
   t.same([5, 65, 3700, 90_000].map(duration), ['5 s', '1 min 5 s', '1 h 1 min', '1 d 1 h'])
+})
+
+t.test('the verdict has three levels, and the worst is said first', async t => {
+  const fine = { fault: null, isWaiting: false, missed: [], stalled: 0, refusals: 9, errors: 0, hasWarnings: false }
+  t.same(verdictOf(fine), ['well', 'All well'])
+  t.same(verdictOf({ ...fine, isWaiting: true, stalled: 2 }), ['unknown', 'Waiting for the first figures'])
+  t.same(verdictOf({ ...fine, stalled: 2 }), ['look', '2 sessions stalled'])
+  t.same(verdictOf({ ...fine, refusals: 103 }), ['look', '103 refusals in the last minute'])
+  t.same(verdictOf({ ...fine, missed: ['latency', 'backlog'], stalled: 1, errors: 1, hasWarnings: true }), ['look', 'Over target: latency, backlog · 1 error in the last minute · 1 session stalled · Ready, with warnings'])
+  t.same(verdictOf({ ...fine, fault: 'Not ready: STORE_UNAVAILABLE', isWaiting: true, missed: ['lag'] }), ['broken', 'Not ready: STORE_UNAVAILABLE'])
+})
+
+t.test('points from before fill a line, without those that it has; what nobody was there for stays a gap', async t => {
+  const line = new TimeSeries(['a'], 10, 3500)
+  line.push(20_000, { a: 20 })
+  line.push(21_000, { a: 21 })
+  line.fill([[10_000, { a: 10 }], [11_000, { a: 11 }], [19_000, { a: 19 }], [20_100, { a: 99 }]], 900)
+  t.same(line.times, [10_000, 11_000, 11_001, 19_000, 20_000, 21_000])
+  t.same(line.column('a'), [10, 11, null, 19, 20, 21])
+  line.push(22_000, { a: 22 })
+  t.same(line.column('a'), [10, 11, null, 19, 20, 21, 22])
 })

@@ -26,6 +26,8 @@ export interface BuiltInOptions {
   readonly gateway: Gateway
   /** The result of `stats`. */
   readonly stats: () => object
+  /** The result of `recent`. */
+  readonly recent: () => Promise<object>
   /** The settings `tune` accepts, by name, as JSON Schemas. */
   readonly tunable?: Record<string, object>
   /** Changes settings of all processes. @throws Refusal BAD_COMMAND with every problem */
@@ -42,7 +44,7 @@ export function compile ({ schema = NO_ARGS, description, readOnly, handler }: C
   return { check: boundedCheckOf(schema), schema, description, readOnly, handler }
 }
 
-export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown }: BuiltInOptions): void {
+export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
   const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args) => unknown): void =>
@@ -50,6 +52,7 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
 
   defineReadOnly('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
   defineReadOnly('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
+  defineReadOnly('recent', 'Returns the figures of all processes, one sample a second of the last five minutes.', NO_ARGS, async () => await recent())
   defineReadOnly<Partial<RoomPage>>('rooms', 'Lists the rooms in order of name, with their members over all processes, keys and last id.', {
     type: 'object',
     additionalProperties: false,

@@ -4,7 +4,7 @@
 
 import os from 'node:os'
 import { SYSTEM } from '../core/event.ts'
-import type { GatewayFigures, SettingView, SystemFigures } from '../core/figures/system.ts'
+import type { FigureSample, GatewayFigures, RecentFigures, SettingView, SystemFigures } from '../core/figures/system.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Logger } from '../core/logger.ts'
 import { ProcessLoad } from './load.ts'
@@ -13,6 +13,8 @@ import type { Savings } from './savings.ts'
 
 const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const satisfies ReadonlyArray<keyof SystemFigures>
 const REPORT_MS = 1000
+/** Five minutes, some 100 KB. */
+const MAX_SAMPLES = 300
 /** A report older than this may belong to a process that is gone. */
 const OLD_MS = 10_000
 const MAX_ROOMS = 50
@@ -44,9 +46,12 @@ export class SystemReports {
   #hasReported = false
   #reporting: Promise<void> | null = null
   #timer: NodeJS.Timeout | undefined
+  /** The last ones; kept also while nobody watches, for those who are called when something is wrong. */
+  readonly #samples: FigureSample[] = []
 
   constructor (options: SystemOptions) {
     this.#options = options
+    options.gateway.operator.onOrder('recent', (): RecentFigures => ({ key: options.key, samples: this.#samples }))
     this.#sample()
   }
 
@@ -67,6 +72,11 @@ export class SystemReports {
     this.#load.stop()
     await this.#reporting
     if (this.#hasReported) await gateway.operator.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
+  }
+
+  /** What the processes of the deployment remember of the last five minutes. */
+  async recent (): Promise<{ processes: unknown[] }> {
+    return { processes: await this.#options.gateway.operator.orderAll('recent') }
   }
 
   /** Current figures of this process. */
@@ -99,6 +109,9 @@ export class SystemReports {
     const { gateway, savings } = this.#options
     this.#load.sample()
     savings.sample({ ...gateway.counters, cpuMs: this.#load.cpuMs })
+    const { backlogMs, latencyMs, saved, lagP99Ms, cpuPercent, counters } = this.stats()
+    this.#samples.push({ at: Date.now(), backlogMs, latencyMs, saved, lagP99Ms, cpuPercent, counters })
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift()
   }
 
   async #report (): Promise<void> {
@@ -114,7 +127,7 @@ export class SystemReports {
       { type: 'gateway', key, data: this.stats() },
       { type: 'rooms', key, data: { total, rooms: first } },
       { type: 'sessions', key, data: { total: sessions.total, sessions: sessions.first } },
-      { type: 'troubles', key, data: { recent: gateway.troubles.recent } },
+      { type: 'troubles', key, data: { recent: gateway.troubles.recent, lastMinute: gateway.troubles.lastMinute } },
       ...text === this.#reportedSettings && gateway.operator.reported(['settings']).has(key) ? [] : [{ type: 'settings' as const, key, data: { settings: now } }]
     ] satisfies FigureReport[])
     this.#reportedSettings = text

@@ -4,6 +4,7 @@
 import 'uplot/dist/uPlot.min.css'
 import './dashboard.css'
 import { connect } from '../client/index.ts'
+import type { RecentFigures } from '../core/figures/system.ts'
 import { ControlPanel } from './control.ts'
 import { byId } from './element.ts'
 import { FeedPanel } from './feed.ts'
@@ -36,6 +37,16 @@ const box = connect(here(), { rooms: missing.rooms, share: !signIn.isNeeded, tok
 const reports = new Reports(box.state)
 const samples = new Samples(box, reports)
 const status = new StatusLine(box, new Silence(box, missing.hasFigures, ask), signIn, ask)
+
+/** The lines begin with what the gateway remembers, also where this page was away. */
+async function recall (): Promise<void> {
+  if (!missing.hasFigures || !signIn.may('control', 'recent')) return
+  const { result } = await box.control('recent') as { result: { processes: readonly RecentFigures[] } }
+  samples.fill(result.processes)
+  ask()
+}
+// Without them the lines begin now.
+box.on('status', ({ state }) => { if (state === 'connected') recall().catch(() => {}) })
 
 /** While a snapshot is arriving, the last drawing stays. */
 let isWhole = false

@@ -1,5 +1,4 @@
-// The overview: facts about the gateway, four figures against their targets with a line of their history, and a verdict in
-// one sentence.
+// The overview: facts about the gateway, four figures against their targets with a line of their history, and the verdict.
 
 import { byId, make, mark, write } from './element.ts'
 import { savedBytes, savedCpu, savedMessages, sum, worst } from './figures.ts'
@@ -9,6 +8,8 @@ import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import type { Samples } from './samples.ts'
 import { Sparkline } from './sparkline.ts'
 import type { StatusLine } from './status.ts'
+import { verdictOf } from './verdict.ts'
+import type { Level } from './verdict.ts'
 
 interface FigureTarget {
   readonly id: string
@@ -29,6 +30,8 @@ const TARGETS: readonly FigureTarget[] = [
   { id: 'lag', name: 'event-loop lag', limit: 30, figure: ({ lagP99Ms }) => lagP99Ms, column: 'lag', without: 'No data yet', format: ms, bound: '30 ms' },
   { id: 'backlog', name: 'backlog', limit: 60_000, figure: ({ backlogMs }) => backlogMs, column: 'backlog', without: 'No data yet', format: value => typeof value === 'number' && value >= 1000 ? duration(value / 1000) : ms(value), bound: '60 s' }
 ]
+
+const SIGNS: Readonly<Record<Exclude<Level, 'well'>, string>> = { look: '▲', broken: '✕', unknown: '○' }
 
 export class Overview {
   readonly #reports: Reports
@@ -107,19 +110,22 @@ export class Overview {
 
   /** Writes the verdict, here and into the page's title. */
   drawVerdict (): void {
-    const [kind, text] = this.#verdict()
+    const gateways = this.#reports.of('gateway')
+    const counts = this.#reports.of('troubles').map(({ data }) => data.lastMinute)
+    const [level, text] = verdictOf({
+      fault: this.#status.fault,
+      isWaiting: !this.#isKnown || this.#status.isWaiting,
+      missed: this.#missed.map(({ name }) => name),
+      stalled: sum(gateways, ({ sessions }) => sessions?.stalled) ?? 0,
+      refusals: counts.reduce((sum, count) => sum + (count?.refusals ?? 0), 0),
+      errors: counts.reduce((sum, count) => sum + (count?.errors ?? 0), 0),
+      hasWarnings: this.#status.hasWarnings
+    })
     const verdict = byId('verdict')
-    mark(verdict, { 'data-kind': kind })
+    mark(verdict, { 'data-kind': level })
     write(verdict, text)
-    const title = `${kind === 'met' ? '' : kind === 'missed' ? '▲ ' : '○ '}Signalbox${kind === 'met' ? '' : `: ${text}`}`
+    const title = level === 'well' ? 'Signalbox' : `${SIGNS[level]} Signalbox: ${text}`
     if (document.title !== title) document.title = title
-  }
-
-  #verdict (): [kind: string, text: string] {
-    if (this.#status.isStale) return ['none', this.#status.isConnected ? 'No figures' : 'Not connected']
-    if (!this.#isKnown || this.#status.isWaiting) return ['none', 'Waiting for the first figures']
-    if (this.#missed.length > 0) return ['missed', `Over target: ${this.#missed.map(({ name }) => name).join(', ')}`]
-    return this.#status.hasWarnings ? ['missed', 'Ready, with warnings'] : ['met', 'All well']
   }
 }
 

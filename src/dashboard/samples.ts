@@ -1,9 +1,10 @@
 // One point a second from the gateway's reports, for all lines over time.
 
 import type { Box, Event } from '../client/index.ts'
+import type { RecentFigures } from '../core/figures/system.ts'
 import { savedCpu, savedMessages, worst } from './figures.ts'
 import { SYSTEM } from './reports.ts'
-import type { GatewayReport, Reports } from './reports.ts'
+import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import { Throughputs } from './throughput.ts'
 import type { Throughput } from './throughput.ts'
 import { TimeSeries } from './time-series.ts'
@@ -48,15 +49,37 @@ export class Samples {
   }
 
   #point (at: number): void {
-    const reports = this.#reports.of('gateway')
-    const rate = this.rate
-    this.history.push(at, {
-      ...(rate === null ? {} : { ...rate, replaced: Math.max(0, rate.owed - rate.delivered) }),
-      latency: worst(reports, ({ latencyMs }) => latencyMs?.p95)?.value,
-      lag: worst(reports, ({ lagP99Ms }) => lagP99Ms)?.value,
-      savedMessages: savedMessages(reports, key => this.rateOf(key)?.owed),
-      savedCpu: savedCpu(reports),
-      backlog: worst(reports, ({ backlogMs }) => backlogMs)?.value
-    })
+    this.history.push(at, pointOf(this.#reports.of('gateway'), this.#rates))
+  }
+
+  /** Draws what the gateway remembers from before this page was opened. */
+  fill (processes: ReadonlyArray<Partial<RecentFigures>>): void {
+    const rates = new Throughputs()
+    const reports = new Map<string, ProcessReport<GatewayReport>>()
+    const points: Array<[number, ReturnType<typeof pointOf>]> = []
+    const samples = processes.flatMap(({ key = '', samples = [] }) => samples.map(sample => ({ key, at: sample.at, data: sample })))
+    let pointAt = -Infinity
+    for (const report of samples.sort((a, b) => a.at - b.at)) {
+      rates.take(report.key, report.at, report.data.counters ?? {})
+      reports.set(report.key, report)
+      if (report.at - pointAt < POINT_MS) continue
+      pointAt = report.at
+      const current = [...reports.values()].filter(({ at }) => report.at - at < GAP_MS)
+      points.push([report.at, pointOf(current, rates)])
+    }
+    this.history.fill(points, POINT_MS)
+  }
+}
+
+/** The figures of all processes at one moment. */
+function pointOf (reports: ReadonlyArray<ProcessReport<GatewayReport>>, rates: Throughputs): Record<string, number | null | undefined> {
+  const rate = rates.total
+  return {
+    ...(rate === null ? {} : { ...rate, replaced: Math.max(0, rate.owed - rate.delivered) }),
+    latency: worst(reports, ({ latencyMs }) => latencyMs?.p95)?.value,
+    lag: worst(reports, ({ lagP99Ms }) => lagP99Ms)?.value,
+    savedMessages: savedMessages(reports, key => rates.of(key)?.owed),
+    savedCpu: savedCpu(reports),
+    backlog: worst(reports, ({ backlogMs }) => backlogMs)?.value
   }
 }

@@ -25,6 +25,7 @@ export class Silence {
   #isFresh = false
   #askedAt = -Infinity
   #isUnready = false
+  #code: string | null = null
   #reason = ''
   #warnings: readonly string[] = []
 
@@ -42,6 +43,7 @@ export class Silence {
       this.#heardTime = Date.now()
       this.#isFresh = true
       this.#isUnready = false
+      this.#code = null
       this.#reason = ''
     })
     // After an interruption the time starts again.
@@ -59,6 +61,11 @@ export class Silence {
   /** Connected so recently that no report has come yet. */
   get isWaiting (): boolean {
     return this.#isConnected && !this.#isFresh
+  }
+
+  /** Why the gateway is not ready; null if it is, or does not say. */
+  get code (): string | null {
+    return this.#code
   }
 
   /** What /readyz warns of, as long as it is ready. */
@@ -90,9 +97,11 @@ export class Silence {
       const response = await fetch(here('/readyz'), { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) })
       const { code, message, warnings } = await response.json() as { code?: string, message?: string, warnings?: readonly string[] }
       this.#isUnready = response.status === 503
+      this.#code = response.ok ? null : code ?? null
       this.#warnings = response.ok ? warnings ?? [] : []
       this.#reason = response.ok ? '' : ` It is not ready (${code ?? response.status}): ${message ?? 'it gives no reason'}.`
     } catch {
+      this.#code = null
       this.#reason = ' It does not answer.'
     }
     this.#changed()

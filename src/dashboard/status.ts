@@ -70,6 +70,13 @@ export class StatusLine {
     return this.#interruption !== null || this.#silence.isSilent || this.#box.status.state === 'refused' || this.#box.status.state === 'closed'
   }
 
+  /** Why the figures shown are not current, in a few words; null while they are. */
+  get fault (): string | null {
+    if (!this.isStale) return null
+    if (this.#silence.isSilent) return this.#silence.code === null ? 'No figures' : `Not ready: ${this.#silence.code}`
+    return this.#box.status.state === 'refused' ? 'Refused' : 'Not connected'
+  }
+
   /** Connected, but no current figures have come yet. */
   get isWaiting (): boolean {
     return this.#silence.isWaiting
@@ -78,10 +85,6 @@ export class StatusLine {
   /** The gateway works, and warns of something. */
   get hasWarnings (): boolean {
     return this.#silence.warnings.length > 0
-  }
-
-  get isConnected (): boolean {
-    return this.#box.status.state === 'connected'
   }
 
   /** This page has sent `shutdown`. */
@@ -93,8 +96,9 @@ export class StatusLine {
   /** Called after each change, and once a second for the countdown. */
   draw (): void {
     const { state } = this.#box.status
-    mark(this.#word, { 'data-state': state })
-    write(this.#word, this.#signIn.isAsking ? NOT_SIGNED_IN : WORDS[state])
+    const isSilent = this.#silence.isSilent
+    mark(this.#word, { 'data-state': isSilent ? 'stale' : state })
+    write(this.#word, this.#signIn.isAsking ? NOT_SIGNED_IN : isSilent ? 'No figures' : WORDS[state])
     mark(document.body, { 'data-stale': this.isStale })
     const text = this.#sentence(this.#box.status)
     mark(this.#banner, { 'data-kind': this.isStale || this.hasWarnings || state === 'connecting' ? 'trouble' : 'good' })

@@ -23,6 +23,17 @@ export class TimeSeries {
     this.#append(at, values)
   }
 
+  /** Puts points among those that are there. @param points in order of time; one within `nearMs` of a point that is there is left out */
+  fill (points: ReadonlyArray<readonly [at: number, values: Readonly<Record<string, Point | undefined>>]>, nearMs: number): void {
+    const own = this.times.map((at, index) => [at, Object.fromEntries(Array.from(this.#columns, ([name, column]) => [name, column[index] ?? null]))] as const)
+      // Gaps are found anew.
+      .filter(([, values]) => Object.values(values).some(value => value !== null))
+    const others = points.filter(([at]) => own.every(([taken]) => Math.abs(at - taken) >= nearMs))
+    this.times.length = 0
+    for (const column of this.#columns.values()) column.length = 0
+    for (const [at, values] of [...own, ...others].sort(([a], [b]) => a - b)) this.push(at, values)
+  }
+
   column (name: string): readonly Point[] {
     return this.#columns.get(name) ?? []
   }

@@ -330,6 +330,23 @@ t.test('refusals are logged: the first of each kind at once, ten lines a minute 
   t.equal(lines.length, 11)
 })
 
+t.test('refusals and errors of the last minute are counted apart; strays and good news are neither', async t => {
+  const clock = new ManualClock()
+  const troubles = new Troubles(clock)
+  for (let n = 0; n < 30; n++) troubles.refused(new Refusal('RATE_LIMITED', 'too many'))
+  troubles.refused(new Refusal('NOT_FOUND', 'there is no GET /favicon.ico'))
+  troubles.note('COMMAND_FAILED', 'it threw')
+  troubles.note('STORE_AVAILABLE', 'the store is back')
+  t.same(troubles.lastMinute, { refusals: 30, errors: 1 })
+  clock.advance(30_000)
+  troubles.refused(new Refusal('INTERNAL', 'see the log'))
+  t.same(troubles.lastMinute, { refusals: 30, errors: 2 })
+  clock.advance(40_000)
+  t.same(troubles.lastMinute, { refusals: 0, errors: 1 })
+  clock.advance(60_000)
+  t.same(troubles.lastMinute, { refusals: 0, errors: 0 })
+})
+
 t.test('troubles that repeat are counted together, the latest first; the list is short and tells no secrets', async t => {
   const clock = new ManualClock()
   const troubles = new Troubles(clock)

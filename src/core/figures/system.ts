@@ -4,7 +4,7 @@
 import type { Id } from '../id.ts'
 import type { Counters } from './counters.ts'
 import type { Percentiles } from './latency.ts'
-import type { Trouble } from './troubles.ts'
+import type { Trouble, TroubleCounts } from './troubles.ts'
 import type { RoomTraffic, SessionView } from './view.ts'
 
 /** One process; also the result of the command `stats`. */
@@ -41,6 +41,20 @@ export interface GatewayFigures {
   readonly counters: Readonly<Counters>
 }
 
+/** One second of a process: what lines over time are drawn from. */
+export interface FigureSample extends Pick<GatewayFigures, 'backlogMs' | 'latencyMs' | 'saved' | 'lagP99Ms' | 'cpuPercent' | 'counters'> {
+  /** By the process's clock, ms since 1970. */
+  readonly at: number
+}
+
+/** What one process remembers of itself; the result of the command `recent` has one for each. */
+export interface RecentFigures {
+  /** The key of its reports. */
+  readonly key: string
+  /** One a second, of the last five minutes; the oldest first. */
+  readonly samples: readonly FigureSample[]
+}
+
 /** A setting as it may be shown, without secrets. */
 export interface SettingView {
   readonly name: string
@@ -56,6 +70,6 @@ export interface SystemFigures {
   gateway: GatewayFigures
   rooms: { readonly total: number, readonly rooms: readonly RoomTraffic[] }
   sessions: { readonly total: number, readonly sessions: readonly SessionView[] }
-  troubles: { readonly recent: readonly Trouble[] }
+  troubles: { readonly recent: readonly Trouble[], readonly lastMinute: TroubleCounts }
   settings: { readonly settings: readonly SettingView[] }
 }

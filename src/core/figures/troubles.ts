@@ -14,8 +14,21 @@ export interface Trouble {
   readonly count: number
 }
 
+/** Of the last minute. */
+export interface TroubleCounts {
+  /** Requests and messages that were refused, but for strays. */
+  readonly refusals: number
+  /** Failures of the gateway, of its store or of commands. */
+  readonly errors: number
+}
+
 const MAX_KEPT = 20
+/** A minute is counted in steps of ten seconds. */
+const STEP_MS = 10_000
+const STEPS = 6
 const MAX_MESSAGE = 200
+/** Listed, and nothing to worry about. */
+const NEWS: ReadonlySet<string> = new Set(['STORE_AVAILABLE', 'ORIGIN_NOT_LISTED'])
 /** Counted but not listed: requests for paths and commands that do not exist, of which there are always some. */
 const UNLISTED: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND'])
 
@@ -30,6 +43,8 @@ export class Troubles {
   readonly #recent = new Map<string, Trouble>()
 
   readonly #log: RefusalLog | null
+  /** By number of the step, the latest last. */
+  readonly #steps = new Map<number, { refusals: number, errors: number }>()
 
   /** @param log where refusals are logged; by default nowhere */
   constructor (clock: Pick<Clock, 'wall'>, log: RefusalLog | null = null) {
@@ -42,12 +57,42 @@ export class Troubles {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
     if (bound !== undefined) this.bounds[bound]++
     if (UNLISTED.has(code)) return
-    this.note(code, message)
+    this.#count(code === 'INTERNAL' ? 'errors' : 'refusals')
+    this.#list(code, message)
     const line = tidy(message)
     this.#log?.add(code, line, kindOf(code, line))
   }
 
+  /** Lists a failure. */
   note (code: string, text: string): void {
+    if (!NEWS.has(code)) this.#count('errors')
+    this.#list(code, text)
+  }
+
+  get lastMinute (): TroubleCounts {
+    const now = this.#step
+    const counts = { refusals: 0, errors: 0 }
+    for (const [step, { refusals, errors }] of this.#steps) {
+      if (step <= now - STEPS) continue
+      counts.refusals += refusals
+      counts.errors += errors
+    }
+    return counts
+  }
+
+  get #step (): number {
+    return Math.floor(this.#clock.wall() / STEP_MS)
+  }
+
+  #count (what: keyof TroubleCounts): void {
+    const now = this.#step
+    const counts = this.#steps.get(now) ?? { refusals: 0, errors: 0 }
+    counts[what]++
+    this.#steps.set(now, counts)
+    for (const step of this.#steps.keys()) if (step <= now - STEPS || step > now) this.#steps.delete(step)
+  }
+
+  #list (code: string, text: string): void {
     const message = tidy(text)
     const key = kindOf(code, message)
     const count = (this.#recent.get(key)?.count ?? 0) + 1
