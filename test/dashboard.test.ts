@@ -123,12 +123,12 @@ t.test('the verdict has three levels, and the worst is said first', async t => {
 })
 
 t.test('points from before fill a line, without those that it has; what nobody was there for stays a gap', async t => {
-  const line = new TimeSeries(['a'], 10, 3500)
+  const line = new TimeSeries(['a', 'rate'], 10, 3500)
   line.push(20_000, { a: 20 })
-  line.push(21_000, { a: 21 })
-  line.fill([[10_000, { a: 10 }], [11_000, { a: 11 }], [19_000, { a: 19 }], [20_100, { a: 99 }]], 900)
-  t.same(line.times, [10_000, 11_000, 11_001, 19_000, 20_000, 21_000])
-  t.same(line.column('a'), [10, 11, null, 19, 20, 21])
+  line.push(21_000, { a: 21, rate: 1 })
+  line.fill([[10_000, { a: 10 }], [11_000, { a: 11 }], [19_000, { a: 19 }], [20_100, { a: 99, rate: 9 }], [21_100, { a: 99, rate: 9 }]], 900)
+  t.same(line.times, [10_000, 11_000, 11_001, 19_000, 20_100, 21_000])
+  t.same(line.column('a'), [10, 11, null, 19, 99, 21], 'of two near each other the one with the rate')
   line.push(22_000, { a: 22 })
-  t.same(line.column('a'), [10, 11, null, 19, 20, 21, 22])
+  t.same(line.column('a'), [10, 11, null, 19, 99, 21, 22])
 })

@@ -4,6 +4,7 @@ import { byId, make, mark, write } from './element.ts'
 import { count, perSecond } from './format.ts'
 import type { ReportTypes, Reports, RoomReport } from './reports.ts'
 import { RoomDetails } from './room-details.ts'
+import { RoomSearch } from './room-search.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
 import type { SignIn } from './sign-in.ts'
@@ -26,12 +27,14 @@ export class RoomsPanel {
     ]
   })
 
+  readonly #search: RoomSearch
   #view: RoomDetails | null = null
 
   constructor (reports: Reports, screen: Screen, signIn: SignIn) {
     this.#reports = reports
     this.#screen = screen
     this.#signIn = signIn
+    this.#search = new RoomSearch(signIn, LIMIT, () => this.draw())
     byId('rooms-place').append(this.#rows.element)
     document.addEventListener('keydown', event => {
       // In a field, a menu or a dialog Escape means something else.
@@ -56,7 +59,11 @@ export class RoomsPanel {
   draw (): void {
     const { rooms, total } = roomsOf(this.#reports)
     write(byId('rooms-count'), total === undefined ? '' : count(total))
-    this.#rows.draw(rooms, total === undefined ? 'No data yet.' : 'No rooms in use.', total)
+    const { found, prefix } = this.#search
+    if (found === null) return this.#rows.draw(rooms, total === undefined ? 'No data yet.' : 'No rooms in use.', total)
+    // The list of the gateway has no rates; the reports have those of the busiest.
+    const busiest = new Map(rooms.map(room => [room.room, room]))
+    this.#rows.draw(found.rooms.map(room => ({ ...busiest.get(room.room), ...room })), `No room begins with “${prefix}”.`, found.more ? null : found.rooms.length)
   }
 
   #fillName (cell: HTMLElement, room: string, isPaused: boolean): void {

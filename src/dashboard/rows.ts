@@ -44,15 +44,15 @@ export class Rows<Item> {
     show(this.#scroller, false)
   }
 
-  /** @param empty the text if there are no items */
-  draw (items: readonly Item[], empty: string, total = items.length): void {
+  /** @param empty the text if there are no items. @param total of how many these are the first; null: there are others, nobody has counted them */
+  draw (items: readonly Item[], empty: string, total: number | null = items.length): void {
     const { limit = 100, keyOf } = this.#options
     const shown = items.slice(0, limit)
     show(this.#scroller, shown.length > 0)
     show(this.#empty, shown.length === 0)
     write(this.#empty, empty)
-    show(this.#more, total > shown.length)
-    write(this.#more, `and ${count(total - shown.length)} more`)
+    show(this.#more, total === null || total > shown.length)
+    write(this.#more, total === null ? 'and others' : `and ${count(total - shown.length)} more`)
     const keys = new Set(shown.map(keyOf))
     for (const [key, row] of this.#rows) {
       if (keys.has(key)) continue

@@ -23,15 +23,20 @@ export class TimeSeries {
     this.#append(at, values)
   }
 
-  /** Puts points among those that are there. @param points in order of time; one within `nearMs` of a point that is there is left out */
+  /**
+   * Puts points among those that are there. Of two near each other the fuller one stays: what was pushed first had no rates yet.
+   * @param points in order of time. @param nearMs how near
+   */
   fill (points: ReadonlyArray<readonly [at: number, values: Readonly<Record<string, Point | undefined>>]>, nearMs: number): void {
     const own = this.times.map((at, index) => [at, Object.fromEntries(Array.from(this.#columns, ([name, column]) => [name, column[index] ?? null]))] as const)
       // Gaps are found anew.
-      .filter(([, values]) => Object.values(values).some(value => value !== null))
-    const others = points.filter(([at]) => own.every(([taken]) => Math.abs(at - taken) >= nearMs))
+      .filter(([, values]) => fullness(values) > 0)
+    const isNear = ([at]: readonly [number, unknown], [other]: readonly [number, unknown]): boolean => Math.abs(at - other) < nearMs
+    const others = points.filter(point => !own.some(mine => isNear(mine, point) && fullness(mine[1]) >= fullness(point[1])))
+    const kept = own.filter(mine => !others.some(point => isNear(mine, point)))
     this.times.length = 0
     for (const column of this.#columns.values()) column.length = 0
-    for (const [at, values] of [...own, ...others].sort(([a], [b]) => a - b)) this.push(at, values)
+    for (const [at, values] of [...kept, ...others].sort(([a], [b]) => a - b)) this.push(at, values)
   }
 
   column (name: string): readonly Point[] {
@@ -50,3 +55,5 @@ export class TimeSeries {
     for (const column of this.#columns.values()) column.shift()
   }
 }
+
+const fullness = (values: Readonly<Record<string, Point | undefined>>): number => Object.values(values).filter(value => typeof value === 'number').length

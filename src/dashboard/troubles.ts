@@ -8,7 +8,7 @@ import { Rows } from './rows.ts'
 export class TroublesPanel {
   readonly #reports: Reports
   readonly #rows = new Rows<TroubleReport>({
-    label: 'Refusals and errors',
+    label: 'Problems',
     keyOf: ({ code, message }) => `${code} ${message}`,
     limit: 20,
     columns: [

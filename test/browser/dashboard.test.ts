@@ -294,6 +294,21 @@ t.test('a page that opens late shows the lines of the minutes before, with those
   test.pass('it was there before')
 })
 
+t.test('of 300 rooms, the page finds one by the beginning of its name, and opens it', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test)
+  await publish(server, ...Array.from({ length: 300 }, (_, n) => ({ type: 'n', room: `plant-${n}`, key: 'k', data: n })))
+  await says(page.locator('#rooms'), /and 2[56]\d more/)
+  await page.getByRole('searchbox', { name: 'Find rooms that begin with' }).fill('plant-29')
+  await until('it and its like are all that is listed', async () => (await page.locator('#rooms-place th[scope=row]').allTextContents()).join() === ['plant-29', ...Array.from({ length: 10 }, (_, n) => `plant-29${n}`)].join())
+  await page.getByRole('button', { name: 'plant-293' }).click()
+  await says(page.locator('#room-view'), /k ?n ?293/)
+  await page.getByRole('searchbox').fill('plant-nine')
+  await says(page.locator('#rooms-place'), /No room begins with “plant-nine”\./)
+  await page.getByRole('searchbox').fill('')
+  await says(page.locator('#rooms'), /and 2[56]\d more/)
+  test.same(complaints, [])
+})
+
 t.test('tabs of one browser share a connection, and one continues when the other is closed', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test)
   await says(page.locator('#verdict'), /^All well|^Over target/)
@@ -367,7 +382,7 @@ t.test('on a phone nothing is wider than the page', { skip, buffered: true }, as
   await page.getByRole('button', { name: 'a-room-with' }).click()
   await says(page.getByRole('group', { name: 'Values' }), /yyy/)
   test.equal((await request(`${server.url}/api/control`, { json: { command: 'no-such-command' } })).status, 404)
-  const refusals = page.getByRole('group', { name: 'Refusals and errors' })
+  const refusals = page.getByRole('group', { name: 'Problems' })
   await says(refusals, /UNKNOWN_COMMAND.*1.*ago/)
   test.equal(await refusals.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth), 0, 'a refusal is read without moving sideways')
   await command(page, 'tune')
