@@ -40,7 +40,7 @@ const status = new StatusLine(box, new Silence(box, missing.hasFigures, ask), si
 
 /** The lines begin with what the gateway remembers, also where this page was away. */
 async function recall (): Promise<void> {
-  if (!missing.hasFigures || !signIn.may('control', 'recent')) return
+  if (!missing.hasFigures || signIn.isAnonymous || !signIn.may('control', 'recent')) return
   const { result } = await box.control('recent') as { result: { processes: readonly RecentFigures[] } }
   samples.fill(result.processes)
   ask()

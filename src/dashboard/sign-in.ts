@@ -71,6 +71,11 @@ export class SignIn {
     return this.#asking !== null
   }
 
+  /** A token is asked for, and there is none. */
+  get isAnonymous (): boolean {
+    return this.isNeeded && this.#token === null
+  }
+
   /** The token function of one connection: it is called again only after its token was refused. */
   tokens (): () => Promise<string | null> {
     let last: string | null | undefined
