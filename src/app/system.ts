@@ -15,6 +15,7 @@ const TYPES = ['gateway', 'rooms', 'sessions', 'troubles', 'settings'] as const 
 const REPORT_MS = 1000
 /** A report older than this may belong to a process that is gone. */
 const OLD_MS = 10_000
+const LAGS = 15
 const MAX_ROOMS = 50
 const MAX_SESSIONS = 20
 const MAX_ROOMS_OF_SESSION = 5
@@ -39,6 +40,8 @@ export class SystemReports {
   readonly #options: SystemOptions
   readonly #startedAt = Date.now()
   readonly #load = new ProcessLoad()
+  /** The 99th percentiles of the last seconds. */
+  readonly #lags: number[] = []
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
@@ -67,6 +70,11 @@ export class SystemReports {
     this.#load.stop()
     await this.#reporting
     if (this.#hasReported) await gateway.operator.report(TYPES.map(type => ({ type, key, data: null }))).catch(() => {})
+  }
+
+  /** The worst event-loop lag of the last 15 s, ms: a Prometheus that asks that often misses none. */
+  get worstLagMs (): number {
+    return Math.max(...this.#lags)
   }
 
   /** Current figures of this process. */
@@ -98,6 +106,8 @@ export class SystemReports {
   #sample (): void {
     const { gateway, savings } = this.#options
     this.#load.sample()
+    this.#lags.push(this.#load.lagP99Ms)
+    if (this.#lags.length > LAGS) this.#lags.shift()
     savings.sample({ ...gateway.counters, cpuMs: this.#load.cpuMs })
   }
 
