@@ -44,8 +44,12 @@ export interface CompositionOptions {
   readonly authorize?: Authorize | undefined
   /** Which worker of its deployment this process is, from 1. Default 1. */
   readonly worker?: number
+  /** How many workers there should be. Default 1. */
+  readonly workers?: number
   /** Access to the metrics of the other workers, if there are several. Default: the metrics of this process only. */
   readonly metricsExchange?: MetricsExchange | undefined
+  /** Lines of the log that were dropped, if the log drops any. */
+  readonly droppedLines?: () => number
   /** Called when the command `tune` has changed the settings of this process. */
   readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
   /** Called when the command `shutdown` reaches this process. Default: `close`. */
@@ -79,7 +83,7 @@ export interface Composition {
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
 export async function composeGateway (options: CompositionOptions): Promise<Composition> {
-  const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
+  const { log, worker = 1, workers = 1, metricsExchange, droppedLines, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
   const { appProfile: profile } = config
   const backing = options.store !== undefined
@@ -205,6 +209,12 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       profile,
       isLeaving: () => isLeaving,
       paths: pathsOf(profile),
+      store: options.store !== undefined ? 'program' : config.redisUrl !== '' ? 'redis' : config.dataDir === ':memory:' ? 'memory' : 'embedded',
+      worker,
+      workers,
+      lagMs: () => reports.worstLagMs,
+      historyTtlMs: config.historyTtl * 1000,
+      droppedLines,
       mountProfile: async scope => await mountProfile(scope, profile, {
         gateway,
         arrivals,

@@ -50,17 +50,17 @@ t.test('histograms of several workers are summed by bucket, and stay when a work
     type: 'histogram',
     aggregator: 'sum',
     values: [
-      { metricName: `${name}_bucket`, labels: { le: 0.15, profile: 'SSE' }, value: fast },
-      { metricName: `${name}_bucket`, labels: { le: '+Inf', profile: 'SSE' }, value: all },
-      { metricName: `${name}_sum`, labels: { profile: 'SSE' }, value: sum },
-      { metricName: `${name}_count`, labels: { profile: 'SSE' }, value: all }
+      { metricName: `${name}_bucket`, labels: { le: 0.15 }, value: fast },
+      { metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: all },
+      { metricName: `${name}_sum`, labels: {}, value: sum },
+      { metricName: `${name}_count`, labels: {}, value: all }
     ]
   }] as unknown as ProcessMetrics
   const group = new GroupMetrics<string>()
   const text = await group.describe(new Map([['a', figures(3, 4, 0.5)], ['b', figures(10, 20, 4)]]))
   t.match(text, new RegExp(`^# TYPE ${name} histogram$`, 'm'))
   const lines = (text: string): string[] => text.split('\n').filter(line => line.startsWith(name))
-  const summed = [`${name}_bucket{le="0.15",profile="SSE"} 13`, `${name}_bucket{le="+Inf",profile="SSE"} 24`, `${name}_sum{profile="SSE"} 4.5`, `${name}_count{profile="SSE"} 24`]
+  const summed = [`${name}_bucket{le="0.15"} 13`, `${name}_bucket{le="+Inf"} 24`, `${name}_sum 4.5`, `${name}_count 24`]
   t.same(lines(text), summed)
   group.delete('b')
   t.same(lines(await group.describe(new Map([['a', figures(3, 4, 0.5)]]))).sort(), [...summed].sort())

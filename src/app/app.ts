@@ -18,7 +18,7 @@ import errors from './errors.ts'
 import hosts from './hosts.ts'
 import methods from './methods.ts'
 import metrics from './metrics.ts'
-import type { MetricsExchange } from './metrics.ts'
+import type { MetricsOptions } from './metrics.ts'
 import origin, { ForeignOrigins } from './origin.ts'
 import pressure from './pressure.ts'
 import type { Pressure } from './pressure.ts'
@@ -32,7 +32,7 @@ import ticket from './ticket.ts'
 import turns from './turns.ts'
 import { WorkLine } from './work-line.ts'
 
-export interface RouteOptions extends StatusOptions {
+export interface RouteOptions extends StatusOptions, Pick<MetricsOptions, 'store' | 'worker' | 'workers' | 'lagMs' | 'historyTtlMs' | 'droppedLines' | 'metricsExchange'> {
   readonly gateway: Gateway
   readonly authority: Authority
   readonly arrivals: Arrivals
@@ -44,8 +44,6 @@ export interface RouteOptions extends StatusOptions {
   readonly savings: Savings
   /** Counts of events that come in through the store. */
   readonly intake?: IntakeFigures | undefined
-  /** Access to the metrics of the other workers, if there are several. */
-  readonly metricsExchange?: MetricsExchange | undefined
   /** Origins of other sites whose pages may use the gateway. */
   readonly corsOrigins: readonly string[]
   /** See hosts.ts. */
@@ -56,7 +54,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, arrivals, effort, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, effort, metricsToken, mountProfile, savings, intake, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -94,7 +92,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(rooms, { gateway })
   if (!authority.isOpen) await app.register(ticket, { gateway, authority })
   await app.register(status, options)
-  await app.register(metrics, { gateway, profile, savings, foreign, intake, metricsExchange })
+  await app.register(metrics, { ...options, savings, foreign, intake })
   await app.register(dashboard)
   await mountProfile(app)
 

@@ -17,6 +17,7 @@ const REPORT_MS = 1000
 const MAX_SAMPLES = 300
 /** A report older than this may belong to a process that is gone. */
 const OLD_MS = 10_000
+const LAGS = 15
 const MAX_ROOMS = 50
 const MAX_SESSIONS = 20
 const MAX_ROOMS_OF_SESSION = 5
@@ -41,6 +42,8 @@ export class SystemReports {
   readonly #options: SystemOptions
   readonly #startedAt = Date.now()
   readonly #load = new ProcessLoad()
+  /** The 99th percentiles of the last seconds. */
+  readonly #lags: number[] = []
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
@@ -77,6 +80,11 @@ export class SystemReports {
   /** What the processes of the deployment remember of the last five minutes. */
   async recent (): Promise<{ processes: unknown[] }> {
     return { processes: await this.#options.gateway.operator.orderAll('recent') }
+  }
+
+  /** The worst event-loop lag of the last 15 s, ms: a Prometheus that asks that often misses none. */
+  get worstLagMs (): number {
+    return Math.max(...this.#samples.slice(-LAGS).map(({ lagP99Ms }) => lagP99Ms))
   }
 
   /** Current figures of this process. */

@@ -16,6 +16,7 @@ import type { Draft, Entry } from './event.ts'
 import { Expiry } from './expiry.ts'
 import { countHeard, newCounters } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
+import { Durations } from './figures/durations.ts'
 import { Latency } from './figures/latency.ts'
 import { RefusalLog } from './figures/refusal-log.ts'
 import { Troubles } from './figures/troubles.ts'
@@ -96,6 +97,8 @@ export class Gateway {
   readonly rates: { readonly control: Rate, readonly publish: Rate, readonly ticket: Rate, readonly steer: Rate }
   readonly counters: Counters = newCounters()
   readonly latency: Latency
+  /** Of accepted publishes, until they were durable: as a whole, and from their hand-over to the store. */
+  readonly durations = { publish: new Durations(), append: new Durations() }
   readonly troubles: Troubles
   readonly view: View
 
@@ -268,7 +271,9 @@ export class Gateway {
   }
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
-    const drafts = parseEvents(events, { now: this.#options.clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
+    const { clock } = this.#options
+    const begun = clock.now()
+    const drafts = parseEvents(events, { now: clock.wall(), maxBytes: this.#limits.maxHttpBufferSize, stateTypes: this.#options.stateTypes })
     if (!isFromCommand || this.#readiness.stage !== 'draining') this.#readiness.check()
     const named = new Set(drafts.map(draft => draft.room))
     checkGranted(identity, 'publish', named)
@@ -278,7 +283,12 @@ export class Gateway {
     this.#publishing++
     try {
       opening = this.#reservations.open(named)
-      return await append(drafts)
+      const handed = clock.now()
+      const ids = await append(drafts)
+      const now = clock.now()
+      this.durations.append.record(now - handed)
+      this.durations.publish.record(now - begun)
+      return ids
     } finally {
       this.#publishing--
       this.#reservations.opened(opening)
@@ -375,8 +385,18 @@ export class Gateway {
     return this.#readiness.warnings
   }
 
+  /** Whether the store can be used, also in a drain. */
+  get isStoreUp (): boolean {
+    return this.#readiness.isStoreUp
+  }
+
   get disk (): DiskFigures | undefined {
     return this.#options.store.figures
+  }
+
+  /** See `Store.writes`. */
+  get writes (): Durations | undefined {
+    return this.#options.store.writes
   }
 
   get tickMs (): number {

@@ -39,6 +39,10 @@ export class Readiness {
     return this.#storeTrouble === null ? null : { code: 'STORE_UNAVAILABLE', reason: this.#storeTrouble }
   }
 
+  get isStoreUp (): boolean {
+    return this.stage !== 'starting' && this.#storeTrouble === null
+  }
+
   /** Warnings for the operator, though all is well. */
   get warnings (): readonly string[] {
     const { store: { warnings }, logClock } = this.#options

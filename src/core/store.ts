@@ -10,6 +10,7 @@
 //   the deletions of `@system`: the store only remembers the newest of them.
 
 import type { Draft, Entry } from './event.ts'
+import type { Durations } from './figures/durations.ts'
 import type { Id } from './id.ts'
 
 export interface Store {
@@ -21,6 +22,8 @@ export interface Store {
   readonly progress?: string | null
   /** Of a store that keeps the log on a disk of this machine. */
   readonly figures?: DiskFigures | undefined
+  /** How long writes of events took, each for many publishers: with their fsync, or to Redis and back. */
+  readonly writes?: Durations | undefined
 
   /**
    * Gives the follower an image of the log, then all later entries. Called once; resolves when the image has been handed

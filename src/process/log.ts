@@ -13,16 +13,21 @@ import pretty from 'pino-pretty'
 /** Characters of the log that may wait for the reader of a pipe. */
 const MAX_WAITING = 1024 * 1024
 
+/** Lines of the log that were dropped. */
+export interface LogFigures {
+  dropped: number
+}
+
 /** @param worker the number of the worker that writes the log, if there are several */
-export function createLog (level: string, worker?: number): pino.Logger {
+export function createLog (level: string, worker?: number, figures: LogFigures = { dropped: 0 }): pino.Logger {
   const options = worker === undefined ? { level } : { level, base: { pid: process.pid, hostname: os.hostname(), worker } }
   const out: unknown = process.stdout
   if (process.stdout.isTTY) return pino(options, pretty({ colorize: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true }))
-  return out instanceof Socket ? pino(options, pipeOutput(out)) : pino(options)
+  return out instanceof Socket ? pino(options, pipeOutput(out, figures)) : pino(options)
 }
 
 /** Writes lines to a pipe without waiting for its reader. */
-export function pipeOutput (pipe: Writable, maxWaiting = MAX_WAITING): DestinationStream {
+export function pipeOutput (pipe: Writable, figures: LogFigures, maxWaiting = MAX_WAITING): DestinationStream {
   let dropped = 0
   // A reader that has gone away is no reason to end.
   pipe.on('error', () => {})
@@ -30,6 +35,7 @@ export function pipeOutput (pipe: Writable, maxWaiting = MAX_WAITING): Destinati
     write (line) {
       if (pipe.writableLength > maxWaiting) {
         dropped++
+        figures.dropped++
         return
       }
       unblock(pipe)

@@ -27,7 +27,8 @@ const REDIS_WAIT_MS = 5000
 
 /** Runs a gateway. @param primary the primary of this worker; null if this is the only process */
 export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: Primary | null): Promise<void> {
-  const log = createLog(config.logLevel, primary?.number)
+  const logFigures = { dropped: 0 }
+  const log = createLog(config.logLevel, primary?.number, logFigures)
   const fail = (error: unknown): never => {
     log.fatal((error as Error).message)
     process.exit(error instanceof ConfigError ? EX_CONFIG : 1)
@@ -36,7 +37,9 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     config,
     log,
     worker: primary?.number ?? 1,
+    workers: config.workers,
     metricsExchange: primary ?? undefined,
+    droppedLines: () => logFigures.dropped,
     onTuned: (tuned, changes) => {
       log.level = tuned.logLevel
       primary?.send({ kind: 'tuned', changes })

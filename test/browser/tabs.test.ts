@@ -19,7 +19,7 @@ const OPTIONS = { rooms: ['a'], share: true } as const
 /** The gateway's connections: open now, and opened in total. */
 async function connections (url: string): Promise<{ now: number, ever: number }> {
   const { text } = await request(`${url}/metrics`)
-  const read = (name: string): number => Number(new RegExp(`^${name}\\{.*\\} (\\d+)$`, 'm').exec(text)?.[1])
+  const read = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1])
   return { now: read('signalbox_sessions'), ever: read('signalbox_sessions_opened_total') }
 }
 

@@ -254,7 +254,7 @@ for (const profile of PROFILES) {
       await seat.untilConnected()
       return seat
     }
-    const sessions = async (): Promise<number> => Number(/^signalbox_sessions\{.*\} (\d+)$/m.exec((await request(`${server.url}/metrics`, { headers: { Authorization: `Bearer ${publisherToken}` } })).text)?.[1])
+    const sessions = async (): Promise<number> => Number(/^signalbox_sessions (\d+)$/m.exec((await request(`${server.url}/metrics`, { headers: { Authorization: `Bearer ${publisherToken}` } })).text)?.[1])
     const first = await open(await sign(ALL, 6))
     const second = await open(await sign(ALL, 600))
     test.equal(await sessions(), 1)

@@ -82,6 +82,7 @@ t.test('a log that nobody reads holds up neither the gateway nor its drain, and 
   }
   await fill()
   t.equal(await answers(port, '/readyz'), 200, 'it goes on')
+  t.match((await request(`http://127.0.0.1:${port}/metrics`)).text, /^signalbox_log_lines_dropped_total [1-9]/m)
   let log = ''
   child.stdout?.setEncoding('utf8').on('data', text => { log += text })
   await until('what waited has come', async () => {

@@ -88,7 +88,7 @@ async function metrics (server: Launched): Promise<{ text: string, of: (name: st
   const asked = Array.from({ length: 3 }, async () => await request(`${server.url}/metrics`))
   for (const request of asked) request.catch(() => {})
   const { text } = await Promise.any(asked)
-  return { text, of: name => Number(new RegExp(`^signalbox_${name}\\{.*\\} (\\S+)$`, 'm').exec(text)?.[1]) }
+  return { text, of: name => Number(new RegExp(`^signalbox_${name} (\\S+)$`, 'm').exec(text)?.[1]) }
 }
 
 interface Traffic {
@@ -154,6 +154,10 @@ t.test('several workers listen on one port, share the connections, and answer /m
   await until('all of them answer', async () => (all = await metrics(server)).of('workers') === 3)
   t.same(['workers', 'ready', 'sessions', 'rooms', 'keys', 'events_total', 'delivered_events_total'].map(all.of),
     [3, 1, CLIENTS, 1, EVENTS, EVENTS, CLIENTS * EVENTS], 'what all hold alike counts once, the rest is summed')
+  t.equal(all.of('workers_expected'), 3)
+  const workersWith = (series: string): string[] => [...all.text.matchAll(new RegExp(`^signalbox_${series}\\{worker="(\\d)"\\} [\\d.]+$`, 'gm'))].map(([, number]) => number as string).sort()
+  t.same(workersWith('event_loop_lag_seconds'), ['1', '2', '3'], 'the worst of them does not hide in an average')
+  t.same(workersWith('worker_start_time_seconds'), ['1', '2', '3'])
 
   if (noSignals) return
   freeze(t, pidOf(server, 3))

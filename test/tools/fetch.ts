@@ -142,8 +142,8 @@ class Apt {
   async extract (names: readonly string[], tree: string): Promise<string> {
     // A simulation names the packages; those are only downloaded.
     const { stdout } = await this.#run(['-s', '--no-install-recommends', 'install', ...names], this.#work)
-    // A C library other than the running loader's would break every process.
-    const packages = [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string).filter(name => !/^libc6\b/.test(name))
+    // A C library other than the running loader's would break every process. Scripts of pages (200 MB for Prometheus) are not looked at.
+    const packages = [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string).filter(name => !/^(libc6\b|libjs-|fonts-glyphicons)/.test(name))
     if (packages.length === 0) throw new Error(`apt-get says that all is installed: ${names.join(', ')}`)
     const folder = `${tree}-packages`
     mkdirSync(folder)

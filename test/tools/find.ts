@@ -40,6 +40,7 @@ export interface Tools {
   readonly java: Tool | Missing
   /** With the rights to use it: containers.ts starts it in namespaces of its own. */
   readonly podman: Tool | Missing
+  readonly prometheus: Tool & { readonly promtool: Tool } | Missing
 }
 
 export type ToolName = keyof Tools
@@ -68,7 +69,8 @@ export const WORDS: Record<ToolName, Words> = {
   asyncio: { what: 'python3 with its modules aiohttp and websockets', tests: 'the tests with viewers in Python', debian: 'python3-aiohttp python3-websockets', brew: 'python3 -m pip install aiohttp websockets', variables: ['PYTHON_ASYNCIO_BIN'] },
   requests: { what: 'python3 with its module requests', tests: 'the tests with a reader in Python', debian: 'python3-requests', brew: 'python3 -m pip install requests', variables: ['PYTHON_REQUESTS_BIN'] },
   java: { what: 'a JDK', tests: 'the tests with a publisher in Java', debian: 'openjdk-17-jdk-headless', brew: 'brew install openjdk', variables: ['JAVA_BIN'] },
-  podman: { what: 'podman, on Linux and as root,', tests: 'the tests in a container', debian: 'podman crun conmon', brew: 'a Linux machine', variables: ['PODMAN_BIN'] }
+  podman: { what: 'podman, on Linux and as root,', tests: 'the tests in a container', debian: 'podman crun conmon', brew: 'a Linux machine', variables: ['PODMAN_BIN'] },
+  prometheus: { what: 'prometheus with promtool', tests: 'the tests with a real Prometheus', debian: 'prometheus', brew: 'brew install prometheus', variables: ['PROMETHEUS_BIN', 'PROMTOOL_BIN'] }
 }
 
 export const TOOL_NAMES = Object.keys(WORDS) as readonly ToolName[]
@@ -175,6 +177,11 @@ export const FIND: { readonly [Name in ToolName]: (tree: string) => Exclude<Tool
   podman: tree => {
     const isAllowed = process.getuid?.() === 0 && runs({ bin: 'unshare', env: {} }, ['--mount', '--pid', '--fork', 'true'])
     return isAllowed ? pick('PODMAN_BIN', ['podman'], ['--version'], foldersWith(tree)) : null
+  },
+  prometheus: tree => {
+    const server = pick('PROMETHEUS_BIN', ['prometheus'], ['--version'], foldersWith(tree))
+    const promtool = server === null ? null : pick('PROMTOOL_BIN', ['promtool'], ['--version'], [dirname(server.bin), ...foldersWith(tree)])
+    return server === null || promtool === null ? null : { ...server, promtool }
   }
 }
 

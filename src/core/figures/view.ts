@@ -4,7 +4,7 @@ import { secondOf } from '../clock.ts'
 import type { Clock, LogClock } from '../clock.ts'
 import { SYSTEM } from '../event.ts'
 import type { Group } from '../group.ts'
-import { compareIds, millisOf } from '../id.ts'
+import { compareIds, millisOf, ORIGIN } from '../id.ts'
 import type { Id } from '../id.ts'
 import type { Room } from '../room.ts'
 import type { Rooms } from '../rooms.ts'
@@ -92,6 +92,12 @@ export class View {
 
   get history (): { readonly events: number, readonly head: Id, readonly floor: Id, readonly epoch: string } {
     return { events: this.#options.rooms.history.size, head: this.#options.rooms.head, floor: this.#options.rooms.floor, epoch: this.#options.rooms.lineage.epoch }
+  }
+
+  /** How long ago history begins, ms: who was away for less is resumed. Infinity while nothing was trimmed yet. */
+  get reachMs (): number {
+    const { rooms: { floor }, logClock } = this.#options
+    return floor === ORIGIN ? Infinity : Math.max(0, logClock.now() - millisOf(floor))
   }
 
   /** How many rooms and present values there are, without the gateway's own, and what all values take. Counted: `rooms` would make as many objects each time. */

@@ -16,6 +16,7 @@ import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
 import { interruptible, LogClock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
+import { Durations } from '../../core/figures/durations.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { many } from '../many.ts'
 import { conflict, unavailable } from '../refusals.ts'
@@ -89,6 +90,7 @@ interface PendingWrite {
 class EmbeddedStore implements Store {
   readonly name: string
   readonly figures: DiskFigures | undefined
+  readonly writes = new Durations()
   readonly #options: EmbeddedOptions
   readonly #logClock: LogClock
   readonly #maxWaitingBytes: number
@@ -264,7 +266,8 @@ class EmbeddedStore implements Store {
       batch = new Batch(memory.head, now, records, texts)
       batch.expire(expiries)
       for (const write of writes) this.#plan(write, batch, answers)
-      if (memory.complete(batch, history)) await this.#disk.write(batch.changes, memory.planned)
+      const { changes } = batch
+      if (memory.complete(batch, history)) await this.writes.time(this.#options.clock, async () => await this.#disk.write(changes, memory.planned))
       this.#untidy ||= expiries.length === TIDY_MAX || memory.due(history)
     } catch (error) {
       return this.#recover(writes, error)

@@ -7,6 +7,7 @@ import { pause, within } from '../../../core/clock.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { Refusal } from '../../../core/errors.ts'
 import type { Draft } from '../../../core/event.ts'
+import { Durations } from '../../../core/figures/durations.ts'
 import { ORIGIN } from '../../../core/id.ts'
 import type { Id } from '../../../core/id.ts'
 import type { Follower, CommandRecord, Once, Store } from '../../../core/store.ts'
@@ -76,6 +77,7 @@ const SECRET_BYTES = 32
 export class RedisStore implements Store {
   readonly name: string
   readonly keys: Keys
+  readonly writes = new Durations()
   readonly #options: RedisStoreOptions
   readonly #client: RedisClient
   readonly #calls: Calls
@@ -321,7 +323,7 @@ export class RedisStore implements Store {
       const events = drafts.flatMap((draft, at) => lease === undefined ? argumentsOf(draft) : [...argumentsOf(draft), lease.sources[at] ?? ''])
       args.push(events.length, once === undefined ? '' : digestOf(once), lease?.token ?? '', ...events)
     }
-    const reply = await append(this.#client, keys, args)
+    const reply = await this.writes.time(clock, async () => await append(this.#client, keys, args))
     if (reply[5] > 0) [this.#time, this.#toldAt] = [reply[5], clock.now()]
     return reply
   }
