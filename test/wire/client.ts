@@ -26,6 +26,10 @@ export interface Wish {
   readonly compressed?: boolean
   /** Over SSE as it stands in the address. */
   readonly paceMs?: unknown
+  /** Asks for values as patches. */
+  readonly patch?: 'merge' | undefined
+  /** Takes each message in place of `messages`; the client then keeps neither messages nor bytes. */
+  readonly onMessage?: ((message: Arrived) => void) | undefined
 }
 
 export class WireClient {
@@ -40,15 +44,15 @@ export class WireClient {
   readonly #bytes = new GrowingBuffer()
   #waiting: Array<() => void> = []
 
-  private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean) {
+  private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean, onMessage: Wish['onMessage']) {
     this.profile = profile
     const read = messageReader(profile, rooms, compressed, {
-      message: message => this.messages.push(message),
+      message: onMessage ?? (message => this.messages.push(message)),
       ping: payload => { if (this.pongs) this.sendFrame(PONG, payload) },
       close: code => this.#answerClose(code)
     })
     const feed = afterHead(head => { this.head = head }, bytes => {
-      this.#bytes.append(bytes)
+      if (onMessage === undefined) this.#bytes.append(bytes)
       read(bytes)
     })
     this.socket = connect(port, '127.0.0.1')
@@ -66,17 +70,17 @@ export class WireClient {
   /** Connects, and with `rooms` joins them: by the query over SSE, by a message over WebSocket. */
   static async open (profile: ProfileName, port: number, wish: Wish = {}): Promise<WireClient> {
     const rooms = wish.rooms ?? []
-    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms, wish.compressed === true)
+    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms, wish.compressed === true, wish.onMessage)
     await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
     const compression = wish.compressed === true ? COMPRESSED_HEADERS[profile] : {}
     if (profile === 'SSE') {
-      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }) })
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }), ...(wish.patch === undefined ? {} : { patch: wish.patch }) })
       const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
       client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...compression, ...wish.headers }))
     } else {
       client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...compression, ...wish.headers }))
       await client.until(() => client.head !== '')
-      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs })
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs, patch: wish.patch })
     }
     return client
   }

@@ -1,0 +1,152 @@
+// All rounds of a run: a deployment for some of them in a row, a proxy where the fault needs one, and what came of each.
+
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort, Stage } from '../process/harness.ts'
+import type { Env } from '../process/harness.ts'
+import { RedisServer } from '../tools/redis.ts'
+import type { Test } from '../tools/daemon.ts'
+import { countsOf, quantile } from './counts.ts'
+import type { Counts } from './counts.ts'
+import { Crews } from './crews.ts'
+import { Deployment } from './deployment.ts'
+import type { Fault, MakeFault } from './fault.ts'
+import type { Profile } from './history.ts'
+import { judge } from './judge.ts'
+import type { Judgement } from './judge.ts'
+import { Random } from './random.ts'
+import { playRound } from './round.ts'
+import type { RoundOptions } from './round.ts'
+
+export type RunProfile = Profile | 'both'
+
+export interface RunOptions {
+  readonly faults: readonly MakeFault[]
+  readonly rounds: number
+  readonly seed: number
+  readonly profile: RunProfile
+  readonly store?: 'embedded' | 'redis'
+  readonly workers: number
+  readonly clients: number
+  readonly seconds: number
+  readonly processes: number
+  readonly keep?: string
+}
+
+export interface RoundResult extends Judgement {
+  readonly fault: string
+  readonly seed: number
+  readonly profile: Profile
+  readonly store: 'embedded' | 'redis'
+  readonly evidence: string | null
+  readonly counts: Counts
+  readonly failures: readonly string[]
+}
+
+/** A deployment goes on for so many rounds: with what earlier ones have left. */
+const ROUNDS_EACH = 5
+
+/** Clients come back soon, and what is dead is noticed soon. */
+const SETTINGS: Env = { MAX_ROOM_SIZE: 0, CONTROL_RATE_LIMIT: 0, RECONNECT_JITTER: 1, PING_INTERVAL: 2, PING_TIMEOUT: 2, SHUTDOWN_TIMEOUT: 10, LOG_LEVEL: 'info' }
+
+export async function run (t: Test, options: RunOptions, report: (line: string) => void): Promise<RoundResult[]> {
+  const crews = new Crews(options.processes)
+  t.teardown(() => crews.close())
+  const results: RoundResult[] = []
+  const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).stdout.trim()
+  report(`seed ${options.seed}, commit ${commit}`)
+  for (const make of options.faults) {
+    let rig: OpenRig | null = null
+    for (let index = 0; index < options.rounds; index++) {
+      const seed = options.seed + index
+      const fault = make()
+      const profile = options.profile === 'both' ? (['SSE', 'WEBSOCKET'] as const)[seed % 2] as Profile : options.profile
+      if (rig !== null && (rig.rounds >= ROUNDS_EACH || fault.needs.fresh === true || rig.deployment.profile !== profile)) {
+        await rig.close()
+        rig = null
+      }
+      rig ??= await OpenRig.open(fault, profile, options)
+      const folder = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'signalbox-chaos-')) : join(options.keep, `${fault.name}-${seed}`)
+      mkdirSync(folder, { recursive: true })
+      const result = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
+      results.push(result)
+      report(lineOf(result))
+      for (const failure of result.failures) report(`  ${failure}`)
+      if (result.failures.length > 0) {
+        report(`  repeat it: ${commandOf(result, options)}; its history: ${folder}`)
+        await rig.close()
+        rig = null
+      } else if (options.keep === undefined) rmSync(folder, { recursive: true })
+    }
+    await rig?.close()
+  }
+  return results
+}
+
+async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: string, crews: Crews, options: RunOptions, commit: string): Promise<RoundResult> {
+  const { deployment } = rig
+  const { profile } = deployment
+  const store = deployment.redis === null ? 'embedded' : 'redis'
+  const round: RoundOptions = {
+    number: rig.rounds++,
+    random: new Random(seed),
+    fault,
+    deployment,
+    proxy: null,
+    crews,
+    clients: options.clients,
+    seconds: options.seconds,
+    folder,
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, limits: { backMs: 30_000 } }
+  }
+  const { files, evidence, troubles } = await playRound(round)
+  const judgement = judge(files)
+  return {
+    ...judgement,
+    fault: fault.name,
+    seed,
+    profile,
+    store,
+    evidence,
+    counts: countsOf(files),
+    failures: [...troubles, ...judgement.failures, ...(evidence === null ? ['nothing shows that the fault hit'] : [])]
+  }
+}
+
+/** A deployment and what stands around it. */
+class OpenRig {
+  readonly deployment: Deployment
+  rounds = 0
+  readonly #closers: Array<() => unknown>
+
+  private constructor (deployment: Deployment, closers: Array<() => unknown>) {
+    this.deployment = deployment
+    this.#closers = closers
+  }
+
+  static async open ({ needs }: Fault, profile: Profile, options: RunOptions): Promise<OpenRig> {
+    const closers: Array<() => unknown> = []
+    const t = { teardown: (close: () => unknown) => { closers.push(close) } }
+    const stage = new Stage(t)
+    const store = needs.store ?? options.store ?? 'embedded'
+    const redis = store === 'redis' ? await RedisServer.start(t) : null
+    const env = { ...SETTINGS, PORT: await freePort(), ...(redis === null ? { DATA_DIR: stage.folder() } : { REDIS_URL: redis.url, WORKERS: Math.max(options.workers, needs.workers ?? 1) }), ...needs.env }
+    return new OpenRig(await Deployment.start(stage, env, profile, redis), closers)
+  }
+
+  async close (): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close()
+  }
+}
+
+function lineOf ({ fault, seed, profile, store, evidence, counts, lost, twice, disorder, failures }: RoundResult): string {
+  const { attempted, ok, fail, info, received, resets, reconnects, back } = counts
+  const seconds = (share: number): string => ((quantile(back, share) ?? 0) / 1000).toFixed(1)
+  return `${failures.length === 0 ? 'ok    ' : 'FAILED'} ${fault} seed ${seed} ${profile} ${store}: attempted ${attempted}, ok ${ok}, fail ${fail}, info ${info}, received ${received}, lost ${lost}, twice ${twice}, ` +
+    `out of order ${disorder}, resets ${resets}, reconnects ${reconnects}, back within ${seconds(0.5)} / ${seconds(0.99)} / ${seconds(1)} s; ${evidence ?? 'no evidence'}`
+}
+
+const commandOf = ({ fault, seed, profile, store }: RoundResult, { clients, seconds, workers, processes }: RunOptions): string =>
+  `npm run chaos -- --fault ${fault} --rounds 1 --seed ${seed} --profile ${profile} --store ${store} --workers ${workers} --clients ${clients} --seconds ${seconds} --processes ${processes}`
