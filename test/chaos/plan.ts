@@ -1,5 +1,6 @@
 // What a round of a chaos run consists of: by its seed, and nothing else.
 
+import type { Auth } from './auth.ts'
 import type { ChainPlan } from './chain.ts'
 import type { Profile } from './history.ts'
 import type { ProducerPlan } from './producer.ts'
@@ -18,7 +19,7 @@ const OPS = 1e7
 export const roomsOf = (round: number): string[] => Array.from({ length: ROOMS }, (_, index) => `round-${round}.${index}`)
 
 /** Two thirds speak the wire themselves (one in eight of all reads without a stream), one third is our library. */
-export function chainPlans (random: Random, count: number, profile: Profile, rooms: readonly string[], ports: Ports, token?: string): ChainPlan[] {
+export function chainPlans (random: Random, count: number, profile: Profile, rooms: readonly string[], ports: Ports, auth?: Auth): ChainPlan[] {
   return Array.from({ length: count }, (_, index) => {
     const kind = index % 8 === 7 ? 'read' : index % 3 === 2 ? 'library' : 'wire'
     return {
@@ -30,13 +31,13 @@ export function chainPlans (random: Random, count: number, profile: Profile, roo
       compressed: random.chance(0.3),
       patch: random.chance(0.3),
       paceMs: random.chance(0.15) ? 300 + random.below(700) : 0,
-      ...(token === undefined ? {} : { token })
+      ...(auth === undefined ? {} : { auth })
     }
   })
 }
 
 /** They differ in pace, batches and size; one of them has no Idempotency-Keys. */
-export function producerPlans (random: Random, rooms: readonly string[], port: number, token?: string): ProducerPlan[] {
+export function producerPlans (random: Random, rooms: readonly string[], port: number, auth?: Auth): ProducerPlan[] {
   return Array.from({ length: PRODUCERS }, (_, index) => ({
     name: `p${index}`,
     firstOp: 1 + index * OPS,
@@ -47,6 +48,6 @@ export function producerPlans (random: Random, rooms: readonly string[], port: n
     maxBatch: 1 + random.below(8),
     keyed: index !== 3,
     padding: random.pick([0, 120, 400]),
-    ...(token === undefined ? {} : { token })
+    ...(auth === undefined ? {} : { auth })
   }))
 }

@@ -5,6 +5,7 @@ import type { Event } from '../../src/core/event.ts'
 import { mergePatch } from '../page.ts'
 import { WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
+import { authHeaders } from './auth.ts'
 import { Chain, SILENT_MS } from './chain.ts'
 import type { Profile, ResetReason } from './history.ts'
 
@@ -39,8 +40,9 @@ export class WireChain extends Chain {
   }
 
   async #connect (): Promise<void> {
-    const { name: chain, rooms, compressed, patch, paceMs, port, token } = this.plan
+    const { name: chain, rooms, compressed, patch, paceMs, port, auth } = this.plan
     const profile = this.#profile
+    const headers = await authHeaders(auth)
     this.history.write({ f: 'connect', type: 'invoke', chain, profile, rooms: [...rooms], ...(this.#cursor === null ? {} : { cursor: this.#cursor }) })
     let session = ''
     let head: string | undefined
@@ -65,7 +67,7 @@ export class WireChain extends Chain {
       onMessage: take,
       ...(patch ? { patch: 'merge' } : {}),
       ...(paceMs > 0 ? { paceMs } : {}),
-      ...(token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } })
+      headers
     })
     let client: WireClient | null
     try {
@@ -81,10 +83,11 @@ export class WireChain extends Chain {
     }
     this.#client = client
     const by = await this.#follow(client)
+    if (by === 'client' && !this.stopped) bye ??= 'silent'
     const status = /^HTTP\/1.1 (\d+)/.exec(client.head)?.[1]
     const code = client.closeCode
     if (isOpen) this.history.write({ f: 'close', chain, by, ...(bye === undefined ? {} : { reason: bye }), ...(code === null ? {} : { code }) })
-    else if (bye !== undefined || (status !== undefined && !['101', '200'].includes(status))) this.history.write({ f: 'connect', type: 'fail', chain, code: bye ?? status ?? '' })
+    else if ((bye !== undefined && bye !== 'silent') || (status !== undefined && !['101', '200'].includes(status))) this.history.write({ f: 'connect', type: 'fail', chain, code: bye ?? status ?? '' })
     else this.history.write({ f: 'connect', type: 'info', chain, why: by === 'client' ? 'silent' : 'cut' })
     if (status === '404' || bye === 'PROFILE_NOT_MOUNTED' || bye === 'SWITCHED') this.#profile = profile === 'SSE' ? 'WEBSOCKET' : 'SSE'
   }
