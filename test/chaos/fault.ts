@@ -12,6 +12,8 @@ export interface Rig {
   readonly random: Random
   /** Between half of the clients and the gateway, where the fault asks for it. */
   readonly proxy: Toxic | null
+  /** Between the gateway and Redis, likewise. */
+  readonly redisProxy: Toxic | null
   /** Milliseconds that it should last, unless it is over at once. */
   readonly holdMs: number
   /** The rooms of this round. */
@@ -23,11 +25,12 @@ export interface Needs {
   /** At least so many; the runner takes two on Redis. */
   readonly workers?: number
   readonly proxy?: true
+  readonly redisProxy?: true
   /** Settings of the gateway. */
   readonly env?: Env
   /** A deployment of its own: what it leaves is no good for the next round. */
   readonly fresh?: true
-  /** Clients that did not hear from the gateway at all reconnect: `some` of them, or `none`. Default: `some`. */
+  /** Which clients lose their connection. Default: `some`. */
   readonly reconnects?: 'all' | 'some' | 'none'
   /** Why it cannot be had here. */
   readonly missing?: string | false

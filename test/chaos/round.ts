@@ -21,6 +21,7 @@ export interface RoundOptions {
   readonly fault: Fault
   readonly deployment: Deployment
   readonly proxy: Toxic | null
+  readonly redisProxy: Toxic | null
   readonly crews: Crews
   readonly clients: number
   readonly seconds: number
@@ -42,7 +43,7 @@ const PATIENCE_MS = 90_000
 const SAMPLE_MS = 500
 const LATE = 0.1
 
-export async function playRound ({ number, random, fault, deployment, proxy, crews, clients, seconds, folder, run }: RoundOptions): Promise<RoundRecord> {
+export async function playRound ({ number, random, fault, deployment, proxy, redisProxy, crews, clients, seconds, folder, run }: RoundOptions): Promise<RoundRecord> {
   const rooms = roomsOf(number)
   const troubles: string[] = []
   const errorsBefore = deployment.errors.length
@@ -54,7 +55,7 @@ export async function playRound ({ number, random, fault, deployment, proxy, cre
 
   const plans = chainPlans(random.fork(), clients, deployment.profile, rooms, { gateway: deployment.port, proxy: proxy?.port ?? deployment.port })
   const late = Math.floor(clients * LATE)
-  const rig: Rig = { deployment, random: random.fork(), proxy, holdMs: random.between(0.1, 0.4) * seconds * 1000, rooms }
+  const rig: Rig = { deployment, random: random.fork(), proxy, redisProxy, holdMs: random.between(0.1, 0.4) * seconds * 1000, rooms }
   let evidence: string | null = null
   try {
     crews.connect(plans.slice(late))

@@ -19,6 +19,7 @@ import type { Judgement } from './judge.ts'
 import { Random } from './random.ts'
 import { playRound } from './round.ts'
 import type { RoundOptions } from './round.ts'
+import { Toxic } from './toxic.ts'
 
 export type RunProfile = Profile | 'both'
 
@@ -94,7 +95,8 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     random: new Random(seed),
     fault,
     deployment,
-    proxy: null,
+    proxy: rig.proxy,
+    redisProxy: rig.redisProxy,
     crews,
     clients: options.clients,
     seconds: options.seconds,
@@ -118,11 +120,15 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
 /** A deployment and what stands around it. */
 class OpenRig {
   readonly deployment: Deployment
+  readonly proxy: Toxic | null
+  readonly redisProxy: Toxic | null
   rounds = 0
   readonly #closers: Array<() => unknown>
 
-  private constructor (deployment: Deployment, closers: Array<() => unknown>) {
+  private constructor (deployment: Deployment, proxy: Toxic | null, redisProxy: Toxic | null, closers: Array<() => unknown>) {
     this.deployment = deployment
+    this.proxy = proxy
+    this.redisProxy = redisProxy
     this.#closers = closers
   }
 
@@ -132,8 +138,13 @@ class OpenRig {
     const stage = new Stage(t)
     const store = needs.store ?? options.store ?? 'embedded'
     const redis = store === 'redis' ? await RedisServer.start(t) : null
-    const env = { ...SETTINGS, PORT: await freePort(), ...(redis === null ? { DATA_DIR: stage.folder() } : { REDIS_URL: redis.url, WORKERS: Math.max(options.workers, needs.workers ?? 1) }), ...needs.env }
-    return new OpenRig(await Deployment.start(stage, env, profile, redis), closers)
+    const port = await freePort()
+    const proxy = needs.proxy === true ? await Toxic.start(t, port) : null
+    const redisProxy = needs.redisProxy === true && redis !== null ? await Toxic.start(t, redis.port) : null
+    const data: Env = redis === null
+      ? { DATA_DIR: stage.folder() }
+      : { REDIS_URL: `redis://127.0.0.1:${redisProxy?.port ?? redis.port}`, WORKERS: Math.max(options.workers, needs.workers ?? 1) }
+    return new OpenRig(await Deployment.start(stage, { ...SETTINGS, PORT: port, ...data, ...needs.env }, profile, redis), proxy, redisProxy, closers)
   }
 
   async close (): Promise<void> {
