@@ -4,12 +4,13 @@ import type { Publish, Recording } from '../recording.ts'
 import { nameOfPublish, placeOf } from './rule.ts'
 import type { Rule, Violation } from './rule.ts'
 
-/** docs/protocol.md has them all; a test compares. */
+/** docs/protocol.md has them all; a test compares. 1000: a client's own. */
 export const CLOSE_CODES: ReadonlySet<number> = new Set([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1012, 1013, 3000])
 /** What a client finds where there is no answer: allowed during a fault only. */
-const OWN = /^(E[A-Z]+|LOST|CLOSED|SILENT|timeout|cut|silent|no answer|socket hang up)$/
+const OWN = /^(E[A-Z]+|LOST|CLOSED|SILENT|UNREACHABLE|OFFLINE|timeout|cut|silent|no answer|socket hang up)$/
 
-export const isDocumented = (code: string): boolean => (CODES as readonly string[]).includes(code)
+/** INTERNAL is documented too, as a defect. */
+export const isDocumented = (code: string): boolean => (CODES as readonly string[]).includes(code) && code !== 'INTERNAL'
 
 const isClear = (code: string): boolean => isDocumented(code) || /^[1-5]\d\d$/.test(code)
 
