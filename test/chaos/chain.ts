@@ -17,6 +17,8 @@ export interface ChainPlan {
   readonly patch: boolean
   readonly paceMs: number
   readonly auth?: Auth
+  /** A room that it joins on the open connection, and leaves, again and again. */
+  readonly extraRoom?: string
 }
 
 /** After this long without a byte a connection is dead to it; the gateway says something every PING_INTERVAL. */

@@ -22,16 +22,18 @@ export const roomsOf = (round: number): string[] => Array.from({ length: ROOMS }
 export function chainPlans (random: Random, count: number, profile: Profile, rooms: readonly string[], ports: Ports, auth?: Auth): ChainPlan[] {
   return Array.from({ length: count }, (_, index) => {
     const kind = index % 8 === 7 ? 'read' : index % 3 === 2 ? 'library' : 'wire'
+    const [first, second, third, extraRoom] = random.shuffled(rooms) as [string, string, string, string]
     return {
       name: `${kind}-${index}`,
       kind,
       port: index % 2 === 0 ? ports.gateway : ports.proxy,
       profile,
-      rooms: random.shuffled(rooms).slice(0, kind === 'read' ? 1 : 1 + random.below(3)),
+      rooms: [first, second, third].slice(0, kind === 'read' ? 1 : 1 + random.below(3)),
       compressed: random.chance(0.3),
       patch: random.chance(0.3),
       paceMs: random.chance(0.15) ? 300 + random.below(700) : 0,
-      ...(auth === undefined ? {} : { auth })
+      ...(auth === undefined ? {} : { auth }),
+      ...(kind === 'wire' && random.chance(0.25) ? { extraRoom } : {})
     }
   })
 }
