@@ -8,18 +8,17 @@ import { freePort, Stage } from '../process/harness.ts'
 import type { Env } from '../process/harness.ts'
 import { RedisServer } from '../tools/redis.ts'
 import type { Test } from '../tools/daemon.ts'
-import { countsOf, quantile } from './counts.ts'
-import type { Counts } from './counts.ts'
 import { Crews } from './crews.ts'
 import { Deployment } from './deployment.ts'
 import type { Fault, MakeFault } from './fault.ts'
+import { readHistory } from './history.ts'
 import type { Profile } from './history.ts'
-import { judge } from './judge.ts'
-import type { Judgement } from './judge.ts'
 import { Random } from './random.ts'
 import { playRound } from './round.ts'
 import type { RoundOptions } from './round.ts'
 import { Toxic } from './toxic.ts'
+import { describe, judge, tableOf } from './verdict.ts'
+import type { Verdict } from './verdict.ts'
 
 export type RunProfile = Profile | 'both'
 
@@ -34,20 +33,26 @@ export interface RunOptions {
   readonly seconds: number
   readonly processes: number
   readonly keep?: string
+  /** Changes the gateway's environment: a planted bug. */
+  readonly plant?: (env: Env) => Env
 }
 
-export interface RoundResult extends Judgement {
+export interface RoundResult extends Pick<Verdict, 'counts'> {
   readonly fault: string
   readonly seed: number
   readonly profile: Profile
   readonly store: 'embedded' | 'redis'
   readonly evidence: string | null
-  readonly counts: Counts
   readonly failures: readonly string[]
+  /** Names of the rules that were broken. */
+  readonly broken: readonly string[]
 }
 
 /** A deployment goes on for so many rounds: with what earlier ones have left. */
 const ROUNDS_EACH = 5
+
+/** On a machine that does other work too. */
+const LIMITS = { backMs: 30_000, publishAgainMs: 10_000 }
 
 /** Clients come back soon, and what is dead is noticed soon. */
 const SETTINGS: Env = { MAX_ROOM_SIZE: 0, CONTROL_RATE_LIMIT: 0, RECONNECT_JITTER: 1, PING_INTERVAL: 2, PING_TIMEOUT: 2, SHUTDOWN_TIMEOUT: 10, LOG_LEVEL: 'info' }
@@ -101,19 +106,19 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     clients: options.clients,
     seconds: options.seconds,
     folder,
-    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, limits: { backMs: 30_000 } }
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: 300_000 }, limits: LIMITS }
   }
   const { files, evidence, troubles } = await playRound(round)
-  const judgement = judge(files)
+  const verdict = judge(readHistory(...files))
   return {
-    ...judgement,
     fault: fault.name,
     seed,
     profile,
     store,
     evidence,
-    counts: countsOf(files),
-    failures: [...troubles, ...judgement.failures, ...(evidence === null ? ['nothing shows that the fault hit'] : [])]
+    counts: verdict.counts,
+    broken: verdict.findings.map(({ rule }) => rule.name),
+    failures: [...troubles, ...(verdict.verdict === 'pass' ? [] : describe(verdict, files).split('\n'))]
   }
 }
 
@@ -144,7 +149,8 @@ class OpenRig {
     const data: Env = redis === null
       ? { DATA_DIR: stage.folder() }
       : { REDIS_URL: `redis://127.0.0.1:${redisProxy?.port ?? redis.port}`, WORKERS: Math.max(options.workers, needs.workers ?? 1) }
-    return new OpenRig(await Deployment.start(stage, { ...SETTINGS, PORT: port, ...data, ...needs.env }, profile, redis), proxy, redisProxy, closers)
+    const env = { ...SETTINGS, PORT: port, ...data, ...needs.env }
+    return new OpenRig(await Deployment.start(stage, options.plant?.(env) ?? env, profile, redis), proxy, redisProxy, closers)
   }
 
   async close (): Promise<void> {
@@ -152,12 +158,8 @@ class OpenRig {
   }
 }
 
-function lineOf ({ fault, seed, profile, store, evidence, counts, lost, twice, disorder, failures }: RoundResult): string {
-  const { attempted, ok, fail, info, received, resets, reconnects, back } = counts
-  const seconds = (share: number): string => ((quantile(back, share) ?? 0) / 1000).toFixed(1)
-  return `${failures.length === 0 ? 'ok    ' : 'FAILED'} ${fault} seed ${seed} ${profile} ${store}: attempted ${attempted}, ok ${ok}, fail ${fail}, info ${info}, received ${received}, lost ${lost}, twice ${twice}, ` +
-    `out of order ${disorder}, resets ${resets}, reconnects ${reconnects}, back within ${seconds(0.5)} / ${seconds(0.99)} / ${seconds(1)} s; ${evidence ?? 'no evidence'}`
-}
+const lineOf = ({ fault, seed, profile, store, evidence, counts, failures }: RoundResult): string =>
+  `${failures.length === 0 ? 'ok    ' : 'FAILED'} ${fault} seed ${seed} ${profile} ${store}: ${tableOf({ counts })}; ${evidence ?? 'no evidence'}`
 
 const commandOf = ({ fault, seed, profile, store }: RoundResult, { clients, seconds, workers, processes }: RunOptions): string =>
   `npm run chaos -- --fault ${fault} --rounds 1 --seed ${seed} --profile ${profile} --store ${store} --workers ${workers} --clients ${clients} --seconds ${seconds} --processes ${processes}`

@@ -135,7 +135,7 @@ function contexts (paths: readonly string[], violations: readonly Violation[]): 
   return new Map([...found].map(([violation, { before, after, see }]) => [violation, [...see, ...before, ...after]]))
 }
 
-export const tableOf = ({ counts }: Verdict): string =>
+export const tableOf = ({ counts }: Pick<Verdict, 'counts'>): string =>
   Object.entries(counts).map(([name, value]) => `${name.replaceAll(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)} ${value}`).join(' · ')
 
 /** @param paths of the record, for the lines around what was found */

@@ -52,7 +52,8 @@ function atChain (recording: Recording, chain: ChainRecord): Violation[] {
         name(`got ${nameOf(event)} after the newer ${nameOf(before.event)}`, line)
         return
       }
-      if (before?.bundle === bundle && before.event !== event) name(`got two values of one key in a bundle: ${nameOf(before.event)} and ${nameOf(event)}`, line)
+      // A deletion is kept like a fact; the value behind it may come with it.
+      if (before?.bundle === bundle && before.event !== event && before.event.value !== null) name(`got two values of one key in a bundle: ${nameOf(before.event)} and ${nameOf(event)}`, line)
       known.set(event.place, { event, bundle, isHeld: true })
     }
   })
