@@ -2,7 +2,8 @@
 // (library-chain.ts) or by reads without a stream (read-chain.ts).
 
 import type { Event } from '../../src/core/event.ts'
-import { FINAL, writeEvent } from './data.ts'
+import type { Auth } from './auth.ts'
+import { FINAL, FINAL_VALUE, writeEvent } from './data.ts'
 import type { HistoryWriter, Profile } from './history.ts'
 
 export interface ChainPlan {
@@ -15,7 +16,9 @@ export interface ChainPlan {
   readonly compressed: boolean
   readonly patch: boolean
   readonly paceMs: number
-  readonly token?: string
+  readonly auth?: Auth
+  /** A room that it joins on the open connection, and leaves, again and again. */
+  readonly extraRoom?: string
 }
 
 /** After this long without a byte a connection is dead to it; the gateway says something every PING_INTERVAL. */
@@ -24,8 +27,9 @@ export const SILENT_MS = 8000
 export abstract class Chain {
   readonly plan: ChainPlan
   protected readonly history: HistoryWriter
-  /** Rooms whose first snapshot is complete, and rooms whose final event has come. */
+  /** Rooms whose first snapshot is complete. */
   readonly #ready = new Set<string>()
+  /** `room type` of the final events that have come. */
   readonly #final = new Set<string>()
   #bundles = 0
   protected stopped = false
@@ -44,7 +48,7 @@ export abstract class Chain {
   }
 
   get isDone (): boolean {
-    return this.plan.rooms.every(room => this.#final.has(room))
+    return this.plan.rooms.every(room => [FINAL, FINAL_VALUE].every(type => this.#final.has(`${room} ${type}`)))
   }
 
   protected nextBundle (): void {
@@ -53,7 +57,7 @@ export abstract class Chain {
 
   protected takeEvent (event: Event, patched = false): void {
     writeEvent(this.history, this.plan.name, event, this.#bundles, patched)
-    if (event.type === FINAL) this.#final.add(event.room ?? '@public')
+    if (event.type === FINAL || event.type === FINAL_VALUE) this.#final.add(`${event.room ?? '@public'} ${event.type}`)
   }
 
   protected takeReady (rooms: readonly string[]): void {

@@ -6,9 +6,11 @@ import type { Event } from '../../src/core/event.ts'
 import type { HistoryWriter } from './history.ts'
 
 export const FINAL = 'final'
+/** The last value of a room: with its pace, a client gets it later than the final fact. */
+export const FINAL_VALUE = 'final-value'
 
 /** Unchanged from one value of a producer to the next: a patch is smaller than the whole. */
-export const dataOf = (value: string, padding: number): object => ({ v: value, padding: 'x'.repeat(padding) })
+export const dataOf = (value: string, padding: number): { v: string, padding: string } => ({ v: value, padding: 'x'.repeat(padding) })
 
 export const sumOf = (data: unknown): number => crc32(JSON.stringify(data))
 

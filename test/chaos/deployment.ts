@@ -4,6 +4,8 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { request, Stage, until } from '../process/harness.ts'
 import type { Env, Launched, LogLine } from '../process/harness.ts'
 import type { RedisServer } from '../tools/redis.ts'
+import { authHeaders } from './auth.ts'
+import type { Auth } from './auth.ts'
 import type { Profile } from './history.ts'
 
 export class Deployment {
@@ -12,6 +14,8 @@ export class Deployment {
   readonly redis: RedisServer | null
   readonly env: Env
   profile: Profile
+  /** What the runner asks with. */
+  auth: Auth | undefined
   server: Launched
   /** What was logged by processes that have ended. */
   readonly #past: LogLine[] = []
@@ -84,7 +88,7 @@ export class Deployment {
   /** The counters of all processes together; null if they do not come. */
   async metrics (): Promise<Record<string, number> | null> {
     try {
-      const { text } = await request(`${this.url}/metrics`, { signal: AbortSignal.timeout(10_000) })
+      const { text } = await request(`${this.url}/metrics`, { headers: await authHeaders(this.auth), signal: AbortSignal.timeout(10_000) })
       const values: Record<string, number> = {}
       for (const [, name, value] of text.matchAll(/^(signalbox_\w+)(?:\{[^}]*\})? (\S+)$/gm)) {
         if (!/_bucket$/.test(name as string)) values[name as string] = (values[name as string] ?? 0) + Number(value)

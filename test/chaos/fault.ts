@@ -1,6 +1,7 @@
 // A fault: what it needs, what starts it and what ends it, and how one sees that it hit.
 
 import type { Env } from '../process/harness.ts'
+import type { Auth } from './auth.ts'
 import type { Deployment } from './deployment.ts'
 import type { ResetReason } from './history.ts'
 import type { Random } from './random.ts'
@@ -26,6 +27,10 @@ export interface Needs {
   readonly workers?: number
   readonly proxy?: true
   readonly redisProxy?: true
+  /** DATA_DIR on a disk that is soon full. */
+  readonly smallDisk?: true
+  /** Clients and publishers have tokens. */
+  readonly auth?: Auth
   /** Settings of the gateway. */
   readonly env?: Env
   /** A deployment of its own: what it leaves is no good for the next round. */

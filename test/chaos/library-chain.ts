@@ -2,6 +2,7 @@
 
 import { connect } from '../../src/client/node.ts'
 import type { Box, Status } from '../../src/client/node.ts'
+import { tokenOf } from './auth.ts'
 import { Chain } from './chain.ts'
 import type { Profile, ResetReason } from './history.ts'
 
@@ -13,10 +14,10 @@ export class LibraryChain extends Chain {
   #isOpen = false
 
   start (): void {
-    const { port, rooms, paceMs, token, profile } = this.plan
+    const { port, rooms, paceMs, auth, profile } = this.plan
     this.#profile = profile
     this.#try('')
-    const box = connect(`http://127.0.0.1:${port}`, { rooms, ...(paceMs > 0 ? { paceMs } : {}), ...(token === undefined ? {} : { token }) })
+    const box = connect(`http://127.0.0.1:${port}`, { rooms, ...(paceMs > 0 ? { paceMs } : {}), ...(auth === undefined ? {} : { token: async () => await tokenOf(auth) }) })
     this.#box = box
     const chain = this.plan.name
     box.on('status', status => this.#turn(status))
@@ -38,14 +39,15 @@ export class LibraryChain extends Chain {
 
   async stop (): Promise<void> {
     this.stopped = true
-    this.#end('client', 'CLOSED')
+    this.#end('client')
     this.#box?.close()
   }
 
   #turn (status: Status): void {
     if (status.state === 'refused') throw new Error(`${this.plan.name} was refused: ${status.code} ${status.reason}`)
     if (this.stopped || (status.state !== 'stale' && status.state !== 'connecting') || status.reason === undefined) return
-    this.#end(status.code === 'SILENT' ? 'client' : 'server', status.code as string)
+    // Its own word for what sockets call by many names.
+    this.#end(status.code === 'SILENT' ? 'client' : 'server', status.code === 'UNREACHABLE' ? 'no answer' : status.code)
     if (status.retryMs === null) this.#try(this.#box?.lastEventId ?? '')
   }
 
@@ -55,10 +57,10 @@ export class LibraryChain extends Chain {
     this.history.write({ f: 'connect', type: 'invoke', chain: this.plan.name, profile: this.#profile, rooms: [...this.plan.rooms], ...(cursor === '' ? {} : { cursor }) })
   }
 
-  #end (by: 'server' | 'client', reason: string): void {
+  #end (by: 'server' | 'client', reason?: string): void {
     const { name: chain } = this.plan
-    if (this.#isOpen) this.history.write({ f: 'close', chain, by, reason })
-    else if (this.#isTrying) this.history.write({ f: 'connect', type: 'info', chain, why: reason })
+    if (this.#isOpen) this.history.write({ f: 'close', chain, by, ...(reason === undefined ? {} : { reason }) })
+    else if (this.#isTrying) this.history.write({ f: 'connect', type: 'info', chain, why: reason ?? 'CLOSED' })
     this.#isOpen = false
     this.#isTrying = false
   }

@@ -3,6 +3,8 @@
 
 import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { authHeaders } from './auth.ts'
+import type { Auth } from './auth.ts'
 import { dataOf, sumOf } from './data.ts'
 import type { HistoryWriter } from './history.ts'
 import { Random } from './random.ts'
@@ -20,7 +22,7 @@ export interface ProducerPlan {
   readonly keyed: boolean
   /** Bytes that do not change from one value to the next. */
   readonly padding: number
-  readonly token?: string
+  readonly auth?: Auth
 }
 
 interface Item {
@@ -119,12 +121,12 @@ export class Producer {
   }
 
   async #ask (body: string, idem: string | undefined): Promise<Outcome> {
-    const { port, token } = this.#plan
+    const { port, auth } = this.#plan
     const headers = {
       'content-type': 'application/json',
       'content-length': Buffer.byteLength(body),
       ...(idem === undefined ? {} : { 'idempotency-key': idem }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` })
+      ...await authHeaders(auth)
     }
     return await new Promise(resolve => {
       const sent = request({ host: '127.0.0.1', port, path: '/api/events', method: 'POST', agent: this.#agent, headers }, response => {

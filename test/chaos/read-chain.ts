@@ -3,6 +3,7 @@
 import { Agent, get } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Event } from '../../src/core/event.ts'
+import { authHeaders } from './auth.ts'
 import { Chain, SILENT_MS } from './chain.ts'
 import type { ResetReason } from './history.ts'
 
@@ -63,8 +64,8 @@ export class ReadChain extends Chain {
 
   async #get (room: string): Promise<{ status: number, text: string }> {
     const query = new URLSearchParams({ rooms: room, ...(this.#cursor === null ? {} : { lastEventId: this.#cursor }), wait: String(WAIT_S) })
-    const { port, token } = this.plan
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    const { port, auth } = this.plan
+    const headers = await authHeaders(auth)
     return await new Promise((resolve, reject) => {
       const request = get({ port, host: '127.0.0.1', path: `/api/events?${query}`, agent: this.#agent, headers, signal: this.#ending.signal }, response => {
         let text = ''

@@ -159,6 +159,7 @@ export class Recording {
 
   #byOp = new Map<number, Publish>()
   #byValue = new Map<string, Publish>()
+  #byIdem = new Map<string, Publish>()
   #byId = new Map<string, number>()
   #variants = new Map<string, number[]>()
 
@@ -228,7 +229,8 @@ export class Recording {
   }
 
   #invoke ({ t, op, producer, room, event, key, value, idem, ttl, sum }: PublishInvoke, file: number, number: number): void {
-    const earlier = value === null ? undefined : this.#byValue.get(value)
+    // A deletion has no value of its own.
+    const earlier = value === null ? this.#byIdem.get(idem ?? '') : this.#byValue.get(value)
     if (earlier !== undefined) {
       this.#byOp.set(op, earlier)
       return
@@ -237,6 +239,7 @@ export class Recording {
     this.publishes.push(publish)
     this.#byOp.set(op, publish)
     if (value !== null) this.#byValue.set(value, publish)
+    else if (idem !== undefined) this.#byIdem.set(idem, publish)
   }
 
   #settle (line: Extract<Line, { f: 'publish' }>, file: number, number: number): void {

@@ -4,8 +4,9 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { request, until } from '../process/harness.ts'
+import { authHeaders } from './auth.ts'
 import type { Crews } from './crews.ts'
-import { dataOf, FINAL, sumOf } from './data.ts'
+import { dataOf, FINAL, FINAL_VALUE, sumOf } from './data.ts'
 import { usageOf } from './deployment.ts'
 import type { Deployment } from './deployment.ts'
 import type { Fault, Rig } from './fault.ts'
@@ -50,17 +51,18 @@ export async function playRound ({ number, random, fault, deployment, proxy, red
   const files = [join(folder, 'runner.jsonl'), ...await crews.begin(folder)]
   const history = new HistoryWriter(files[0] as string)
   history.write({ f: 'run', ...run, fault: fault.name })
+  deployment.auth = fault.needs.auth
   await writeMetrics(history, deployment, 'start')
   const sampling = setInterval(() => sample(history, deployment), SAMPLE_MS)
 
-  const plans = chainPlans(random.fork(), clients, deployment.profile, rooms, { gateway: deployment.port, proxy: proxy?.port ?? deployment.port })
+  const plans = chainPlans(random.fork(), clients, deployment.profile, rooms, { gateway: deployment.port, proxy: proxy?.port ?? deployment.port }, fault.needs.auth)
   const late = Math.floor(clients * LATE)
   const rig: Rig = { deployment, random: random.fork(), proxy, redisProxy, holdMs: random.between(0.1, 0.4) * seconds * 1000, rooms }
   let evidence: string | null = null
   try {
     crews.connect(plans.slice(late))
     await until('the clients are ready', () => crews.progress.ready === clients - late, PATIENCE_MS)
-    crews.publish(producerPlans(random.fork(), rooms, deployment.port))
+    crews.publish(producerPlans(random.fork(), rooms, deployment.port, fault.needs.auth))
     const phase = random.between(0.15, 0.5) * seconds * 1000
     await delay(phase / 2)
     crews.connect(plans.slice(0, late))
@@ -94,19 +96,22 @@ export async function playRound ({ number, random, fault, deployment, proxy, red
   return { files, evidence, troubles }
 }
 
-async function publishFinal (history: HistoryWriter, { url }: Deployment, room: string, number: number): Promise<void> {
-  const value = `${FINAL}-${room}`
-  const op = -1 - Number(room.split('.')[1])
-  const data = dataOf(value, 0)
-  history.write({ f: 'publish', type: 'invoke', op, producer: FINAL, room, event: FINAL, value, sum: sumOf(data) })
-  let id = ''
-  await until(`the final event of ${room} is published`, async () => {
-    const answer = await request(`${url}/api/events`, { json: { type: FINAL, room, data }, headers: { 'idempotency-key': `${FINAL}-${number}-${room}` }, signal: AbortSignal.timeout(5000) }).catch(() => null)
-    id = answer?.status === 202 ? answer.body.ids[0] : ''
-    return id !== ''
+/** The room's last value, and its last fact. */
+async function publishFinal (history: HistoryWriter, { url, auth }: Deployment, room: string, number: number): Promise<void> {
+  const events = [FINAL_VALUE, FINAL].map(type => ({ type, room, ...(type === FINAL ? {} : { key: type }), data: dataOf(`${type}-${room}`, 0) }))
+  const ops = events.map(({ type, key, data }, index) => {
+    const op = -1 - 2 * Number(room.split('.')[1]) - index
+    history.write({ f: 'publish', type: 'invoke', op, producer: type, room, event: type, ...(key === undefined ? {} : { key }), value: data.v, sum: sumOf(data) })
+    return op
+  })
+  let ids: string[] = []
+  await until(`the final events of ${room} are published`, async () => {
+    const answer = await request(`${url}/api/events`, { json: events, headers: { 'idempotency-key': `${FINAL}-${number}-${room}`, ...await authHeaders(auth) }, signal: AbortSignal.timeout(5000) }).catch(() => null)
+    if (answer?.status === 202) ids = answer.body.ids
+    return ids.length === 2
   }, PATIENCE_MS)
-  history.write({ f: 'publish', type: 'ok', op, id })
-  history.write({ f: 'final', room, value, id })
+  for (const [index, op] of ops.entries()) history.write({ f: 'publish', type: 'ok', op, id: ids[index] as string })
+  history.write({ f: 'final', room, value: `${FINAL}-${room}`, id: ids[1] as string })
 }
 
 /** Sessions of clients that have left are ended a moment later. */

@@ -16,6 +16,7 @@ import type { Profile } from './history.ts'
 import { Random } from './random.ts'
 import { playRound } from './round.ts'
 import type { RoundOptions } from './round.ts'
+import { smallDisk } from './small-disk.ts'
 import { Toxic } from './toxic.ts'
 import { describe, judge, tableOf } from './verdict.ts'
 import type { Verdict } from './verdict.ts'
@@ -53,6 +54,8 @@ const ROUNDS_EACH = 5
 
 /** On a machine that does other work too. */
 const LIMITS = { backMs: 30_000, publishAgainMs: 10_000 }
+
+const SMALL_DISK_MB = 64
 
 /** Clients come back soon, and what is dead is noticed soon. */
 const SETTINGS: Env = { MAX_ROOM_SIZE: 0, CONTROL_RATE_LIMIT: 0, RECONNECT_JITTER: 1, PING_INTERVAL: 2, PING_TIMEOUT: 2, SHUTDOWN_TIMEOUT: 10, LOG_LEVEL: 'info' }
@@ -147,7 +150,7 @@ class OpenRig {
     const proxy = needs.proxy === true ? await Toxic.start(t, port) : null
     const redisProxy = needs.redisProxy === true && redis !== null ? await Toxic.start(t, redis.port) : null
     const data: Env = redis === null
-      ? { DATA_DIR: stage.folder() }
+      ? { DATA_DIR: needs.smallDisk === true ? smallDisk(t, SMALL_DISK_MB) : stage.folder() }
       : { REDIS_URL: `redis://127.0.0.1:${redisProxy?.port ?? redis.port}`, WORKERS: Math.max(options.workers, needs.workers ?? 1) }
     const env = { ...SETTINGS, PORT: port, ...data, ...needs.env }
     return new OpenRig(await Deployment.start(stage, options.plant?.(env) ?? env, profile, redis), proxy, redisProxy, closers)

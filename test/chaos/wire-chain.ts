@@ -5,6 +5,7 @@ import type { Event } from '../../src/core/event.ts'
 import { mergePatch } from '../page.ts'
 import { WireClient } from '../wire/client.ts'
 import type { Arrived } from '../wire/client.ts'
+import { authHeaders } from './auth.ts'
 import { Chain, SILENT_MS } from './chain.ts'
 import type { Profile, ResetReason } from './history.ts'
 
@@ -12,6 +13,7 @@ const OPEN_MS = 8000
 const AGAIN_MS = [30, 400] as const
 
 type Notice = Record<string, any>
+type Outcome = { readonly type: 'ok' | 'info' } | { readonly type: 'fail', readonly code: string }
 
 export class WireChain extends Chain {
   #profile: Profile = 'SSE'
@@ -19,9 +21,13 @@ export class WireChain extends Chain {
   #client: WireClient | null = null
   #loop: Promise<void> = Promise.resolve()
   readonly #values = new Map<string, unknown>()
+  #rooms: readonly string[] = []
+  /** How a join or leave on the open socket ends. */
+  #answer: ((message: Arrived) => void) | null = null
 
   start (): void {
     this.#profile = this.plan.profile
+    this.#rooms = this.plan.rooms
     this.#loop = this.#run()
   }
 
@@ -39,8 +45,10 @@ export class WireChain extends Chain {
   }
 
   async #connect (): Promise<void> {
-    const { name: chain, rooms, compressed, patch, paceMs, port, token } = this.plan
+    const rooms = this.#rooms
+    const { name: chain, compressed, patch, paceMs, port, auth } = this.plan
     const profile = this.#profile
+    const headers = await authHeaders(auth)
     this.history.write({ f: 'connect', type: 'invoke', chain, profile, rooms: [...rooms], ...(this.#cursor === null ? {} : { cursor: this.#cursor }) })
     let session = ''
     let head: string | undefined
@@ -54,6 +62,7 @@ export class WireChain extends Chain {
       const data = (message as Notice).data as Notice
       if (message.kind === 'hello' || (message.kind === 'joined' && profile === 'SSE')) ({ session, head } = data as { session: string, head?: string })
       if (message.kind === 'joined' && !isOpen) joined(message.position)
+      else if (message.kind === 'joined' || message.kind === 'left' || message.kind === 'error') this.#answer?.(message)
       if (message.kind === 'bye') bye = data.reason
       if (message.kind === 'error') bye = data.code
       this.#take(message)
@@ -65,7 +74,7 @@ export class WireChain extends Chain {
       onMessage: take,
       ...(patch ? { patch: 'merge' } : {}),
       ...(paceMs > 0 ? { paceMs } : {}),
-      ...(token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } })
+      headers
     })
     let client: WireClient | null
     try {
@@ -80,11 +89,14 @@ export class WireChain extends Chain {
       return
     }
     this.#client = client
+    const steering = this.#steer(client, () => session)
     const by = await this.#follow(client)
+    await steering
+    if (by === 'client' && !this.stopped) bye ??= 'silent'
     const status = /^HTTP\/1.1 (\d+)/.exec(client.head)?.[1]
     const code = client.closeCode
     if (isOpen) this.history.write({ f: 'close', chain, by, ...(bye === undefined ? {} : { reason: bye }), ...(code === null ? {} : { code }) })
-    else if (bye !== undefined || (status !== undefined && !['101', '200'].includes(status))) this.history.write({ f: 'connect', type: 'fail', chain, code: bye ?? status ?? '' })
+    else if ((bye !== undefined && bye !== 'silent') || (status !== undefined && !['101', '200'].includes(status))) this.history.write({ f: 'connect', type: 'fail', chain, code: bye ?? status ?? '' })
     else this.history.write({ f: 'connect', type: 'info', chain, why: by === 'client' ? 'silent' : 'cut' })
     if (status === '404' || bye === 'PROFILE_NOT_MOUNTED' || bye === 'SWITCHED') this.#profile = profile === 'SSE' ? 'WEBSOCKET' : 'SSE'
   }
@@ -109,13 +121,61 @@ export class WireChain extends Chain {
     return by
   }
 
+  /** Joins a room and leaves it, until the connection ends. */
+  async #steer (client: WireClient, session: () => string): Promise<void> {
+    const { extraRoom: room, name: chain, rooms } = this.plan
+    if (room === undefined) return
+    const isOver = (): boolean => client.closed || this.stopped
+    const ending = new AbortController()
+    client.socket.once('close', () => ending.abort())
+    while (!isOver()) {
+      await delay(300 + Math.random() * 1500, undefined, { signal: ending.signal }).catch(() => {})
+      if (isOver() || session() === '' || !this.isReady) continue
+      const f = this.#rooms === rooms ? 'join' : 'leave'
+      this.history.write({ f, type: 'invoke', chain, room })
+      const result = await (client.profile === 'SSE' ? this.#post(session(), f, room, ending.signal) : this.#say(client, f, room, ending.signal))
+      this.history.write({ f, chain, room, ...result })
+      if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
+      if (f === 'leave' && result.type === 'ok') this.#forget(room)
+    }
+  }
+
+  async #post (session: string, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
+    try {
+      const headers = { 'content-type': 'application/json', ...await authHeaders(this.plan.auth) }
+      const response = await fetch(`http://127.0.0.1:${this.plan.port}/api/events/stream/${session}`, { method: 'POST', body: JSON.stringify({ action, rooms: [room] }), headers, signal })
+      const body = await response.json() as { code: string }
+      return response.status === 200 ? { type: 'ok' } : { type: 'fail', code: body.code }
+    } catch {
+      return { type: 'info' }
+    }
+  }
+
+  async #say (client: WireClient, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
+    client.say({ action, rooms: [room], ...(this.plan.patch ? { patch: 'merge' } : {}) })
+    return await new Promise(resolve => {
+      const end = (outcome: Outcome): void => {
+        signal.removeEventListener('abort', cut)
+        this.#answer = null
+        resolve(outcome)
+      }
+      const cut = (): void => end({ type: 'info' })
+      signal.addEventListener('abort', cut)
+      this.#answer = message => end(message.kind === 'error' ? { type: 'fail', code: String((message.data as Notice).code) } : { type: 'ok' })
+    })
+  }
+
+  #forget (room: string): void {
+    for (const field of [...this.#values.keys()]) if (field.startsWith(`${room} `)) this.#values.delete(field)
+  }
+
   #take (message: Arrived): void {
     if (message.cursor !== null) this.#cursor = message.cursor
     if (message.kind === 'ready') this.takeReady(message.rooms)
     if (message.kind === 'reset') {
       const { reason, rooms, missed } = message
       this.history.write({ f: 'reset', chain: this.plan.name, reason: reason as ResetReason, rooms: [...rooms], missed })
-      for (const room of rooms) for (const field of [...this.#values.keys()]) if (field.startsWith(`${room} `)) this.#values.delete(field)
+      for (const room of rooms) this.#forget(room)
     }
     if (message.kind !== 'bundle') return
     this.nextBundle()

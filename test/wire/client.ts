@@ -10,6 +10,8 @@ import { checkSocketMessage, checkStreamMessage } from '../tools/answers.ts'
 import { afterHead, CLOSE, COMPRESSED_HEADERS, getRequest, GrowingBuffer, inflateChunk, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
 import type { Feed } from './codec.ts'
 
+const COMPRESSED_HEAD = { SSE: /\r\nContent-Encoding: gzip/i, WEBSOCKET: /\r\nSec-WebSocket-Extensions: permessage-deflate/i } as const
+
 /** A message as it arrived, and where in the stream of bytes it ended. */
 export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'paced' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
 
@@ -46,12 +48,17 @@ export class WireClient {
 
   private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean, onMessage: Wish['onMessage']) {
     this.profile = profile
-    const read = messageReader(profile, rooms, compressed, {
+    const reading: Reading = {
       message: onMessage ?? (message => this.messages.push(message)),
       ping: payload => { if (this.pongs) this.sendFrame(PONG, payload) },
       close: code => this.#answerClose(code)
-    })
-    const feed = afterHead(head => { this.head = head }, bytes => {
+    }
+    let read: Feed = () => {}
+    const feed = afterHead(head => {
+      this.head = head
+      // What was asked for need not be given: a refusal is plain.
+      if (/^HTTP\/1.1 (101|200) /.test(head)) read = messageReader(profile, rooms, compressed && COMPRESSED_HEAD[profile].test(head), reading)
+    }, bytes => {
       if (onMessage === undefined) this.#bytes.append(bytes)
       read(bytes)
     })

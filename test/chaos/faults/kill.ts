@@ -46,6 +46,7 @@ export function killPrimary (): Fault {
     name: 'kill-primary',
     about: 'kill -9 of the primary process; its workers end with it, and all are started again',
     needs: { store: 'redis', workers: 2, reconnects: 'all' },
+    logs: /the primary is gone/,
     async start ({ deployment }) {
       pid = deployment.server.pid
       const workers = deployment.pids
