@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { FAULTS } from './faults/index.ts'
 import type { RunOptions, RunProfile } from './run.ts'
 import { run } from './run.ts'
+import { bugsOf, catchBugs, tableOfBugs } from './run-bugs.ts'
 import { writeReport } from './report.ts'
 
 const closers: Array<() => unknown> = []
@@ -27,10 +28,11 @@ const program = new Command('npm run chaos --')
   .option('--processes <n>', 'that run the clients', whole, 2)
   .option('--keep <folder>', 'keeps the histories of all rounds there; otherwise those of failed rounds are kept in /tmp')
   .option('--report <file>', 'writes the table there as Markdown, and with .json in place of .md as JSON')
+  .option('--bugs [names]', 'plants bugs in the gateway, each in turn, and shows that the checker finds them; without names all')
   .option('--list', 'lists the faults')
 
 program.parse()
-const options = program.opts<Omit<RunOptions, 'faults' | 'profile' | 'seed'> & { fault: string, profile: RunProfile, seed?: number, list?: true, report?: string }>()
+const options = program.opts<Omit<RunOptions, 'faults' | 'profile' | 'seed'> & { fault: string, profile: RunProfile, seed?: number, list?: true, report?: string, bugs?: true | string }>()
 const faults = FAULTS.map(make => ({ make, ...make() }))
 
 if (options.list === true) {
@@ -48,6 +50,12 @@ if (unknown.length > 0) {
 
 const seed = options.seed ?? Date.now() % 1_000_000
 try {
+  if (options.bugs !== undefined) {
+    const caught = await catchBugs(stage, bugsOf(options.bugs === true ? 'all' : options.bugs), { ...options, seed }, line => console.log(line))
+    console.log(`\n${tableOfBugs(caught)}`)
+    for (const close of closers.reverse()) await close()
+    process.exit(caught.every(({ round }) => round !== null) ? 0 : 1)
+  }
   const results = await run(stage, { ...options, seed, faults: names.map(name => (faults.find(fault => fault.name === name) as typeof faults[number]).make) }, line => console.log(line))
   console.log(`\n${writeReport(results, { ...options, seed }, options.report)}`)
   process.exitCode = results.every(({ failures }) => failures.length === 0) ? 0 : 1

@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly seconds: number
   readonly processes: number
   readonly keep?: string
+  /** Changes the gateway's environment: a planted bug. */
+  readonly plant?: (env: Env) => Env
 }
 
 export interface RoundResult extends Pick<Verdict, 'counts'> {
@@ -43,6 +45,8 @@ export interface RoundResult extends Pick<Verdict, 'counts'> {
   readonly store: 'embedded' | 'redis'
   readonly evidence: string | null
   readonly failures: readonly string[]
+  /** Names of the rules that were broken. */
+  readonly broken: readonly string[]
 }
 
 /** A deployment goes on for so many rounds: with what earlier ones have left. */
@@ -105,7 +109,7 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     clients: options.clients,
     seconds: options.seconds,
     folder,
-    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: 100_000, ttlMs: 300_000 }, limits: LIMITS }
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: 300_000 }, limits: LIMITS }
   }
   const { files, evidence, troubles } = await playRound(round)
   const verdict = judge(readHistory(...files))
@@ -116,6 +120,7 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     store,
     evidence,
     counts: verdict.counts,
+    broken: verdict.findings.map(({ rule }) => rule.name),
     failures: [...troubles, ...(verdict.verdict === 'pass' ? [] : describe(verdict, files).split('\n'))]
   }
 }
@@ -147,7 +152,8 @@ class OpenRig {
     const data: Env = redis === null
       ? { DATA_DIR: needs.smallDisk === true ? smallDisk(t, SMALL_DISK_MB) : stage.folder() }
       : { REDIS_URL: `redis://127.0.0.1:${redisProxy?.port ?? redis.port}`, WORKERS: Math.max(options.workers, needs.workers ?? 1) }
-    return new OpenRig(await Deployment.start(stage, { ...SETTINGS, PORT: port, ...data, ...needs.env }, profile, redis), proxy, redisProxy, closers)
+    const env = { ...SETTINGS, PORT: port, ...data, ...needs.env }
+    return new OpenRig(await Deployment.start(stage, options.plant?.(env) ?? env, profile, redis), proxy, redisProxy, closers)
   }
 
   async close (): Promise<void> {
