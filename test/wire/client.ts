@@ -10,6 +10,8 @@ import { checkSocketMessage, checkStreamMessage } from '../tools/answers.ts'
 import { afterHead, CLOSE, COMPRESSED_HEADERS, getRequest, GrowingBuffer, inflateChunk, maskedFrame, PING, PONG, readBlock, readText, splitBlocks, TEXT, unchunk, unframe, upgradeHeaders } from './codec.ts'
 import type { Feed } from './codec.ts'
 
+const COMPRESSED_HEAD = { SSE: /\r\nContent-Encoding: gzip/i, WEBSOCKET: /\r\nSec-WebSocket-Extensions: permessage-deflate/i } as const
+
 /** A message as it arrived, and where in the stream of bytes it ended. */
 export type Arrived = (Received | { readonly kind: 'hello' | 'bye' | 'left' | 'paced' | 'result' | 'error' | 'pong', readonly data: Record<string, unknown>, readonly cursor: string | null, readonly ref?: unknown }) & { readonly end: number }
 
@@ -26,6 +28,10 @@ export interface Wish {
   readonly compressed?: boolean
   /** Over SSE as it stands in the address. */
   readonly paceMs?: unknown
+  /** Asks for values as patches. */
+  readonly patch?: 'merge' | undefined
+  /** Takes each message in place of `messages`; the client then keeps neither messages nor bytes. */
+  readonly onMessage?: ((message: Arrived) => void) | undefined
 }
 
 export class WireClient {
@@ -40,15 +46,20 @@ export class WireClient {
   readonly #bytes = new GrowingBuffer()
   #waiting: Array<() => void> = []
 
-  private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean) {
+  private constructor (profile: ProfileName, port: number, rooms: readonly string[], compressed: boolean, onMessage: Wish['onMessage']) {
     this.profile = profile
-    const read = messageReader(profile, rooms, compressed, {
-      message: message => this.messages.push(message),
+    const reading: Reading = {
+      message: onMessage ?? (message => this.messages.push(message)),
       ping: payload => { if (this.pongs) this.sendFrame(PONG, payload) },
       close: code => this.#answerClose(code)
-    })
-    const feed = afterHead(head => { this.head = head }, bytes => {
-      this.#bytes.append(bytes)
+    }
+    let read: Feed = () => {}
+    const feed = afterHead(head => {
+      this.head = head
+      // What was asked for need not be given: a refusal is plain.
+      if (/^HTTP\/1.1 (101|200) /.test(head)) read = messageReader(profile, rooms, compressed && COMPRESSED_HEAD[profile].test(head), reading)
+    }, bytes => {
+      if (onMessage === undefined) this.#bytes.append(bytes)
       read(bytes)
     })
     this.socket = connect(port, '127.0.0.1')
@@ -66,17 +77,17 @@ export class WireClient {
   /** Connects, and with `rooms` joins them: by the query over SSE, by a message over WebSocket. */
   static async open (profile: ProfileName, port: number, wish: Wish = {}): Promise<WireClient> {
     const rooms = wish.rooms ?? []
-    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms, wish.compressed === true)
+    const client = new WireClient(profile, port, rooms.length === 0 ? ['@public'] : rooms, wish.compressed === true, wish.onMessage)
     await new Promise((resolve, reject) => client.socket.once('connect', resolve).once('error', reject))
     const compression = wish.compressed === true ? COMPRESSED_HEADERS[profile] : {}
     if (profile === 'SSE') {
-      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }) })
+      const query = new URLSearchParams({ ...(rooms.length > 0 ? { rooms: rooms.join() } : {}), ...(wish.types ? { types: wish.types.join() } : {}), ...(wish.ticket === undefined ? {} : { ticket: wish.ticket }), ...(wish.paceMs === undefined ? {} : { paceMs: String(wish.paceMs) }), ...(wish.patch === undefined ? {} : { patch: wish.patch }) })
       const cursor: Record<string, string> = wish.cursor == null ? {} : { 'Last-Event-ID': wish.cursor }
       client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...compression, ...wish.headers }))
     } else {
       client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...compression, ...wish.headers }))
       await client.until(() => client.head !== '')
-      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs })
+      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs, patch: wish.patch })
     }
     return client
   }
