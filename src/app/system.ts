@@ -17,6 +17,7 @@ const REPORT_MS = 1000
 const MAX_SAMPLES = 300
 /** A report older than this may belong to a process that is gone. */
 const OLD_MS = 10_000
+/** Seconds: a Prometheus that asks that often misses none. */
 const LAGS = 15
 const MAX_ROOMS = 50
 const MAX_SESSIONS = 20
@@ -43,7 +44,6 @@ export class SystemReports {
   readonly #startedAt = Date.now()
   readonly #load = new ProcessLoad()
   /** The 99th percentiles of the last seconds. */
-  readonly #lags: number[] = []
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
