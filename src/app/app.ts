@@ -19,6 +19,7 @@ import hosts from './hosts.ts'
 import methods from './methods.ts'
 import metrics from './metrics.ts'
 import type { MetricsOptions } from './metrics.ts'
+import mountedOnly from './mounted.ts'
 import origin, { ForeignOrigins } from './origin.ts'
 import pressure from './pressure.ts'
 import type { Pressure } from './pressure.ts'
@@ -39,8 +40,8 @@ export interface RouteOptions extends StatusOptions, Pick<MetricsOptions, 'store
   readonly effort: Effort
   readonly pressure: Pressure
   readonly metricsToken: string
-  /** Registers the routes of the profile. */
-  readonly mountProfile: (app: FastifyInstance) => Promise<void>
+  /** Registers the routes of the profiles. */
+  readonly mountProfiles: (app: FastifyInstance) => Promise<void>
   readonly savings: Savings
   /** Counts of events that come in through the store. */
   readonly intake?: IntakeFigures | undefined
@@ -54,7 +55,7 @@ export interface RouteOptions extends StatusOptions, Pick<MetricsOptions, 'store
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, arrivals, effort, metricsToken, mountProfile, savings, intake, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, effort, metricsToken, mounted, mountProfiles, savings, intake, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -68,7 +69,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(errors, { gateway })
   await app.register(methods)
   await app.register(hosts, { allowedHosts })
-  await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles })
+  await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles, mounted })
   await app.register(cors, {
     origin: corsOrigins.length === 0 ? false : [...corsOrigins],
     methods: ['GET', 'HEAD', 'POST'],
@@ -79,6 +80,8 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     strictPreflight: false,
     exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
+  // Behind CORS: a page must be able to read why its stream is refused.
+  await app.register(mountedOnly, { mounted })
   // Before tokens are looked at, which costs more than all the rest.
   await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
@@ -94,7 +97,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(status, options)
   await app.register(metrics, { ...options, savings, foreign, intake })
   await app.register(dashboard)
-  await mountProfile(app)
+  await mountProfiles(app)
 
   // Closing the app drains first. If the launcher has drained already, this returns at once.
   app.addHook('preClose', async () => await gateway.drain())

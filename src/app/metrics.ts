@@ -16,6 +16,7 @@ import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
+import type { Mounted } from './mounted.ts'
 import type { ForeignOrigins } from './origin.ts'
 import { version } from './package.ts'
 import type { Savings } from './savings.ts'
@@ -32,7 +33,7 @@ export interface MetricsExchange {
 export interface MetricsOptions {
   readonly gateway: Gateway
   readonly authority: Pick<Authority, 'warning'>
-  readonly profile: string
+  readonly mounted: Pick<Mounted, 'name'>
   /** The kind of store. */
   readonly store: 'embedded' | 'memory' | 'redis' | 'program'
   /** Which worker this is, from 1; and how many there should be. */
@@ -55,7 +56,7 @@ export interface MetricsOptions {
 const YEAR_MS = 31_536_000_000
 
 export default async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
-  const { gateway, authority, profile, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
+  const { gateway, authority, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const { counters } = gateway
@@ -88,7 +89,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   }
   const histogram = (name: string, help: string, boundsMs: readonly number[], read: () => Recorded): void => registry.registerMetric(histogramOf(name, help, boundsMs, read))
 
-  gaugeOf('signalbox_info', 'What runs: always 1', () => ({ version, profile, store }), () => 1)
+  gaugeOf('signalbox_info', 'What runs: always 1', () => ({ version, profile: mounted.name, store }), () => 1)
   gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
   gauge('signalbox_store_up', '1 while the store can be used', 'min', () => gateway.isStoreUp ? 1 : 0)
   gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => gateway.warnings.length + (authority.warning === null ? 0 : 1))
