@@ -2,8 +2,10 @@
 // done in all processes of the deployment. `orderAll` is how a command reaches all of them.
 
 import type { Clock, LogClock } from './clock.ts'
+import type { Departures } from './departures.ts'
 import { draftOf, MAX_BATCH, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
+import { Explainer } from './explainer.ts'
 import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
@@ -14,6 +16,7 @@ import type { Room } from './room.ts'
 import { PAUSED } from './rooms.ts'
 import type { Rooms } from './rooms.ts'
 import type { Session } from './session.ts'
+import type { Store } from './store.ts'
 
 /** Whom to disconnect: a session by its id, all that joined a room, or all of a token's subject. */
 export interface DisconnectTarget {
@@ -31,19 +34,22 @@ export interface SystemReport {
 }
 
 export interface OperatorOptions {
-  readonly clock: Pick<Clock, 'wall'>
+  readonly clock: Pick<Clock, 'now' | 'wall'>
   readonly logClock: Pick<LogClock, 'now'>
   readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'askAll' | 'isAlive'>
-  readonly rooms: Pick<Rooms<Session>, 'get'>
+  readonly rooms: Rooms<Session>
   readonly sessions: Iterable<Session>
+  readonly departures: Departures
   readonly polls: Pick<Polls, 'endOf'>
   readonly reservations: Reservations
   readonly append: (drafts: readonly Draft[]) => Promise<Array<Id | null>>
+  readonly answered: Store['answered']
   readonly onTune: (limits: Limits) => void
   readonly returnAfterMs: () => number
 }
 
 export class Operator {
+  readonly explainer: Explainer
   readonly #options: OperatorOptions
   readonly #orders = new Map<string, (args: never) => unknown>()
 
@@ -51,6 +57,7 @@ export class Operator {
     this.#options = options
     this.onOrder('arrive', () => {})
     this.onOrder('disconnect', (target: DisconnectTarget) => this.#disconnect(target))
+    this.explainer = new Explainer({ ...options, orders: this })
     options.group.onOrder((name, args) => this.#orders.get(name)?.(args as never))
   }
 
