@@ -3,14 +3,18 @@
 
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
+import { MAX_KEY } from '../core/command.ts'
 import type { Command, CommandContext } from '../core/command.ts'
 import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
+import { MAX_SESSIONS } from '../core/explainer.ts'
 import { MAX_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { DisconnectTarget } from '../core/operator.ts'
+import { ID } from '../core/id.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
+import { onceNames } from './once.ts'
 import type { SwitchRequest, SwitchResult } from './switch.ts'
 
 export interface CommandDefinition<Args = never> {
@@ -50,7 +54,7 @@ export function compile ({ schema = NO_ARGS, description, readOnly, handler }: C
 export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, switchProfile, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
-  const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args) => unknown): void =>
+  const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler, readOnly: true }, 'built-in')
 
   defineReadOnly('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
@@ -104,6 +108,18 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     required: ['profile'],
     properties: { profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
   }, async request => await switchProfile(request))
+  defineReadOnly<{ event?: string, idempotencyKey?: string, session?: string, limit?: number }>('explain', 'Tells what became of an event at each session: an event by its id, or by the Idempotency-Key you published it with.', {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      event: { type: 'string', pattern: ID.source },
+      idempotencyKey: { type: 'string', minLength: 1, maxLength: MAX_KEY },
+      session: { type: 'string' },
+      limit: { type: 'integer', minimum: 1, maximum: MAX_SESSIONS }
+    },
+    oneOf: [{ required: ['event'] }, { required: ['idempotencyKey'] }]
+  }, async ({ event, idempotencyKey = '', session, limit }, { caller }) =>
+    await gateway.operator.explainer.explain({ event: event ?? onceNames(caller, idempotencyKey), session, limit }))
   define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }

@@ -1,11 +1,12 @@
 // POST /api/events: publishing over HTTP.
 
 import type { FastifyInstance } from 'fastify'
-import { digest, MAX_KEY } from '../core/command.ts'
+import { MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
 import { MAX_BATCH } from '../core/event.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { limitRoutes } from './limit.ts'
+import { onceName } from './once.ts'
 import { batchSchema, eventSchema, idempotencyHeader, idsSchema, refusals } from './schemas.ts'
 
 const PATH = '/api/events'
@@ -34,7 +35,7 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     if (body === undefined || body === null) throw new Refusal('BAD_EVENT', 'the body is empty; send an event, or an array of them, as JSON')
     const key = keyOf(request.headers['idempotency-key'])
     const { identity, fingerprint } = request
-    const once = key === undefined ? undefined : { key: digest(`POST ${PATH}`, identity.caller, key), fingerprint }
+    const once = key === undefined ? undefined : { key: onceName(`POST ${PATH}`, identity.caller, key), fingerprint }
     const ids = await gateway.publish(Array.isArray(body) ? body : [body], { once, identity })
     return await reply.code(202).send({ ids })
   })

@@ -9,6 +9,7 @@ import { Commands } from './command.ts'
 import type { CommandRequest } from './command.ts'
 import type { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
+import { Departures } from './departures.ts'
 import { Refusal } from './errors.ts'
 import type { Code } from './errors.ts'
 import { parseEvents, SYSTEM } from './event.ts'
@@ -125,6 +126,7 @@ export class Gateway {
     const { clock, store, group } = options
     const limits = (): Limits => this.#limits
     const logClock = new LogClock(clock)
+    const departures = new Departures(clock)
     this.latency = new Latency(clock)
     this.troubles = new Troubles(clock, new RefusalLog(clock, options.log))
     this.#readiness = new Readiness({
@@ -187,9 +189,11 @@ export class Gateway {
       group,
       rooms: this.#rooms,
       sessions: this.#sessions,
+      departures,
       polls: this.#polls,
       reservations: this.#reservations,
       append: async drafts => await this.#counted(async () => await store.append(drafts)),
+      answered: async once => await store.answered(once),
       onTune: limits => {
         this.#limits = limits
         this.#ticker.retune()
@@ -204,6 +208,7 @@ export class Gateway {
       paces: new ValuePaces(clock),
       stalls: this.#stalls,
       shared: new SharedBundles(this.#ticker),
+      departures,
       counters: this.counters,
       latency: this.latency,
       get limits () { return limits() },

@@ -8,9 +8,9 @@ export type Id = string
 /** Before every event. */
 export const ORIGIN: Id = '0-0'
 
-const FORM = /^(0|[1-9]\d{0,15})-(0|[1-9]\d{0,19})$/
+export const ID = /^(0|[1-9]\d{0,15})-(0|[1-9]\d{0,19})$/
 
-export const isId = (text: string): boolean => FORM.test(text)
+export const isId = (text: string): boolean => ID.test(text)
 
 /** Negative where `a` comes before `b`, 0 where they are the same, positive where `a` comes after. */
 export function compareIds (a: Id, b: Id): number {

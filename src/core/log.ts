@@ -54,6 +54,11 @@ export class Log {
     return low - this.#start
   }
 
+  /** The newest entry that is like this. */
+  findLast (isWanted: (entry: Entry) => boolean): Entry | undefined {
+    return this.#entries.findLast(entry => entry !== undefined && isWanted(entry))
+  }
+
   find (id: Id): Entry | undefined {
     const before = this.at(this.after(id) - 1)
     return before?.id === id ? before : undefined

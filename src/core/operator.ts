@@ -3,8 +3,10 @@
 
 import type { Clock, LogClock } from './clock.ts'
 import type { EndReason } from './connection.ts'
+import type { Departures } from './departures.ts'
 import { draftOf, MAX_BATCH, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
+import { Explainer } from './explainer.ts'
 import type { Group } from './group.ts'
 import { millisOf } from './id.ts'
 import type { Id } from './id.ts'
@@ -15,6 +17,7 @@ import type { Room } from './room.ts'
 import { PAUSED } from './rooms.ts'
 import type { Rooms } from './rooms.ts'
 import type { Session } from './session.ts'
+import type { Store } from './store.ts'
 
 /** Whom to disconnect: a session by its id, all that joined a room, or all of a token's subject. */
 export interface DisconnectTarget {
@@ -32,14 +35,16 @@ export interface SystemReport {
 }
 
 export interface OperatorOptions {
-  readonly clock: Pick<Clock, 'wall' | 'soon'>
+  readonly clock: Pick<Clock, 'now' | 'wall' | 'soon'>
   readonly logClock: Pick<LogClock, 'now'>
   readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'askAll' | 'isAlive'>
-  readonly rooms: Pick<Rooms<Session>, 'get'>
+  readonly rooms: Rooms<Session>
   readonly sessions: ReadonlySet<Session>
+  readonly departures: Departures
   readonly polls: Pick<Polls, 'endOf'>
   readonly reservations: Reservations
   readonly append: (drafts: readonly Draft[]) => Promise<Array<Id | null>>
+  readonly answered: Store['answered']
   readonly onTune: (limits: Limits) => void
   readonly returnAfterMs: () => number
 }
@@ -48,6 +53,7 @@ export interface OperatorOptions {
 const END_SLICE = 200
 
 export class Operator {
+  readonly explainer: Explainer
   readonly #options: OperatorOptions
   readonly #orders = new Map<string, (args: never) => unknown>()
 
@@ -55,6 +61,7 @@ export class Operator {
     this.#options = options
     this.onOrder('arrive', () => {})
     this.onOrder('disconnect', (target: DisconnectTarget) => this.#disconnect(target))
+    this.explainer = new Explainer({ ...options, orders: this })
     options.group.onOrder((name, args) => this.#orders.get(name)?.(args as never))
   }
 

@@ -11,6 +11,7 @@ import type { Entry } from './event.ts'
 import { isAfter, latest } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
+import type { KeyName, Replacements } from './replacements.ts'
 import { valueBytes } from './state-bytes.ts'
 
 /** A present value, linked to its neighbours in id order. */
@@ -22,6 +23,8 @@ export interface Value {
   place: number
   /** An earlier value of its key, for patches; see bases.ts. */
   base: Base | null
+  /** Whose value it is, once one was replaced; see replacements.ts. */
+  name: KeyName | null
 }
 
 /** Steps from the newest value before the index is asked: readers in step are there already. */
@@ -58,6 +61,7 @@ export class Room<Member> {
   #countBefore = 0
 
   readonly #bases: Bases | null
+  readonly #replacements: Replacements | null
   /** The head when it was last read to its end for patches, null: never; the tick of that, and when it ended at the latest, monotonic ms. */
   #readTo: Id | null = null
   #readInTick = -1
@@ -70,11 +74,12 @@ export class Room<Member> {
   #index: Array<Value | null> = []
   #ids: Id[] = []
 
-  /** @param bases null: nobody will ask for patches */
-  constructor (name: string, floor: Id, bases: Bases | null = null) {
+  /** @param bases null: nobody will ask for patches @param replacements null: nor what became of a value */
+  constructor (name: string, floor: Id, bases: Bases | null = null, replacements: Replacements | null = null) {
     this.name = name
     this.floor = this.deletionFloor = floor
     this.#bases = bases
+    this.#replacements = replacements
   }
 
   get keys (): number {
@@ -109,7 +114,7 @@ export class Room<Member> {
 
   /** Takes in an entry behind all earlier ones. */
   apply (entry: Entry): void {
-    if (entry.deletion) this.#remove(fieldOf(entry))
+    if (entry.deletion) this.#remove(fieldOf(entry), entry.id)
     if (entry.key === null || entry.deletion) this.remember(entry)
     else this.put(entry)
   }
@@ -125,11 +130,12 @@ export class Room<Member> {
     const field = fieldOf(entry)
     let value = this.#values.get(field)
     if (value === undefined) {
-      value = { entry, older: null, newer: null, place: 0, base: null }
+      value = { entry, older: null, newer: null, place: 0, base: null, name: null }
       this.#values.set(field, value)
     } else {
       this.#unlink(value)
       this.stateBytes -= valueBytes(value.entry)
+      this.#replacements?.add(value, entry.id)
       if (this.#readTo !== null) this.#bases?.replace(value, entry, this.#readTo)
       value.entry = entry
     }
@@ -178,6 +184,18 @@ export class Room<Member> {
       first = value
       value = value.older
     }
+    let place = this.#placeAfter(id)
+    while (this.#index[place] === null) place++
+    return this.#index[place] ?? null
+  }
+
+  /** A present value by its id. */
+  valueById (id: Id): Entry | undefined {
+    const value = this.#index[this.#placeAfter(id) - 1]
+    return value?.entry.id === id ? value.entry : undefined
+  }
+
+  #placeAfter (id: Id): number {
     let low = 0
     let high = this.#ids.length
     while (low < high) {
@@ -185,17 +203,17 @@ export class Room<Member> {
       if (isAfter(this.#ids[middle] as Id, id)) high = middle
       else low = middle + 1
     }
-    while (this.#index[low] === null) low++
-    return this.#index[low] ?? null
+    return low
   }
 
   #saw (id: Id): void {
     if (this.lastId === null || isAfter(id, this.lastId)) this.lastId = id
   }
 
-  #remove (field: string): void {
+  #remove (field: string, deletion: Id): void {
     const value = this.#values.get(field)
     if (value === undefined) return
+    this.#replacements?.add(value, deletion)
     this.#values.delete(field)
     this.#unlink(value)
     this.stateBytes -= valueBytes(value.entry)

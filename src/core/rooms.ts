@@ -7,6 +7,7 @@ import type { Entry } from './event.ts'
 import { isAfter, latest, ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import { Log } from './log.ts'
+import { Replacements } from './replacements.ts'
 import { Room } from './room.ts'
 import type { Image, Lineage } from './store.ts'
 import type { Parts } from './subscription.ts'
@@ -38,6 +39,8 @@ export class Rooms<Member extends Listener> {
   history = new Log()
 
   readonly bases = new Bases()
+  /** The gateway's own values are not among them. */
+  readonly replacements = new Replacements()
 
   readonly #rooms = new Map<string, Room<Member>>()
   /** The floor of `@system` as the image had it. */
@@ -48,6 +51,7 @@ export class Rooms<Member extends Listener> {
     const before = [...this.#rooms.values()]
     this.#rooms.clear()
     this.bases.clear()
+    this.replacements.clear()
     this.history = new Log()
     this.lineage = image.lineage
     this.head = image.head
@@ -111,6 +115,17 @@ export class Rooms<Member extends Listener> {
     }
   }
 
+  /** An entry that history holds, or a present value. */
+  find (id: Id): Entry | undefined {
+    const found = this.history.find(id) ?? this.#rooms.get(SYSTEM)?.deletions.find(id)
+    if (found !== undefined) return found
+    for (const room of this.#rooms.values()) {
+      const value = room.lastId === null || isAfter(id, room.lastId) ? undefined : room.valueById(id)
+      if (value !== undefined) return value
+    }
+    return undefined
+  }
+
   get (name: string): Room<Member> | undefined {
     return this.#rooms.get(name)
   }
@@ -131,7 +146,7 @@ export class Rooms<Member extends Listener> {
   }
 
   #make (name: string): Room<Member> {
-    return new Room(name, name === SYSTEM ? this.#systemFloor : this.floor, this.bases)
+    return name === SYSTEM ? new Room(name, this.#systemFloor, this.bases) : new Room(name, this.floor, this.bases, this.replacements)
   }
 
   /** Some rooms were read to their end, for patches. */

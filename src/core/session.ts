@@ -13,11 +13,15 @@
 import type { Clock } from './clock.ts'
 import type { Connection, EndReason } from './connection.ts'
 import { MAX_LATER } from './cursor.ts'
+import type { Departures } from './departures.ts'
 import { Refusal } from './errors.ts'
 import { PUBLIC } from './event.ts'
+import type { Account } from './fate.ts'
 import { countSent } from './figures/counters.ts'
 import type { Counters } from './figures/counters.ts'
 import type { Latency } from './figures/latency.ts'
+import { heardAfterReset, heardSince, heardWithout, stillHeard } from './hearing.ts'
+import type { Hearing } from './hearing.ts'
 import { ORIGIN } from './id.ts'
 import type { Id } from './id.ts'
 import { checkGranted } from './identity.ts'
@@ -46,6 +50,7 @@ export interface SessionContext {
   readonly paces: ValuePaces
   readonly stalls: Pick<Stalls<Session>, 'add' | 'delete'>
   readonly shared: SharedBundles
+  readonly departures: Departures
   readonly counters: Counters
   readonly latency: Latency
   readonly limits: Limits
@@ -87,6 +92,7 @@ export class Session {
   /** The first join was made; a cursor counts in that one only. */
   #joined = false
   #tracks: Track[] = []
+  #hearings: readonly Hearing[] = []
   #turn: Turn = 'values'
   /** The last position the client received. */
   #lastReportedId: Id = ORIGIN
@@ -179,7 +185,9 @@ export class Session {
     const tracks = isFromStart ? [fromStart(fresh, rooms)] : first ? begin(fresh, cursor, after.signature, rooms) : [newcomer(fresh, rooms.head)]
     // A cursor covers a whole connection; it says nothing of a join that is added later.
     if (!first && cursor !== null && !isFromStart) reset(tracks, 'unknown', null)
-    this.#tracks = merge([...this.#tracks, ...tracks])
+    this.#hearings = heardSince(this.#hearings, tracks, rooms.head, cursor !== null && !isFromStart)
+    this.#tracks = [...this.#tracks, ...tracks]
+    this.#merge()
     if (first) {
       this.#lastReportedId = (tracks[0] as Track).facts
       this.#turn = takeTurn(this.#tracks)
@@ -218,12 +226,14 @@ export class Session {
   leave (rooms: readonly string[]): string[] {
     const left = rooms.filter(room => this.subscription.rooms.has(room))
     this.settle()
+    if (left.length > 0) this.#depart(null)
     const before = this.subscription.parts
     this.#subscribe(this.subscription.without(left))
     this.#passed = null
     this.#context.rooms.move(this, before, this.subscription.parts)
     this.#context.reservations.membershipChanged(left)
     this.#tracks = narrow(this.#tracks, this.subscription.parts)
+    this.#hearings = stillHeard(this.#hearings, this.subscription.parts)
     if (this.#tracks.length > 0) this.#awake()
     return left
   }
@@ -270,6 +280,7 @@ export class Session {
     if (this.#tracks.length === 0) return
     this.#passed = null
     relocate(this.#tracks, epoch, this.#context.rooms)
+    this.#hearAnew(true)
     this.#awake()
   }
 
@@ -348,7 +359,7 @@ export class Session {
   /** Ends the session from this side. */
   close (reason: EndReason, retryMs: number): void {
     if (this.#state === 'ended') return
-    this.end()
+    this.end(reason)
     try {
       this.connection.close(reason, retryMs)
     } catch {
@@ -357,8 +368,9 @@ export class Session {
   }
 
   /** The connection is gone. Idempotent. */
-  end (): void {
+  end (reason: EndReason | 'CLOSED' = 'CLOSED'): void {
     if (this.#state === 'ended') return
+    this.#depart(reason)
     this.#state = 'ended'
     this.#context.rooms.move(this, this.subscription.parts, new Map())
     this.#context.reservations.membershipChanged(this.subscription.rooms)
@@ -366,6 +378,25 @@ export class Session {
     this.subscription.release()
     this.#pace?.end(this)
     this.#context.forget(this)
+  }
+
+  /** What tells the fate of an event here; see fate.ts. */
+  get account (): Account {
+    this.settle()
+    const wait = this.#state === 'stalled' ? 'slow' : this.#catchingUp ? 'backlog' : 'tick'
+    const valuesWait = wait === 'slow' || !this.#valuesWait ? wait : this.#pace?.ms === Infinity ? 'hidden' : 'pace'
+    return { hearings: this.#hearings, tracks: this.#tracks, factsWait: wait, valuesWait }
+  }
+
+  /** It ends, or leaves rooms (null). The tracks are copied: those of a session that goes on move. */
+  #depart (reason: EndReason | 'CLOSED' | null): void {
+    if (!this.#joined) return
+    this.#context.departures.add({ ...this.account, tracks: this.#tracks.map(track => ({ ...track })), session: this.id, at: this.#context.clock.now(), head: this.#context.rooms.head, reason })
+  }
+
+  /** @param skips facts go on at another place too */
+  #hearAnew (skips: boolean): void {
+    if (this.#isResetPending) this.#hearings = heardAfterReset(this.#hearings, this.#tracks, this.#context.rooms.head, skips)
   }
 
   #subscribe (subscription: Subscription): void {
@@ -442,10 +473,16 @@ export class Session {
       this.#nextAt = Math.max(this.#nextAt, now - stepMs * PACE_SLACK) + stepMs
     }
     if (found.state === null) this.#tellReady()
+    this.#merge()
+  }
+
+  #merge (): void {
+    this.#hearings = heardWithout(this.#hearings, this.#tracks)
     this.#tracks = merge(this.#tracks)
   }
 
   #tellResets (): void {
+    this.#hearAnew(false)
     const resets = takeResets(this.#tracks)
     if (resets === null) return
     this.#listensFrom = this.#context.rooms.head

@@ -55,6 +55,10 @@ export interface Track {
   turn?: 'facts'
   /** The last reading left values pending: whoever stands here may hold older values than those at `state`. */
   inPart?: boolean
+  /** `state` before the last bundle with values: of values that came since it is known what that bundle left out. Absent: before everything. */
+  before?: Id | undefined
+  /** Deletions up to here were left out: the values had not begun, and waited. Not kept by `merge`. */
+  without?: Id | undefined
 }
 
 const NO_ROOMS: ReadonlySet<string> = new Set()
@@ -166,6 +170,7 @@ export function cursorOf (tracks: readonly Track[], signature: string, { head, l
 export function reset (tracks: readonly Track[], reason: ResetReason, missed: number | null): void {
   for (const track of tracks) {
     track.state = ORIGIN
+    track.before = undefined
     track.deletions = undefined
     track.snapshot = true
     track.reset = { reason, missed }
@@ -317,7 +322,9 @@ export function sourcesOf (tracks: readonly Track[], rooms: Rooms<Listener>, pat
 export function advance (tracks: readonly Track[], facts: Id | null, state: Id | null, head: Id): void {
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
-    track.state = state === null ? head : latest(track.state, state)
+    const passed = state === null ? head : latest(track.state, state)
+    if (passed !== track.state) track.before = track.state
+    track.state = passed
     // Where no value was sent the client holds what it held.
     if (state !== null && state !== ORIGIN) track.inPart = true
     else if (state === null && track.inPart === true) track.inPart = false
@@ -331,6 +338,7 @@ export function advanceFacts (tracks: readonly Track[], facts: Id | null, head: 
   for (const track of tracks) {
     if (track.state !== ORIGIN) track.deletions ??= latest(track.facts, track.state)
     track.facts = facts === null ? head : latest(track.facts, facts)
+    if (track.deletions === undefined) track.without = track.facts
     keepDeletions(track)
   }
 }
@@ -352,6 +360,7 @@ export function merge (tracks: Track[]): Track[] {
     if (first === undefined) merged.set(name, track)
     else {
       if (isAfter(first.asOf, track.asOf)) first.asOf = track.asOf
+      first.before = latest(first.before ?? ORIGIN, track.before ?? ORIGIN)
       first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
     }
   }

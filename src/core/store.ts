@@ -48,10 +48,10 @@ export interface Store {
    */
   append (drafts: readonly Draft[], once?: Once): Promise<Array<Id | null>>
   /**
-   * What a repeated append would be answered; null where its key is not known.
+   * What a repeated append would be answered, whatever it appends where there is no fingerprint; null where its key is not known.
    * @throws Refusal STORE_UNAVAILABLE, IDEMPOTENCY_CONFLICT
    */
-  answered (once: Once): Promise<Array<Id | null> | null>
+  answered (once: Pick<Once, 'key'> & Partial<Once>): Promise<Array<Id | null> | null>
 
   /**
    * Keeps the record of a command under its id unless there is one, atomically. Where it fails with

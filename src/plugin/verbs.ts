@@ -2,6 +2,7 @@
 
 import type { Config } from '../../config/index.ts'
 import { joinsOf } from '../app/joins.ts'
+import { onceName } from '../app/once.ts'
 import { MAX_WAIT_SECONDS } from '../app/read.ts'
 import { digest, MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
@@ -20,7 +21,7 @@ export function verbsOf (root: Composition, { shutdownTimeout }: Pick<Config, 's
     async publish (events, options = {}) {
       const list: readonly unknown[] = Array.isArray(events) ? events : [events]
       const key = keyOf(options, 'publish', 'BAD_EVENT')
-      return await root.publish(list, key === undefined ? {} : { once: { key: digest('publish', PROGRAM.caller, key), fingerprint: digest(textOf(list)) } })
+      return await root.publish(list, key === undefined ? {} : { once: { key: onceName('publish', PROGRAM.caller, key), fingerprint: digest(textOf(list)) } })
     },
 
     async read (request = {}) {

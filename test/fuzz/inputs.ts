@@ -43,7 +43,7 @@ const goodOrder = mixed<unknown>(
   fc.record({ command: fc.constantFrom('ping', 'stats', 'rooms') }), fc.record({ command: fc.constant('publish'), args: fc.record({ event: goodEvent }) }),
   fc.record({ command: fc.constant('clear'), args: fc.record({ room: fc.constantFrom('fuzz-a', 'fuzz-b') }) })
 )
-const order = record({ command: mixed<unknown>(fc.constantFrom('ping', 'stats', 'rooms', 'clear', 'publish', 'pause', 'tune', 'disconnect', 'shutdown', 'nothing', '__proto__'), value), args })
+const order = record({ command: mixed<unknown>(fc.constantFrom('ping', 'stats', 'rooms', 'clear', 'publish', 'pause', 'tune', 'disconnect', 'explain', 'shutdown', 'nothing', '__proto__'), value), args })
 const join = record({ room, rooms: mixed<unknown>(fc.array(mixed<unknown>(room, record({ room, types: value })), { maxLength: 5 }), value), types: mixed<unknown>(fc.array(text, { maxLength: 4 }), value), lastEventId: mixed<unknown>(text, value) })
 
 /** JSON of a value, sometimes in a way no serializer writes. */

@@ -171,7 +171,7 @@ class EmbeddedStore implements Store {
     })
   }
 
-  answered (once: Once): Promise<Array<Id | null> | null> {
+  answered (once: Pick<Once, 'key'> & Partial<Once>): Promise<Array<Id | null> | null> {
     return this.#ask(0, onceKey(once.key), batch => idsOf(batch, once))
   }
 
@@ -398,9 +398,9 @@ class EmbeddedStore implements Store {
 const bytesOf = (writes: PendingWrite[]): number => writes.reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** The ids an idempotency key was answered with; null where it is not known. @throws Refusal IDEMPOTENCY_CONFLICT */
-function idsOf (batch: Batch, { key, fingerprint }: Once): Array<Id | null> | null {
+function idsOf (batch: Batch, { key, fingerprint }: Pick<Once, 'key'> & Partial<Once>): Array<Id | null> | null {
   const before = batch.answerOf(onceKey(key))
   if (before === null) return null
-  if (before.fingerprint !== fingerprint) throw conflict()
+  if (fingerprint !== undefined && before.fingerprint !== fingerprint) throw conflict()
   return [...before.ids]
 }

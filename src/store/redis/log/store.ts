@@ -187,9 +187,11 @@ export class RedisStore implements Store {
     return await this.#appendBounded(drafts, { once }, once !== undefined)
   }
 
-  async answered (once: Once): Promise<Array<Id | null> | null> {
-    const text = await this.ask(async client => await client.get(this.keys.once(once.key)))
-    return text === null ? null : answerOf(text.split(' '), once)
+  async answered ({ key, fingerprint }: Pick<Once, 'key'> & Partial<Once>): Promise<Array<Id | null> | null> {
+    const text = await this.ask(async client => await client.get(this.keys.once(key)))
+    if (text === null) return null
+    const words = text.split(' ')
+    return fingerprint === undefined ? idsOf(words.slice(1)) : answerOf(words, { key, fingerprint })
   }
 
   /**

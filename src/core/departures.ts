@@ -1,0 +1,57 @@
+// Sessions that have ended, and rooms that sessions have left, with how far they were sent their events: for some minutes it can
+// still be told what became of an event there. Bounded in number and in rooms.
+
+import type { Clock } from './clock.ts'
+import type { EndReason } from './connection.ts'
+import type { Account } from './fate.ts'
+import type { Id } from './id.ts'
+
+export interface Departure extends Account {
+  readonly session: string
+  /** Monotonic ms. */
+  readonly at: number
+  /** The log's head then. */
+  readonly head: Id
+  /** Why it ended: the gateway's reason, or `CLOSED`, where the connection did. Null: the session goes on, and has left rooms. */
+  readonly reason: EndReason | 'CLOSED' | null
+}
+
+/** How long they are known, ms. */
+const MAX_AGE_MS = 300_000
+/** Some 500 bytes each, and 200 for each room of those with a subscription of their own. */
+const MAX_DEPARTURES = 10_000
+const MAX_ROOMS = 50_000
+
+export class Departures {
+  readonly #clock: Pick<Clock, 'now'>
+  /** The oldest first. */
+  readonly #departures = new Set<Departure>()
+  #rooms = 0
+
+  constructor (clock: Pick<Clock, 'now'>) {
+    this.#clock = clock
+  }
+
+  add (departure: Departure): void {
+    this.#departures.add(departure)
+    this.#rooms += roomsOf(departure)
+    this.#forget()
+  }
+
+  /** Those that are known, the oldest first. */
+  get all (): Iterable<Departure> {
+    this.#forget()
+    return this.#departures
+  }
+
+  #forget (): void {
+    const since = this.#clock.now() - MAX_AGE_MS
+    for (const departure of this.#departures) {
+      if (departure.at > since && this.#departures.size <= MAX_DEPARTURES && this.#rooms <= MAX_ROOMS) return
+      this.#departures.delete(departure)
+      this.#rooms -= roomsOf(departure)
+    }
+  }
+}
+
+const roomsOf = ({ hearings }: Account): number => hearings.reduce((sum, { parts }) => sum + parts.size, 0)
