@@ -147,7 +147,7 @@ export class ProfileSwitch {
   /** @throws Refusal BAD_COMMAND */
   async #keyOf (worker: number | string): Promise<string> {
     const all = (await this.#options.gateway.operator.orderAll('processes') as Array<ProcessName | null>).filter(process => process !== null)
-    const [found, second] = all.filter(process => process.key === worker || process.worker === worker)
+    const [found, second] = all.filter(process => process.key === worker || String(process.worker) === String(worker))
     if (found !== undefined && second === undefined) return found.key
     const list = all.sort((a, b) => a.host.localeCompare(b.host) || a.worker - b.worker).map(({ key, worker, host }) => `${worker} of ${host} (${JSON.stringify(key)})`)
     throw new Refusal('BAD_COMMAND', `switch: worker ${JSON.stringify(worker)} ${found === undefined ? 'does not exist' : 'is there more than once: name it by its key, the text in brackets'}; there are ${list.join(', ')}`)

@@ -41,6 +41,3 @@ export function profile (text: string): string {
   if (name !== 'SSE' && name !== 'WEBSOCKET') throw new InvalidArgumentError('It takes SSE or WEBSOCKET.')
   return name
 }
-
-/** Which process: a number, or its key on the page. */
-export const worker = (text: string): number | string => /^\d+$/.test(text) ? Number(text) : text

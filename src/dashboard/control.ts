@@ -38,10 +38,11 @@ const MAX_RUNS = 20
 /** From this many fields on the form takes the whole width of the page. */
 const MANY_FIELDS = 5
 const SOURCES: Readonly<Record<string, string>> = { 'built-in': 'Built in', module: 'COMMANDS_MODULE', backend: 'Backends' }
-/** Commands that cannot be undone, with what they do. */
+/** Commands that everybody connected notices, or that cannot be undone, with what they do. */
 const DANGEROUS: Readonly<Record<string, string>> = {
   shutdown: 'The gateway shuts down: every worker drains and stops, and all clients are disconnected. It stays down unless a service manager starts it again.',
   clear: 'The values are deleted for all clients. The only way to restore them is to publish them again.',
+  switch: 'All connections of the present profile end. Clients with our library return over the other one and miss nothing; a plain EventSource waits until the gateway is switched back.',
   disconnect: 'The clients are disconnected. They reconnect automatically and miss nothing.'
 }
 
@@ -130,7 +131,7 @@ export class ControlPanel {
         const setting = isTune ? settingsOf(this.#reports).find(setting => setting.name === name) : undefined
         return setting === undefined ? undefined : textOf(setting)
       },
-      choices: name => name === 'room' ? roomsOf(this.#reports).rooms.map(({ room }) => room) : name === 'session' ? this.#sessions() : []
+      choices: name => name === 'room' ? roomsOf(this.#reports).rooms.map(({ room }) => room) : name === 'session' ? this.#sessions() : name === 'worker' ? this.#reports.of('gateway').map(({ key }) => key) : []
     })
     this.#args.fill(args)
     const { size, element } = this.#args

@@ -129,7 +129,8 @@ const asJson = (text: string): unknown => JSON.parse(text)
 
 function inputFor ({ type, enum: choices, minimum, maximum }: Schema): { input: InputElement, read: (text: string) => unknown } {
   if (choices !== undefined) return { input: select(choices.map(String)), read: text => choices.find(choice => String(choice) === text) }
-  switch (type) {
+  // Several types: a text is any of them in the eyes of the gateway, where one of them is a text.
+  switch (Array.isArray(type) && type.includes('string') ? 'string' : type) {
     case 'string': return { input: make('input', { type: 'text' }), read: asText }
     case 'boolean': return { input: select(['true', 'false']), read: asJson }
     case 'integer':

@@ -29,8 +29,8 @@ const WORDS: Record<Status['state'], string> = {
 interface Interruption {
   readonly since: number
   readonly profile: ProfileName | null
-  /** The gateway announced a restart. */
-  isRestart: boolean
+  /** The gateway announced a restart, or another profile. */
+  announced: 'DRAINING' | 'SWITCHED' | null
   /** History did not reach back to the page's cursor. */
   isReset: boolean
 }
@@ -111,8 +111,8 @@ export class StatusLine {
     this.#retryAt = retryMs === null ? null : Date.now() + retryMs
     if (status.state === 'stale') {
       this.#notice = null
-      this.#interruption ??= { since: status.since, profile: this.#lastProfile, isRestart: false, isReset: false }
-      if (status.code === 'DRAINING') this.#interruption.isRestart = true
+      this.#interruption ??= { since: status.since, profile: this.#lastProfile, announced: null, isReset: false }
+      if (status.code === 'DRAINING' || status.code === 'SWITCHED') this.#interruption.announced = status.code
     }
     if (status.state === 'connected' || status.state === 'catching-up') {
       this.#lastProfile = status.profile
@@ -140,7 +140,8 @@ export class StatusLine {
 
   #why ({ code, reason, since }: Extract<Status, { state: 'stale' }>): string {
     if (this.#isEnded) return 'The gateway was shut down from this page and stays down until something starts it.'
-    if (this.#interruption?.isRestart === true) {
+    if (this.#interruption?.announced === 'SWITCHED' && code === 'SWITCHED') return 'The gateway is switching to the other profile.'
+    if (this.#interruption?.announced === 'DRAINING') {
       return Date.now() - since < RESTART_MS ? 'The gateway is restarting, possibly into the other profile.' : 'The gateway announced a restart and does not answer yet.'
     }
     return code === 'UNREACHABLE' ? 'The gateway does not answer.' : `Interrupted: ${reason}.`
@@ -159,9 +160,11 @@ export class StatusLine {
   }
 }
 
+const OVER = { DRAINING: 'The gateway has restarted. Reconnected', SWITCHED: 'The gateway was switched. Reconnected' } as const
+
 /** Describes an interruption that is over. */
-function back ({ since, profile, isReset, isRestart }: Interruption, now: ProfileName): string {
-  const how = `${isRestart ? 'The gateway has restarted. Reconnected' : 'Reconnected'} after ${duration(Math.max(1, (Date.now() - since) / 1000))}`
+function back ({ since, profile, isReset, announced }: Interruption, now: ProfileName): string {
+  const how = `${announced === null ? 'Reconnected' : OVER[announced]} after ${duration(Math.max(1, (Date.now() - since) / 1000))}`
   const over = profile === null || profile === now ? `still over ${NAMES[now]}` : `now over ${NAMES[now]} instead of ${NAMES[profile]}`
   return `${how}, ${over}. ${isReset ? 'The interruption was longer than history covers, so all values were loaded again.' : 'Nothing was lost.'}`
 }
