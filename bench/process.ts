@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -12,6 +12,8 @@ import { pinned, SERVER_CORE } from './cores.ts'
 const START_MS = 20_000
 /** SHUTDOWN_TIMEOUT and a margin. */
 const STOP_MS = 12_000
+/** For an answer of its event loop. */
+const LAG_MS = 30_000
 /** Of the kernel's accounts (USER_HZ): everywhere on Linux. */
 const TICK_MS = 10
 
@@ -26,6 +28,13 @@ export interface Command {
   readonly spreads?: boolean
   /** Made in its folder before it starts. */
   readonly prepare?: (folder: string) => void
+}
+
+/** Of an event loop: how much later than it was due a timer ran. */
+export interface Lag {
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly maxMs: number
 }
 
 export class ServerProcess {
@@ -94,6 +103,23 @@ export class ServerProcess {
   /** Resident memory of it and its children, bytes. */
   get rss (): number {
     return this.#family.reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024, 0)
+  }
+
+  /**
+   * How late its event loop was since this was asked last, by the histogram of `node:perf_hooks`; begins to measure.
+   * @returns null the first time, and for servers that do not run on Node
+   */
+  async lag (): Promise<Lag | null> {
+    if (!this.#collects) return null
+    const file = join(this.#folder, 'lag.json')
+    rmSync(file, { force: true })
+    this.#child.kill('SIGURG')
+    const deadline = Date.now() + LAG_MS
+    while (!existsSync(file)) {
+      if (Date.now() > deadline) throw new Error('the server does not say how late its event loop was')
+      await delay(10)
+    }
+    return JSON.parse(readFileSync(file, 'utf8')) as Lag | null
   }
 
   /** Makes a server in Node collect garbage; does nothing for others. */

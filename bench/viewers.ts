@@ -3,9 +3,13 @@
 // it or a newer one arrives, and event-loop lag 30 ms. With REDIS_URL in the environment the store is that Redis, otherwise
 // embedded. With WORKERS as well that many workers share all cores with the load.
 //
+// With `--held 50000` that many viewers are held instead, to whom hardly anything is sent: held.ts. `--profiles SSE` measures one alone.
+//
 // Otherwise server and load have a core each. The load's CPU is printed, because beyond some point the load is measured.
 
+import { parseArgs } from 'node:util'
 import type { ProfileName } from '../profiles/index.ts'
+import { held } from './held.ts'
 import { around, measure, times } from './measure.ts'
 import { pinned } from './cores.ts'
 import { percent } from './format.ts'
@@ -20,6 +24,14 @@ const gauges = times(20, index => ({ key: () => `gauge-${index}`, gapMs: around(
 const { REDIS_URL, WORKERS = '1' } = process.env
 const store = REDIS_URL === undefined ? 'embedded, fsync' : 'Redis'
 
+const { values: options } = parseArgs({ options: { held: { type: 'string' }, profiles: { type: 'string' } } })
+const profiles = PROFILES.filter(profile => options.profiles?.split(',').includes(profile) ?? true)
+if (options.held !== undefined) {
+  if (!(Number(options.held) >= 1)) throw new Error('--held takes a number of viewers')
+  await held(Number(options.held), profiles)
+  process.exit(0)
+}
+
 setTimeout(() => {
   console.error(`not done after ${LIMIT_MS / 1000} s`)
   process.exit(1)
@@ -27,7 +39,7 @@ setTimeout(() => {
 if (!pinned) console.error('fewer than two cores, or no taskset: server and load share cores')
 console.log(`store: ${store}; workers: ${WORKERS}\n`)
 console.log('| profile | viewers | p50 ms | p95 ms | lag p99 ms | server CPU | load CPU | wrong |\n|---|--:|--:|--:|--:|--:|--:|--:|')
-for (const profile of PROFILES) {
+for (const profile of profiles) {
   for (const viewers of STEPS) {
     const { latency, lagP99Ms, serverCpu, loadCpu, wrongs, troubles } = await measure({
       profile,

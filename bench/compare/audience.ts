@@ -26,6 +26,10 @@ export interface AudienceOptions {
   readonly onMarks?: (viewer: number, marks: readonly Mark[], at: number) => void
   /** They connect spread over this time, ms, whether or not the server keeps up; default: in groups, as the server accepts them. */
   readonly withinMs?: number
+  /** The address that each comes from; default: the system's choice. */
+  readonly localAddress?: (viewer: number) => string
+  /** Of `begin`: one that is not accepted tries again after this time, ms; default: it is lost. */
+  readonly retryMs?: number
   /** They read nothing once they are connected. */
   readonly deaf?: boolean
   /** Opening fails after this time, ms. */
@@ -43,7 +47,10 @@ export class Audience {
   bytes = 0
   /** Connections that the server ended. */
   lost = 0
+  /** Connections that were not accepted, and tried again. */
+  retried = 0
   readonly options: AudienceOptions
+  #closed = false
   /** All sockets read into it: each read is examined before the next one. */
   readonly buffer = Buffer.allocUnsafeSlow(READ_BYTES)
 
@@ -65,14 +72,24 @@ export class Audience {
     const startedAt = performance.now()
     const timer = setInterval(() => {
       const due = Math.min(count, Math.ceil((performance.now() - startedAt) / withinMs * count))
-      while (audience.size < due) {
-        const viewer = new Viewer(audience, audience.size)
-        viewer.ready.catch(() => { audience.lost++ })
-        audience.#viewers.push(viewer)
-      }
+      while (audience.size < due) audience.#begin(audience.size)
       if (due === count) clearInterval(timer)
     }, 5)
     return audience
+  }
+
+  #begin (index: number): void {
+    const viewer = this.#viewers[index] = new Viewer(this, index)
+    const { retryMs } = this.options
+    viewer.ready.catch(() => {
+      if (this.#closed) return
+      if (retryMs === undefined) {
+        this.lost++
+        return
+      }
+      this.retried++
+      setTimeout(() => { if (!this.#closed) this.#begin(index) }, retryMs)
+    })
   }
 
   async more (count: number): Promise<void> {
@@ -97,6 +114,7 @@ export class Audience {
   }
 
   close (): void {
+    this.#closed = true
     for (const viewer of this.#viewers) viewer.close()
   }
 
@@ -129,7 +147,7 @@ class Viewer {
   constructor (audience: Audience, index: number) {
     this.#audience = audience
     this.#index = index
-    const { port, opening } = audience.options
+    const { port, opening, localAddress } = audience.options
     this.ready = new Promise<void>((resolve, reject) => {
       this.#becameReady = resolve
       // Only the first call of resolve or reject counts.
@@ -138,6 +156,7 @@ class Viewer {
     this.#socket = connect({
       port,
       host: '127.0.0.1',
+      ...(localAddress === undefined ? {} : { localAddress: localAddress(index) }),
       noDelay: true,
       onread: {
         buffer: audience.buffer,

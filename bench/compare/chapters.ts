@@ -194,9 +194,10 @@ async function dashboardBefore (viewers: number, { rounds, quick, say, others, p
   return [{
     id: `dashboard-${viewers}`,
     title: `A page of gauges before ${plain(viewers)} viewers`,
-    method: '50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used.',
+    method: '50 keys, 1,000 updates a second of 150 B, each a request of its own on one of 50 keep-alive connections, at irregular times; one room; Signalbox with its defaults. Age: of a value when it is received. Until shown: from the publishing of any update until it or a newer one of its key is there. Where a server cannot follow, its publishers wait: "let through" says for how much of the work the CPU was used. Lag: of the event loop of servers in Node, by the histogram of `node:perf_hooks`. Bytes saved: of those there would be if each update went to each viewer, as Signalbox counts them; these viewers ask for neither patches nor compression.',
     columns: [
-      column('server CPU, of a core', 'cpu', share), against(SSE.name, 'cpu'), column('p95 age of a value, ms', 'ageP95'), column('p95 until shown, ms', 'updateP95'), column('let through', 'through', share)
+      column('server CPU, of a core', 'cpu', share), against(SSE.name, 'cpu'), column('p95 age of a value, ms', 'ageP95'), column('p95 until shown, ms', 'updateP95'), column('let through', 'through', share), column('lag p99, ms', 'lagP99'),
+      ...['bundling', 'patches', 'compression'].map(means => column(`bytes saved by ${means}`, means, share))
     ],
     series,
     verdicts: OWN_NAMES.flatMap(name => [

@@ -6,16 +6,21 @@ import { Audience } from './audience.ts'
 import { ROOM } from './contenders.ts'
 import type { Contender } from './contenders.ts'
 import { eventText } from './mark.ts'
+import { readMetrics } from '../metrics.ts'
+import type { Metrics } from '../metrics.ts'
 import { Post } from '../post.ts'
 import { ServerProcess } from '../process.ts'
 import { Meter } from './rounds.ts'
 import type { Round } from './rounds.ts'
+import { savedBytes } from '../watch.ts'
+import type { SavedBytes } from '../watch.ts'
 
 const KEYS = 50
 const RATE = 1000
 const EVENT_BYTES = 150
 /** In the first seconds the code of a server in Node is not yet compiled: 440 µs an event, 200 later. */
 const WARM_UP_MS = 6000
+const COUNTED = 'signalbox_unbundled_bytes_total'
 /** Time the last values have to arrive. */
 const ARRIVAL_MS = 5000
 
@@ -64,9 +69,13 @@ export async function dashboard (contender: Contender, viewers: number, windowMs
     await delay(WARM_UP_MS)
     from = performance.now()
     const before = taken
+    const counted = await countersOf(server)
+    await server.lag()
     const meter = new Meter(server)
     await delay(windowMs)
     const used = meter.read()
+    const lag = await server.lag()
+    const saved = await savedSince(server, counted)
     const through = taken - before
     await publishing
     const wrong = (): number => shown.reduce((sum, own) => sum + own.reduce((stale, n, key) => stale + (n === (published[key] as number[]).length - 1 ? 0 : 1), 0), 0)
@@ -79,7 +88,9 @@ export async function dashboard (contender: Contender, viewers: number, windowMs
         cpu: used.serverCpu,
         ageP95: ages.percentile(0.95),
         updateP95: updates.percentile(0.95),
-        through: through / (RATE * used.ms / 1000)
+        through: through / (RATE * used.ms / 1000),
+        lagP99: lag?.p99Ms ?? null,
+        ...saved
       },
       loadCpu: used.loadCpu,
       others: used.others,
@@ -91,4 +102,13 @@ export async function dashboard (contender: Contender, viewers: number, windowMs
   } finally {
     await server.stop()
   }
+}
+
+/** What a server of ours has counted; null for others. */
+const countersOf = async ({ port }: ServerProcess): Promise<Metrics | null> => await readMetrics(`http://127.0.0.1:${port}/metrics`).then(metrics => metrics.has(COUNTED) ? metrics : null, () => null)
+
+/** Shares of the bytes that each means has saved meanwhile. */
+async function savedSince (server: ServerProcess, before: Metrics | null): Promise<Partial<SavedBytes>> {
+  const after = before === null ? null : await countersOf(server)
+  return before === null || after === null ? {} : { ...savedBytes(name => after.figure(name) - before.figure(name)) }
 }

@@ -27,7 +27,7 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
   try {
     const { port } = server
     const { opening } = contender
-    const cursor = opening.webSocket ? await socketCursor(port) : await streamCursor(port, opening)
+    const cursor = await cursorOf(opening, port)
     const post = await Post.open(port, contender.publishPath)
     const publish = async (key: number, n: number, keyed: boolean): Promise<void> => {
       await post.send(eventText({ key, n }, { bytes: EVENT_BYTES, room: ROOM, keyed }))
@@ -97,6 +97,8 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
 }
 
 /** The cursor of a client that connects now. */
+export const cursorOf = async (opening: Opening, port: number): Promise<string> => opening.webSocket ? await socketCursor(port) : await streamCursor(port, opening)
+
 async function streamCursor (port: number, { path }: Opening): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`)
   let text = ''

@@ -5,7 +5,7 @@ import type { WebSocket } from 'ws'
 import type { Bundle, Connection, EndReason, Notice } from '../../src/core/connection.ts'
 import { MIN_SINGLE_BYTES } from '../../src/app/compression.ts'
 import { PARTING_MS } from '../../src/app/parting.ts'
-import { compressed, frame, position, textFrame, textMessage } from './frame.ts'
+import { compressed, frame, heartbeat, textFrame, textMessage } from './frame.ts'
 
 /** Close codes: RFC 6455, 7.4.1; for 1012, 1013 and 3000 the IANA registry. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013, unauthorized: 3000 } as const
@@ -60,10 +60,8 @@ export class WsConnection implements Connection {
 
   ping (cursor: string | null): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return
-    this.#pings++
-    this.#socket.ping(String(this.#pings))
+    this.#raw.write(heartbeat(++this.#pings, cursor))
     this.#onPing(this, this.#pings)
-    if (cursor !== null) this.#socket.send(position(cursor))
   }
 
   /** Whether this ping or a later one was answered. While the socket is paused the answer is unknown and counts as given. */

@@ -22,6 +22,7 @@ export function compressed (frame: Buffer, minBytes?: number): Buffer {
 /** The FIN bit and the opcode for text; of a compressed message RSV1 too (RFC 7692, 6.1). */
 const TEXT = 0x81
 const COMPRESSED_TEXT = 0xc1
+const PING = 0x89
 /** In place of a length: it follows in two bytes, or in eight. */
 const TWO_BYTES = 126
 const EIGHT_BYTES = 127
@@ -51,7 +52,12 @@ export function textMessage (event: string, data: object, ref?: unknown): string
   return JSON.stringify({ event, data, ref })
 }
 
-/** A position without events. */
-export function position (cursor: string): string {
-  return JSON.stringify({ event: 'events', id: cursor, data: [] })
+/**
+ * A ping, and behind it the client's position where it has moved on without events. One write: of thousands of connections that
+ * are sent nothing else, such as those of hidden pages, it is all they cost.
+ * @param ping comes back with the pong
+ */
+export function heartbeat (ping: number, cursor: string | null): Buffer {
+  const frame = wholeFrame(PING, String(ping))
+  return cursor === null ? frame : Buffer.concat([frame, textFrame(JSON.stringify({ event: 'events', id: cursor, data: [] }))])
 }

@@ -7,6 +7,7 @@ import t from 'tap'
 import { PatternGrants } from '../../src/core/grants.ts'
 import { trusted } from '../../src/core/identity.ts'
 import type { ReadAnswer, ReadRequest } from '../../src/core/polls.ts'
+import { SYSTEM_DELETIONS } from '../../src/core/rooms.ts'
 import { Page } from '../page.ts'
 import { rig } from './rig.ts'
 import type { Rig } from './rig.ts'
@@ -344,4 +345,27 @@ t.test('whoever reads on from answer to answer has every fact once, in order, an
     resets += played.resets
   }), { numRuns: RUNS })
   t.ok(resets > 0, 'where history was trimmed some were reset')
+})
+
+t.test('a read that waits is told where more deletions of @system came than are remembered, before its tick was over', async t => {
+  const r = await rig()
+  const report = async (from: number, count: number, data: unknown): Promise<void> => {
+    for (let n = from; n < from + count; n += 1000) {
+      await r.gateway.operator.report(Array.from({ length: Math.min(1000, from + count - n) }, (_, index) => ({ type: 'gateway', key: String(n + index), data })))
+    }
+  }
+  const joins = [{ room: '@system' }, { room: 'a' }]
+  await report(0, SYSTEM_DELETIONS + 2, { n: 1 })
+  await r.publish(...facts(1))
+  let { cursor, more } = await read(r, { joins })
+  while (more) ({ cursor, more } = await read(r, { joins, cursor }))
+  await r.clock.settle()
+  const wait = waiting(r, { joins, cursor })
+  await r.clock.settle()
+  await report(0, SYSTEM_DELETIONS + 2, null)
+  t.equal(wait.answer, null, 'its tick is not over')
+  r.clock.advance(200)
+  await r.clock.settle()
+  t.match(wait.answer, { position: 'reset', reset: { reason: 'trimmed', missed: 0 } })
+  await r.close()
 })
