@@ -33,6 +33,8 @@ export abstract class Chain {
   readonly #final = new Set<string>()
   #bundles = 0
   protected stopped = false
+  /** The gateway has answered its last request, and the connection is open. */
+  isConnected = false
 
   constructor (plan: ChainPlan, history: HistoryWriter) {
     this.plan = plan
@@ -43,12 +45,19 @@ export abstract class Chain {
   /** Resolves when its last line is written. */
   abstract stop (): Promise<void>
 
+  /** Resolves when its rooms change no more. */
+  async settle (): Promise<void> {}
+
   get isReady (): boolean {
     return this.plan.rooms.every(room => this.#ready.has(room))
   }
 
   get isDone (): boolean {
-    return this.plan.rooms.every(room => [FINAL, FINAL_VALUE].every(type => this.#final.has(`${room} ${type}`)))
+    return this.rooms.every(room => [FINAL, FINAL_VALUE].every(type => this.#final.has(`${room} ${type}`)))
+  }
+
+  protected get rooms (): readonly string[] {
+    return this.plan.rooms
   }
 
   protected nextBundle (): void {

@@ -16,12 +16,14 @@ export type Order =
   | { readonly do: 'publish', readonly producers: readonly ProducerPlan[] }
   /** Publishers finish; `true`: they give up what is unknown. */
   | { readonly do: 'finish', readonly giveUp: boolean }
+  /** Clients change their rooms no more. */
+  | { readonly do: 'settle' }
   /** All ends, and the file is closed. */
   | { readonly do: 'end' }
 
 export type Report =
-  | { readonly is: 'progress', readonly chains: number, readonly ready: number, readonly done: number, readonly missing: readonly string[] }
-  | { readonly is: 'begun' | 'finished' | 'ended' }
+  | { readonly is: 'progress', readonly chains: number, readonly ready: number, readonly connected: number, readonly done: number, readonly missing: readonly string[] }
+  | { readonly is: 'begun' | 'finished' | 'settled' | 'ended' }
   | { readonly is: 'mistake', readonly text: string }
 
 const KINDS = { wire: WireChain, library: LibraryChain, read: ReadChain }
@@ -58,6 +60,9 @@ async function obey (order: Order): Promise<void> {
     case 'finish':
       await Promise.all(producers.map(async producer => await (order.giveUp ? producer.giveUp() : producer.finish())))
       return say({ is: 'finished' })
+    case 'settle':
+      await Promise.all(chains.map(async chain => await chain.settle()))
+      return say({ is: 'settled' })
     case 'end':
       await Promise.all(producers.map(async producer => await producer.giveUp()))
       await Promise.all(chains.map(async chain => await chain.stop()))
@@ -75,5 +80,7 @@ process.on('message', (order: Order) => {
 setInterval(() => {
   if (chains.length === 0) return
   const missing = chains.filter(({ isDone }) => !isDone)
-  say({ is: 'progress', chains: chains.length, ready: chains.filter(({ isReady }) => isReady).length, done: chains.length - missing.length, missing: missing.slice(0, NAMED).map(({ plan }) => plan.name) })
+  const count = (name: 'isReady' | 'isConnected'): number => chains.filter(chain => chain[name]).length
+  const names = missing.slice(0, NAMED).map(({ plan }) => plan.name)
+  say({ is: 'progress', chains: chains.length, ready: count('isReady'), connected: count('isConnected'), done: chains.length - missing.length, missing: names })
 }, PROGRESS_MS)

@@ -15,14 +15,17 @@ const ORDER_MS = 60_000
 interface Progress {
   readonly chains: number
   readonly ready: number
+  readonly connected: number
   readonly done: number
   readonly missing: readonly string[]
 }
 
+const NO_PROGRESS: Progress = { chains: 0, ready: 0, connected: 0, done: 0, missing: [] }
+
 class Crew {
   readonly #child: ChildProcess
   readonly #mistakes: string[]
-  progress: Progress = { chains: 0, ready: 0, done: 0, missing: [] }
+  progress: Progress = NO_PROGRESS
   #said = new Set<string>()
 
   constructor (mistakes: string[]) {
@@ -47,7 +50,7 @@ class Crew {
   }
 
   forget (): void {
-    this.progress = { chains: 0, ready: 0, done: 0, missing: [] }
+    this.progress = NO_PROGRESS
   }
 
   close (): void {
@@ -94,15 +97,23 @@ export class Crews {
     await this.#publishers.ask({ do: 'finish', giveUp: false }, 'finished', ms).catch(async () => await this.#publishers.ask({ do: 'finish', giveUp: true }, 'finished'))
   }
 
+  async settle (): Promise<void> {
+    await Promise.all(this.#viewers.map(async crew => await crew.ask({ do: 'settle' }, 'settled')))
+  }
+
   async end (): Promise<void> {
     await Promise.all(this.#all.map(async crew => await crew.ask({ do: 'end' }, 'ended')))
   }
 
-  /** How many chains have all first snapshots, how many have all final events, and some that have not. */
+  /** How many chains have all first snapshots, are connected, and have all final events; and some that have not. */
   get progress (): Progress {
-    const all = this.#viewers.map(({ progress }) => progress)
-    const sum = (of: (progress: Progress) => number): number => all.reduce((total, progress) => total + of(progress), 0)
-    return { chains: sum(({ chains }) => chains), ready: sum(({ ready }) => ready), done: sum(({ done }) => done), missing: all.flatMap(({ missing }) => missing) }
+    return this.#viewers.reduce(({ chains, ready, connected, done, missing }, { progress }) => ({
+      chains: chains + progress.chains,
+      ready: ready + progress.ready,
+      connected: connected + progress.connected,
+      done: done + progress.done,
+      missing: [...missing, ...progress.missing]
+    }), NO_PROGRESS)
   }
 
   close (): void {

@@ -11,7 +11,6 @@ export class LibraryChain extends Chain {
   #profile: Profile = 'SSE'
   /** Between a `connect` and how it ended. */
   #isTrying = false
-  #isOpen = false
 
   start (): void {
     const { port, rooms, paceMs, auth, profile } = this.plan
@@ -24,7 +23,7 @@ export class LibraryChain extends Chain {
     box.on('hello', ({ profile, session, position, head }) => {
       this.#profile = profile
       this.#isTrying = false
-      this.#isOpen = true
+      this.isConnected = true
       this.history.write({ f: 'connect', type: 'ok', chain, session, position, ...(head === undefined ? {} : { head }) })
     })
     box.on('ready', ({ rooms }) => this.takeReady(rooms))
@@ -59,9 +58,9 @@ export class LibraryChain extends Chain {
 
   #end (by: 'server' | 'client', reason?: string): void {
     const { name: chain } = this.plan
-    if (this.#isOpen) this.history.write({ f: 'close', chain, by, ...(reason === undefined ? {} : { reason }) })
+    if (this.isConnected) this.history.write({ f: 'close', chain, by, ...(reason === undefined ? {} : { reason }) })
     else if (this.#isTrying) this.history.write({ f: 'connect', type: 'info', chain, why: reason ?? 'CLOSED' })
-    this.#isOpen = false
+    this.isConnected = false
     this.#isTrying = false
   }
 }

@@ -35,7 +35,10 @@ export class ReadChain extends Chain {
   }
 
   async #run (): Promise<void> {
-    while (!this.stopped) if (!await this.#read()) await delay(30 + Math.random() * 370)
+    while (!this.stopped) {
+      this.isConnected = await this.#read()
+      if (!this.isConnected) await delay(30 + Math.random() * 370)
+    }
   }
 
   async #read (): Promise<boolean> {

@@ -22,6 +22,8 @@ export class WireChain extends Chain {
   #loop: Promise<void> = Promise.resolve()
   readonly #values = new Map<string, unknown>()
   #rooms: readonly string[] = []
+  #isSettled = false
+  #change: Promise<void> = Promise.resolve()
   /** How a join or leave on the open socket ends. */
   #answer: ((message: Arrived) => void) | null = null
 
@@ -35,6 +37,15 @@ export class WireChain extends Chain {
     this.stopped = true
     this.#client?.cut()
     await this.#loop
+  }
+
+  override async settle (): Promise<void> {
+    this.#isSettled = true
+    await this.#change
+  }
+
+  protected override get rooms (): readonly string[] {
+    return this.#rooms
   }
 
   async #run (): Promise<void> {
@@ -55,7 +66,7 @@ export class WireChain extends Chain {
     let isOpen = false
     let bye: string | undefined
     const joined = (position: 'new' | 'resumed' | 'reset'): void => {
-      isOpen = true
+      isOpen = this.isConnected = true
       this.history.write({ f: 'connect', type: 'ok', chain, session, position, ...(head === undefined ? {} : { head }) })
     }
     const take = (message: Arrived): void => {
@@ -91,6 +102,7 @@ export class WireChain extends Chain {
     this.#client = client
     const steering = this.#steer(client, () => session)
     const by = await this.#follow(client)
+    this.isConnected = false
     await steering
     if (by === 'client' && !this.stopped) bye ??= 'silent'
     const status = /^HTTP\/1.1 (\d+)/.exec(client.head)?.[1]
@@ -123,21 +135,27 @@ export class WireChain extends Chain {
 
   /** Joins a room and leaves it, until the connection ends. */
   async #steer (client: WireClient, session: () => string): Promise<void> {
-    const { extraRoom: room, name: chain, rooms } = this.plan
-    if (room === undefined) return
-    const isOver = (): boolean => client.closed || this.stopped
+    const { extraRoom } = this.plan
+    if (extraRoom === undefined) return
+    const isOver = (): boolean => client.closed || this.stopped || this.#isSettled
     const ending = new AbortController()
     client.socket.once('close', () => ending.abort())
     while (!isOver()) {
       await delay(300 + Math.random() * 1500, undefined, { signal: ending.signal }).catch(() => {})
       if (isOver() || session() === '' || !this.isReady) continue
-      const f = this.#rooms === rooms ? 'join' : 'leave'
-      this.history.write({ f, type: 'invoke', chain, room })
-      const result = await (client.profile === 'SSE' ? this.#post(session(), f, room, ending.signal) : this.#say(client, f, room, ending.signal))
-      this.history.write({ f, chain, room, ...result })
-      if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
-      if (f === 'leave' && result.type === 'ok') this.#forget(room)
+      this.#change = this.#changeRooms(client, session(), extraRoom, ending.signal)
+      await this.#change
     }
+  }
+
+  async #changeRooms (client: WireClient, session: string, room: string, signal: AbortSignal): Promise<void> {
+    const { name: chain, rooms } = this.plan
+    const f = this.#rooms === rooms ? 'join' : 'leave'
+    this.history.write({ f, type: 'invoke', chain, room })
+    const result = await (client.profile === 'SSE' ? this.#post(session, f, room, signal) : this.#say(client, f, room, signal))
+    this.history.write({ f, chain, room, ...result })
+    if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
+    if (f === 'leave' && result.type === 'ok') this.#forget(room)
   }
 
   async #post (session: string, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {

@@ -25,7 +25,12 @@ export const substance: Rule = {
       if (!hit) yield { what: `nothing shows that ${fault} hit`, count: 1 }
     }
     const expected = run.expect?.reconnects ?? 'all'
-    const stayed = chains.filter(({ marks }) => marks.filter(({ f, ...mark }) => (f === 'connect' || f === 'read') && (mark as { type: string }).type === 'ok').length < 2)
+    const since = started[0]?.t ?? Infinity
+    const stayed = chains.filter(({ marks }) => {
+      const [first, second] = marks.filter(mark => (mark.f === 'connect' || mark.f === 'read') && mark.type === 'ok')
+      // Who came when it had begun has nothing to come back from.
+      return second === undefined && (first === undefined || first.t < since)
+    })
     if (expected === 'all' && stayed.length > 0) yield { what: `${stayed.length} of ${chains.length} chains never had to come back, ${stayed[0]?.name} for one`, count: stayed.length }
     if (expected === 'some' && stayed.length === chains.length) yield { what: 'no chain had to come back', count: 1 }
   }
