@@ -86,7 +86,7 @@ async function run (...args: Parameters<typeof import('./src/process/run.ts').ru
 
 /** Runs the workers. Every worker gets the settings read here plus later changes by `tune`, however late it starts. */
 async function lead (startup: Startup): Promise<void> {
-  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { accessOf, retune }] = await Promise.all([
+  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { accessOf, retune, withProfile }] = await Promise.all([
     import('./src/process/log.ts'),
     import('./src/process/systemd.ts'),
     import('./src/process/primary.ts'),
@@ -106,8 +106,11 @@ async function lead (startup: Startup): Promise<void> {
       startup = { ...startup, config: retune(startup.config, changes).config }
       log.level = startup.config.logLevel
     },
+    onSwitched: profile => {
+      startup = { ...startup, config: withProfile(startup.config, profile ?? appProfile), configuredProfile: appProfile }
+    },
     onReady: url => {
-      log.info(`signalbox ${version}: profile ${appProfile}, ${accessOf(startup.config)}, ${workers} workers on ${url}`)
+      log.info(`signalbox ${version}: profile ${startup.config.appProfile}, ${accessOf(startup.config)}, ${workers} workers on ${url}`)
       feedWatchdog(log)
       process.send?.('ready')
     }

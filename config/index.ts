@@ -4,7 +4,7 @@
 import { readDotenv } from './dotenv.ts'
 import { isFileName, readFiles } from './secret-file.ts'
 import { PROFILE_SETTINGS, chooseProfile, checkRules, tickName } from './rules.ts'
-import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type SettingName, type Values } from './schema.ts'
+import { NAMES, SETTINGS, TUNABLE, camelCase, isName, toConfig, toValues, type Config, type ProfileName, type SettingName, type Values } from './schema.ts'
 import { allowed, problem, quote, readGiven, readText } from './setting.ts'
 import { guess, guessAmong, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
@@ -140,6 +140,12 @@ export function configFrom (options: Partial<Config>, others: readonly string[] 
   problems.push(...derivation.problems)
   if (problems.length > 0) throw new ConfigError(problems.map((text) => text.replace(/\b[A-Z]+(?:_[A-Z]+)*\b/g, (word) => isName(word) ? camelCase(word) : word)))
   return toConfig(derivation.values, values.TICK_FLOOR_MS)
+}
+
+/** The configuration with another profile, whose longest tick then bounds TICK_FLOOR_MS. */
+export function withProfile (config: Config, profile: ProfileName): Config {
+  const values = { ...toValues(config), APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET', TICK_FLOOR_MS: config.wantedTickFloorMs }
+  return toConfig(lowerFloor(values), config.wantedTickFloorMs)
 }
 
 /** The settings with those of `changed` that the command `tune` may change. */

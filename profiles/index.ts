@@ -1,5 +1,5 @@
-// The table of profiles. The one that APP_PROFILE names is mounted; the path of the other one refuses clients and names
-// the mounted path.
+// The table of profiles. Both have their routes, one of them is mounted: the path of the other one refuses clients and names
+// the mounted path. Which one it is may change while the gateway runs.
 
 import type { FastifyInstance } from 'fastify'
 import type { Arrivals } from '../src/app/arrivals.ts'
@@ -22,15 +22,20 @@ export interface ProfileOptions {
   readonly compresses: boolean
 }
 
+/** What a profile's plugin gets. */
+interface MountOptions extends ProfileOptions {
+  readonly path: string
+  /** For the moment before a session is opened: the profile may have changed since the request came. @throws Refusal PROFILE_NOT_MOUNTED */
+  readonly checkMounted: () => void
+}
+
 interface Profile {
   readonly path: string
   /** The field of `/api/profile` that holds the path. */
   readonly field: 'stream' | 'websocket'
   /** The setting that holds the longest tick. */
   readonly tick: 'monitorTickMs' | 'flushIntervalMs'
-  readonly mount: (app: FastifyInstance, options: ProfileOptions & { readonly path: string }) => Promise<void>
-  /** Whether returning clients of this path are refused by a stream with `bye`: see src/app/bye.ts. */
-  readonly isStream: boolean
+  readonly mount: (app: FastifyInstance, options: MountOptions) => Promise<void>
 }
 
 const PROFILES = {
@@ -38,15 +43,13 @@ const PROFILES = {
     path: '/api/events/stream',
     field: 'stream',
     tick: 'monitorTickMs',
-    mount: async (app, options) => { await app.register((await import('./sse/index.ts')).default, options) },
-    isStream: true
+    mount: async (app, options) => { await app.register((await import('./sse/index.ts')).default, options) }
   },
   WEBSOCKET: {
     path: '/api/events/ws',
     field: 'websocket',
     tick: 'flushIntervalMs',
-    mount: async (app, options) => { await app.register((await import('./websocket/index.ts')).default, options) },
-    isStream: false
+    mount: async (app, options) => { await app.register((await import('./websocket/index.ts')).default, options) }
   }
 } as const satisfies Record<string, Profile>
 
@@ -57,27 +60,43 @@ export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[]
 /** The setting that holds the longest tick of a profile. */
 export const tickSettingOf = (name: ProfileName): Profile['tick'] => PROFILES[name].tick
 
-/** The paths as `/api/profile` returns them: null if not mounted. */
-export function pathsOf (name: ProfileName): { stream: string | null, websocket: string | null } {
-  const { field, path } = PROFILES[name]
-  return { stream: null, websocket: null, [field]: path }
+/** Which profile is mounted. */
+export class MountedProfile {
+  #name: ProfileName
+  readonly #returnAfterMs: () => number
+
+  constructor (name: ProfileName, returnAfterMs: () => number) {
+    this.#name = name
+    this.#returnAfterMs = returnAfterMs
+  }
+
+  get name (): ProfileName {
+    return this.#name
+  }
+
+  set name (name: ProfileName) {
+    this.#name = name
+  }
+
+  /** The paths as `/api/profile` returns them: null if not mounted. */
+  get paths (): { readonly stream: string | null, readonly websocket: string | null } {
+    const { field, path } = PROFILES[this.#name]
+    return { stream: null, websocket: null, [field]: path }
+  }
+
+  /** @throws Refusal PROFILE_NOT_MOUNTED */
+  check (name: ProfileName): void {
+    if (name === this.#name) return
+    // Programs that know plain HTTP alone, such as curl, can read in both profiles.
+    const instead = name === 'SSE' ? 'connect there, read with GET /api/events (wait=20 waits for news),' : 'connect there,'
+    throw new Refusal('PROFILE_NOT_MOUNTED', `${PROFILES[name].path} is not mounted: this gateway runs the profile ${this.#name}, at ${PROFILES[this.#name].path}; ${instead} or start the gateway with APP_PROFILE=${name}`, this.#returnAfterMs())
+  }
 }
 
-export async function mountProfile (app: FastifyInstance, name: ProfileName, options: ProfileOptions): Promise<void> {
-  const mounted = PROFILES[name]
-  await mounted.mount(app, { ...options, path: mounted.path })
-  for (const other of PROFILE_NAMES) if (other !== name) await redirectFrom(app, other, { name, path: mounted.path }, options.gateway)
-}
-
-async function redirectFrom (app: FastifyInstance, name: ProfileName, mounted: { name: ProfileName, path: string }, gateway: Gateway): Promise<void> {
-  const { path, isStream } = PROFILES[name]
-  // Programs that know plain HTTP alone, such as curl, can read in both profiles.
-  const instead = isStream ? 'connect there, read with GET /api/events (wait=20 waits for news),' : 'connect there,'
-  const notMounted = (): Refusal => new Refusal('PROFILE_NOT_MOUNTED', `${path} is not mounted: this gateway runs the profile ${mounted.name}, at ${mounted.path}; ${instead} or start the gateway with APP_PROFILE=${name}`, gateway.returnAfterMs())
-  app.get(path, { exposeHeadRoute: false, config: { access: 'all', isStream }, schema: { hide: true } }, async () => { throw notMounted() })
-  if (!isStream) return
-  // While a deployment changes its profile other workers may still have streams. Those of nobody are unknown here as there.
-  const steering = new (await import('./sse/steering.ts')).Steering(gateway)
-  app.post<{ Params: { session: string } }>(`${path}/:session`, { config: { isShed: true }, schema: { hide: true } }, async ({ params, body, identity }) =>
-    await steering.steer(params.session, body, identity))
+/** Registers the routes of both profiles. */
+export async function mountProfiles (app: FastifyInstance, mounted: MountedProfile, options: ProfileOptions): Promise<void> {
+  for (const name of PROFILE_NAMES) {
+    const { path, mount } = PROFILES[name]
+    await mount(app, { ...options, path, checkMounted: () => mounted.check(name) })
+  }
 }

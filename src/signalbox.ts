@@ -1,15 +1,15 @@
-// The composition root: builds a gateway with one profile from settings, in this process. It does not listen, handles no
+// The composition root: builds a gateway from settings, in this process. It does not listen, handles no
 // signals and never exits the process. The calling program does that; for the launcher it is src/process.
 
 import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { accessOf, adoptTunable, ConfigError, retune } from '../config/index.ts'
-import type { Config } from '../config/index.ts'
+import { accessOf, adoptTunable, ConfigError, retune, withProfile } from '../config/index.ts'
+import type { Config, ProfileName } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
-import { mountProfile, pathsOf, tickSettingOf } from '../profiles/index.ts'
+import { MountedProfile, mountProfiles, tickSettingOf } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
 import { Arrivals } from './app/arrivals.ts'
 import { open, TokenAuthority } from './app/auth/authority.ts'
@@ -26,6 +26,7 @@ import type { MetricsExchange } from './app/metrics.ts'
 import { Pressure } from './app/pressure.ts'
 import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
+import { ProfileSwitch } from './app/switch.ts'
 import { SystemReports } from './app/system.ts'
 import { systemClock } from './core/clock.ts'
 import { Refusal } from './core/errors.ts'
@@ -37,6 +38,8 @@ import { backingOf, openBacking } from './store/open.ts'
 export interface CompositionOptions {
   /** Every setting, already checked; see config/. HOST, PORT and WORKERS are for the caller, which listens. */
   readonly config: Config
+  /** What APP_PROFILE says, where the deployment was switched from that to the profile of `config`. */
+  readonly configuredProfile?: ProfileName | undefined
   readonly log: FastifyBaseLogger
   /** Keeps the log of this one process, in place of the embedded store and of Redis. The gateway closes it. */
   readonly store?: Store | undefined
@@ -48,12 +51,18 @@ export interface CompositionOptions {
   readonly metricsExchange?: MetricsExchange | undefined
   /** Called when the command `tune` has changed the settings of this process. */
   readonly onTuned?: (config: Config, changes: Readonly<Record<string, unknown>>) => void
+  /** Called when another profile is mounted in this process. If it throws, the one before stays. */
+  readonly onMounted?: (profile: ProfileName) => void
+  /** Called when the command `switch` has changed the profile of the deployment; with null if that was taken back. */
+  readonly onSwitched?: (profile: ProfileName | null) => void
   /** Called when the command `shutdown` reaches this process. Default: `close`. */
   readonly onShutdown?: () => void
 }
 
 export interface Composition {
   readonly gateway: Gateway
+  /** The profile that is mounted now. */
+  readonly mounted: Pick<MountedProfile, 'name' | 'paths'>
   /** All routes. Encapsulated: the app's own parsers, validation and error handler stay as they are. Closing the app closes the gateway. */
   readonly plugin: FastifyPluginAsync
   /** A server with only these routes. @param onRoute called for each path */
@@ -79,9 +88,9 @@ export interface Composition {
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
 export async function composeGateway (options: CompositionOptions): Promise<Composition> {
-  const { log, worker = 1, metricsExchange, onTuned = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
+  const { log, worker = 1, metricsExchange, onTuned = () => {}, onMounted = () => {}, onSwitched = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
-  const { appProfile: profile } = config
+  const { configuredProfile = config.appProfile } = options
   const backing = options.store !== undefined
     ? backingOf(options.store)
     : await openBacking({
@@ -114,6 +123,9 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     stateTypes: new Set(config.stateTypes),
     log
   })
+  const mounted = new MountedProfile(config.appProfile, () => gateway.returnAfterMs())
+  // Processes that share the log go by different names.
+  const key = config.redisUrl === '' ? '1' : group.worker
   const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
@@ -121,10 +133,9 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   const savings = new Savings()
   const reports = new SystemReports({
     gateway,
-    profile,
+    mounted,
     store: store.name,
-    // Processes that share the log report under different names.
-    key: config.redisUrl === '' ? '1' : group.worker,
+    key,
     worker,
     savings,
     settings: () => showConfig(config),
@@ -138,11 +149,14 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     void authority.start()
     await gateway.start()
     // Closed while the log was being read.
-    if (closed === null) backing.serve(gateway)
+    if (closed !== null) return
+    backing.serve(gateway)
+    await profileSwitch.adopt()
   })())
   let isLeaving = false
   const close = async (): Promise<void> => await (closed ??= (async () => {
     pressure.stop()
+    profileSwitch.stop()
     await gateway.drain()
     await reports.stop()
     await backing.leave()
@@ -150,7 +164,11 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   })())
 
   const configure = (changed: Config): void => {
-    config = adoptTunable(config, changed)
+    adopt(withProfile(adoptTunable(config, changed), mounted.name))
+  }
+  const adopt = (changed: Config): void => {
+    config = changed
+    mounted.name = config.appProfile
     gateway.operator.tune(limitsOf(config))
   }
   /** @throws Refusal BAD_COMMAND with every problem */
@@ -168,6 +186,25 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     // At the new level, where that was changed.
     log.info({ previous, now }, 'settings tuned')
   })
+  const profileSwitch = new ProfileSwitch({
+    gateway,
+    clock: systemClock,
+    mounted,
+    mount: profile => {
+      const before = config
+      adopt(withProfile(config, profile))
+      try {
+        onMounted(profile)
+      } catch (error) {
+        adopt(before)
+        throw error
+      }
+    },
+    process: { key, worker },
+    switchedTo: configuredProfile === config.appProfile ? null : config.appProfile,
+    onSwitched,
+    log
+  })
   // The answers are sent first: a drain waits for the command that started it.
   gateway.operator.onOrder('shutdown', () => onShutdown())
   registerBuiltIns({
@@ -179,6 +216,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       await gateway.operator.orderAll('tune', changes)
       return { previous, now }
     },
+    switchProfile: async request => await profileSwitch.run(request),
     // If the other processes cannot be reached, at least this one shuts down.
     shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }
   })
@@ -201,10 +239,10 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       effort,
       pressure,
       metricsToken: config.metricsToken,
-      profile,
+      mounted,
       isLeaving: () => isLeaving,
-      paths: pathsOf(profile),
-      mountProfile: async scope => await mountProfile(scope, profile, {
+      warnings: () => mounted.name === configuredProfile ? [] : [`the command switch has mounted the profile ${mounted.name}, and APP_PROFILE is ${configuredProfile}: a restart goes by APP_PROFILE. Set APP_PROFILE=${mounted.name} to stay with it, or switch back.`],
+      mountProfiles: async scope => await mountProfiles(scope, mounted, {
         gateway,
         arrivals,
         effort,
@@ -227,10 +265,11 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
 
   return {
     gateway,
+    mounted,
     plugin: routes,
     async createServer (onRoute) {
       const { maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient } = config
-      const app = createServer({ log, troubles: gateway.troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath: pathsOf(profile).websocket })
+      const app = createServer({ log, troubles: gateway.troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath: () => mounted.paths.websocket })
       if (onRoute !== undefined) app.addHook('onRoute', ({ url }) => onRoute(url))
       // Not encapsulated: on a server with only these routes, error handler and body parsers are those of the whole server.
       await app.register(fp(async (root: FastifyInstance) => await routes(root), { name: 'signalbox' }))

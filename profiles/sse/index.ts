@@ -20,13 +20,15 @@ import { Steering } from './steering.ts'
 export interface SseOptions {
   readonly gateway: Gateway
   readonly path: string
+  /** @throws Refusal PROFILE_NOT_MOUNTED */
+  readonly checkMounted: () => void
   /** COMPRESSION: streams of clients that accept gzip are compressed. */
   readonly compresses: boolean
 }
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'paceMs', 'ticket']
 
-export default fp(async (app: FastifyInstance, { gateway, path, compresses }: SseOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, compresses }: SseOptions) => {
   const connections = new Set<SseConnection>()
   const steering = new Steering(gateway)
   /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
@@ -37,12 +39,12 @@ export default fp(async (app: FastifyInstance, { gateway, path, compresses }: Ss
   app.get(path, {
     // The HEAD route that Fastify adds would open a stream that nobody reads.
     exposeHeadRoute: false,
-    config: { access: 'ticket', usesTicket: true, isStream: true, isShed: true },
+    config: { profile: 'SSE', access: 'ticket', usesTicket: true, isStream: true, isShed: true },
     schema: {
       tags: ['events'],
       operationId: 'openStream',
       summary: 'The stream of events (SSE)',
-      description: 'Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
+      description: 'Only in the profile SSE. Each unnamed event carries a JSON array of events; its id is the cursor to come back with. Named events: hello, ready, reset, position, bye.',
       querystring: {
         type: 'object',
         properties: { ...subscriptionQuery, ...paceQuery }
@@ -72,6 +74,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, compresses }: Ss
       checkParameters(query, PARAMETERS, 'a stream')
       const joins = joinsOfQuery(query)
       const paceMs = paceOfQuery(query)
+      checkMounted()
       session = gateway.open(connection, request.identity)
       joined = await session.join(joins, cursorOf(request), request.identity, paceMs)
       await request.useTicket()
@@ -109,7 +112,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, compresses }: Ss
       tags: ['events'],
       operationId: 'changeStream',
       summary: 'Join or leave rooms, or change the pace, on an open stream',
-      description: 'The body is a socket\'s `join`, `leave` or `pace`; the answer has the data of `joined`, `left` or `paced`. Snapshot, `ready` and the cursor that counts come on the stream.',
+      description: 'Only in the profile SSE. The body is a socket\'s `join`, `leave` or `pace`; the answer has the data of `joined`, `left` or `paced`. Snapshot, `ready` and the cursor that counts come on the stream.',
       params: { type: 'object', properties: { session: { type: 'string', description: 'from `hello`' } } },
       body: changeSchema,
       response: { 200: changedSchema, ...refusals }

@@ -10,7 +10,7 @@ import { compressed, frame, position, textFrame, textMessage } from './frame.ts'
 /** Close codes: RFC 6455, 7.4.1; for 1012, 1013 and 3000 the IANA registry. */
 export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 1012, tryLater: 1013, unauthorized: 3000 } as const
 
-const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway, TOKEN_EXPIRED: CLOSE.unauthorized }
+const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SWITCHED: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway, TOKEN_EXPIRED: CLOSE.unauthorized }
 
 export class WsConnection implements Connection {
   readonly #socket: WebSocket

@@ -26,6 +26,8 @@ import { PongWatch } from './pong-watch.ts'
 export interface WebSocketOptions {
   readonly gateway: Gateway
   readonly path: string
+  /** @throws Refusal PROFILE_NOT_MOUNTED */
+  readonly checkMounted: () => void
   readonly arrivals: Arrivals
   readonly effort: Effort
   readonly pingTimeoutMs: number
@@ -37,7 +39,7 @@ export interface WebSocketOptions {
   readonly compresses: boolean
 }
 
-export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, compresses }: WebSocketOptions) => {
+export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, arrivals, effort, pingTimeoutMs, requestTimeoutMs, maxHttpBufferSize, compresses }: WebSocketOptions) => {
   const connections = new Set<WsConnection>()
   const pongs = new PongWatch(pingTimeoutMs, () => { gateway.troubles.bounds.pong++ })
 
@@ -90,12 +92,12 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     method: 'GET',
     url: path,
     exposeHeadRoute: false,
-    config: { access: 'ticket', isSocket: true, isShed: true },
+    config: { profile: 'WEBSOCKET', access: 'ticket', isSocket: true, isShed: true },
     schema: {
       tags: ['events'],
       operationId: 'openSocket',
       summary: 'The WebSocket',
-      description: 'JSON text messages, which docs/asyncapi.yaml describes.',
+      description: 'Only in the profile WEBSOCKET. JSON text messages, which docs/asyncapi.yaml describes.',
       querystring: { type: 'object', properties: ticketParameter },
       response: { 101: { type: 'null', description: 'The socket is open.' }, ...refusals }
     },
@@ -111,6 +113,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, arrivals, effort
     // From here to `gateway.open` nothing waits.
     preHandler: ({ identity }, _reply, done) => {
       try {
+        checkMounted()
         gateway.checkOpen(identity)
         done()
       } catch (error) {

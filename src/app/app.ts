@@ -19,6 +19,7 @@ import hosts from './hosts.ts'
 import methods from './methods.ts'
 import metrics from './metrics.ts'
 import type { MetricsExchange } from './metrics.ts'
+import mountedOnly from './mounted.ts'
 import origin, { ForeignOrigins } from './origin.ts'
 import pressure from './pressure.ts'
 import type { Pressure } from './pressure.ts'
@@ -39,8 +40,8 @@ export interface RouteOptions extends StatusOptions {
   readonly effort: Effort
   readonly pressure: Pressure
   readonly metricsToken: string
-  /** Registers the routes of the profile. */
-  readonly mountProfile: (app: FastifyInstance) => Promise<void>
+  /** Registers the routes of the profiles. */
+  readonly mountProfiles: (app: FastifyInstance) => Promise<void>
   readonly savings: Savings
   /** Counts of events that come in through the store. */
   readonly intake?: IntakeFigures | undefined
@@ -56,7 +57,7 @@ export interface RouteOptions extends StatusOptions {
 const PREFLIGHT_SECONDS = 600
 
 export async function registerRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { gateway, authority, arrivals, effort, metricsToken, profile, mountProfile, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
+  const { gateway, authority, arrivals, effort, metricsToken, mounted, mountProfiles, savings, intake, metricsExchange, enableControlHttp, corsOrigins, allowedHosts } = options
   const foreign = new ForeignOrigins()
   // Schemas only describe the routes in /docs. The core's parser checks events and commands, the same way over HTTP, WebSocket and Redis.
   app.setValidatorCompiler(() => () => true)
@@ -70,7 +71,7 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(errors, { gateway })
   await app.register(methods)
   await app.register(hosts, { allowedHosts })
-  await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles })
+  await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles, mounted })
   await app.register(cors, {
     origin: corsOrigins.length === 0 ? false : [...corsOrigins],
     methods: ['GET', 'HEAD', 'POST'],
@@ -81,6 +82,8 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
     strictPreflight: false,
     exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
   })
+  // Behind CORS: a page must be able to read why its stream is refused.
+  await app.register(mountedOnly, { mounted })
   // Before tokens are looked at, which costs more than all the rest.
   await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
@@ -94,9 +97,9 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(rooms, { gateway })
   if (!authority.isOpen) await app.register(ticket, { gateway, authority })
   await app.register(status, options)
-  await app.register(metrics, { gateway, profile, savings, foreign, intake, metricsExchange })
+  await app.register(metrics, { gateway, mounted, savings, foreign, intake, metricsExchange })
   await app.register(dashboard)
-  await mountProfile(app)
+  await mountProfiles(app)
 
   // Closing the app drains first. If the launcher has drained already, this returns at once.
   app.addHook('preClose', async () => await gateway.drain())

@@ -53,7 +53,11 @@ function compile (schema: object, options: Options): ArgumentCheck {
   const ajv = new Ajv({ ...options, meta: false, validateSchema: false })
   const validate = ajv.compile(schema)
   if ('$async' in validate) throw new Error('$async is not supported: arguments are checked before the command is started')
-  return args => validate(args) ? null : ajv.errorsText(validate.errors, { dataVar: 'args' }).slice(0, MAX_COMPLAINT)
+  return args => {
+    if (validate(args)) return null
+    const allowed: unknown = validate.errors?.[0]?.params.allowedValues
+    return `${ajv.errorsText(validate.errors, { dataVar: 'args' })}${Array.isArray(allowed) ? `: ${allowed.map(value => JSON.stringify(value)).join(', ')}` : ''}`.slice(0, MAX_COMPLAINT)
+  }
 }
 
 const sandbox = createContext({ act: () => {} })

@@ -11,6 +11,7 @@ import type { Gateway } from '../core/gateway.ts'
 import type { DisconnectTarget } from '../core/operator.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
+import type { SwitchRequest, SwitchResult } from './switch.ts'
 
 export interface CommandDefinition<Args = never> {
   /** A JSON Schema for `args`. Default: no arguments are allowed. */
@@ -30,6 +31,8 @@ export interface BuiltInOptions {
   readonly tunable?: Record<string, object>
   /** Changes settings of all processes. @throws Refusal BAD_COMMAND with every problem */
   readonly tune: (changes: Record<string, unknown>) => Promise<{ previous: object, now: object }>
+  /** Changes the profile of all processes, or of one. @throws Refusal; Error: nothing has changed */
+  readonly switchProfile: (request: SwitchRequest) => Promise<SwitchResult>
   /** Starts a drain of all processes and returns. */
   readonly shutdown: () => Promise<void>
 }
@@ -42,7 +45,7 @@ export function compile ({ schema = NO_ARGS, description, readOnly, handler }: C
   return { check: boundedCheckOf(schema), schema, description, readOnly, handler }
 }
 
-export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown }: BuiltInOptions): void {
+export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, switchProfile, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
   const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args) => unknown): void =>
@@ -92,6 +95,12 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     required: ['room'],
     properties: { room: ROOM, type: { type: 'string' }, key: { type: 'string' } }
   }, async ({ room, type, key }) => ({ removed: await gateway.operator.clear(room, type, key) }))
+  define<SwitchRequest>('switch', 'Changes the profile of all processes, or of one, while the gateway runs; connected clients return over the other one and miss nothing.', {
+    type: 'object',
+    additionalProperties: false,
+    required: ['profile'],
+    properties: { profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
+  }, async request => await switchProfile(request))
   define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }

@@ -12,6 +12,7 @@ import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Latency } from '../core/figures/latency.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
+import type { Mounted } from './mounted.ts'
 import type { ForeignOrigins } from './origin.ts'
 import type { Savings } from './savings.ts'
 import { refusals, textOf } from './schemas.ts'
@@ -26,16 +27,15 @@ export interface MetricsExchange {
 
 export interface MetricsOptions {
   readonly gateway: Gateway
-  readonly profile: string
+  readonly mounted: Pick<Mounted, 'name'>
   readonly savings: Savings
   readonly foreign: ForeignOrigins
   readonly intake?: IntakeFigures | undefined
   readonly metricsExchange?: MetricsExchange | undefined
 }
 
-export default async function metrics (app: FastifyInstance, { gateway, profile, savings, foreign, intake, metricsExchange }: MetricsOptions): Promise<void> {
+export default async function metrics (app: FastifyInstance, { gateway, mounted, savings, foreign, intake, metricsExchange }: MetricsOptions): Promise<void> {
   const registry = new Registry()
-  registry.setDefaultLabels({ profile })
   collectDefaultMetrics({ register: registry })
   const { counters } = gateway
 
@@ -102,13 +102,18 @@ export default async function metrics (app: FastifyInstance, { gateway, profile,
     counter('signalbox_intake_dropped_total', 'Messages of the channel that were dropped because the buffer was full', () => intake.channel.dropped)
     gauge('signalbox_intake_waiting', 'Entries of ingest that wait for their room', 'sum', () => intake.ingest.waiting)
   }
-  metricsExchange?.provide(async () => await registry.getMetricsAsJSON())
+  const label = (): void => { registry.setDefaultLabels({ profile: mounted.name }) }
+  metricsExchange?.provide(async () => {
+    label()
+    return await registry.getMetricsAsJSON()
+  })
 
   app.get('/metrics', {
     config: { access: 'metrics' },
     schema: { tags: ['status'], operationId: 'getMetrics', summary: 'Prometheus metrics', response: { 200: textOf('text/plain', 'The metrics of all workers.'), ...refusals } }
   }, async (_request, reply) => {
     reply.type(registry.contentType)
+    label()
     if (metricsExchange === undefined) return await registry.metrics()
     return await metricsExchange.metricsOfAll() ?? `# Of this worker only: the metrics of the others did not arrive in time.\n${await registry.metrics()}`
   })

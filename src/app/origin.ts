@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
+import type { Mounted } from './mounted.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,14 +38,16 @@ export interface OriginOptions {
   readonly corsOrigins: readonly string[]
   readonly foreign: ForeignOrigins
   readonly troubles: Troubles
+  readonly mounted: Pick<Mounted, 'name'>
 }
 
-export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles }: OriginOptions) => {
+export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles, mounted }: OriginOptions) => {
   app.addHook('onRequest', (request, _reply, done) => {
     const { origin } = request.headers
     if (origin !== undefined && !isAllowed(request, origin, corsOrigins)) {
       // The browser keeps no socket from a page: the gateway does, before anything of the page is looked at.
-      if (request.routeOptions.config.isSocket === true) throw refusalOf(origin)
+      const { isSocket, profile } = request.routeOptions.config
+      if (isSocket === true && profile === mounted.name) throw refusalOf(origin)
       const name = origin.slice(0, 100)
       const text = foreignText(name)
       troubles.note('ORIGIN_NOT_LISTED', text)

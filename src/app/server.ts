@@ -26,8 +26,8 @@ export interface ServerOptions {
   readonly requestTimeout: number
   /** Rooms that an address may have to name. */
   readonly maxRoomsPerClient: number
-  /** The path of the WebSocket; null if it is not mounted. */
-  readonly socketPath: string | null
+  /** The path of the WebSocket; null while it is not mounted. */
+  readonly socketPath: () => string | null
 }
 
 /** Time for the headers of a request, also for its first byte: a slower client would hold a socket for nothing. */

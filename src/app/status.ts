@@ -5,14 +5,13 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Authority } from './auth/authority.ts'
 import { CONTROL_PATH } from './control.ts'
+import type { Mounted } from './mounted.ts'
 import { WIRE_PROTOCOL, version } from './package.ts'
 import { healthSchema, profileSchema, readySchema, refusals } from './schemas.ts'
 
 export interface StatusOptions {
   readonly gateway: Gateway
-  readonly profile: string
-  /** The paths that `/api/profile` returns; null if not mounted. */
-  readonly paths: { readonly stream: string | null, readonly websocket: string | null }
+  readonly mounted: Mounted
   readonly pingIntervalMs: number
   readonly enableControlHttp: boolean
   /** COMPRESSION. */
@@ -20,17 +19,19 @@ export interface StatusOptions {
   readonly authority: Pick<Authority, 'isOpen' | 'warning'>
   /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
   readonly isLeaving: () => boolean
+  /** What else an operator should look at. */
+  readonly warnings: () => readonly string[]
 }
 
-export default async function status (app: FastifyInstance, { gateway, profile, paths, pingIntervalMs, enableControlHttp, compresses, authority, isLeaving }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, mounted, pingIntervalMs, enableControlHttp, compresses, authority, isLeaving, warnings: others }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     config: { access: 'all' },
     schema: { tags: ['status'], operationId: 'getProfile', summary: 'The mounted profile: a client requests this first', response: { 200: profileSchema, ...refusals } }
   }, async (_request, reply) => {
     reply.header('Cache-Control', 'no-store')
     return {
-      profile,
-      ...paths,
+      profile: mounted.name,
+      ...mounted.paths,
       control: enableControlHttp ? CONTROL_PATH : null,
       tickMs: Math.round(gateway.tickMs),
       pingIntervalMs,
@@ -54,7 +55,7 @@ export default async function status (app: FastifyInstance, { gateway, profile, 
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
     if (isLeaving()) throw new Refusal('DRAINING', 'the gateway is about to shut down')
-    const warnings = [...gateway.warnings, ...authority.warning === null ? [] : [authority.warning]]
+    const warnings = [...gateway.warnings, ...authority.warning === null ? [] : [authority.warning], ...others()]
     return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
   })
 }

@@ -8,6 +8,7 @@ import type { GatewayFigures, SettingView, SystemFigures } from '../core/figures
 import type { Gateway } from '../core/gateway.ts'
 import type { Logger } from '../core/logger.ts'
 import { ProcessLoad } from './load.ts'
+import type { Mounted } from './mounted.ts'
 import { version } from './package.ts'
 import type { Savings } from './savings.ts'
 
@@ -21,7 +22,7 @@ const MAX_ROOMS_OF_SESSION = 5
 
 export interface SystemOptions {
   readonly gateway: Gateway
-  readonly profile: string
+  readonly mounted: Pick<Mounted, 'name'>
   readonly store: string
   /** The key of this process's reports: its name in the deployment where others share the log. */
   readonly key: string
@@ -71,10 +72,10 @@ export class SystemReports {
 
   /** Current figures of this process. */
   stats (): GatewayFigures {
-    const { gateway, profile, store, worker, savings } = this.#options
+    const { gateway, mounted, store, worker, savings } = this.#options
     const load = this.#load
     return {
-      profile,
+      profile: mounted.name,
       store,
       version,
       host: os.hostname(),

@@ -25,7 +25,7 @@ export function faultOf (headers: IncomingHttpHeaders): string | null {
  * 7.8): HTTP libraries make them with any request, for HTTP/2 or TLS, and Node would hand such a request over without its
  * body as soon as anything listens for upgrades.
  */
-export function messageClass (socketPath: string | null): typeof IncomingMessage {
+export function messageClass (socketPath: () => string | null): typeof IncomingMessage {
   return class GatewayMessage extends IncomingMessage {
     /** Set by the constructor of IncomingMessage, before a field of this class would exist. */
     declare offered: boolean
@@ -43,7 +43,8 @@ export function messageClass (socketPath: string | null): typeof IncomingMessage
 
     get isForSocket (): boolean {
       // A socket that still waits for answers cannot be given away; the request then gets one as well.
-      return socketPath !== null && asksForSocket(this, socketPath) && !isBusy(this.socket)
+      const path = socketPath()
+      return path !== null && asksForSocket(this, path) && !isBusy(this.socket)
     }
   }
 }

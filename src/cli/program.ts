@@ -5,7 +5,7 @@ import { Command, Option } from 'commander'
 import { styleText } from 'node:util'
 import type { Gateway, GatewayOptions } from './gateway.ts'
 import { paintTalk } from './terminal.ts'
-import { json, jsonObject, names, seconds } from './values.ts'
+import { json, jsonObject, names, profile, seconds, worker } from './values.ts'
 
 /** What the starter does, not the command line. */
 export interface Starter {
@@ -131,6 +131,17 @@ ${bold('Exit codes:')} 0 done, 1 refused or failed, 2 wrong use, 78 wrong settin
     .action(async (name: string, args: object | undefined, { url, token, ...options }) => {
       const { control } = await import('./control.ts')
       await control(await gatewayFor({ url, token }), name, args ?? {}, options)
+    })
+
+  verb('switch', 'Change the profile while the gateway runs, in all of its processes. Clients return over the other one and miss nothing.', [
+    'signalbox switch WEBSOCKET',
+    'signalbox switch SSE --worker 2'
+  ]).argument('<profile>', 'SSE or WEBSOCKET', profile)
+    .option('--worker <id>', 'only this process: its number, or its key on the page', worker)
+    .addOption(URL_OPTION).addOption(TOKEN_OPTION)
+    .action(async (profile: string, { url, token, worker }: GatewayOptions & { worker?: number | string }) => {
+      const { control } = await import('./control.ts')
+      await control(await gatewayFor({ url, token }), 'switch', { profile, ...worker !== undefined && { worker } }, {})
     })
 
   verb('token', 'Sign a token with AUTH_JWT_SECRET of the environment, of .env, or of the file that AUTH_JWT_SECRET_FILE names. Prints only the token.', [

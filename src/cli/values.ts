@@ -34,3 +34,13 @@ export function jsonObject (text: string): object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new InvalidArgumentError("It takes a JSON object, such as '{\"room\": \"plant-1\"}'.")
   return value
 }
+
+/** The name of a profile, in any case. */
+export function profile (text: string): string {
+  const name = text.toUpperCase()
+  if (name !== 'SSE' && name !== 'WEBSOCKET') throw new InvalidArgumentError('It takes SSE or WEBSOCKET.')
+  return name
+}
+
+/** Which process: a number, or its key on the page. */
+export const worker = (text: string): number | string => /^\d+$/.test(text) ? Number(text) : text

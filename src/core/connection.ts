@@ -19,7 +19,7 @@ export type Notice =
   | { readonly kind: 'ready', readonly keys: number, readonly rooms: readonly string[], readonly cursor: string }
 
 /** Why the gateway ends a connection. After each a client may return with its cursor, after TOKEN_EXPIRED with a new token. */
-export type EndReason = 'DRAINING' | 'SLOW' | 'DISCONNECTED' | 'TOKEN_EXPIRED'
+export type EndReason = 'DRAINING' | 'SWITCHED' | 'SLOW' | 'DISCONNECTED' | 'TOKEN_EXPIRED'
 
 export interface Connection {
   /** Bytes handed over that the system has not taken yet. Above 0 nothing more is handed over. */

@@ -71,8 +71,6 @@ const BEAT = 0.9
 const NO_ANSWER: ReadonlySet<Code> = new Set<Code>(['UNAUTHENTICATED', 'FORBIDDEN', 'DRAINING', 'STORE_UNAVAILABLE', 'OVERLOADED', 'IDEMPOTENCY_CONFLICT'])
 /** Between two checks whether publishes under way have ended. */
 const LOOK_MS = 5
-/** Sessions ended in one turn of a drain. */
-const DRAIN_SLICE = 200
 
 export interface PublishOptions {
   /** Makes a repeat return the ids of the first time. */
@@ -344,12 +342,7 @@ export class Gateway {
     while (this.#publishing > 0) await pause(this.#options.clock, LOOK_MS)
     if (left.length > 0) this.#options.log.warn({ commands: left }, 'these commands are still running; the drain goes on without them')
     await this.#polls.drain()
-    const sessions = [...this.#sessions]
-    for (const [index, session] of sessions.entries()) {
-      session.flush()
-      session.close('DRAINING', this.returnAfterMs())
-      if (index % DRAIN_SLICE === DRAIN_SLICE - 1) await new Promise<void>(resolve => this.#options.clock.soon(resolve))
-    }
+    await this.operator.end(this.#sessions, 'DRAINING')
     this.#ticker.stop()
     this.#stalls.stop()
     this.#pulse.stop()

@@ -2,6 +2,7 @@
 // done in all processes of the deployment. `orderAll` is how a command reaches all of them.
 
 import type { Clock, LogClock } from './clock.ts'
+import type { EndReason } from './connection.ts'
 import { draftOf, MAX_BATCH, SYSTEM } from './event.ts'
 import type { Draft, Entry } from './event.ts'
 import type { Group } from './group.ts'
@@ -31,17 +32,20 @@ export interface SystemReport {
 }
 
 export interface OperatorOptions {
-  readonly clock: Pick<Clock, 'wall'>
+  readonly clock: Pick<Clock, 'wall' | 'soon'>
   readonly logClock: Pick<LogClock, 'now'>
   readonly group: Pick<Group, 'onOrder' | 'orderAll' | 'askAll' | 'isAlive'>
   readonly rooms: Pick<Rooms<Session>, 'get'>
-  readonly sessions: Iterable<Session>
+  readonly sessions: ReadonlySet<Session>
   readonly polls: Pick<Polls, 'endOf'>
   readonly reservations: Reservations
   readonly append: (drafts: readonly Draft[]) => Promise<Array<Id | null>>
   readonly onTune: (limits: Limits) => void
   readonly returnAfterMs: () => number
 }
+
+/** Sessions ended in one turn of the event loop. */
+const END_SLICE = 200
 
 export class Operator {
   readonly #options: OperatorOptions
@@ -136,6 +140,21 @@ export class Operator {
   async disconnect (target: DisconnectTarget): Promise<number> {
     const counts = await this.orderAll('disconnect', target)
     return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+  }
+
+  /** The sessions of this process. */
+  get sessions (): ReadonlySet<Session> {
+    return this.#options.sessions
+  }
+
+  /** Ends sessions of this process: each is sent what is pending, the reason, and when to return. Some in each turn of the event loop. */
+  async end (sessions: Iterable<Session>, reason: EndReason): Promise<void> {
+    const { clock, returnAfterMs } = this.#options
+    for (const [index, session] of [...sessions].entries()) {
+      session.flush()
+      session.close(reason, returnAfterMs())
+      if (index % END_SLICE === END_SLICE - 1) await new Promise<void>(resolve => clock.soon(resolve))
+    }
   }
 
   #disconnect (target: DisconnectTarget): number {

@@ -25,6 +25,8 @@ interface Entrance {
 export interface DoorOptions {
   /** The gateway's own server, ready. */
   readonly inner: FastifyInstance
+  /** Whether handshakes of WebSockets are taken now. */
+  readonly takesSockets: () => boolean
   /** Matches what stands before the gateway's own paths; null where nothing does. */
   readonly prefix: RegExp | null
   /** The paths of the gateway's routes. */
@@ -69,8 +71,8 @@ export class Door {
   upgrade (request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const entrance = this.#entranceOf(request)
     if (entrance === null) return false
-    const { server } = this.#options.inner
-    if (server.listenerCount('upgrade') > 0 && isHandshake(request)) {
+    const { inner: { server }, takesSockets } = this.#options
+    if (takesSockets() && isHandshake(request)) {
       request.url = entrance.url
       setMount(request, entrance.mount)
       server.emit('upgrade', request, socket, head)

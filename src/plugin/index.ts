@@ -59,6 +59,8 @@ const signalbox = async (app: FastifyInstance, options: PluginOptions): Promise<
   }, { prefix: read.prefix })
 }
 
+type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+
 /** Handshakes on their way through the hooks of an app, with what came behind their headers. */
 const upgrades = new WeakMap<IncomingMessage, Buffer>()
 
@@ -66,8 +68,8 @@ const upgrades = new WeakMap<IncomingMessage, Buffer>()
 const OF_BODIES = /^FST_ERR_(?:CTP_|ROUTE_MISSING_CONTENT)/
 
 /** Hands requests over when the hooks of the app have run: everything but their bodies is the app's business too. */
-function mount (scope: FastifyInstance, { inner, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
-  const door = new Door({ inner, paths, prefix: behind(scope.prefix), log: scope.log })
+function mount (scope: FastifyInstance, { inner, takesSockets, onMounted, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
+  const door = new Door({ inner, takesSockets, paths, prefix: behind(scope.prefix), log: scope.log })
   const prefix = patternOf(`${scope.prefix}/*`)
   const isForGateway = (request: IncomingMessage): boolean => scope.prefix === '' ? door.isFor(request) : prefix.test(pathOf(request.url ?? ''))
 
@@ -126,19 +128,28 @@ function mount (scope: FastifyInstance, { inner, paths, close }: Started, reques
     })
   })
 
-  // Others may listen too, before and after. With a second listener each would answer every handshake.
-  if (inner.server.listenerCount('upgrade') > 0) {
-    scope.addHook('onReady', async () => {
-      const { server } = scope
-      const others = server.listeners('upgrade') as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
+  // Others may listen too, before and after. With a second listener each would answer every handshake. Without any, Node ignores
+  // all offers to upgrade: there is ours only while the socket is mounted.
+  scope.addHook('onReady', async () => {
+    const { server } = scope
+    let others: readonly UpgradeListener[] | null = null
+    const listener = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+      if (takesSockets() && isHandshake(request) && isForGateway(request)) throughHooks(request, socket, head)
+      else if (others !== null && others.length > 0) for (const other of others) other.call(server, request, socket, head)
+      else if (server.listenerCount('upgrade') === 1) answerWithoutUpgrade(request, socket, response => server.emit('request', request, response))
+    }
+    const listen = (): void => {
+      if (takesSockets() === (others !== null)) return
+      // Another one has taken it among its own, and calls it.
+      if (others !== null && !server.listeners('upgrade').includes(listener)) return
+      const next = others ?? [listener]
+      others = others === null ? server.listeners('upgrade') as UpgradeListener[] : null
       server.removeAllListeners('upgrade')
-      server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        if (isHandshake(request) && isForGateway(request)) throughHooks(request, socket, head)
-        else if (others.length > 0) for (const listener of others) listener.call(server, request, socket, head)
-        else if (server.listenerCount('upgrade') === 1) answerWithoutUpgrade(request, socket, response => server.emit('request', request, response))
-      })
-    })
-  }
+      for (const one of next) server.on('upgrade', one)
+    }
+    listen()
+    onMounted(listen)
+  })
 
   function throughHooks (request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node listens no more; until the handshake is done nobody else does.

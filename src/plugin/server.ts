@@ -18,7 +18,7 @@ export interface SignalboxServer<Events extends object = Record<string, unknown>
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void) => void
   /**
-   * For the event `upgrade` of a server; needed with the profile WEBSOCKET only.
+   * For the event `upgrade` of a server; needed while the profile WEBSOCKET is mounted.
    * @returns whether the request was for the gateway. If not, and nobody else listens for the event, it is answered without an upgrade.
    */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
@@ -33,8 +33,8 @@ export interface SignalboxServer<Events extends object = Record<string, unknown>
 export async function createSignalbox<Events extends object = Record<string, unknown>> (options: Options = {}): Promise<SignalboxServer<Events>> {
   const read = readOptions(options as Options & Record<string, unknown>)
   const log = read.logger ?? pino({ level: read.logLevel ?? 'warn' })
-  const { verbs, inner, paths, close } = await start(read as never, log, read.authorize)
-  const door = new Door({ inner, paths, prefix: below(read.prefix), log })
+  const { verbs, inner, takesSockets, paths, close } = await start(read as never, log, read.authorize)
+  const door = new Door({ inner, takesSockets, paths, prefix: below(read.prefix), log })
   return {
     ...verbs,
     handle (request, response, next) {

@@ -11,6 +11,10 @@ import type { Signalbox } from './api.ts'
 export interface Started {
   readonly verbs: Signalbox
   readonly inner: FastifyInstance
+  /** Whether handshakes of WebSockets are taken. The profile may change. */
+  readonly takesSockets: () => boolean
+  /** Sets what is called when that changes. If it throws, the profile stays as it was. */
+  readonly onMounted: (act: () => void) => void
   /** The paths of its routes. */
   readonly paths: ReadonlySet<string>
   /** Drains and closes. Idempotent. */
@@ -24,7 +28,8 @@ const REDIS_WAIT_MS = 5000
 export async function start ({ config, store, logLevel }: ReadOptions<never>, base: FastifyBaseLogger, authorize: Authorize | undefined): Promise<Started> {
   // A level of its own: `tune` may change it, and leaves the log of the program alone.
   const log = base.child({}, logLevel === undefined ? {} : { level: logLevel })
-  const root = await composeGateway({ config, log, store, authorize, onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
+  let noteMounted = (): void => {}
+  const root = await composeGateway({ config, log, store, authorize, onMounted: () => noteMounted(), onTuned: tuned => { log.level = tuned.logLevel }, onShutdown: () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } })
     .catch((error: unknown) => {
       log.debug({ err: error }, 'the store could not be opened')
       throw sentenceOf(error)
@@ -46,7 +51,7 @@ export async function start ({ config, store, logLevel }: ReadOptions<never>, ba
     await inner.close().catch(() => {})
     throw error
   }
-  return { verbs, inner, paths, close }
+  return { verbs, inner, takesSockets: () => root.mounted.paths.websocket !== null, onMounted: act => { noteMounted = act }, paths, close }
 }
 
 /** Of a directory that cannot be used the sentence and the code: a trace through the store, with its causes, would hide them. */

@@ -10,6 +10,7 @@ import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
 import closeWithGrace from 'close-with-grace'
 import type { pino } from 'pino'
+import type { ProfileName } from '../../config/index.ts'
 import { GroupMetrics } from '../app/group-metrics.ts'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
 import { leaveSignals } from './early-signals.ts'
@@ -29,6 +30,8 @@ export interface WorkersOptions {
   readonly settings: () => object
   /** The command `tune` changed the settings of all workers. */
   readonly onTuned: (changes: Record<string, unknown>) => void
+  /** The command `switch` changed the profile of all workers; null: that was taken back. */
+  readonly onSwitched: (profile: ProfileName | null) => void
   /** All workers listen for the first time. */
   readonly onReady: (url: string) => void
 }
@@ -205,6 +208,7 @@ class WorkerPool {
         void this.end(0)
         break
       case 'tuned': return this.#options.onTuned(message.changes)
+      case 'switched': return this.#options.onSwitched(message.profile)
       case 'metrics': return this.#pendingMetrics.get(message.id)?.(message.metrics)
       case 'groupMetrics':
         this.#allMetrics ??= this.#describeAllMetrics().catch((err: Error) => {

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { accessOf, ConfigError, EX_CONFIG } from '../../config/index.ts'
-import type { Config } from '../../config/index.ts'
+import type { Config, ProfileName } from '../../config/index.ts'
 import demoFeed from '../app/demo-feed.ts'
 import { version } from '../app/package.ts'
 import { composeGateway } from '../signalbox.ts'
@@ -15,6 +15,8 @@ import type { Primary } from './worker.ts'
 export interface Startup {
   readonly config: Config
   readonly demo: boolean
+  /** What APP_PROFILE says, where the deployment was switched from that to the profile of `config`. */
+  readonly configuredProfile?: ProfileName
 }
 
 /**
@@ -26,7 +28,7 @@ const BACKLOG = 65_535
 const REDIS_WAIT_MS = 5000
 
 /** Runs a gateway. @param primary the primary of this worker; null if this is the only process */
-export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: Primary | null): Promise<void> {
+export async function runGateway ({ config, demo: isDemoOn, configuredProfile }: Startup, primary: Primary | null): Promise<void> {
   const log = createLog(config.logLevel, primary?.number)
   const fail = (error: unknown): never => {
     log.fatal((error as Error).message)
@@ -34,6 +36,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
   }
   const box = await composeGateway({
     config,
+    configuredProfile,
     log,
     worker: primary?.number ?? 1,
     metricsExchange: primary ?? undefined,
@@ -41,6 +44,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
       log.level = tuned.logLevel
       primary?.send({ kind: 'tuned', changes })
     },
+    onSwitched: profile => primary?.send({ kind: 'switched', profile }),
     onShutdown: () => {
       primary?.send({ kind: 'shutdown' })
       shutDown()
@@ -80,7 +84,7 @@ export async function runGateway ({ config, demo: isDemoOn }: Startup, primary: 
     host: config.host,
     port: config.port,
     backlog: BACKLOG,
-    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${config.appProfile}, ${accessOf(config)}, on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
+    listenTextResolver: url => primary === null ? `signalbox ${version}: profile ${box.mounted.name}, ${accessOf(config)}, on ${url}` : `worker ${primary.number} (pid ${process.pid}) listens at ${url}`
   }).catch((error: NodeJS.ErrnoException) => fail(new Error(cannotListen(error, config))))
   if (demo) log.info('demo feed on: this machine\'s own metrics are published to the public feed (DEMO_FEED=false turns it off)')
   if (primary === null) {

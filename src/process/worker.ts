@@ -1,6 +1,7 @@
 // The IPC channel between a worker and its primary (primary.ts): the messages of both, and the worker's side.
 
 import cluster from 'node:cluster'
+import type { ProfileName } from '../../config/index.ts'
 import type { ProcessMetrics } from '../app/group-metrics.ts'
 import type { MetricsExchange } from '../app/metrics.ts'
 
@@ -18,6 +19,8 @@ export type WorkerMessage =
   | { readonly kind: 'shutdown' }
   /** The command `tune` changed the settings of all workers. */
   | { readonly kind: 'tuned', readonly changes: Record<string, unknown> }
+  /** The command `switch` changed the profile of all workers; null: that was taken back. */
+  | { readonly kind: 'switched', readonly profile: ProfileName | null }
   /** The answer to `ping`. */
   | { readonly kind: 'pong' }
   /** Requests the metrics of all workers. */

@@ -35,7 +35,8 @@ interface Item {
 
 type Outcome = { readonly type: 'ok', readonly ids: readonly string[] } | { readonly type: 'fail', readonly code: string } | { readonly type: 'info', readonly why: string }
 
-const TIMEOUT_MS = 3000
+/** Far longer than the gateway takes, as a machine may be slow: without a fault no answer is missing. */
+const TIMEOUT_MS = 15_000
 const AGAIN_MS = 100
 const KEYS = 6
 

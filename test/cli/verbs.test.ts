@@ -16,7 +16,7 @@ const SECRET = 'cGxlbnR5LW9mLXJhbmRvbS1ieXRlcy1mb3ItYS10ZXN0'
 const COLOR = /\u001b\[/
 
 const verbsIn = (text: string): string[] => [...text.slice(text.indexOf('Verbs:')).matchAll(/^ {2}(\w+)(?: [<[].*?)? {2,}/gm)].map(([, verb]) => verb as string)
-const VERBS = ['start', 'check', 'publish', 'tail', 'get', 'control', 'token', 'validate']
+const VERBS = ['start', 'check', 'publish', 'tail', 'get', 'control', 'switch', 'token', 'validate']
 
 t.test('help lists the verbs, and each has help of its own, with examples', { buffered: true }, async t => {
   const help = await run(t, ['--help'])

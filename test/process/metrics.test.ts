@@ -56,6 +56,7 @@ process.send({ kind: 'hello' })
     log,
     settings: () => ({}),
     onTuned: ({ message }) => answered(message),
+    onSwitched: () => {},
     onReady: () => {}
   })
   const { default: cluster } = await import('node:cluster')

@@ -3,8 +3,6 @@
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { configFrom } from '../../config/index.ts'
-import { PROFILE_NAMES } from '../../profiles/index.ts'
-import type { ProfileName } from '../../profiles/index.ts'
 import { composeGateway } from '../../src/signalbox.ts'
 
 type Operation = Record<string, unknown>
@@ -13,31 +11,16 @@ export interface Document {
   readonly components: { readonly schemas: Record<string, object> }
 }
 
-async function documentOf (appProfile: ProfileName): Promise<Document> {
-  const box = await composeGateway({ config: { ...configFrom({ appProfile }), dataDir: ':memory:', authJwtSecret: 'no secret, nobody is let in by it' }, log: pino({ level: 'silent' }) })
+export async function openApi (): Promise<Document> {
+  const box = await composeGateway({ config: { ...configFrom({}), dataDir: ':memory:', authJwtSecret: 'no secret, nobody is let in by it' }, log: pino({ level: 'silent' }) })
   const app = await box.createServer()
   try {
     await app.ready()
-    return app.swagger() as unknown as Document
+    const document = app.swagger() as unknown as Document
+    const sorted = <Part extends object>(part: Part): Part => Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1)) as Part
+    return { ...document, paths: sorted(document.paths), components: { ...document.components, schemas: sorted(document.components.schemas) } }
   } finally {
     await app.close()
-  }
-}
-
-/** A route that only one profile has says so. */
-function marked (document: Document, other: Document, profile: ProfileName): Document['paths'] {
-  return Object.fromEntries(Object.entries(document.paths).map(([path, operations]) => [path, path in other.paths
-    ? operations
-    : Object.fromEntries(Object.entries(operations).map(([method, operation]) => [method, { ...operation, description: `Only with APP_PROFILE=${profile}. ${String(operation.description ?? '')}`.trim() }]))]))
-}
-
-export async function openApi (): Promise<Document> {
-  const [sse, websocket] = await Promise.all(PROFILE_NAMES.map(documentOf)) as [Document, Document]
-  const paths = { ...marked(sse, websocket, 'SSE'), ...marked(websocket, sse, 'WEBSOCKET') }
-  return {
-    ...sse,
-    paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => a < b ? -1 : 1)),
-    components: { ...sse.components, schemas: Object.fromEntries(Object.entries({ ...sse.components.schemas, ...websocket.components.schemas }).sort(([a], [b]) => a < b ? -1 : 1)) }
   }
 }
 
