@@ -115,6 +115,6 @@ export const BUGS: readonly Bug[] = [
     { file: 'src/store/redis/log/reader.ts', find: 'keys.log, this.#last)', replace: "keys.log, this.skips === true ? '$' : this.#last)" }
   ], { store: 'redis' }),
   bug('each-entry-to-one-worker', 'Workers share the entries of the log between them, as a consumer group would', 'nothing lost', 'none', [{
-    file: 'src/store/redis/log/reader.ts', find: '      else entries.push(entry)\n', replace: "      else if (entry.key !== null || Number(id.split('-')[1]) % 2 === Number(process.env.SIGNALBOX_WORKER) % 2) entries.push(entry)\n"
+    file: 'src/store/redis/log/reader.ts', find: '      else entries.push(entry)\n', replace: "      else if (entry.key !== null || (Number.parseInt(id) + process.pid) % 2 === 0) entries.push(entry)\n"
   }], { store: 'redis' })
 ]
