@@ -89,7 +89,7 @@ export class Producer {
     if (this.#random.chance(0.5)) return { room, type: 'fact', value }
     // Some keys have several publishers.
     const key = this.#random.chance(0.1) ? 'shared' : `${name}.k${this.#random.below(KEYS)}`
-    return { room, type: 'value', key, value: this.#random.chance(0.1) ? null : value }
+    return { room, type: 'value', key, value: this.#random.chance(0.2) ? null : value }
   }
 
   async #publish (): Promise<void> {
