@@ -175,7 +175,7 @@ export class WireChain extends Chain {
   }
 
   async #say (client: WireClient, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
-    client.say({ action, rooms: [room], ...(this.plan.patch ? { patch: 'merge' } : {}) })
+    client.say({ action, rooms: [room], ...(this.plan.patch && action === 'join' ? { patch: 'merge' } : {}) })
     return await new Promise(resolve => {
       const end = (outcome: Outcome): void => {
         signal.removeEventListener('abort', cut)
