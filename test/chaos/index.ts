@@ -2,7 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { FAULTS } from './faults/index.ts'
-import type { RunOptions, RunProfile } from './run.ts'
+import type { RoundResult, RunOptions, RunProfile } from './run.ts'
 import { run } from './run.ts'
 import { bugsOf, catchBugs, tableOfBugs } from './run-bugs.ts'
 import { writeReport } from './report.ts'
@@ -15,6 +15,8 @@ const whole = (text: string): number => {
   return Number(text)
 }
 
+const wholeOrNone = (text: string): number => text === '0' ? 0 : whole(text)
+
 const program = new Command('npm run chaos --')
   .description('Runs the built gateway under load and faults, records what publishers and clients see, and checks it against the promises of docs/reliability.md.')
   .option('--fault <names>', 'faults by name, separated by commas: each in turn, so many rounds; `all`: every one that can be had here', 'kill')
@@ -26,12 +28,15 @@ const program = new Command('npm run chaos --')
   .option('--clients <n>', 'connections', whole, 100)
   .option('--seconds <n>', 'load of a round, with the fault in it', whole, 5)
   .option('--processes <n>', 'that run the clients', whole, 2)
+  .option('--back-within <s>', 'clients are back so many seconds after they lost their connection; 0: a machine that does other work too cannot tell', wholeOrNone, 30)
   .option('--keep <folder>', 'keeps the histories of all rounds there; otherwise those of failed rounds are kept in /tmp')
   .option('--report <file>', 'writes the table there as Markdown, and with .json in place of .md as JSON')
   .option('--bugs [names]', 'plants bugs in the gateway, each in turn, and shows that the checker finds them; without names all')
   .option('--list', 'lists the faults')
 
 program.parse()
+// What it has started ends with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
 const options = program.opts<Omit<RunOptions, 'faults' | 'profile' | 'seed'> & { fault: string, profile: RunProfile, seed?: number, list?: true, report?: string, bugs?: true | string }>()
 const faults = FAULTS.map(make => ({ make, ...make() }))
 
@@ -56,8 +61,11 @@ try {
     for (const close of closers.reverse()) await close()
     process.exit(caught.every(({ round }) => round !== null) ? 0 : 1)
   }
-  const results = await run(stage, { ...options, seed, faults: names.map(name => (faults.find(fault => fault.name === name) as typeof faults[number]).make) }, line => console.log(line))
-  console.log(`\n${writeReport(results, { ...options, seed }, options.report)}`)
+  // After each round: a long run may be ended.
+  const save = (results: readonly RoundResult[]): string => writeReport(results, { ...options, seed }, options.report)
+  const makers = names.map(name => (faults.find(fault => fault.name === name) as typeof faults[number]).make)
+  const results = await run(stage, { ...options, seed, faults: makers }, line => console.log(line), save)
+  console.log(`\n${save(results)}`)
   process.exitCode = results.every(({ failures }) => failures.length === 0) ? 0 : 1
 } finally {
   for (const close of closers.reverse()) await close()

@@ -35,7 +35,8 @@ interface Item {
 
 type Outcome = { readonly type: 'ok', readonly ids: readonly string[] } | { readonly type: 'fail', readonly code: string } | { readonly type: 'info', readonly why: string }
 
-const TIMEOUT_MS = 3000
+/** Far longer than the gateway takes, as a machine may be slow: without a fault no answer is missing. */
+const TIMEOUT_MS = 15_000
 const AGAIN_MS = 100
 const KEYS = 6
 
@@ -88,7 +89,7 @@ export class Producer {
     if (this.#random.chance(0.5)) return { room, type: 'fact', value }
     // Some keys have several publishers.
     const key = this.#random.chance(0.1) ? 'shared' : `${name}.k${this.#random.below(KEYS)}`
-    return { room, type: 'value', key, value: this.#random.chance(0.1) ? null : value }
+    return { room, type: 'value', key, value: this.#random.chance(0.2) ? null : value }
   }
 
   async #publish (): Promise<void> {

@@ -67,6 +67,6 @@ export function tableOfBugs (caught: readonly Catch[]): string {
   return [
     '| bug | what it does | rule that names it | fault | round | also named by |',
     '| --- | --- | --- | --- | --: | --- |',
-    ...caught.map(({ bug, round, also }) => `| \`${bug.name}\` | ${bug.about} | ${bug.rule} | \`${bug.fault}\`${bug.store === 'redis' ? ', Redis' : ''} | ${round ?? 'not caught'} | ${also.join(', ')} |`)
+    ...caught.map(({ bug, round, also }) => `| \`${bug.name}\` | ${bug.about} | ${bug.rule} | \`${bug.fault}\`${bug.store === 'redis' ? ', Redis' : ''} | ${round ?? 'not caught'} | ${also.filter(name => name !== 'substance').join(', ')} |`)
   ].join('\n')
 }

@@ -12,7 +12,7 @@ import { Crews } from './crews.ts'
 import { Deployment } from './deployment.ts'
 import type { Fault, MakeFault } from './fault.ts'
 import { readHistory } from './history.ts'
-import type { Profile } from './history.ts'
+import type { Profile, Run } from './history.ts'
 import { Random } from './random.ts'
 import { playRound } from './round.ts'
 import type { RoundOptions } from './round.ts'
@@ -33,6 +33,8 @@ export interface RunOptions {
   readonly clients: number
   readonly seconds: number
   readonly processes: number
+  /** Seconds in which clients are back, and publishing goes on; 0 or absent: no limit. */
+  readonly backWithin?: number
   readonly keep?: string
   /** Changes the gateway's environment: a planted bug. */
   readonly plant?: (env: Env) => Env
@@ -52,15 +54,12 @@ export interface RoundResult extends Pick<Verdict, 'counts'> {
 /** A deployment goes on for so many rounds: with what earlier ones have left. */
 const ROUNDS_EACH = 5
 
-/** On a machine that does other work too. */
-const LIMITS = { backMs: 30_000, publishAgainMs: 10_000 }
-
 const SMALL_DISK_MB = 64
 
 /** Clients come back soon, and what is dead is noticed soon. */
 const SETTINGS: Env = { MAX_ROOM_SIZE: 0, CONTROL_RATE_LIMIT: 0, RECONNECT_JITTER: 1, PING_INTERVAL: 2, PING_TIMEOUT: 2, SHUTDOWN_TIMEOUT: 10, LOG_LEVEL: 'info' }
 
-export async function run (t: Test, options: RunOptions, report: (line: string) => void): Promise<RoundResult[]> {
+export async function run (t: Test, options: RunOptions, report: (line: string) => void, onRound: (results: readonly RoundResult[]) => void = () => {}): Promise<RoundResult[]> {
   const crews = new Crews(options.processes)
   t.teardown(() => crews.close())
   const results: RoundResult[] = []
@@ -82,6 +81,7 @@ export async function run (t: Test, options: RunOptions, report: (line: string) 
       const result = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
       results.push(result)
       report(lineOf(result))
+      onRound(results)
       for (const failure of result.failures) report(`  ${failure}`)
       if (result.failures.length > 0) {
         report(`  repeat it: ${commandOf(result, options)}; its history: ${folder}`)
@@ -109,7 +109,7 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     clients: options.clients,
     seconds: options.seconds,
     folder,
-    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: 300_000 }, limits: LIMITS }
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: 300_000 }, limits: limitsOf(options) }
   }
   const { files, evidence, troubles } = await playRound(round)
   const verdict = judge(readHistory(...files))
@@ -124,6 +124,8 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     failures: [...troubles, ...(verdict.verdict === 'pass' ? [] : describe(verdict, files).split('\n'))]
   }
 }
+
+const limitsOf = ({ backWithin = 0 }: RunOptions): NonNullable<Run['limits']> => backWithin === 0 ? {} : { backMs: backWithin * 1000, publishAgainMs: backWithin * 1000 }
 
 /** A deployment and what stands around it. */
 class OpenRig {

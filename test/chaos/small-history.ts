@@ -20,12 +20,15 @@ export class Script {
     return this
   }
 
-  /** A publish and its `ok`. */
-  publish (room: string, value: string | null, { key, event = key === undefined ? 'fact' : 'value' }: { key?: string, event?: string } = {}): Entry {
+  /** A publish and its answer. */
+  publish (room: string, value: string | null, { key, event = key === undefined ? 'fact' : 'value', outcome = 'ok' }: { key?: string, event?: string, outcome?: 'ok' | 'fail' | 'info' } = {}): Entry {
     const entry: Entry = { id: `1000-${this.#n++}`, room, event, ...(key === undefined ? {} : { key }), value }
     const op = ++this.#op
     const { id, ...rest } = entry
-    this.add({ f: 'publish', type: 'invoke', op, producer: value?.split('-')[0] ?? 'p', ...rest }, { f: 'publish', type: 'ok', op, id })
+    this.add({ f: 'publish', type: 'invoke', op, producer: value?.split('-')[0] ?? 'p', ...rest })
+    if (outcome === 'ok') this.add({ f: 'publish', type: 'ok', op, id })
+    else if (outcome === 'fail') this.add({ f: 'publish', type: 'fail', op, code: 'ROOM_PAUSED' })
+    else this.add({ f: 'publish', type: 'info', op, why: 'cut' })
     return entry
   }
 
@@ -71,24 +74,13 @@ export function goodHistory (seed: number, steps = 150): Line[] {
   const log: Entry[] = []
   const viewers: Viewer[] = Array.from({ length: 1 + random.below(4) }, (_, index) =>
     ({ name: `chain-${index}`, rooms: random.shuffled(rooms).slice(0, 1 + random.below(rooms.length)), cursor: 0, isNew: true, isConnected: false, bundle: 0 }))
-  let op = 1e6
   let counter = 0
   const publish = (): void => {
-    const room = random.pick(rooms)
     const key = random.chance(0.5) ? `k${random.below(3)}` : undefined
     const value = key !== undefined && random.chance(0.2) ? null : `p${random.below(3)}-${++counter}`
-    const outcome = random.below(10)
-    if (outcome < 8) log.push(script.publish(room, value, key === undefined ? {} : { key }))
-    else {
-      op += 1
-      script.add({ f: 'publish', type: 'invoke', op, producer: 'q', room, event: 'fact', value: `q-${++counter}` })
-      if (outcome === 8) script.add({ f: 'publish', type: 'fail', op, code: 'ROOM_PAUSED' })
-      else {
-        const hidden = script.publish(room, `hidden-${counter}`)
-        log.push(hidden)
-        script.add({ f: 'publish', type: 'info', op, why: 'cut' })
-      }
-    }
+    const outcome = random.pick(['ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'fail', 'info'] as const)
+    const entry = script.publish(random.pick(rooms), value, { outcome, ...(key === undefined ? {} : { key }) })
+    if (outcome === 'ok' || (outcome === 'info' && random.chance(0.5))) log.push(entry)
   }
   const bring = (viewer: Viewer): void => {
     const pending = log.slice(viewer.isNew ? 0 : viewer.cursor).filter(({ room }) => viewer.rooms.includes(room))

@@ -9,8 +9,10 @@ import { authHeaders } from './auth.ts'
 import { Chain, SILENT_MS } from './chain.ts'
 import type { Profile, ResetReason } from './history.ts'
 
-const OPEN_MS = 8000
-const AGAIN_MS = [30, 400] as const
+const OPEN_MS = 15_000
+/** The longest wait after a connection, doubled with each failure in a row. */
+const AGAIN_MS = 400
+const MAX_DOUBLINGS = 3
 
 type Notice = Record<string, any>
 type Outcome = { readonly type: 'ok' | 'info' } | { readonly type: 'fail', readonly code: string }
@@ -23,6 +25,7 @@ export class WireChain extends Chain {
   readonly #values = new Map<string, unknown>()
   #rooms: readonly string[] = []
   #isSettled = false
+  #failures = 0
   #change: Promise<void> = Promise.resolve()
   /** How a join or leave on the open socket ends. */
   #answer: ((message: Arrived) => void) | null = null
@@ -50,8 +53,9 @@ export class WireChain extends Chain {
 
   async #run (): Promise<void> {
     while (!this.stopped) {
+      this.#failures++
       await this.#connect()
-      if (!this.stopped) await delay(AGAIN_MS[0] + Math.random() * (AGAIN_MS[1] - AGAIN_MS[0]))
+      if (!this.stopped) await delay(Math.random() * AGAIN_MS * 2 ** Math.min(this.#failures, MAX_DOUBLINGS))
     }
   }
 
@@ -67,6 +71,7 @@ export class WireChain extends Chain {
     let bye: string | undefined
     const joined = (position: 'new' | 'resumed' | 'reset'): void => {
       isOpen = this.isConnected = true
+      this.#failures = 0
       this.history.write({ f: 'connect', type: 'ok', chain, session, position, ...(head === undefined ? {} : { head }) })
     }
     const take = (message: Arrived): void => {
@@ -170,7 +175,7 @@ export class WireChain extends Chain {
   }
 
   async #say (client: WireClient, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
-    client.say({ action, rooms: [room], ...(this.plan.patch ? { patch: 'merge' } : {}) })
+    client.say({ action, rooms: [room], ...(this.plan.patch && action === 'join' ? { patch: 'merge' } : {}) })
     return await new Promise(resolve => {
       const end = (outcome: Outcome): void => {
         signal.removeEventListener('abort', cut)

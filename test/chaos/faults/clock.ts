@@ -31,7 +31,6 @@ export function clockJump (): Fault {
     about: 'the wall clock of the gateway jumps by up to an hour, there and back',
     // A clock of its own; an Idempotency-Key must not run out by the jump.
     needs: { reconnects: 'none', fresh: true, env: { NODE_OPTIONS: `--import=${PRELOAD}`, CHAOS_CLOCK: clockFile(), IDEMPOTENCY_TTL: 86_400 } },
-    causes: ['trimmed'],
     async start (rig) {
       const offset = Math.round(rig.random.between(0.2, 1) * HOUR_MS) * rig.random.pick([1, -1])
       writeFileSync(clockFile(), String(offset))

@@ -11,12 +11,13 @@ import { stall, stop } from './pause.ts'
 import { dripReaders, zeroReaders } from './readers.ts'
 import { redisFailover, redisFlush, redisFull, redisHang, redisKick, redisKill, redisPartition } from './redis.ts'
 import { crashRollback, restart, rollback } from './restart.ts'
+import { switchProfile } from './switch.ts'
 import { keyRotation, tokenExpiry } from './tokens.ts'
 
 const networks = [latency, bandwidth, slices, resets, blackHole, cuts, buffering, halfOpen, herd]
 
 export const FAULTS: readonly MakeFault[] = [
-  none, kill, killWorker, killPrimary, restart, rollback, crashRollback, stop, stall,
+  none, kill, killWorker, killPrimary, restart, rollback, crashRollback, switchProfile, stop, stall,
   ...networks, zeroReaders, dripReaders,
   redisKill, redisHang, redisKick, redisPartition, redisFull, redisFlush, redisFailover,
   diskFull, bitFlip, clockJump, descriptors, logBlocked, tokenExpiry, keyRotation,

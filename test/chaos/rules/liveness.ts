@@ -16,26 +16,28 @@ export function absences (chain: ChainRecord): { ms: number, since: number }[] {
   return found
 }
 
-/** Rooms whose end a chain must have got, and did not. */
+/** Rooms whose end a chain must have got, and did not. Those it joins and leaves later do not count: it may be about to leave. */
 function unfinished (recording: Recording, chain: ChainRecord): string[] {
   const hearing = new Hearing()
   const got = new Set<string>()
   let leftAt = Infinity
+  let own: ReadonlySet<string> | null = null
   chain.walk(recording.events, {
     received: event => { if (recording.finals.get(event.room)?.id === event.id) got.add(event.room) },
     mark: mark => {
       hearing.take(mark)
+      own ??= new Set(hearing.rooms.keys())
       leftAt = mark.f === 'close' && mark.by === 'client' ? mark.t : Infinity
     }
   })
   return [...recording.finals.values()].filter(({ room, value, t }) =>
-    t < leftAt && !got.has(room) && hearing.hears({ room, event: recording.publishOf(value)?.event ?? 'final' })).map(({ room }) => room)
+    t < leftAt && !got.has(room) && own?.has(room) === true && hearing.hears({ room, event: recording.publishOf(value)?.event ?? 'final' })).map(({ room }) => room)
 }
 
 export const liveness: Rule = {
   number: 9,
   name: 'liveness',
-  holds: 'When all is healed, every chain gets the last event of each of its rooms. Where the run sets limits, chains are back and publishing goes on within them.',
+  holds: 'When all is healed, every chain gets the last event of each of the rooms that it began with. Where the run sets limits, chains are back and publishing goes on within them.',
   * check (recording: Recording): Generator<Violation> {
     const { backMs = Infinity, publishAgainMs = Infinity } = recording.run?.limits ?? {}
     for (const chain of recording.chains.values()) {

@@ -17,8 +17,8 @@ function atChain (recording: Recording, chain: ChainRecord): Violation[] {
   const hearing = new Hearing()
   const known = new Map<number, Known>()
   const ended = new Set<string>()
-  /** When a chain was told that the log of a room is another one: what was published before may be lost, and that is declared. */
-  const otherLogAt = new Map<string, number>()
+  /** When a chain was last told that the log is another one: what was published before may be lost, and that is declared. */
+  let otherLogAt = -Infinity
   let bundle = 0
   const name = (what: string, line: number, see: LogEvent[] = []): void => {
     found.push({ what: `${chain.name} ${what}`, count: 1, chain: chain.name, at: { file: chain.file, number: line }, see: see.map(placeOf) })
@@ -38,7 +38,7 @@ function atChain (recording: Recording, chain: ChainRecord): Violation[] {
     hearing.take(mark)
     for (const room of before) if (!hearing.rooms.has(room)) forget([room], false)
     if (mark.f === 'connect' && mark.type === 'invoke' && mark.cursor === undefined) forget(hearing.rooms.keys(), false)
-    if (mark.f === 'reset' && (mark.reason === 'unknown' || mark.reason === 'ahead')) for (const room of mark.rooms ?? hearing.rooms.keys()) otherLogAt.set(room, mark.t)
+    if (mark.f === 'reset' && (mark.reason === 'unknown' || mark.reason === 'ahead')) otherLogAt = mark.t
     if (mark.f === 'reset') forget(mark.rooms ?? hearing.rooms.keys(), mark.reason === 'unknown' || mark.reason === 'ahead')
     end = line
   }
@@ -67,7 +67,7 @@ function atChain (recording: Recording, chain: ChainRecord): Violation[] {
     const held = known.get(key)
     if (held?.event === newest && held.isHeld) continue
     if (newest.value === null && held?.isHeld !== true) continue
-    if ((newest.publish?.invokedAt ?? Infinity) < (otherLogAt.get(newest.room) ?? -Infinity)) continue
+    if ((newest.publish?.invokedAt ?? Infinity) < otherLogAt) continue
     name(`ends without ${nameOf(newest)}; what it holds is ${held?.isHeld === true ? nameOf(held.event) : 'nothing'}`, end, [newest])
   }
   return found
