@@ -10,13 +10,13 @@ import { guess, guessAmong, suspect } from './spelling.ts'
 import { validate, type Layer } from './validate.ts'
 
 export { TUNABLE } from './schema.ts'
-export type { Config, SettingName, ProfileName } from './schema.ts'
+export type { Config, ProfileName } from './schema.ts'
 
 /** Exit code of a process with an invalid configuration, as in sysexits.h. */
 export const EX_CONFIG = 78
 
 /** The origin of a value. `derived`: not set, and determined by other settings. */
-export type SettingSource = 'environment' | '.env' | 'default' | 'derived'
+type SettingSource = 'environment' | '.env' | 'default' | 'derived'
 
 export interface LoadedConfig {
   /** Deeply frozen. */

@@ -5,13 +5,13 @@
 //   redis+sentinel://[user:password@]host[:port],…/name[/db][?sentinelUsername=…&sentinelPassword=…&sentinelTls=…]
 //   redis+cluster://[user:password@]host[:port],…
 
-export interface RedisHost {
+interface RedisHost {
   readonly host: string
   readonly port: number
 }
 
 /** How to talk to the Sentinels themselves. */
-export interface SentinelAccess {
+interface SentinelAccess {
   /** Default: as the server. */
   readonly tls: boolean
   /** Empty for none. */

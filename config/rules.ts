@@ -76,7 +76,7 @@ const RULES: readonly Rule[] = [
 ]
 
 /** Whether callers are known by tokens. */
-export function hasAuth ({ AUTH_JWT_SECRET, AUTH_JWKS_URL }: Pick<Values, 'AUTH_JWT_SECRET' | 'AUTH_JWKS_URL'>): boolean {
+function hasAuth ({ AUTH_JWT_SECRET, AUTH_JWKS_URL }: Pick<Values, 'AUTH_JWT_SECRET' | 'AUTH_JWKS_URL'>): boolean {
   return AUTH_JWT_SECRET !== '' || AUTH_JWKS_URL !== ''
 }
 

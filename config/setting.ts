@@ -98,7 +98,7 @@ export function readText (setting: Setting, raw: string | undefined): unknown {
 }
 
 /** The choice that matches except for upper and lower case; otherwise the text unchanged. */
-export function readChoice (setting: Choice, text: string): string {
+function readChoice (setting: Choice, text: string): string {
   return setting.choices.find((word) => word.toLowerCase() === text.toLowerCase()) ?? text
 }
 

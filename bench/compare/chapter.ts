@@ -23,7 +23,7 @@ export interface Plot {
   readonly bars: readonly Bar[]
 }
 
-export interface Bar {
+interface Bar {
   readonly name: string
   readonly spread: Spread
   readonly text: string
@@ -45,9 +45,9 @@ export type Format = (value: number) => string
 export const plain: Format = value => value >= 100 ? Math.round(value).toLocaleString('en') : value >= 10 ? value.toFixed(0) : value.toFixed(value >= 1 ? 1 : 2)
 export const us: Format = value => value.toFixed(value < 100 ? 1 : 0)
 export const share: Format = value => `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`
-export const times: Format = value => `${value.toFixed(2)}x`
+const times: Format = value => `${value.toFixed(2)}x`
 
-export function spreadText (spread: Spread | null, format: Format = plain): string {
+function spreadText (spread: Spread | null, format: Format = plain): string {
   if (spread === null) return ''
   const { median, least, most } = spread
   return least === most ? format(median) : `${format(median)} (${format(least)} to ${format(most)})`

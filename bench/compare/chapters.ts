@@ -18,7 +18,7 @@ import { inTurn } from './rounds.ts'
 import type { Round, Series } from './rounds.ts'
 import { slowReaders } from './slow.ts'
 
-export interface Context {
+interface Context {
   readonly rounds: number
   /** Short windows. */
   readonly quick: boolean

@@ -7,7 +7,7 @@ export interface Mark {
   readonly n: number
 }
 
-export const MARK = '@m:'
+const MARK = '@m:'
 const NEEDLE = Buffer.from(MARK)
 const KEY_DIGITS = 3
 const N_DIGITS = 9

@@ -5,7 +5,7 @@ import { percent } from '../format.ts'
 import type { ServerProcess } from '../process.ts'
 
 /** By name; null where a variant has no such figure. */
-export type Figures = Readonly<Record<string, number | null>>
+type Figures = Readonly<Record<string, number | null>>
 
 export interface Variant {
   readonly name: string
@@ -64,7 +64,7 @@ export interface Spread {
   readonly most: number
 }
 
-export function spreadOf (values: ReadonlyArray<number | null | undefined>): Spread | null {
+function spreadOf (values: ReadonlyArray<number | null | undefined>): Spread | null {
   const sorted = values.filter(value => value != null && !Number.isNaN(value)).map(Number).sort((one, other) => one - other)
   if (sorted.length === 0) return null
   const middle = (sorted.length - 1) / 2

@@ -18,7 +18,7 @@ const SHORT_ERROR = 0.15
 /** Requests that start later than this (p95, ms) had to wait for earlier answers: the server did not keep up. */
 const LATE_LIMIT_MS = 50
 
-export interface Miss {
+interface Miss {
   readonly of: string
   /** What was missed, as a clause. */
   readonly what: string

@@ -5,7 +5,7 @@ import type { Measurement } from '../measure.ts'
 import { plainOf, savedCpu, TARGETS } from './judge.ts'
 import type { Report } from './findings.ts'
 
-export interface Cell {
+interface Cell {
   readonly text: string
   /** Whether it meets its target; null where it has none. */
   readonly met: boolean | null

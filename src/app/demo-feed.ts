@@ -12,7 +12,7 @@ import type { Gateway } from '../core/gateway.ts'
 import { cpu, diskSpace, diskTraffic, host, loadAverage, memory, network, ownProcess } from './machine.ts'
 import type { Measurement, Sensor } from './machine.ts'
 
-export interface DemoFeedOptions {
+interface DemoFeedOptions {
   readonly gateway: Gateway
   /** A directory on the disk to measure. Default: the working directory. */
   readonly dataDir?: string

@@ -13,7 +13,7 @@ const KEPT = 64
 const MAX_PARTING = 16
 
 /** Connections that the process may hold; Infinity where the system does not say. */
-export function maxConnections (): number {
+function maxConnections (): number {
   try {
     const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
     if (limit === undefined) return Infinity

@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import { Refusal } from '../core/errors.ts'
 import { timesNamed } from './headers.ts'
 
-export interface HostOptions {
+interface HostOptions {
   /** Names that are allowed besides loopback, `*.` in front for all below one; null: every name. */
   readonly allowedHosts: readonly string[] | null
 }

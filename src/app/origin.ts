@@ -33,7 +33,7 @@ export class ForeignOrigins {
   }
 }
 
-export interface OriginOptions {
+interface OriginOptions {
   /** Origins of other sites that may use the gateway. */
   readonly corsOrigins: readonly string[]
   readonly foreign: ForeignOrigins
@@ -58,7 +58,7 @@ export default fp(async (app: FastifyInstance, { corsOrigins, foreign, troubles,
 }, { name: 'origin' })
 
 /** @throws Refusal FORBIDDEN for a page of another origin that is not on the list */
-export function checkOrigin (request: FastifyRequest, allowed: readonly string[]): void {
+function checkOrigin (request: FastifyRequest, allowed: readonly string[]): void {
   const { origin } = request.headers
   if (origin !== undefined && !isAllowed(request, origin, allowed)) throw refusalOf(origin)
 }

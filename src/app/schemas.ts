@@ -38,7 +38,7 @@ export const batchSchema = { type: 'array', minItems: 1, maxItems: MAX_BATCH, it
 
 const id = { type: 'string', pattern: '^\\d+-\\d+$', description: '`<ms>-<n>`: when the event was accepted, and its number in that millisecond' }
 
-export const receivedEventSchema = {
+const receivedEventSchema = {
   title: 'Event',
   description: 'An event as clients receive it.',
   type: 'object',
@@ -60,7 +60,7 @@ export const receivedEventSchema = {
 
 export const idsSchema = { title: 'Published', description: 'The events are durable.', ...whole({ ids: { type: 'array', items: id, minItems: 1, maxItems: MAX_BATCH } }) }
 
-export const errorSchema = {
+const errorSchema = {
   title: 'Error',
   description: 'Refused: nothing was changed. The message says what to do.',
   type: 'object',

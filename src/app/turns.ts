@@ -10,7 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Troubles } from '../core/figures/troubles.ts'
 
-export interface TurnsOptions {
+interface TurnsOptions {
   /** How long an answer may wait for a client that does not read, ms. */
   readonly slowClientTimeoutMs: () => number
   /** Called for each connection that was ended because its answer was not read. */

@@ -67,7 +67,7 @@ export async function exit (code: number): Promise<never> {
 // C1 controls mean something to terminals, and JSON does not escape them.
 const CONTROLS = /[\u007f-\u009f]/g
 /** The JSON text of a value, which cannot command a terminal. */
-export const jsonText = (value: unknown, space?: number): string =>
+const jsonText = (value: unknown, space?: number): string =>
   JSON.stringify(value, null, space).replace(CONTROLS, control => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 const PLAIN = /^[\w.:/-]+$/

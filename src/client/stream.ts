@@ -46,7 +46,7 @@ export async function readStream (address: string, { wishes_, cursor_, extras_, 
  * @param onMessage receives the event's name, empty without one, its data, and its id or null
  * @param onRetry receives the delay before reconnecting after a loss, ms
  */
-export function eventStreamParser (onMessage: (event: string, data: string, id: string | null) => void, onRetry: (ms: number) => void): (chunk: string) => void {
+function eventStreamParser (onMessage: (event: string, data: string, id: string | null) => void, onRetry: (ms: number) => void): (chunk: string) => void {
   let unfinished = ''
   let event = ''
   let data: string[] = []

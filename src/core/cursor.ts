@@ -27,7 +27,7 @@ export interface CursorTrack extends Position {
 }
 
 /** The track of a later join that is still catching up. */
-export interface LaterCursorTrack extends CursorTrack {
+interface LaterCursorTrack extends CursorTrack {
   /** Digest of a room's name -> types. */
   readonly parts: ReadonlyMap<string, Filter>
 }

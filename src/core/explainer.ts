@@ -34,7 +34,7 @@ type GoneFate = {
 export type SessionFate = { readonly session: string, readonly behindMs?: number } & (Fate | GoneFate)
 
 /** How many sessions there are of each fate. */
-export type FateCounts = Partial<Record<SessionFate['fate'], number>>
+type FateCounts = Partial<Record<SessionFate['fate'], number>>
 
 export interface Explanation {
   readonly event: { readonly id: Id, readonly room: string | null, readonly type: string, readonly key: string | null, readonly acceptedAt: number } | null

@@ -28,7 +28,7 @@ export interface KnownEvent {
  * What a session waits for: `tick` its turn, `backlog` earlier events that go out bundle by bundle, `slow` its connection to
  * take what it was sent, `pace` the time its values may go out, `hidden` a pace other than null, `away` its client's return.
  */
-export type Wait = 'tick' | 'backlog' | 'slow' | 'pace' | 'hidden' | 'away'
+type Wait = 'tick' | 'backlog' | 'slow' | 'pace' | 'hidden' | 'away'
 
 /** What is known of a session. */
 export interface Account {

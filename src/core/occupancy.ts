@@ -31,7 +31,7 @@ export interface OccupancyOptions {
 export type OccupancyChange = 'occupied' | 'vacated'
 
 /** The type of the keyed events in `@system`. */
-export const OCCUPIED = 'occupied'
+const OCCUPIED = 'occupied'
 /** How long a room stays occupied without members. */
 const QUIET_MS = 1000
 /** How late that may be noticed. */

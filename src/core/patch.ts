@@ -29,7 +29,7 @@ export function patchOf (before: Entry, after: Entry): Entry | null {
 }
 
 /** The patch that makes `after` of `before`. Arrays are replaced whole, as RFC 7396 has it. */
-export function mergePatch (before: Members, after: Members): Members {
+function mergePatch (before: Members, after: Members): Members {
   const patch: Record<string, unknown> = {}
   for (const name in before) if (!Object.hasOwn(after, name)) patch[name] = null
   for (const name in after) {

@@ -12,7 +12,7 @@ const HEIGHT = 150
 /** A time this near the right end, px, would be cut. */
 const HALF_CLOCK = 18
 
-export interface ChartLine {
+interface ChartLine {
   /** A column of the history. */
   readonly column: string
   readonly name: string

@@ -4,7 +4,7 @@
 import { make, mark, show, write } from './element.ts'
 import { count } from './format.ts'
 
-export interface RowsColumn<Item> {
+interface RowsColumn<Item> {
   readonly head: string
   readonly text?: (item: Item) => string
   /** For cells with more than a text. */

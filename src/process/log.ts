@@ -27,7 +27,7 @@ export function createLog (level: string, worker?: number, figures: LogFigures =
 }
 
 /** Writes lines to a pipe without waiting for its reader. */
-export function pipeOutput (pipe: Writable, figures: LogFigures, maxWaiting = MAX_WAITING): DestinationStream {
+function pipeOutput (pipe: Writable, figures: LogFigures, maxWaiting = MAX_WAITING): DestinationStream {
   let dropped = 0
   // A reader that has gone away is no reason to end.
   pipe.on('error', () => {})

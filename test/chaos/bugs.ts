@@ -3,7 +3,7 @@
 
 import type { Env } from '../process/harness.ts'
 
-export interface Edit {
+interface Edit {
   readonly file: string
   /** Stands in the file exactly once. */
   readonly find: string

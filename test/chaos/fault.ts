@@ -21,7 +21,7 @@ export interface Rig {
   readonly rooms: readonly string[]
 }
 
-export interface Needs {
+interface Needs {
   readonly store?: 'embedded' | 'redis'
   /** At least so many; the runner takes two on Redis. */
   readonly workers?: number

@@ -9,7 +9,7 @@ export type Types = ReadonlySet<string> | null
 const PUBLIC = '@public'
 
 /** As the contract has it: a join with types also hears public events of those types. */
-export function heardBy (joins: readonly Join[]): Map<string, Types> {
+function heardBy (joins: readonly Join[]): Map<string, Types> {
   const heard = new Map<string, Types>()
   const add = (room: string, types: readonly string[] | null): void => {
     const before = heard.get(room)

@@ -48,7 +48,7 @@ export interface PublishInvoke {
   sum?: number
 }
 /** `info`: nobody knows. Cut, timed out, or refused with 503, which may come too late. */
-export type PublishResult =
+type PublishResult =
   | { t: number, f: 'publish', type: 'ok', op: number, id: string }
   | { t: number, f: 'publish', type: 'fail', op: number, code: string }
   | { t: number, f: 'publish', type: 'info', op: number, why: string }
@@ -124,7 +124,7 @@ export type Line = Run | PublishInvoke | PublishResult | ConnectInvoke | Connect
   | Fault | Sample | Final | Metrics
 
 /** Milliseconds of the one clock that all processes of this machine share, and that nobody sets. */
-export const now = (): number => {
+const now = (): number => {
   const [seconds, nanoseconds] = process.hrtime()
   return seconds * 1e3 + Math.round(nanoseconds / 1e3) / 1e3
 }

@@ -8,7 +8,7 @@ import type { Env } from '../process/harness.ts'
 import type { Bug } from './bugs.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-export const PLANT = new URL('plant.mjs', import.meta.url).href
+const PLANT = new URL('plant.mjs', import.meta.url).href
 
 /**
  * The files of a bug as they are loaded.

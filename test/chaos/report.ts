@@ -7,7 +7,7 @@ import type { Verdict } from './verdict.ts'
 const SUMS = ['attempted', 'ok', 'fail', 'info', 'received', 'lost', 'twice', 'outOfOrder', 'resets', 'reconnects'] as const
 const HEAD = ['fault', 'store', 'profile', 'rounds', 'failed', 'attempted', 'ok', 'refused', 'unknown', 'received', 'lost', 'twice', 'out of order', 'resets', 'reconnects', 'back: p50', 'worst p99', 'worst']
 
-export function tableOfRounds (results: readonly RoundResult[]): string {
+function tableOfRounds (results: readonly RoundResult[]): string {
   const groups = new Map<string, RoundResult[]>()
   for (const result of results) {
     const name = `${result.fault} ${result.store} ${result.profile}`

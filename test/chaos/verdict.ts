@@ -8,14 +8,14 @@ import { RULES } from './rules/index.ts'
 import { absences } from './rules/liveness.ts'
 import type { Rule, Violation } from './rules/rule.ts'
 
-export interface Finding {
+interface Finding {
   readonly rule: Rule
   readonly violations: readonly Violation[]
   /** Events, publishes or connections concerned, of all violations. */
   readonly count: number
 }
 
-export interface Counts {
+interface Counts {
   readonly chains: number
   readonly attempted: number
   readonly ok: number

@@ -20,7 +20,7 @@ interface Planned {
   left: number
 }
 
-export const unavailable = (): Refusal => new Refusal('STORE_UNAVAILABLE', 'the store cannot be written to (the test says so)')
+const unavailable = (): Refusal => new Refusal('STORE_UNAVAILABLE', 'the store cannot be written to (the test says so)')
 
 export class FailingStore implements Store {
   /** How often each method was called, failures included. */

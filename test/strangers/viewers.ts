@@ -26,7 +26,7 @@ export const newSeen = (): Seen => ({ facts: [], values: {}, resets: [], byes: [
 const NAMES = ['message', 'hello', 'ready', 'reset', 'bye', 'position']
 
 /** @param data of a message of that name: always JSON, as protocol.md says */
-export function take (seen: Seen, name: string, data: string): void {
+function take (seen: Seen, name: string, data: string): void {
   try {
     const value = JSON.parse(data)
     if (name === 'hello') seen.opened++

@@ -24,7 +24,7 @@ declare module 'fastify' {
   }
 }
 
-export interface AuthOptions {
+interface AuthOptions {
   readonly authority: Authority
   /** Empty: /metrics is open where the gateway is, else for those who may run `metrics`. */
   readonly metricsToken: string

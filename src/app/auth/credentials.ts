@@ -5,7 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../../core/errors.ts'
 import { timesNamed } from '../headers.ts'
 
-export const TOKEN_COOKIE = 'signalbox_token'
+const TOKEN_COOKIE = 'signalbox_token'
 export const TICKET_COOKIE = 'signalbox_ticket'
 
 export interface Credentials {

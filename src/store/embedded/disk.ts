@@ -100,7 +100,7 @@ export async function openDisk<T extends Loaded> (options: DiskOptions, load: (d
 }
 
 /** The store cannot be used, and no repair would help; the message is for the operator. */
-export class DiskError extends Error {
+class DiskError extends Error {
   /** For programs; people have the sentence. */
   readonly code = codeOf(this.cause) === 'LEVEL_LOCKED' ? 'DATA_DIR_IN_USE' : 'DATA_DIR_UNUSABLE'
 }

@@ -13,7 +13,7 @@ const OWN = /^(E[A-Z]+|LOST|CLOSED|SILENT|UNREACHABLE|OFFLINE|timeout|cut|silent
 const PATIENCE = /^(timeout|silent|SILENT|no answer)$/
 
 /** INTERNAL is documented too, as a defect. */
-export const isDocumented = (code: string): boolean => (CODES as readonly string[]).includes(code) && code !== 'INTERNAL'
+const isDocumented = (code: string): boolean => (CODES as readonly string[]).includes(code) && code !== 'INTERNAL'
 
 const isClear = (code: string): boolean => isDocumented(code) || /^[1-5]\d\d$/.test(code)
 

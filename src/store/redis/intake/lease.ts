@@ -6,7 +6,7 @@ import type { RedisClient } from '../connect.ts'
 import { script } from '../scripts.ts'
 
 /** A holder that is gone is replaced after this, ms. */
-export const LEASE_MS = 1000
+const LEASE_MS = 1000
 
 /** Key: intake. Arguments: token, prefix of all tokens of this worker, ms. Returns 0, or the ms until the lease is free. */
 const take = script<[intake: string], [token: string, prefix: string, ms: number], number>('sbTake', `
