@@ -71,16 +71,19 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(methods)
   await app.register(hosts, { allowedHosts })
   await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles })
-  await app.register(cors, {
-    origin: corsOrigins.length === 0 ? false : [...corsOrigins],
-    methods: ['GET', 'HEAD', 'POST'],
-    // It counts only beside Access-Control-Allow-Origin, which other origins do not get.
-    credentials: true,
-    maxAge: PREFLIGHT_SECONDS,
-    // An OPTIONS that is no preflight is a question for the methods.
-    strictPreflight: false,
-    exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
-  })
+  // Without origins it would do nothing, with each request anew.
+  if (corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: [...corsOrigins],
+      methods: ['GET', 'HEAD', 'POST'],
+      // It counts only beside Access-Control-Allow-Origin, which other origins do not get.
+      credentials: true,
+      maxAge: PREFLIGHT_SECONDS,
+      // An OPTIONS that is no preflight is a question for the methods.
+      strictPreflight: false,
+      exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
+    })
+  }
   // Before tokens are looked at, which costs more than all the rest.
   await app.register(pressure, { pressure: options.pressure, returnAfterMs: () => gateway.returnAfterMs() })
   await app.register(auth, { authority, metricsToken })
