@@ -70,16 +70,19 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   await app.register(methods)
   await app.register(hosts, { allowedHosts })
   await app.register(origin, { corsOrigins, foreign, troubles: gateway.troubles, mounted })
-  await app.register(cors, {
-    origin: corsOrigins.length === 0 ? false : [...corsOrigins],
-    methods: ['GET', 'HEAD', 'POST'],
-    // It counts only beside Access-Control-Allow-Origin, which other origins do not get.
-    credentials: true,
-    maxAge: PREFLIGHT_SECONDS,
-    // An OPTIONS that is no preflight is a question for the methods.
-    strictPreflight: false,
-    exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
-  })
+  // Without origins it would do nothing, with each request anew.
+  if (corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: [...corsOrigins],
+      methods: ['GET', 'HEAD', 'POST'],
+      // It counts only beside Access-Control-Allow-Origin, which other origins do not get.
+      credentials: true,
+      maxAge: PREFLIGHT_SECONDS,
+      // An OPTIONS that is no preflight is a question for the methods.
+      strictPreflight: false,
+      exposedHeaders: ['ETag', 'Retry-After', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']
+    })
+  }
   // Behind CORS: a page must be able to read why its stream is refused.
   await app.register(mountedOnly, { mounted })
   // Before tokens are looked at, which costs more than all the rest.

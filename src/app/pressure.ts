@@ -59,8 +59,9 @@ function shareInUse (): number {
 }
 
 export default fp(async (app: FastifyInstance, { pressure, returnAfterMs }: { pressure: Pressure, returnAfterMs: () => number }) => {
-  app.addHook('onRequest', ({ routeOptions }, reply, done) => {
-    if (!pressure.isFull || routeOptions.config.isShed !== true) return done()
+  app.addHook('onRequest', (request, reply, done) => {
+    // Fastify makes the options anew each time they are asked for.
+    if (!pressure.isFull || request.routeOptions.config.isShed !== true) return done()
     // A connection that is kept holds as much as a stream does.
     reply.header('Connection', 'close')
     throw new Refusal('OVERLOADED', 'this gateway has more in memory than it should; try again later', returnAfterMs(), 'memory')

@@ -246,17 +246,18 @@ export class Gateway {
    * @param events as they came, not yet parsed
    * @throws Refusal
    */
-  async publish (events: readonly unknown[], options: PublishOptions = {}): Promise<string[]> {
+  publish (events: readonly unknown[], options: PublishOptions = {}): Promise<string[]> {
+    const publishing = this.#publish(events, options)
     const { once } = options
-    try {
-      return await this.#publish(events, options)
-    } catch (error) {
-      // A repeat gets its first answer, whatever its room or its limits have come to since.
-      if (once === undefined || !(error instanceof Refusal) || NO_ANSWER.has(error.code)) throw error
-      const ids = await this.#options.store.answered(once)
-      if (ids === null) throw error
-      return ids as string[]
-    }
+    return once === undefined ? publishing : publishing.catch(async error => await this.#firstAnswer(error, once))
+  }
+
+  /** A repeat gets its first answer, whatever its room or its limits have come to since. @throws `error` where there was none */
+  async #firstAnswer (error: unknown, once: Once): Promise<string[]> {
+    if (!(error instanceof Refusal) || NO_ANSWER.has(error.code)) throw error
+    const ids = await this.#options.store.answered(once)
+    if (ids === null) throw error
+    return ids as string[]
   }
 
   /**
@@ -269,8 +270,8 @@ export class Gateway {
     return await this.#take(events, append, {})
   }
 
-  async #publish (events: readonly unknown[], options: TakeOptions): Promise<string[]> {
-    return await this.#take(events, drafts => this.#options.store.append(drafts, options.once), options) as string[]
+  #publish (events: readonly unknown[], options: TakeOptions): Promise<string[]> {
+    return this.#take(events, drafts => this.#options.store.append(drafts, options.once), options) as Promise<string[]>
   }
 
   async #take (events: readonly unknown[], append: AppendDrafts, { identity = PROGRAM, isFromCommand = false }: TakeOptions): Promise<Array<Id | null>> {
