@@ -6,6 +6,9 @@ import { tokenOf } from './auth.ts'
 import { Chain } from './chain.ts'
 import type { Profile, ResetReason } from './history.ts'
 
+/** Its own words for what sockets call by many names; the gateway has not said them. */
+const NO_ANSWER = ['UNREACHABLE', 'NO_UPGRADE', 'NO_ANSWER']
+
 export class LibraryChain extends Chain {
   #box: Box | null = null
   #profile: Profile = 'SSE'
@@ -45,8 +48,7 @@ export class LibraryChain extends Chain {
   #turn (status: Status): void {
     if (status.state === 'refused') throw new Error(`${this.plan.name} was refused: ${status.code} ${status.reason}`)
     if (this.stopped || (status.state !== 'stale' && status.state !== 'connecting') || status.reason === undefined) return
-    // Its own word for what sockets call by many names.
-    this.#end(status.code === 'SILENT' ? 'client' : 'server', status.code === 'UNREACHABLE' ? 'no answer' : status.code)
+    this.#end(status.code === 'SILENT' ? 'client' : 'server', NO_ANSWER.includes(status.code as string) ? 'no answer' : status.code)
     if (status.retryMs === null) this.#try(this.#box?.lastEventId ?? '')
   }
 

@@ -81,7 +81,7 @@ export async function playRound ({ number, random, fault, deployment, proxy, red
     await delay(Math.max(1000, seconds * 1000 - phase - rig.holdMs))
     await crews.finish(PATIENCE_MS)
     // Whoever comes back to another log gets the facts from then on.
-    await until('every client is connected', () => crews.progress.connected === clients, PATIENCE_MS)
+    if (fault.causes !== undefined) await until('every client is connected', () => crews.progress.connected === clients, PATIENCE_MS)
     await crews.settle()
     for (const room of rooms) await publishFinal(history, deployment, room, number)
     await until('every client has the final events', () => crews.progress.done === clients, PATIENCE_MS)

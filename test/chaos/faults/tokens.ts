@@ -7,14 +7,14 @@ import { authHeaders } from '../auth.ts'
 import type { Auth } from '../auth.ts'
 import type { Fault } from '../fault.ts'
 
-const [FIRST, SECOND] = ['the first secret, long enough for HS256', 'the second secret, long enough as well']
+const [FIRST, SECOND] = ['the first secret that is long enough for HS256', 'the second secret that is long enough as well']
 
 export function tokenExpiry (): Fault {
   let reason: string | null = null
-  const auth: Auth = { secret: FIRST, lifeS: 3 }
+  const auth: Auth = { secret: FIRST, lifeS: 6 }
   return {
     name: 'token-expiry',
-    about: 'all tokens live for 3 s: streams and sockets end, and come back with new ones',
+    about: 'all tokens live for 6 s: streams and sockets end, and come back with new ones',
     needs: { reconnects: 'all', auth, env: { AUTH_JWT_SECRET: FIRST } },
     async start ({ deployment: { profile, port }, rooms }) {
       const client = await WireClient.open(profile, port, { rooms: rooms.slice(0, 1), headers: await authHeaders(auth) })
