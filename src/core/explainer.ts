@@ -145,7 +145,10 @@ export class Explainer {
     }
     for (const session of sessions) {
       if (only !== undefined && session.id !== only) continue
-      const fate = withLeft(fateOf(event, session.account, room => session.identity.grants.allow('subscribe', room)), left.get(session.id))
+      const { account } = session
+      // A socket that only sends commands, for example.
+      if (account.hearings.length === 0 && !left.has(session.id) && only === undefined) continue
+      const fate = withLeft(fateOf(event, account, room => session.identity.grants.allow('subscribe', room)), left.get(session.id))
       found.add({ session: session.id, ...fate, ...fate.fate === 'pending' ? { behindMs } : {} })
     }
     return { counts: found.counts, sessions: found.sessions }
