@@ -35,6 +35,7 @@ const DOORS: ReadonlyArray<{ from: string, to: string, typesOnly?: true }> = [
   { from: 'src/dashboard', to: 'src/core/event.ts', typesOnly: true },
   { from: 'src/dashboard', to: 'src/core/figures', typesOnly: true },
   { from: 'src/dashboard', to: 'src/client/index.ts' },
+  { from: 'src/dashboard', to: 'src/client/explanation.ts' },
   { from: 'src/cli', to: 'src/client' },
   { from: 'src/cli', to: 'config' }
 ]

@@ -13,7 +13,12 @@ export interface ControlVerbOptions {
   readonly idempotencyKey?: string
 }
 
-export async function control (gateway: Gateway, name: string, args: object, { idempotencyKey }: ControlVerbOptions): Promise<void> {
+export async function control (gateway: Gateway, name: string, args: object, options: ControlVerbOptions): Promise<void> {
+  await print(valueText(await runCommand(gateway, name, args, options)))
+}
+
+/** @returns the command's result. @throws Failure with what the gateway refuses */
+export async function runCommand (gateway: Gateway, name: string, args: object, { idempotencyKey }: ControlVerbOptions = {}): Promise<unknown> {
   const { control: path } = await gateway.profile()
   let isAnnounced = false
   const options = {
@@ -30,7 +35,7 @@ export async function control (gateway: Gateway, name: string, args: object, { i
       : await run(async (request, key, signal, running) => await readAnswer(running === ''
         ? await gateway.fetch(gateway.base + path, { method: 'POST', body: JSON.stringify(request), headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key }, signal })
         : await gateway.fetch(`${gateway.base}${path}/${encodeURIComponent(running)}`, { signal })), name, args, options)
-    await print(valueText(result))
+    return result
   } catch (error) {
     if (!(error instanceof ControlError)) throw error
     throw failureOf(error.message, error.code)

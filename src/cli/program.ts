@@ -5,7 +5,7 @@ import { Command, Option } from 'commander'
 import { styleText } from 'node:util'
 import type { Gateway, GatewayOptions } from './gateway.ts'
 import { paintTalk } from './terminal.ts'
-import { json, jsonObject, names, profile, seconds } from './values.ts'
+import { eventId, json, jsonObject, names, profile, seconds } from './values.ts'
 
 /** What the starter does, not the command line. */
 export interface Starter {
@@ -131,6 +131,20 @@ ${bold('Exit codes:')} 0 done, 1 refused or failed, 2 wrong use, 78 wrong settin
     .action(async (name: string, args: object | undefined, { url, token, ...options }) => {
       const { control } = await import('./control.ts')
       await control(await gatewayFor({ url, token }), name, args ?? {}, options)
+    })
+
+  verb('explain', 'Tell what became of an event at each session: delivered, folded into a newer value, pending, not heard. Ends with 1 if the event is not known.', [
+    'signalbox explain 1763770000000-0',
+    'signalbox explain 1763770000000-0 --session CVgSlJCcTAt1',
+    'signalbox explain --idempotency-key order-7'
+  ]).argument('[event]', 'id of the event, as publishing answered it', eventId)
+    .option('--idempotency-key <key>', 'the key that you published it with, in place of its id')
+    .option('--session <id>', 'only this session; its client has the id from hello')
+    .option('--json', 'the whole answer, as JSON')
+    .addOption(URL_OPTION).addOption(TOKEN_OPTION)
+    .action(async (event: string | undefined, { url, token, ...options }) => {
+      const { explain } = await import('./explain.ts')
+      await explain(await gatewayFor({ url, token }), event, options)
     })
 
   verb('switch', 'Change the profile while the gateway runs, in all of its processes. Clients return over the other one and miss nothing.', [

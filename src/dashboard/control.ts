@@ -1,6 +1,8 @@
 // Commands: the list, a form for each, and the results.
 
 import { ControlError } from '../client/index.ts'
+import { explanationLines, missingText } from '../client/explanation.ts'
+import type { Explanation } from '../client/explanation.ts'
 import type { Box } from '../client/index.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { ArgsForm } from './form.ts'
@@ -174,7 +176,7 @@ export class ControlPanel {
     try {
       const { result } = await this.#box.control(command, args, { signal: this.#waiting.signal, onWait })
       const took = ms(Math.round(performance.now() - began))
-      const nothing = nothingOf(result)
+      const nothing = nothingOf(result) ?? (command === 'explain' ? missingOf(result as Explanation, args) : null)
       const kind = nothing === null ? 'good' : 'none'
       this.#showResult(kind, nothing === null ? `${command} was done in ${took}.` : `${command} was run; ${nothing}.`, result)
       this.#remember({ command, args, at: Date.now(), outcome: nothing ?? `done in ${took}`, kind })
@@ -220,7 +222,7 @@ export class ControlPanel {
     write(byId('result-text'), text)
     const place = byId('result-data')
     show(place, result !== undefined)
-    write(place, result === undefined ? '' : changesOf(result) ?? JSON.stringify(result, null, 2))
+    write(place, result === undefined ? '' : changesOf(result) ?? fatesOf(result) ?? JSON.stringify(result, null, 2))
   }
 
   #remember (run: Run): void {
@@ -246,6 +248,16 @@ function changesOf (result: unknown): string | null {
   if (typeof previous !== 'object' || typeof now !== 'object' || previous === null || now === null) return null
   return Object.keys(now).map(name => `${name}: ${String(previous[name])} → ${String(now[name])}`).join('\n')
 }
+
+/** What `explain` tells, a line for each session. */
+function fatesOf (result: unknown): string | null {
+  const explanation = (result ?? {}) as Partial<Explanation>
+  return explanation.event == null || explanation.counts === undefined ? null : explanationLines(explanation as Explanation).join('\n')
+}
+
+/** Why `explain` tells of no event. */
+const missingOf = (explanation: Explanation, { event, idempotencyKey }: Record<string, unknown>): string | null =>
+  explanation.event === null ? missingText(explanation, String(event ?? idempotencyKey)) : null
 
 /** Set if the command ran but found nothing to do. */
 function nothingOf (result: unknown): string | null {

@@ -165,6 +165,21 @@ t.test('a command says what it waits for: the rate limit, or an unreachable gate
   test.same(complaints, [])
 })
 
+t.test('an event is looked up by its id: what became of it, in words', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test)
+  await command(page, 'explain')
+  const event = page.locator('#arg-event')
+  const { text } = await request(`${server.url}/api/events`, { json: { type: 'temperature', key: 'kiln', data: 812 } })
+  const [id] = (JSON.parse(text) as { ids: [string] }).ids
+  await event.fill(id)
+  await run(page)
+  await says(page.locator('#result-data'), new RegExp(`^${id} @public temperature "kiln" accepted 20`))
+  await event.fill('9999999999999-0')
+  await run(page)
+  await says(page.locator('#result-text'), /explain was run; event 9999999999999-0 is not known/)
+  test.same(complaints, [])
+})
+
 t.test('a form runs commands, and shows results, refusals in plain words, and a confirmation for the dangerous ones', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test, {}, {}, /status of 400/)
   await publish(server, { type: 'temperature', room: 'plant-1', key: 'kiln', data: 812 })

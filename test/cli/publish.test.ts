@@ -1,4 +1,4 @@
-// `signalbox publish`, `get` and `control` against a real gateway.
+// `signalbox publish`, `get`, `control` and `explain` against a real gateway.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -62,6 +62,30 @@ for (const profile of PROFILES) {
 }
 
 for (const profile of PROFILES) {
+  t.test(`explain over ${profile} tells what became of an event, and ends with 1 where it is not known`, { buffered: true }, async t => {
+    const { url } = await launch(t, { APP_PROFILE: profile, HISTORY_SIZE: 2, ...profile === 'WEBSOCKET' ? { ENABLE_CONTROL_HTTP: 'false' } : {} })
+    const publish = async (...args: string[]): Promise<string> => (await run(t, ['publish', '--room', 'a', ...args], at(url))).stdout.trim()
+    const tail = signalbox(t, ['tail', '--rooms', 'a', '--json'], at(url))
+    await tail.says(/^connected/m)
+    const value = await publish('--type', 'cpu', '--key', 'h1', '--data', '1')
+    await tail.prints(1)
+    const fact = await publish('--type', 'log', '--data', '1', '--idempotency-key', 'order-7')
+    await tail.prints(2)
+    const told = await run(t, ['explain', value], at(url))
+    t.match(told, { code: 0, stderr: '' })
+    const [event, counts, session] = told.stdout.split('\n')
+    t.match(event, new RegExp(`^${value}  a  cpu  "h1"  accepted 20\\d\\d-.*Z$`))
+    t.equal(counts, '1 delivered')
+    t.match(session, /^[\w-]{12} {2}delivered$/)
+    const json = await run(t, ['explain', '--idempotency-key', 'order-7', '--json'], at(url))
+    t.match(JSON.parse(json.stdout), { ids: [fact], event: { id: fact, room: 'a', type: 'log', key: null }, sessions: [{ fate: 'delivered' }], processes: 1 })
+    t.match(await run(t, ['explain', fact, '--session', 'nobody'], at(url)), { code: 0, stdout: /No session with this id is known/ })
+    for (let n = 0; n < 3; n++) await publish('--type', 'log', '--data', '2')
+    t.match(await run(t, ['explain', fact], at(url)), { code: 1, stdout: '', stderr: `error: event ${fact} is older than what history holds (HISTORY_SIZE, HISTORY_TTL, HISTORY_BYTES)\n` })
+    t.match(await run(t, ['explain', '9999999999999-0', '--json'], at(url)), { code: 1, stdout: /"reason":"unknown"/, stderr: /^error: event 9999999999999-0 is not known/ })
+    t.match(await run(t, ['explain', '--idempotency-key', 'order-8'], at(url)), { code: 1, stdout: '', stderr: /^error: no event is known that you published with the Idempotency-Key order-8/ })
+  })
+
   t.test(`get over ${profile} prints the newest value of each key, over all pages, and no facts`, { buffered: true }, async t => {
     const { url } = await launch(t, { APP_PROFILE: profile, MAX_BUNDLE_BYTES: 20_000 })
     const value = (key: number, data: unknown): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room: 'a', key: `k${key}`, data, timestamp: 1_700_000_000_000 })

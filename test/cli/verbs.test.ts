@@ -16,7 +16,7 @@ const SECRET = 'cGxlbnR5LW9mLXJhbmRvbS1ieXRlcy1mb3ItYS10ZXN0'
 const COLOR = /\u001b\[/
 
 const verbsIn = (text: string): string[] => [...text.slice(text.indexOf('Verbs:')).matchAll(/^ {2}(\w+)(?: [<[].*?)? {2,}/gm)].map(([, verb]) => verb as string)
-const VERBS = ['start', 'check', 'publish', 'tail', 'get', 'control', 'switch', 'token', 'validate']
+const VERBS = ['start', 'check', 'publish', 'tail', 'get', 'control', 'explain', 'switch', 'token', 'validate']
 
 t.test('help lists the verbs, and each has help of its own, with examples', { buffered: true }, async t => {
   const help = await run(t, ['--help'])
@@ -63,6 +63,8 @@ const WRONG: ReadonlyArray<readonly [args: readonly string[], says: RegExp]> = [
   [['control'], /missing required argument 'name'/],
   [['control', 'ping', '{'], /It is not JSON: /],
   [['control', 'ping', '[1]'], /It takes a JSON object/],
+  [['explain'], /give the event's id, or --idempotency-key/],
+  [['explain', 'yesterday'], /It takes an event's id/],
   [['publish', '--type', 'cpu'], /--data is missing/],
   [['publish', '--data', '1'], /--type is missing/],
   [['publish', '--type', 'cpu', '--data', 'hello'], /It is not JSON: .*'"hello"'/],

@@ -146,7 +146,8 @@ async function play (steps: readonly Step[], options: RigOptions, tally: Tally):
         const { id, state } = seat.client.session
         const said = bySession.get(id) ?? (await explain(r, event.id, id)).sessions[0]
         if (said === undefined) throw new Error(`nothing is said of a session that is ${state}`)
-        if (bySession.get(id) === undefined && !(said.fate === 'gone' && said.was.fate === 'not heard')) throw new Error(`a session is missing: ${tell(said)}`)
+        const { fate } = said.fate === 'gone' ? said.was : said
+        if (bySession.get(id) === undefined && !(fate === 'not heard' && (state === 'ended' || seat.joins.length === 0))) throw new Error(`a session is missing: ${tell(said)}`)
         check(said, event, seat, published, gateway.view.history.floor)
         tally.asked++
         if ('certain' in said) tally.uncertain++
