@@ -129,7 +129,7 @@ const asJson = (text: string): unknown => JSON.parse(text)
 
 function inputFor ({ type, enum: choices, minimum, maximum }: Schema): { input: InputElement, read: (text: string) => unknown } {
   if (choices !== undefined) return { input: select(choices.map(String)), read: text => choices.find(choice => String(choice) === text) }
-  // Several types: a text is any of them in the eyes of the gateway, where one of them is a text.
+  // Of several types: the gateway takes the text for what it is.
   switch (Array.isArray(type) && type.includes('string') ? 'string' : type) {
     case 'string': return { input: make('input', { type: 'text' }), read: asText }
     case 'boolean': return { input: select(['true', 'false']), read: asJson }

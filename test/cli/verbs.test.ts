@@ -60,6 +60,7 @@ const WRONG: ReadonlyArray<readonly [args: readonly string[], says: RegExp]> = [
   [['tail', '--rooms'], /argument missing/],
   [['get'], /missing required argument 'room'/],
   [['get', 'a', 'b'], /too many arguments/],
+  [['switch', 'SOAP'], /It takes SSE or WEBSOCKET/],
   [['control'], /missing required argument 'name'/],
   [['control', 'ping', '{'], /It is not JSON: /],
   [['control', 'ping', '[1]'], /It takes a JSON object/],

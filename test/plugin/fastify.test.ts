@@ -8,6 +8,7 @@ import swagger from '@fastify/swagger'
 import websocket from '@fastify/websocket'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -178,6 +179,28 @@ t.test('an offer to upgrade that is not for the gateway changes nothing for the 
   t.equal(await get('/page'), '200 theirs')
   t.match(await get('/live/api/profile'), /^200 \{"profile":"WEBSOCKET"/)
   t.equal(await outcomeOf(new WebSocket(`${url.replace('http', 'ws')}/page`)), 'Unexpected server response: 200', 'a WebSocket there is the app\'s to refuse')
+})
+
+t.test('a switch mounts the other profile below the prefix, and offers to upgrade are the app\'s own again when there is no socket', async t => {
+  const app = Fastify()
+  app.post('/echo', async ({ body }) => body)
+  const url = await started(t, { logger: pino({ level: 'silent' }) }, app)
+  const { events } = await follow(t, `${url}/live`)
+  const { request } = await import('node:http')
+  const echo = async (): Promise<number | undefined> => await new Promise((resolve, reject) => {
+    request(`${url}/echo`, { method: 'POST', headers: { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'Content-Type': 'application/json' } }, answer => resolve(answer.resume().statusCode)).on('error', reject).end('{"theirs":1}')
+  })
+  for (const [index, profile] of (['WEBSOCKET', 'SSE'] as const).entries()) {
+    t.match(await app.signalbox.control('switch', { profile }), { status: 'done', result: { profile, changed: true } })
+    t.match(await json(`${url}/live/api/profile`), { profile })
+    t.equal(app.server.listenerCount('upgrade'), profile === 'WEBSOCKET' ? 1 : 0)
+    const { box } = await follow(t, `${url}/live`)
+    t.match(box.status, { profile })
+    await app.signalbox.publish({ type: 'x', data: index })
+    await until(() => events.length === index + 1)
+  }
+  t.same(events.map(({ data }) => data), [0, 1], 'a client follows and gets each once')
+  t.equal(await echo(), 200, 'bodies of requests that offer an upgrade too')
 })
 
 async function outcomeOf (socket: WebSocket): Promise<string> {
