@@ -183,6 +183,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       await gateway.operator.orderAll('tune', changes)
       return { previous, now }
     },
+    backUp: store.backUp,
     // If the other processes cannot be reached, at least this one shuts down.
     shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }
   })

@@ -30,6 +30,8 @@ export interface BuiltInOptions {
   readonly tunable?: Record<string, object>
   /** Changes settings of all processes. @throws Refusal BAD_COMMAND with every problem */
   readonly tune: (changes: Record<string, unknown>) => Promise<{ previous: object, now: object }>
+  /** Copies the store, where it can be copied. */
+  readonly backUp?: (() => Promise<object>) | undefined
   /** Starts a drain of all processes and returns. */
   readonly shutdown: () => Promise<void>
 }
@@ -42,7 +44,7 @@ export function compile ({ schema = NO_ARGS, description, readOnly, handler }: C
   return { check: boundedCheckOf(schema), schema, description, readOnly, handler }
 }
 
-export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown }: BuiltInOptions): void {
+export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, backUp, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
   const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args) => unknown): void =>
@@ -92,6 +94,7 @@ export function registerBuiltIns ({ gateway, stats, tunable = {}, tune, shutdown
     required: ['room'],
     properties: { room: ROOM, type: { type: 'string' }, key: { type: 'string' } }
   }, async ({ room, type, key }) => ({ removed: await gateway.operator.clear(room, type, key) }))
+  if (backUp !== undefined) define('backup', 'Copies the data directory as it is now into its folder backups, while everything goes on; the newest three are kept.', NO_ARGS, async () => await backUp())
   define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }
