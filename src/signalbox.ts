@@ -222,6 +222,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       return { previous, now }
     },
     switchProfile: async request => await profileSwitch.run(request),
+    backUp: store.backUp,
     // If the other processes cannot be reached, at least this one shuts down.
     shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }
   })

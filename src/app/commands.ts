@@ -39,6 +39,8 @@ export interface BuiltInOptions {
   readonly tune: (changes: Record<string, unknown>) => Promise<{ previous: object, now: object }>
   /** Changes the profile of all processes, or of one. @throws Refusal; Error: nothing has changed */
   readonly switchProfile: (request: SwitchRequest) => Promise<SwitchResult>
+  /** Copies the store, where it can be copied. */
+  readonly backUp?: (() => Promise<object>) | undefined
   /** Starts a drain of all processes and returns. */
   readonly shutdown: () => Promise<void>
 }
@@ -51,7 +53,7 @@ export function compile ({ schema = NO_ARGS, description, readOnly, handler }: C
   return { check: boundedCheckOf(schema), schema, description, readOnly, handler }
 }
 
-export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, switchProfile, shutdown }: BuiltInOptions): void {
+export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, switchProfile, backUp, shutdown }: BuiltInOptions): void {
   const define = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler }, 'built-in')
   const defineReadOnly = <Args>(name: string, description: string, schema: object, handler: (args: Args, context: CommandContext) => unknown): void =>
@@ -120,6 +122,7 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     oneOf: [{ required: ['event'] }, { required: ['idempotencyKey'] }]
   }, async ({ event, idempotencyKey = '', session, limit }, { caller }) =>
     await gateway.operator.explainer.explain({ event: event ?? onceNames(caller, idempotencyKey), session, limit }))
+  if (backUp !== undefined) define('backup', 'Copies the data directory as it is now into its folder backups, while everything goes on; the newest three are kept.', NO_ARGS, async () => await backUp())
   define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }

@@ -70,8 +70,20 @@ export interface Store {
    */
   secret (): Promise<Uint8Array>
 
+  /**
+   * Copies the log, as it is at the call, to a place of its own beside it, while appends go on. Only of a store on a disk of this machine.
+   * @throws Refusal STORE_UNAVAILABLE
+   */
+  readonly backUp?: (() => Promise<Backup>) | undefined
+
   /** Ends the store: waiting appends are finished first. Idempotent. */
   close (): Promise<void>
+}
+
+export interface Backup {
+  /** Its name, made of the time. */
+  readonly backup: string
+  readonly records: number
 }
 
 export interface DiskFigures {

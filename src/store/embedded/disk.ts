@@ -10,12 +10,14 @@
 import { access, constants, mkdir, readdir, readFile, rename, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
+import { copyDatabase } from './backup.ts'
 import { checkReadable, KeptFiles, LEVELDB_FILE } from './kept-files.ts'
 import { cutDisorderedLogs } from './logs.ts'
 import { FORMAT, FORMAT_KEY } from './record.ts'
 import { contentOf, isSealed, seal, unseal } from './seal.ts'
 import { markDamagedBlocks } from './tables.ts'
 import { readWitness, Witness } from './witness.ts'
+import { Refusal } from '../../core/errors.ts'
 import type { Range } from './record.ts'
 import type { Newest } from './witness.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -36,6 +38,11 @@ export interface Disk {
   read (range: Range, limit: number): Promise<DiskRecord[]>
   /** @throws Error if the directory is no longer the one that was opened */
   check (): void
+  /**
+   * Copies the database as it is at the call into the directory's `backups`; the oldest ones there go.
+   * @returns how many records were copied. @throws Refusal STORE_UNAVAILABLE where the disk has too little space
+   */
+  backUp (name: string): Promise<number>
   close (): Promise<void>
 }
 
@@ -151,6 +158,13 @@ function diskOf (dir: string, level: ClassicLevel, witness: Witness, sync: boole
       } finally {
         await iterator.close()
       }
+    },
+    async backUp (name) {
+      check()
+      const [used, free] = [await bytesIn(dir), await freeBytes(dir)]
+      // A disk that a backup fills is one that nobody can publish to.
+      if (free < 2 * used) throw new Refusal('STORE_UNAVAILABLE', `a backup takes up to ${used} bytes and must leave as many free, but the disk of DATA_DIR has ${free} left: free some and try again`)
+      return await copyDatabase(level, witness.bytes, dir, name)
     },
     async close () {
       await witness.close()

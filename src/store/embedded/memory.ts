@@ -26,6 +26,7 @@ export function memoryDisk (): Disk {
       return found
     },
     check () {},
+    backUp: async () => 0,
     close: async () => {}
   }
 }

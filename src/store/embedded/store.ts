@@ -20,6 +20,7 @@ import { Durations } from '../../core/figures/durations.ts'
 import { compareIds, isAfter, millisOf, ORIGIN } from '../../core/id.ts'
 import { many } from '../many.ts'
 import { conflict, unavailable } from '../refusals.ts'
+import { Backups } from './backup.ts'
 import { Batch } from './batch.ts'
 import { Damages } from './damages.ts'
 import { freeBytes, openDisk, textOf } from './disk.ts'
@@ -91,6 +92,7 @@ class EmbeddedStore implements Store {
   readonly name: string
   readonly figures: DiskFigures | undefined
   readonly writes = new Durations()
+  readonly backUp: Store['backUp']
   readonly #options: EmbeddedOptions
   readonly #logClock: LogClock
   readonly #maxWaitingBytes: number
@@ -122,6 +124,8 @@ class EmbeddedStore implements Store {
     this.#damages = new Damages(options.log)
     this.#groupCommit = new GroupCommit(options.clock, options.gatherMs ?? GATHER_MS)
     this.figures = options.dataDir === MEMORY ? undefined : { damaged: () => this.#damages.records, freeBytes: async () => await freeBytes(options.dataDir) }
+    const backups = new Backups({ dir: resolvePath(options.dataDir), wall: () => options.clock.wall(), log: options.log, copy: async name => await this.#disk.backUp(name) })
+    this.backUp = options.dataDir === MEMORY ? undefined : async () => await backups.make()
     this.name = options.dataDir === MEMORY ? 'embedded store in memory' : `embedded store in ${resolvePath(options.dataDir)}`
   }
 

@@ -70,6 +70,11 @@ export class Witness {
     return statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode
   }
 
+  /** The last note. */
+  get bytes (): Buffer {
+    return this.#bytes
+  }
+
   /** Resolves when the last note is written. One that cannot be is left out: the one before it stays true. */
   get written (): Promise<void> {
     return this.#written
