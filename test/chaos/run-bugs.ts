@@ -51,7 +51,8 @@ async function catchBug (t: Test, bug: Bug, options: Omit<RunOptions, 'faults' |
     for (let round = 1; round <= MAX_ROUNDS; round += 1) {
       seed = options.seed + round - 1
       const lines: string[] = []
-      const [result] = await run(t, { ...options, profile: bug.profile ?? options.profile, ...(bug.store === undefined ? {} : { store: bug.store }), faults: [fault], rounds: 1, seed, plant: env => plant(bug, folder, env) }, line => lines.push(line))
+      // Records of rounds that were found out are no evidence of anything else.
+      const [result] = await run(t, { ...options, keep: options.keep ?? join(folder, 'records'), profile: bug.profile ?? options.profile, ...(bug.store === undefined ? {} : { store: bug.store }), faults: [fault], rounds: 1, seed, plant: env => plant(bug, folder, env) }, line => lines.push(line))
       also = (result?.broken ?? []).filter(name => name !== bug.rule)
       if (result?.broken.includes(bug.rule) === true) return { bug, round, seed, also }
       report(`  ${bug.name} round ${round}: ${result?.broken.join(', ') || 'nothing was named'}`)
