@@ -80,7 +80,8 @@ export async function playRound ({ number, random, fault, deployment, proxy, red
     await deployment.ready(PATIENCE_MS)
     await delay(Math.max(1000, seconds * 1000 - phase - rig.holdMs))
     await crews.finish(PATIENCE_MS)
-    // Whoever comes back to another log gets the facts from then on.
+    // Whoever comes for the first time gets the facts from then on, and so does who comes back to another log.
+    await until('every client has been ready', () => crews.progress.ready === clients, PATIENCE_MS)
     if (fault.causes !== undefined) await until('every client is connected', () => crews.progress.connected === clients, PATIENCE_MS)
     await crews.settle()
     for (const room of rooms) await publishFinal(history, deployment, room, number)

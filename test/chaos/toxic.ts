@@ -27,10 +27,18 @@ class Pair {
   readonly far: Socket
   /** Bytes to the client before it is cut. */
   left = Infinity
+  /** To the client, held back. */
+  held: Buffer = Buffer.alloc(0)
 
   constructor (near: Socket, far: Socket) {
     this.near = near
     this.far = far
+  }
+
+  release (): Buffer {
+    const bytes = this.held
+    this.held = Buffer.alloc(0)
+    return bytes
   }
 }
 
@@ -120,6 +128,7 @@ export class Toxic {
 
   heal (): void {
     this.harm = {}
+    for (const pair of this.#pairs) if (!pair.near.destroyed) pair.near.write(pair.release())
     this.flow()
   }
 
@@ -135,7 +144,6 @@ export class Toxic {
   }
 
   async #pump (from: Socket, to: Socket, pair: Pair, toClient: boolean): Promise<void> {
-    let held: Buffer = Buffer.alloc(0)
     try {
       for await (const data of from as AsyncIterable<Buffer>) {
         if (this.#isHanging) {
@@ -147,27 +155,27 @@ export class Toxic {
           this.harmed += data.length
           await delay((latencyMs?.() ?? 0) + (toClient && bytesPerSecond !== undefined ? data.length / bytesPerSecond * 1000 : 0))
         }
-        held = held.length === 0 ? data : Buffer.concat([held, data])
-        if (toClient && buffer !== undefined && held.length < buffer) {
+        if (toClient) pair.held = Buffer.concat([pair.held, data])
+        if (toClient && buffer !== undefined && pair.held.length < buffer) {
           this.harmed += data.length
           continue
         }
+        const bytes = toClient ? pair.release() : data
         if (toClient && cutAfter !== undefined) {
           pair.left = Math.min(pair.left, cutAfter())
-          if (held.length >= pair.left) {
+          if (bytes.length >= pair.left) {
             this.cut++
-            await this.#write(to, held.subarray(0, pair.left))
+            await this.#write(to, bytes.subarray(0, pair.left))
             to.end()
             from.destroy()
             return
           }
-          pair.left -= held.length
+          pair.left -= bytes.length
         } else pair.left = Infinity
-        await this.#write(to, held)
-        held = Buffer.alloc(0)
+        await this.#write(to, bytes)
       }
     } catch {}
-    if (!to.destroyed && held.length > 0) to.write(held)
+    if (toClient && !to.destroyed) to.write(pair.release())
     to.end()
   }
 

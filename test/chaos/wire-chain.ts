@@ -161,6 +161,8 @@ export class WireChain extends Chain {
     this.history.write({ f, chain, room, ...result })
     if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
     if (f === 'leave' && result.type === 'ok') this.#forget(room)
+    // A new connection knows its rooms.
+    if (result.type === 'info') client.cut()
   }
 
   async #post (session: string, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
@@ -168,6 +170,8 @@ export class WireChain extends Chain {
       const headers = { 'content-type': 'application/json', ...await authHeaders(this.plan.auth) }
       const response = await fetch(`http://127.0.0.1:${this.plan.port}/api/events/stream/${session}`, { method: 'POST', body: JSON.stringify({ action, rooms: [room] }), headers, signal })
       const body = await response.json() as { code: string }
+      // Another worker may still make the change.
+      if (response.status === 503) return { type: 'info' }
       return response.status === 200 ? { type: 'ok' } : { type: 'fail', code: body.code }
     } catch {
       return { type: 'info' }

@@ -26,7 +26,8 @@ function atChain (recording: Recording, chain: ChainRecord): Violation[] {
   const forget = (rooms: Iterable<string>, isOtherLog: boolean): void => {
     const named = new Set(rooms)
     for (const [key, value] of known) {
-      if (!named.has(value.event.room)) continue
+      // Another log is another one in rooms that were left as well.
+      if (!named.has(value.event.room) && !isOtherLog) continue
       value.isHeld = false
       // Another log, or one that lost its end, may have older values.
       if (isOtherLog) known.delete(key)
