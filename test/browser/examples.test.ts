@@ -54,6 +54,27 @@ t.test('the walk of getting started: docs/examples/page.html shows the value tha
   await until('it is answered', async () => /answered at/.test(await page.locator('#pong').textContent() ?? ''))
 })
 
+t.test('docs/examples/chart.html begins with all facts of history, and goes on over a restart, as one line', { skip, buffered: true }, async test => {
+  const stage = new Stage(test)
+  const site = await siteOf(test, () => read('docs/examples/chart.html'))
+  const env = { APP_PROFILE: 'SSE', PORT: await freePort(), DATA_DIR: stage.folder(), CORS_ORIGINS: site, RECONNECT_JITTER: 1 }
+  let server = await stage.launch(env)
+  const publish = async (...values: number[]): Promise<void> => { await request(`${server.url}/api/events`, { json: values.map(data => ({ room: 'plant-1', type: 'temperature', data })) }) }
+  await publish(...Array.from({ length: 100 }, (_, n) => n))
+  const page = await (await openContext(test, await openBrowser(t))).newPage()
+  await page.goto(`${site}/?gateway=${server.url}`)
+  const line = async (): Promise<string> => await page.locator('#chart path').getAttribute('d') ?? ''
+  await until('what was there is drawn', async () => (await line()).split('L').length === 100)
+  await publish(100)
+  await until('what comes is drawn too', async () => (await line()).split('L').length === 101)
+  await server.stop()
+  server = await stage.launch({ ...env, APP_PROFILE: 'WEBSOCKET' })
+  await publish(101, 102)
+  await until('and what came while the gateway was away', async () => (await line()).split('L').length === 103)
+  test.equal((await line()).split('M').length, 2, 'one line, without a hole')
+  test.equal(await page.locator('#now').textContent(), '102')
+})
+
 t.test('the plain EventSource of getting started, on another origin goes on where it was after an answer that ends an EventSource, and after a downtime', { skip, buffered: true }, async test => {
   const example = /```js\n(const gateway = [^]*?listen\(\)\n)```/.exec(read('docs/getting-started.md'))?.[1] as string
   const stage = new Stage(test)
