@@ -85,6 +85,19 @@ export class ControlPanel {
     box.on('status', ({ state }) => { if (state === 'refused') void this.#load() })
   }
 
+  /** Whether one may run a command. */
+  has (name: string): boolean {
+    return this.#commands.some(command => command.name === name)
+  }
+
+  /** Fills the form in, and leaves it to the reader to run it. */
+  prepare (name: string, args: Record<string, unknown>): void {
+    this.#choice.value = name
+    this.#choose(args)
+    this.#run.scrollIntoView({ block: 'center' })
+    this.#run.focus()
+  }
+
   async #load (): Promise<void> {
     try {
       const profile = await this.#answer('/api/profile') as { control?: string | null } | null

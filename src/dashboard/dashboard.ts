@@ -60,12 +60,13 @@ box.on('reset', () => { isWhole = false })
 box.state.subscribe(ask)
 
 const overview = new Overview(reports, samples, status)
+const control = new ControlPanel(box, reports, signIn, () => status.expectEnd())
 const rooms = new RoomsPanel(reports, screen, signIn)
 const panels = {
   traffic: new TrafficPanel(reports, samples),
   machine: new MachinePanel(box, reports),
   rooms,
-  sessions: new SessionsPanel(box, reports, rooms, !signIn.isNeeded),
+  sessions: new SessionsPanel(box, reports, rooms, !signIn.isNeeded, control),
   workers: new WorkersPanel(reports),
   troubles: new TroublesPanel(reports),
   feed: new FeedPanel(box, reports),
@@ -79,7 +80,5 @@ screen.add(document.body, () => {
   overview.drawVerdict()
 }, true)
 for (const [id, panel] of Object.entries(panels)) screen.add(byId(id), () => { if (isWhole) panel.draw() })
-// eslint-disable-next-line no-new
-new ControlPanel(box, reports, signIn, () => status.expectEnd())
 fitMenu()
 offerCurl(signIn)

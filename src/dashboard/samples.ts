@@ -49,7 +49,8 @@ export class Samples {
   }
 
   #point (at: number): void {
-    this.history.push(at, pointOf(this.#reports.of('gateway'), this.#rates))
+    // Rates need two reports; a point without them would be a hole behind what `fill` has put there.
+    if (this.rate !== null) this.history.push(at, pointOf(this.#reports.of('gateway'), this.#rates))
   }
 
   /** Draws what the gateway remembers from before this page was opened. */

@@ -1,9 +1,10 @@
 // The sessions, furthest behind first.
 
 import type { Box } from '../client/index.ts'
+import type { ControlPanel } from './control.ts'
 import { byId, make, mark, show, write } from './element.ts'
 import { sum } from './figures.ts'
-import { bytes, count, duration, ms } from './format.ts'
+import { bytes, count, duration, ms, NONE } from './format.ts'
 import type { Reports, SessionReport } from './reports.ts'
 import type { RoomsPanel } from './rooms.ts'
 import { Rows } from './rows.ts'
@@ -20,10 +21,12 @@ export class SessionsPanel {
     limit: LIMIT,
     columns: [
       { head: 'Session', fill: (cell, { session }) => this.#fillName(cell, session) },
+      { head: 'Client', isLong: true, text: ({ subject, address }) => subject ?? address ?? NONE },
       { head: 'Behind', isNumber: true, fill: fillBehind },
       { head: 'Rooms', isLong: true, text: roomsOf },
       { head: 'Unsent', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
-      { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) }
+      { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) },
+      { head: '', fill: (cell, { session }) => this.#fillAction(cell, session) }
     ]
   })
 
@@ -31,13 +34,15 @@ export class SessionsPanel {
   #own = ''
   readonly #rooms: Pick<RoomsPanel, 'session'>
   readonly #ownName: string
+  readonly #control: Pick<ControlPanel, 'has' | 'prepare'>
 
   /** @param rooms holds the session of the open room, which is this page's too */
-  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>, isShared: boolean) {
+  constructor (box: Pick<Box, 'on'>, reports: Reports, rooms: Pick<RoomsPanel, 'session'>, isShared: boolean, control: Pick<ControlPanel, 'has' | 'prepare'>) {
     // Tabs of a browser share a connection, unless the page has no locks.
     this.#ownName = isShared && 'locks' in navigator ? 'this browser' : 'this page'
     this.#reports = reports
     this.#rooms = rooms
+    this.#control = control
     box.on('hello', ({ session }) => { this.#own = session })
     byId('sessions-place').append(this.#rows.element)
   }
@@ -48,6 +53,15 @@ export class SessionsPanel {
     const total = lists.length === 0 ? sum(this.#reports.of('gateway'), ({ sessions }) => sessions?.count) : lists.reduce((sum, { total }) => sum + (total ?? 0), 0)
     write(byId('sessions-total'), count(total))
     this.#rows.draw(sessions, lists.length === 0 ? 'No data yet.' : 'No sessions.', lists.length === 0 ? 0 : total)
+  }
+
+  #fillAction (cell: HTMLElement, session: string): void {
+    let button = cell.querySelector('button')
+    if (button === null) {
+      button = cell.appendChild(make('button', { type: 'button', class: 'link', 'aria-label': `Disconnect ${session}` }, 'Disconnect'))
+      button.addEventListener('click', () => this.#control.prepare('disconnect', { session }))
+    }
+    show(button, this.#control.has('disconnect'))
   }
 
   #fillName (cell: HTMLElement, session: string): void {

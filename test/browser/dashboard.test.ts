@@ -309,6 +309,20 @@ t.test('a page that opens late shows the lines of the minutes before, with those
   test.pass('it was there before')
 })
 
+t.test('a session shows its client, and the action beside it fills in the command that ends it', { skip, buffered: true }, async test => {
+  const { page, server, complaints } = await visit(test)
+  const other = await fetch(`${server.url}/api/events/stream?rooms=plant-1`)
+  const row = page.locator('#sessions tr', { hasText: 'plant-1' })
+  await says(row, /127\.0\.0\.1/)
+  await row.getByRole('button', { name: /^Disconnect/ }).click()
+  test.equal(await page.getByLabel('Command', { exact: true }).inputValue(), 'disconnect')
+  await run(page)
+  await page.getByRole('dialog').getByRole('button', { name: /disconnect/i }).click()
+  await says(page.locator('#result'), /disconnect was done/)
+  test.match(await other.text(), /event: bye\ndata: .*DISCONNECTED/)
+  test.same(complaints, [])
+})
+
 t.test('of 300 rooms, the page finds one by the beginning of its name, and opens it', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test)
   await publish(server, ...Array.from({ length: 300 }, (_, n) => ({ type: 'n', room: `plant-${n}`, key: 'k', data: n })))

@@ -301,7 +301,7 @@ t.test('the sessions that are furthest behind come first', async t => {
   clock.advance(2500)
   const { total, first } = gateway.view.furthestBehind(1, 5)
   t.equal(total, 2)
-  t.same(first, [{ session: slow.session.id, rooms: ['a', 'b', 'c', 'd', 'e'], roomCount: 6, behindMs: 2500, stalled: true, pendingBytes: 300, ageSeconds: 13 }])
+  t.same(first, [{ session: slow.session.id, subject: null, address: slow.session.identity.address, rooms: ['a', 'b', 'c', 'd', 'e'], roomCount: 6, behindMs: 2500, stalled: true, pendingBytes: 300, ageSeconds: 13 }])
   t.match(gateway.view.furthestBehind(20, 5).first[1], { behindMs: 0, stalled: false, pendingBytes: 0, roomCount: 1 })
 })
 

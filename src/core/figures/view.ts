@@ -47,6 +47,9 @@ export interface RoomTraffic {
 
 export interface SessionView {
   readonly session: string
+  /** Of its token; null without one. */
+  readonly subject: string | null
+  readonly address: string
   /** The first of its rooms; and how many there are. */
   readonly rooms: readonly string[]
   readonly roomCount: number
@@ -150,8 +153,10 @@ export class View {
     }
     return {
       total: this.#options.sessions.size,
-      first: top.items.map(({ session: { id, subscription, connection, openedAt }, behindMs }) => ({
+      first: top.items.map(({ session: { id, identity, subscription, connection, openedAt }, behindMs }) => ({
         session: id,
+        subject: identity.subject,
+        address: identity.address,
         rooms: [...subscription.rooms].slice(0, rooms),
         roomCount: subscription.rooms.size,
         behindMs,
