@@ -105,6 +105,7 @@ export class Gateway {
   readonly #rooms = new Rooms<Session>()
   readonly #sessions = new Set<Session>()
   readonly #ticker: Ticker<Recipient>
+  readonly #shared: SharedBundles
   readonly #stalls: Stalls<Session>
   readonly #pulse: Pulse<Session>
   readonly #deadlines: Deadlines<Session>
@@ -137,6 +138,7 @@ export class Gateway {
       log: options.log
     })
     this.#ticker = new Ticker({ clock, limits, load: options.load, onServed: ms => { this.counters.servingMs += ms } })
+    this.#shared = new SharedBundles(this.#ticker)
     this.#pulse = new Pulse({ clock, intervalMs: options.pingIntervalMs * BEAT })
     this.#deadlines = new Deadlines({ clock, onDue: session => session.close('TOKEN_EXPIRED', this.returnAfterMs()) })
     this.#stalls = new Stalls({
@@ -207,7 +209,7 @@ export class Gateway {
       ticker: this.#ticker,
       paces: new ValuePaces(clock),
       stalls: this.#stalls,
-      shared: new SharedBundles(this.#ticker),
+      shared: this.#shared,
       departures,
       counters: this.counters,
       latency: this.latency,
@@ -408,6 +410,7 @@ export class Gateway {
     for (const session of this.#sessions) session.settle()
     this.#polls.settle()
     this.#rooms.load(image)
+    this.#shared.clear()
     this.#readiness.saw(this.#rooms.head)
     this.#lifetimes.load()
     for (const session of this.#sessions) session.relocate(epoch)

@@ -49,12 +49,17 @@ export class SharedBundles {
     this.#ticker = ticker
   }
 
+  /** The log is another one: what was read from the one before is of no use, though positions may be equal. */
+  clear (): void {
+    this.#bundles.clear()
+    this.#last = null
+    this.#bytes = 0
+  }
+
   get (key: BundleKey): SharedBundle | undefined {
     if (this.#ticker.tick !== this.#tick) {
       this.#tick = this.#ticker.tick
-      this.#bundles.clear()
-      this.#last = null
-      this.#bytes = 0
+      this.clear()
     }
     if (this.#last !== null && isSame(this.#last.key, key)) return this.#last.shared
     const shared = this.#bundles.get(nameOf(key))

@@ -648,6 +648,21 @@ t.test('where the log lost entries it had given out, the clients that got them a
   }
 })
 
+t.test('where the log is another one at the same head, the present values are read anew, though no tick has passed', async t => {
+  const r = await rig()
+  await r.publish(gauge(1))
+  await pass(r, SECOND)
+  const client = r.connect([{ room: 'a' }])
+  await pass(r, SECOND)
+  t.equal(client.events.length, 1)
+  const { follower, image } = r.reload()
+  follower.load({ ...image, head: r.gateway.view.history.head, values: [], lineage: { epoch: 'other', epochs: [{ epoch: 'other', seam: '0-0' }] } })
+  await pass(r, SECOND)
+  t.ok(client.received.some(({ kind }) => kind === 'reset'))
+  t.match(client.received.findLast(({ kind }) => kind === 'ready'), { keys: 0 })
+  t.equal(client.events.length, 1, 'nothing of the log before')
+})
+
 t.test('a connection that throws is ended, and no other is affected', async t => {
   const r = await rig()
   const [broken, healthy] = [r.connect([{ room: 'a' }]), r.connect([{ room: 'a' }])]
