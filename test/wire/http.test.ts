@@ -334,13 +334,13 @@ t.test('the path of the other profile says which one runs, and a returning Event
   const { url } = await server(t, { profile: 'WEBSOCKET' })
   const first = await fetch(`${url}/api/events/stream`)
   t.equal(first.status, 404)
-  t.match(await first.json(), { code: 'PROFILE_NOT_MOUNTED', message: /WEBSOCKET, at \/api\/events\/ws; connect there, read with GET \/api\/events .*, or start the gateway with APP_PROFILE=SSE$/ })
+  t.match(await first.json(), { code: 'PROFILE_NOT_MOUNTED', message: /WEBSOCKET, at \/api\/events\/ws; connect there, read with GET \/api\/events .*, or start the gateway with APP_PROFILE=SSE \(or run: signalbox switch SSE\)$/ })
   const returning = await fetch(`${url}/api/events/stream`, { headers: { 'last-event-id': 'x' } })
   t.equal(returning.status, 200)
   t.match(await cutText(returning), /event: bye\ndata: \{"reason":"PROFILE_NOT_MOUNTED"/)
   t.match(await (await fetch(`${url}/api/events/ws`)).json(), { statusCode: 426, code: 'UPGRADE_REQUIRED' })
   const sse = await server(t)
-  t.match(await (await fetch(`${sse.url}/api/events/ws`)).json(), { code: 'PROFILE_NOT_MOUNTED', message: /SSE, at \/api\/events\/stream; connect there, or start the gateway with APP_PROFILE=WEBSOCKET$/ })
+  t.match(await (await fetch(`${sse.url}/api/events/ws`)).json(), { code: 'PROFILE_NOT_MOUNTED', message: /SSE, at \/api\/events\/stream; connect there, or start the gateway with APP_PROFILE=WEBSOCKET \(or run: signalbox switch WEBSOCKET\)$/ })
 })
 
 t.test('status: profile, health, readiness, metrics, docs, page, and a 404 that helps', async t => {
