@@ -221,7 +221,11 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       await gateway.operator.orderAll('tune', changes)
       return { previous, now }
     },
-    switchProfile: async request => await profileSwitch.run(request),
+    switchProfile: async request => {
+      // It would be gone with this process, if no other is there.
+      if (isLeaving) throw new Refusal('DRAINING', 'the gateway is about to shut down')
+      return await profileSwitch.run(request)
+    },
     backUp: store.backUp,
     // If the other processes cannot be reached, at least this one shuts down.
     shutdown: async () => { await gateway.operator.orderAll('shutdown').catch(onShutdown) }

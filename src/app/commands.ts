@@ -11,6 +11,7 @@ import { MAX_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { DisconnectTarget } from '../core/operator.ts'
+import { Refusal } from '../core/errors.ts'
 import { ID } from '../core/id.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
@@ -122,7 +123,10 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     oneOf: [{ required: ['event'] }, { required: ['idempotencyKey'] }]
   }, async ({ event, idempotencyKey = '', session, limit }, { caller }) =>
     await gateway.operator.explainer.explain({ event: event ?? onceNames(caller, idempotencyKey), session, limit }))
-  if (backUp !== undefined) define('backup', 'Copies the data directory as it is now into its folder backups, while everything goes on; the newest three are kept.', NO_ARGS, async () => await backUp())
+  define('backup', 'Copies the data directory as it is now into its folder backups, while everything goes on; the newest three are kept.', NO_ARGS, async () => {
+    if (backUp === undefined) throw new Refusal('BAD_COMMAND', 'backup copies a data directory, and this gateway has none: what it holds is in Redis, in memory, or in the store of its program; docs/operations.md, "Backup and restore", says what to do')
+    return await backUp()
+  })
   define('shutdown', 'Drains and stops all processes.', NO_ARGS, async () => {
     await shutdown()
     return { draining: true }

@@ -164,7 +164,7 @@ t.test('the newest three backups are kept, for their owner only; leftovers of on
 })
 
 t.test('without a data directory there is no such command', async t => {
-  t.match(await control(await start(t, { profile: 'SSE' })), { status: 404, body: { code: 'UNKNOWN_COMMAND' } })
+  t.match(await control(await start(t, { profile: 'SSE' })), { status: 400, body: { code: 'BAD_COMMAND', message: /has none/ } })
 })
 
 t.test('a Redis that is put back to a copy goes on from there: cursors from before it resume, later ones are reset', { skip: skipWithout('redis') }, async t => {
