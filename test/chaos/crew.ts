@@ -38,6 +38,8 @@ const say = (report: Report): void => { process.send?.(report) }
 
 process.on('uncaughtException', error => say({ is: 'mistake', text: String(error.stack).slice(0, 2000) }))
 process.on('disconnect', () => process.exit())
+// The runner may be gone before this process has loaded.
+if (!process.connected) process.exit()
 
 async function obey (order: Order): Promise<void> {
   switch (order.do) {

@@ -30,7 +30,7 @@ class Crew {
 
   constructor (mistakes: string[]) {
     this.#mistakes = mistakes
-    this.#child = fork(CREW, { execArgv: ['--import', LOADER], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    this.#child = fork(CREW, { execArgv: ['--import', LOADER], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     this.#child.on('message', (report: Report) => {
       if (report.is === 'progress') this.progress = report
       else if (report.is === 'mistake') this.#mistakes.push(report.text)
