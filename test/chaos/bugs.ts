@@ -55,8 +55,8 @@ export const BUGS: readonly Bug[] = [
     { file: 'src/store/embedded/store.ts', find: '      answers.push(write.plan(batch))\n', replace: '      write.plan(batch)()\n' },
     {
       file: 'src/store/embedded/store.ts',
-      find: '      if (memory.complete(batch, history)) await this.#disk.write(batch.changes, memory.planned)\n',
-      replace: '      if (memory.complete(batch, history)) {\n        await new Promise(resolve => setTimeout(resolve, 250))\n        await this.#disk.write(batch.changes, memory.planned)\n      }\n'
+      find: 'async () => await this.#disk.write(changes, memory.planned))\n',
+      replace: 'async () => {\n        await new Promise(resolve => setTimeout(resolve, 250))\n        await this.#disk.write(changes, memory.planned)\n      })\n'
     }
   ], { store: 'embedded' }),
   bug('repeats-not-known', 'Idempotency-Keys are not stored: a repeat is a new event', 'nothing twice', 'kill', [{
@@ -80,8 +80,8 @@ export const BUGS: readonly Bug[] = [
   }], { env: { MAX_EVENTS_PER_SECOND_PER_CLIENT: 3 } }),
   bug('value-keeps-its-place', 'A new value of a key takes the place of the old one, where clients have already read', 'values', 'none', [{
     file: 'src/core/room.ts',
-    find: '      this.#unlink(value)\n      this.stateBytes -= valueBytes(value.entry)\n      if (this.#readTo !== null)',
-    replace: '      value.entry = entry\n      this.#saw(entry.id)\n      return\n      if (this.#readTo !== null)'
+    find: '      this.#unlink(value)\n      this.stateBytes -= valueBytes(value.entry)\n      this.#replacements?.add(value, entry.id)\n',
+    replace: '      value.entry = entry\n      this.#saw(entry.id)\n      return\n'
   }]),
   bug('deletions-not-sent', 'A deleted key is left out of the present values, and clients that have it are not told', 'values', 'none', [
     { file: 'src/core/read.ts', find: '...hasValues && source.deletions === undefined ?', replace: '...false ?' },
