@@ -163,4 +163,12 @@ t.test('with two processes on one Redis', { skip: skipWithout('redis') }, async 
     for (const client of clients) t.match(await client.untilKind('bye'), { data: { reason: 'SWITCHED' } })
     t.equal((await compose()).mounted(), 'WEBSOCKET', 'and a newcomer')
   })
+
+  await t.test('what is tuned by the profile of one holds for the other too, with a floor that fits it', async t => {
+    await switchTo(one, { profile: 'SSE', worker: 2 })
+    t.match(await one.box.control({ command: 'tune', args: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } }), { status: 'done', result: { now: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } } })
+    t.match([one, two].map(({ box }) => box.gateway.limits), [{ tickMs: 250, tickFloorMs: 230, maxRoomSize: 7 }, { tickMs: 200, tickFloorMs: 200, maxRoomSize: 7 }])
+    await switchTo(one, { profile: 'WEBSOCKET', worker: 2 })
+    t.equal(two.box.gateway.limits.tickFloorMs, 230)
+  })
 })
