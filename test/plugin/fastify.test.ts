@@ -1,6 +1,7 @@
 // The gateway as a plugin in somebody's Fastify app: the app and the gateway leave each other alone.
 
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
@@ -201,6 +202,33 @@ t.test('a switch mounts the other profile below the prefix, and offers to upgrad
   }
   t.same(events.map(({ data }) => data), [0, 1], 'a client follows and gets each once')
   t.equal(await echo(), 200, 'bodies of requests that offer an upgrade too')
+})
+
+t.test('listeners that the app attaches before and after the gateway stay when the socket goes', async t => {
+  const app = Fastify()
+  const calls: string[] = []
+  const answering = (name: string) => ({ url }: { readonly url?: string }, socket: Duplex): void => {
+    if (url !== `/${name}`) return
+    calls.push(name)
+    socket.end('HTTP/1.1 418 Theirs\r\nConnection: close\r\n\r\n')
+  }
+  const before = answering('before')
+  app.server.on('upgrade', before)
+  const url = (await started(t, { profile: 'WEBSOCKET' }, app)).replace('http', 'ws')
+  const after = answering('after')
+  const once = (): void => { calls.push('once') }
+  app.server.on('upgrade', after)
+  app.server.once('upgrade', once)
+  for (let round = 0; round < 2; round++) {
+    await app.signalbox.control('switch', { profile: 'SSE' })
+    t.same(app.server.listeners('upgrade'), round === 0 ? [before, after, once] : [before, after])
+    for (const name of ['before', 'after']) t.equal(await outcomeOf(new WebSocket(`${url}/${name}`)), 'Unexpected server response: 418')
+    await app.signalbox.control('switch', { profile: 'WEBSOCKET' })
+    t.equal(app.server.listenerCount('upgrade'), 1)
+    t.equal(await outcomeOf(new WebSocket(`${url}/live/api/events/ws`)), 'open')
+    for (const name of ['before', 'after']) t.equal(await outcomeOf(new WebSocket(`${url}/${name}`)), 'Unexpected server response: 418')
+  }
+  t.same(calls, ['before', 'once', ...Array(3).fill(['after', 'before']).flat(), 'after'])
 })
 
 async function outcomeOf (socket: WebSocket): Promise<string> {
