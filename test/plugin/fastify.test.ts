@@ -15,8 +15,11 @@ import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { connect } from '../../src/client/node.ts'
 import type { Box, ConnectOptions, Event } from '../../src/client/node.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import signalbox from '../../src/plugin/index.ts'
 import type { PluginOptions, Signalbox } from '../../src/plugin/index.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
+import { FailingStore } from '../store/failing-store.ts'
 import { tempDir } from '../store/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 
@@ -322,6 +325,23 @@ t.test('what it refuses is an error with code and statusCode', async t => {
   const circle: Record<string, unknown> = {}
   circle.self = circle
   await t.rejects(signalbox.publish({ type: 'x', data: circle }, { idempotencyKey: 'a' }), { code: 'BAD_EVENT' })
+})
+
+t.test('whatever the program\'s store rejects with, a publish over HTTP has failed', async t => {
+  const log = pino({ level: 'silent' })
+  const store = new FailingStore(await openEmbeddedStore({ dataDir: ':memory:', durability: 'process', historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: systemClock, log }))
+  const lines: string[] = []
+  const app = Fastify()
+  await app.register(signalbox, { store, prefix: '/live', logger: pino({ level: 'error' }, { write: line => lines.push(line) }) })
+  const url = await listen(t, app)
+  for (const reason of ['no disk', null, Object.create(null), new Error('no disk')]) {
+    store.fail('append', reason, { count: 1 })
+    const answer = await fetch(`${url}/live/api/events`, post({ type: 'x', data: 1 }))
+    t.match([answer.status, await answer.json()], [500, { statusCode: 500, code: 'INTERNAL' }], typeof reason)
+  }
+  t.equal(lines.length, 4)
+  t.match(lines[0], /no disk/)
+  t.equal((await fetch(`${url}/live/api/events`, post({ type: 'x', data: 1 }))).status, 202)
 })
 
 t.test('a repeat with its idempotencyKey returns the first answer', async t => {
