@@ -59,7 +59,10 @@ for (const profile of PROFILES) {
     const { status, warnings } = await json(`${server.url}/readyz`)
     t.match([status, warnings.join('\n')], ['ready', new RegExp(`switch has mounted the profile ${other}, and APP_PROFILE is ${profile}`)])
     t.match(await server.box.control({ command: 'stats' }), { result: { profile: other } })
-    t.match(await (await fetch(`${server.url}/metrics`)).text(), new RegExp(`signalbox_sessions\\{profile="${other}"\\} 2`))
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    t.match(metrics, new RegExp(`^signalbox_info\\{.*profile="${other}".*\\} 1$`, 'm'))
+    t.match(metrics, /^signalbox_sessions 2$/m)
+    t.match(metrics, new RegExp(`^signalbox_warnings ${warnings.length}$`, 'm'))
     t.equal(back.closed, false, 'what connected since stays')
   })
 }
