@@ -86,7 +86,7 @@ async function run (...args: Parameters<typeof import('./src/process/run.ts').ru
 
 /** Runs the workers. Every worker gets the settings read here plus later changes by `tune`, however late it starts. */
 async function lead (startup: Startup): Promise<void> {
-  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { accessOf, retune, withProfile }] = await Promise.all([
+  const [{ createLog }, { feedWatchdog }, { runWorkers }, { version }, { accessOf, carryOutTune, withProfile }] = await Promise.all([
     import('./src/process/log.ts'),
     import('./src/process/systemd.ts'),
     import('./src/process/primary.ts'),
@@ -103,7 +103,7 @@ async function lead (startup: Startup): Promise<void> {
     log,
     settings: () => startup,
     onTuned: changes => {
-      startup = { ...startup, config: retune(startup.config, changes).config }
+      startup = { ...startup, config: carryOutTune(startup.config, changes).config }
       log.level = startup.config.logLevel
     },
     onSwitched: profile => {

@@ -99,7 +99,7 @@ export function loadConfig ({ env = process.env, cwd = process.cwd() }: { env?: 
  * that was set. `retune(config, previous)` restores the values before the change.
  * @throws ConfigError with all problems
  */
-export function retune (config: Config, changes: Readonly<Record<string, unknown>>): { config: Config, previous: Partial<Values>, now: Partial<Values> } {
+export function retune (config: Config, changes: Readonly<Record<string, unknown>>): Tuned {
   const problems: string[] = []
   const before = toValues(config)
   const layer: Partial<Record<SettingName, unknown>> = {}
@@ -116,8 +116,39 @@ export function retune (config: Config, changes: Readonly<Record<string, unknown
   problems.push(...checkRules(after, (name) => wrong.has(name)))
   if (problems.length > 0) throw new ConfigError(problems)
 
-  const changed = NAMES.filter((name) => name in layer || after[name] !== before[name])
-  return { config: toConfig(after, values.TICK_FLOOR_MS), previous: pick(before, changed), now: pick(after, changed) }
+  return tuned(before, after, NAMES.filter((name) => name in layer), values.TICK_FLOOR_MS)
+}
+
+/**
+ * The configuration after changes by `tune` that another process of the deployment has accepted. They are not judged again: that
+ * process may have the other profile, and a floor that fits its longest tick. Here the floor is taken down as far as it must be.
+ * `ignored` names what this process cannot set: the other one may run another version.
+ */
+export function carryOutTune (config: Config, changes: Readonly<Record<string, unknown>>): Tuned & { readonly ignored: readonly string[] } {
+  const before = toValues(config)
+  const wanted = { ...before, TICK_FLOOR_MS: config.wantedTickFloorMs }
+  const known = TUNABLE.filter((name) => Object.hasOwn(changes, name))
+  const layer = Object.fromEntries(known.map((name) => [name, readGiven(SETTINGS[name], changes[name])]))
+  const { wrong } = validate(wanted, layer)
+  const given = known.filter((name) => !wrong.has(name))
+  const { values } = validate(wanted, pick(layer as Values, given))
+  const after = lowerFloor(values)
+  return {
+    ...tuned(before, after, given, values.TICK_FLOOR_MS),
+    ignored: Object.keys(changes).filter((name) => !given.some((other) => other === name))
+  }
+}
+
+interface Tuned {
+  readonly config: Config
+  readonly previous: Partial<Values>
+  readonly now: Partial<Values>
+}
+
+/** @param given the settings that were to change: they are named though they had the value already */
+function tuned (before: Values, after: Values, given: readonly SettingName[], wantedTickFloorMs: number): Tuned {
+  const changed = NAMES.filter((name) => given.includes(name) || after[name] !== before[name])
+  return { config: toConfig(after, wantedTickFloorMs), previous: pick(before, changed), now: pick(after, changed) }
 }
 
 /**

@@ -5,7 +5,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { accessOf, adoptTunable, ConfigError, retune, withProfile } from '../config/index.ts'
+import { accessOf, adoptTunable, carryOutTune, ConfigError, retune, withProfile } from '../config/index.ts'
 import type { Config, ProfileName } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
@@ -184,11 +184,12 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     }
   }
   gateway.operator.onOrder('tune', (changes: Record<string, unknown>) => {
-    const { config: changed, previous, now } = retuned(changes)
+    const { config: changed, previous, now, ignored } = carryOutTune(config, changes)
     configure(changed)
     onTuned(config, changes)
     // At the new level, where that was changed.
     log.info({ previous, now }, 'settings tuned')
+    if (ignored.length > 0) log.warn({ ignored }, 'settings that another process has tuned are not known here, or not with these values')
   })
   const profileSwitch = new ProfileSwitch({
     gateway,

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { ConfigError, EX_CONFIG, TUNABLE, accessOf, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
+import { ConfigError, EX_CONFIG, TUNABLE, accessOf, carryOutTune, loadConfig, retune, type LoadedConfig } from '../config/index.ts'
 import { describeConfig, environmentExample, settingsTable, showConfig, tunableSchemas } from '../config/report.ts'
 import { TYPE } from '../config/format.ts'
 import { NAMES, SETTINGS } from '../config/schema.ts'
@@ -579,6 +579,20 @@ t.test('tune lowers the floor with the tick and reports both; tuning to the prev
   t.match(retune(start, { MONITOR_TICK_MS: 200 }).now, { TICK_FLOOR_MS: 100 }, 'also where the start has taken it down')
   t.match(retune(retune(up.config, { TICK_FLOOR_MS: 20 }).config, { MONITOR_TICK_MS: 200 }).now, { MONITOR_TICK_MS: 200, TICK_FLOOR_MS: undefined }, 'what was tuned is what is wanted')
   t.strictSame(retune(config, { FLUSH_INTERVAL_MS: 0 }).now, { FLUSH_INTERVAL_MS: 0 }, 'the tick that is not mounted takes nothing down')
+})
+
+t.test('what another process has tuned is carried out with a floor that fits, and without what is not known here', async (t) => {
+  const { config } = load(t, {})
+  const changes = JSON.parse('{"TICK_FLOOR_MS":230,"MAX_ROOM_SIZE":7,"MAX_ROOMS":0,"PORT":1,"NO_SUCH":2,"__proto__":3}')
+  const carriedOut = carryOutTune(config, changes)
+  t.match(carriedOut, { config: { tickFloorMs: 200, wantedTickFloorMs: 230, maxRoomSize: 7, maxRooms: config.maxRooms, port: 3000 } })
+  t.strictSame(carriedOut.previous, { TICK_FLOOR_MS: 100, MAX_ROOM_SIZE: 50 })
+  t.strictSame(carriedOut.now, { TICK_FLOOR_MS: 200, MAX_ROOM_SIZE: 7 })
+  t.strictSame([...carriedOut.ignored].sort(), ['MAX_ROOMS', 'NO_SUCH', 'PORT', '__proto__'])
+  t.match(carryOutTune(carriedOut.config, { MONITOR_TICK_MS: 250 }).now, { MONITOR_TICK_MS: 250, TICK_FLOOR_MS: 230 }, 'what was wanted is remembered')
+  const { ignored, ...same } = carryOutTune(config, { MONITOR_TICK_MS: 0, LOG_LEVEL: 'DEBUG' })
+  t.strictSame(same, retune(config, { MONITOR_TICK_MS: 0, LOG_LEVEL: 'DEBUG' }), 'all else as where it was accepted')
+  t.strictSame(ignored, [])
 })
 
 t.test('tune keeps the profile that was chosen by the older switches', async (t) => {

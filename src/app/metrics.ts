@@ -33,6 +33,8 @@ export interface MetricsExchange {
 export interface MetricsOptions {
   readonly gateway: Gateway
   readonly authority: Pick<Authority, 'warning'>
+  /** What else /readyz warns of. */
+  readonly warnings: () => readonly string[]
   readonly mounted: Pick<Mounted, 'name'>
   /** The kind of store. */
   readonly store: 'embedded' | 'memory' | 'redis' | 'program'
@@ -56,7 +58,7 @@ export interface MetricsOptions {
 const YEAR_MS = 31_536_000_000
 
 export default async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
-  const { gateway, authority, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
+  const { gateway, authority, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const { counters } = gateway
@@ -92,7 +94,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   gaugeOf('signalbox_info', 'What runs: always 1', () => ({ version, profile: mounted.name, store }), () => 1)
   gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
   gauge('signalbox_store_up', '1 while the store can be used', 'min', () => gateway.isStoreUp ? 1 : 0)
-  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => gateway.warnings.length + (authority.warning === null ? 0 : 1))
+  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => gateway.warnings.length + (authority.warning === null ? 0 : 1) + warnings().length)
   gauge('signalbox_workers', 'Workers included in these metrics', 'sum', () => 1)
   gauge('signalbox_workers_expected', 'Workers there should be (WORKERS)', 'max', () => workers)
   gaugeOf('signalbox_worker_start_time_seconds', 'When the process of a worker started, since 1970', () => ({ worker }), () => Math.round(performance.timeOrigin) / 1000)

@@ -1,5 +1,6 @@
 // POST /api/events: publishing over HTTP.
 
+import { inspect } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { MAX_KEY } from '../core/command.ts'
 import { Refusal } from '../core/errors.ts'
@@ -37,9 +38,12 @@ export default async function publish (app: FastifyInstance, { gateway }: { gate
     const { identity, fingerprint } = request
     const once = key === undefined ? undefined : { key: onceName(`POST ${PATH}`, identity.caller, key), fingerprint }
     // Neither this function nor the reply is waited for: that would be 1.4 of the 21 KB that a single event allocates.
-    gateway.publish(Array.isArray(body) ? body : [body], { once, identity }).then(ids => reply.code(202).send({ ids })).catch(error => reply.send(error))
+    gateway.publish(Array.isArray(body) ? body : [body], { once, identity }).then(ids => reply.code(202).send({ ids })).catch((error: unknown) => reply.send(asError(error)))
   })
 }
+
+/** Fastify takes only an Error for a failure, and the store of a program may reject with anything. */
+const asError = (error: unknown): Error => error instanceof Error ? error : new Error(`it was rejected with ${inspect(error)}`)
 
 function keyOf (header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined

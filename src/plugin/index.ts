@@ -140,10 +140,13 @@ function mount (scope: FastifyInstance, { inner, takesSockets, onMounted, paths,
     }
     const listen = (): void => {
       if (takesSockets() === (others !== null)) return
+      const now = server.rawListeners('upgrade') as UpgradeListener[]
+      const at = now.indexOf(listener)
       // Another one has taken it among its own, and calls it.
-      if (others !== null && !server.listeners('upgrade').includes(listener)) return
-      const next = others ?? [listener]
-      others = others === null ? server.listeners('upgrade') as UpgradeListener[] : null
+      if (others !== null && at === -1) return
+      // What the app has attached since stays.
+      const next = others === null ? [listener] : [...now.slice(0, at), ...others, ...now.slice(at + 1)]
+      others = others === null ? now : null
       server.removeAllListeners('upgrade')
       for (const one of next) server.on('upgrade', one)
     }

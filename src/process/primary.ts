@@ -207,8 +207,8 @@ class WorkerPool {
       case 'shutdown':
         void this.end(0)
         break
-      case 'tuned': return this.#options.onTuned(message.changes)
-      case 'switched': return this.#options.onSwitched(message.profile)
+      case 'tuned': return this.#keep(() => this.#options.onTuned(message.changes))
+      case 'switched': return this.#keep(() => this.#options.onSwitched(message.profile))
       case 'metrics': return this.#pendingMetrics.get(message.id)?.(message.metrics)
       case 'groupMetrics':
         this.#allMetrics ??= this.#describeAllMetrics().catch((err: Error) => {
@@ -216,6 +216,15 @@ class WorkerPool {
           return null
         }).finally(() => { this.#allMetrics = null })
         void this.#allMetrics.then(text => send(worker, { kind: 'groupMetrics', id: message.id, text }))
+    }
+  }
+
+  /** The workers have made the change already: a primary that cannot follow it must not end them all. */
+  #keep (change: () => void): void {
+    try {
+      change()
+    } catch (err) {
+      this.#options.log.error({ err }, 'a change of the settings is not kept for workers that start later')
     }
   }
 

@@ -1,6 +1,7 @@
 // The gateway as a plugin in somebody's Fastify app: the app and the gateway leave each other alone.
 
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
@@ -14,8 +15,11 @@ import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { connect } from '../../src/client/node.ts'
 import type { Box, ConnectOptions, Event } from '../../src/client/node.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import signalbox from '../../src/plugin/index.ts'
 import type { PluginOptions, Signalbox } from '../../src/plugin/index.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts'
+import { FailingStore } from '../store/failing-store.ts'
 import { tempDir } from '../store/harness.ts'
 import { PROFILES } from '../wire/harness.ts'
 
@@ -203,6 +207,33 @@ t.test('a switch mounts the other profile below the prefix, and offers to upgrad
   t.equal(await echo(), 200, 'bodies of requests that offer an upgrade too')
 })
 
+t.test('listeners that the app attaches before and after the gateway stay when the socket goes', async t => {
+  const app = Fastify()
+  const calls: string[] = []
+  const answering = (name: string) => ({ url }: { readonly url?: string }, socket: Duplex): void => {
+    if (url !== `/${name}`) return
+    calls.push(name)
+    socket.end('HTTP/1.1 418 Theirs\r\nConnection: close\r\n\r\n')
+  }
+  const before = answering('before')
+  app.server.on('upgrade', before)
+  const url = (await started(t, { profile: 'WEBSOCKET' }, app)).replace('http', 'ws')
+  const after = answering('after')
+  const once = (): void => { calls.push('once') }
+  app.server.on('upgrade', after)
+  app.server.once('upgrade', once)
+  for (let round = 0; round < 2; round++) {
+    await app.signalbox.control('switch', { profile: 'SSE' })
+    t.same(app.server.listeners('upgrade'), round === 0 ? [before, after, once] : [before, after])
+    for (const name of ['before', 'after']) t.equal(await outcomeOf(new WebSocket(`${url}/${name}`)), 'Unexpected server response: 418')
+    await app.signalbox.control('switch', { profile: 'WEBSOCKET' })
+    t.equal(app.server.listenerCount('upgrade'), 1)
+    t.equal(await outcomeOf(new WebSocket(`${url}/live/api/events/ws`)), 'open')
+    for (const name of ['before', 'after']) t.equal(await outcomeOf(new WebSocket(`${url}/${name}`)), 'Unexpected server response: 418')
+  }
+  t.same(calls, ['before', 'once', ...Array(3).fill(['after', 'before']).flat(), 'after'])
+})
+
 async function outcomeOf (socket: WebSocket): Promise<string> {
   return await new Promise(resolve => {
     socket.once('open', () => { socket.terminate(); resolve('open') })
@@ -294,6 +325,23 @@ t.test('what it refuses is an error with code and statusCode', async t => {
   const circle: Record<string, unknown> = {}
   circle.self = circle
   await t.rejects(signalbox.publish({ type: 'x', data: circle }, { idempotencyKey: 'a' }), { code: 'BAD_EVENT' })
+})
+
+t.test('whatever the program\'s store rejects with, a publish over HTTP has failed', async t => {
+  const log = pino({ level: 'silent' })
+  const store = new FailingStore(await openEmbeddedStore({ dataDir: ':memory:', durability: 'process', historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: systemClock, log }))
+  const lines: string[] = []
+  const app = Fastify()
+  await app.register(signalbox, { store, prefix: '/live', logger: pino({ level: 'error' }, { write: line => lines.push(line) }) })
+  const url = await listen(t, app)
+  for (const reason of ['no disk', null, Object.create(null), new Error('no disk')]) {
+    store.fail('append', reason, { count: 1 })
+    const answer = await fetch(`${url}/live/api/events`, post({ type: 'x', data: 1 }))
+    t.match([answer.status, await answer.json()], [500, { statusCode: 500, code: 'INTERNAL' }], typeof reason)
+  }
+  t.equal(lines.length, 4)
+  t.match(lines[0], /no disk/)
+  t.equal((await fetch(`${url}/live/api/events`, post({ type: 'x', data: 1 }))).status, 202)
 })
 
 t.test('a repeat with its idempotencyKey returns the first answer', async t => {

@@ -145,6 +145,10 @@ t.test('one worker is switched by its number, and newcomers do not follow it', {
   const { stdout } = await stage.run({ SIGNALBOX_URL: server.url }, ['switch', 'websocket', '--worker', '2'])
   t.same(JSON.parse(stdout), { profile: 'WEBSOCKET', changed: true })
   t.equal(await profiles(), 'SSE,WEBSOCKET')
+  // Only the worker that was switched accepts this floor; whoever refuses it says so.
+  const tune = async (): Promise<Answer> => await request(`${server.url}/api/control`, { json: { command: 'tune', args: { TICK_FLOOR_MS: 230, MAX_ROOMS_PER_CLIENT: 3 } } })
+  await until('it was asked', async () => (await tune()).body.ok === true)
+  for (let asked = 0; asked < 4; asked++) t.match((await request(`${server.url}/api/events?rooms=1,2,3,4`)).body, { code: 'BAD_SUBSCRIPTION' }, 'both are tuned')
   const other = await stage.launch({ ...env, PORT: await freePort() })
   t.equal(await profileOf(other.port), 'SSE')
   const unknown = await order(server.url, { profile: 'WEBSOCKET', worker: 3 })

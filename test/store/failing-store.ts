@@ -15,7 +15,7 @@ export interface Failure {
 }
 
 interface Planned {
-  readonly error: Error
+  readonly error: unknown
   readonly tookEffect: boolean
   left: number
 }
@@ -33,7 +33,7 @@ export class FailingStore implements Store {
   }
 
   /** Lets a method fail. Takes the place of what was planned for it before. */
-  fail (method: Fallible, error: Error = unavailable(), { count = Infinity, tookEffect = false }: Failure = {}): void {
+  fail (method: Fallible, error: unknown = unavailable(), { count = Infinity, tookEffect = false }: Failure = {}): void {
     this.#planned.set(method, { error, tookEffect, left: count })
   }
 

@@ -59,7 +59,10 @@ for (const profile of PROFILES) {
     const { status, warnings } = await json(`${server.url}/readyz`)
     t.match([status, warnings.join('\n')], ['ready', new RegExp(`switch has mounted the profile ${other}, and APP_PROFILE is ${profile}`)])
     t.match(await server.box.control({ command: 'stats' }), { result: { profile: other } })
-    t.match(await (await fetch(`${server.url}/metrics`)).text(), /^signalbox_sessions 2$/m)
+    const metrics = await (await fetch(`${server.url}/metrics`)).text()
+    t.match(metrics, new RegExp(`^signalbox_info\\{.*profile="${other}".*\\} 1$`, 'm'))
+    t.match(metrics, /^signalbox_sessions 2$/m)
+    t.match(metrics, new RegExp(`^signalbox_warnings ${warnings.length}$`, 'm'))
     t.equal(back.closed, false, 'what connected since stays')
   })
 }
@@ -162,5 +165,13 @@ t.test('with two processes on one Redis', { skip: skipWithout('redis') }, async 
     await until('both have switched', () => one.mounted() === 'WEBSOCKET' && two.mounted() === 'WEBSOCKET')
     for (const client of clients) t.match(await client.untilKind('bye'), { data: { reason: 'SWITCHED' } })
     t.equal((await compose()).mounted(), 'WEBSOCKET', 'and a newcomer')
+  })
+
+  await t.test('what is tuned by the profile of one holds for the other too, with a floor that fits it', async t => {
+    await switchTo(one, { profile: 'SSE', worker: 2 })
+    t.match(await one.box.control({ command: 'tune', args: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } }), { status: 'done', result: { now: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } } })
+    t.match([one, two].map(({ box }) => box.gateway.limits), [{ tickMs: 250, tickFloorMs: 230, maxRoomSize: 7 }, { tickMs: 200, tickFloorMs: 200, maxRoomSize: 7 }])
+    await switchTo(one, { profile: 'WEBSOCKET', worker: 2 })
+    t.equal(two.box.gateway.limits.tickFloorMs, 230)
   })
 })
