@@ -163,6 +163,18 @@ t.test('the newest three backups are kept, for their owner only; leftovers of on
   t.same((await start(t, { profile: 'SSE', dataDir })).gateway.warnings, [])
 })
 
+t.test('only backups make room for a new one, never itself nor what somebody else keeps beside them', async t => {
+  const dataDir = join(folderFor(t), 'data')
+  const server = await start(t, { profile: 'SSE', dataDir })
+  const backups = join(dataDir, 'backups')
+  const kept = ['before-upgrade', 'keep-monday', 'keep-tuesday', 'mine.part', '2020-01-01T00-00-00-000Z.tar']
+  // The clock was ahead once.
+  const ahead = ['2998-01-01T00-00-00-000Z', '2999-01-01T00-00-00-000Z', '2999-01-01T00-00-00-001Z']
+  for (const name of [...kept, ...ahead]) mkdirSync(join(backups, name), { recursive: true })
+  const { backup } = (await control(server)).body.result
+  t.same(readdirSync(backups).sort(), [...kept, ...ahead.slice(1), backup].sort())
+})
+
 t.test('without a data directory there is no such command', async t => {
   t.match(await control(await start(t, { profile: 'SSE' })), { status: 404, body: { code: 'UNKNOWN_COMMAND' } })
 })

@@ -18,6 +18,8 @@ export const BACKUPS = 'backups'
 const KEPT = 3
 /** A copy that is not complete. */
 const PART = '.part'
+/** What a complete copy is called. Anything else in the folder is somebody else's. */
+const NAME = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z$/
 const STEP_BYTES = 256 * 1024
 const STEP_MAX = 1000
 
@@ -68,7 +70,7 @@ export async function copyDatabase (level: ClassicLevel, witness: Buffer, dir: s
     await mkdir(backups, { recursive: true })
     // It holds the key that signs tickets.
     await chmod(backups, 0o700)
-    for (const left of await readdir(backups)) if (left.endsWith(PART)) await rm(join(backups, left), { recursive: true, force: true })
+    for (const left of await readdir(backups)) if (left.endsWith(PART) && NAME.test(left.slice(0, -PART.length))) await rm(join(backups, left), { recursive: true, force: true })
     const copy = new ClassicLevel(part, { createIfMissing: true, errorIfExists: true })
     await copy.open()
     try {
@@ -91,7 +93,8 @@ export async function copyDatabase (level: ClassicLevel, witness: Buffer, dir: s
   } finally {
     await iterator.close()
   }
-  const complete = (await readdir(backups)).filter(name => !name.endsWith(PART)).sort()
-  for (const old of complete.slice(0, -KEPT)) await rm(join(backups, old), { recursive: true, force: true })
+  // After the clock was set back, the new one is not the last by its name.
+  const others = (await readdir(backups)).filter(other => NAME.test(other) && other !== name).sort()
+  for (const old of others.slice(0, 1 - KEPT)) await rm(join(backups, old), { recursive: true, force: true })
   return records
 }
