@@ -32,17 +32,28 @@ export interface BackupsOptions {
   readonly log: Pick<Logger, 'info'>
 }
 
-/** One at a time: who asks meanwhile gets the one that is being made. */
+/** One at a time. Who asks meanwhile gets the next: the one being made may lack what was acknowledged to him before he asked. */
 export class Backups {
   readonly #options: BackupsOptions
   #making: Promise<Backup> | null = null
+  /** Of all who wait; it has not begun. */
+  #next: Promise<Backup> | null = null
 
   constructor (options: BackupsOptions) {
     this.#options = options
   }
 
   async make (): Promise<Backup> {
-    return await (this.#making ??= this.#make().finally(() => { this.#making = null }))
+    if (this.#making === null && this.#next === null) return await this.#begin()
+    return await (this.#next ??= Promise.allSettled([this.#making]).then(async () => {
+      this.#next = null
+      return await this.#begin()
+    }))
+  }
+
+  async #begin (): Promise<Backup> {
+    this.#making = this.#make().finally(() => { this.#making = null })
+    return await this.#making
   }
 
   async #make (): Promise<Backup> {
