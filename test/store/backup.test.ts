@@ -1,6 +1,6 @@
 // A backup of a data directory that is being written to, and what a gateway makes of it.
 
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -123,25 +123,26 @@ for (const profile of PROFILES) {
   })
 }
 
-t.test('who asks while a backup is made gets that one', async t => {
-  let finish: (records: number) => void = () => {}
-  let copies = 0
+t.test('who asks while a backup is made gets the next one, which begins after that, together with all who ask meanwhile', async t => {
+  const copies: Array<{ finish: (records: number) => void, fail: (error: Error) => void }> = []
   const backups = new Backups({
     dir: 'data',
-    wall: () => Date.UTC(2026, 10, 28, 12, 0, 0, 7),
+    wall: () => Date.UTC(2026, 10, 28, 12, 0, 0, copies.length),
     log: { info () {} },
-    copy: async () => {
-      copies++
-      return await new Promise(resolve => { finish = resolve })
-    }
+    copy: async () => await new Promise((resolve, reject) => { copies.push({ finish: resolve, fail: reject }) })
   })
-  const both = Promise.all([backups.make(), backups.make()])
-  finish(9)
-  t.same(await both, Array(2).fill({ backup: '2026-11-28T12-00-00-007Z', records: 9 }))
-  const next = backups.make()
-  finish(10)
-  t.equal((await next).records, 10)
-  t.equal(copies, 2)
+  const first = backups.make()
+  const later = Promise.allSettled([backups.make(), backups.make()])
+  t.equal(copies.length, 1, 'one at a time')
+  copies[0]?.finish(9)
+  t.same(await first, { backup: '2026-11-28T12-00-00-000Z', records: 9 })
+  await until('the next has begun', () => copies.length === 2)
+  const last = backups.make()
+  copies[1]?.fail(new Error('no space'))
+  t.match(await later, Array(2).fill({ status: 'rejected', reason: /no space/ }))
+  await until('a failure holds up nobody', () => copies.length === 3)
+  copies[2]?.finish(10)
+  t.same(await last, { backup: '2026-11-28T12-00-00-002Z', records: 10 })
 })
 
 t.test('the newest three backups are kept, for their owner only; leftovers of one that was killed go', async t => {
@@ -161,6 +162,26 @@ t.test('the newest three backups are kept, for their owner only; leftovers of on
   // It is no part of the database beside it.
   await server.close()
   t.same((await start(t, { profile: 'SSE', dataDir })).gateway.warnings, [])
+})
+
+t.test('only backups make room for a new one, never itself nor what somebody else keeps beside them', async t => {
+  const dataDir = join(folderFor(t), 'data')
+  const server = await start(t, { profile: 'SSE', dataDir })
+  const backups = join(dataDir, 'backups')
+  const kept = ['before-upgrade', 'keep-monday', 'keep-tuesday', 'mine.part', '2020-01-01T00-00-00-000Z.tar']
+  // The clock was ahead once.
+  const ahead = ['2998-01-01T00-00-00-000Z', '2999-01-01T00-00-00-000Z', '2999-01-01T00-00-00-001Z']
+  for (const name of [...kept, ...ahead]) mkdirSync(join(backups, name), { recursive: true })
+  const { backup } = (await control(server)).body.result
+  t.same(readdirSync(backups).sort(), [...kept, ...ahead.slice(1), backup].sort())
+})
+
+t.test('a file that goes while the directory is measured is no failure', { skip: process.platform === 'win32' && 'links need rights there' }, async t => {
+  const dataDir = join(folderFor(t), 'data')
+  const server = await start(t, { profile: 'SSE', dataDir })
+  // As LevelDB leaves it between the listing and the look: a name, and no file.
+  symlinkSync('nowhere', join(dataDir, '000099.ldb'))
+  t.match(await control(server), { status: 200 })
 })
 
 t.test('without a data directory there is no such command', async t => {

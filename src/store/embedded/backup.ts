@@ -18,6 +18,8 @@ export const BACKUPS = 'backups'
 const KEPT = 3
 /** A copy that is not complete. */
 const PART = '.part'
+/** What a complete copy is called. Anything else in the folder is somebody else's. */
+const NAME = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z$/
 const STEP_BYTES = 256 * 1024
 const STEP_MAX = 1000
 
@@ -30,17 +32,28 @@ export interface BackupsOptions {
   readonly log: Pick<Logger, 'info'>
 }
 
-/** One at a time: who asks meanwhile gets the one that is being made. */
+/** One at a time. Who asks meanwhile gets the next: the one being made may lack what was acknowledged to him before he asked. */
 export class Backups {
   readonly #options: BackupsOptions
   #making: Promise<Backup> | null = null
+  /** Of all who wait; it has not begun. */
+  #next: Promise<Backup> | null = null
 
   constructor (options: BackupsOptions) {
     this.#options = options
   }
 
   async make (): Promise<Backup> {
-    return await (this.#making ??= this.#make().finally(() => { this.#making = null }))
+    if (this.#making === null && this.#next === null) return await this.#begin()
+    return await (this.#next ??= Promise.allSettled([this.#making]).then(async () => {
+      this.#next = null
+      return await this.#begin()
+    }))
+  }
+
+  async #begin (): Promise<Backup> {
+    this.#making = this.#make().finally(() => { this.#making = null })
+    return await this.#making
   }
 
   async #make (): Promise<Backup> {
@@ -68,7 +81,7 @@ export async function copyDatabase (level: ClassicLevel, witness: Buffer, dir: s
     await mkdir(backups, { recursive: true })
     // It holds the key that signs tickets.
     await chmod(backups, 0o700)
-    for (const left of await readdir(backups)) if (left.endsWith(PART)) await rm(join(backups, left), { recursive: true, force: true })
+    for (const left of await readdir(backups)) if (left.endsWith(PART) && NAME.test(left.slice(0, -PART.length))) await rm(join(backups, left), { recursive: true, force: true })
     const copy = new ClassicLevel(part, { createIfMissing: true, errorIfExists: true })
     await copy.open()
     try {
@@ -91,7 +104,8 @@ export async function copyDatabase (level: ClassicLevel, witness: Buffer, dir: s
   } finally {
     await iterator.close()
   }
-  const complete = (await readdir(backups)).filter(name => !name.endsWith(PART)).sort()
-  for (const old of complete.slice(0, -KEPT)) await rm(join(backups, old), { recursive: true, force: true })
+  // After the clock was set back, the new one is not the last by its name.
+  const others = (await readdir(backups)).filter(other => NAME.test(other) && other !== name).sort()
+  for (const old of others.slice(0, 1 - KEPT)) await rm(join(backups, old), { recursive: true, force: true })
   return records
 }

@@ -270,8 +270,12 @@ export async function freeBytes (dir: string): Promise<number> {
 async function bytesIn (dir: string): Promise<number> {
   let bytes = 0
   for (const name of await readdir(dir)) {
-    const file = await stat(join(dir, name))
-    if (file.isFile()) bytes += file.size
+    // LevelDB deletes files meanwhile, in a thread of its own.
+    const file = await stat(join(dir, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null
+      throw error
+    })
+    if (file?.isFile() === true) bytes += file.size
   }
   return bytes
 }

@@ -12,6 +12,7 @@
 import { compareIds, isId, millisOf, ORIGIN } from '../../core/id.ts'
 import type { Entry } from '../../core/event.ts'
 import type { Id } from '../../core/id.ts'
+import { flat, flatName } from '../flat.ts'
 
 /** Raised when an older Signalbox cannot read what this one writes. */
 export const FORMAT = 3
@@ -56,7 +57,7 @@ const sortable = (digits: string): string => String.fromCharCode(96 + digits.len
 
 /** Names come from outside. UTF-8 would turn a name with half a surrogate pair into another name. */
 const escape = (name: string): string => JSON.stringify(name).slice(1, -1)
-const unescape = (text: string): string => text.includes('\\') ? JSON.parse(`"${text}"`) as string : text
+const unescape = (text: string): string => text.includes('\\') ? JSON.parse(`"${text}"`) as string : flat(text)
 
 /** @param ordinal counts facts and deletions over the log's whole life: a gap is a lost event */
 export function recordOf (entry: Entry, ordinal: number): string {
@@ -115,9 +116,9 @@ export function parseRecord (text: string): EventRecord | null {
   return {
     ordinal: Number(ordinal),
     entry: {
-      id,
-      type: type as string,
-      room: room as string,
+      id: flat(id),
+      type: flatName(type as string),
+      room: flatName(room as string),
       key: kind === 'f' ? null : unescape(fields.length > 7 ? fields.slice(6).join(' ') : key),
       deletion: kind === 'd',
       json,

@@ -4,6 +4,7 @@
 import type { Draft, Entry } from '../../../core/event.ts'
 import { PUBLIC } from '../../../core/event.ts'
 import type { Id } from '../../../core/id.ts'
+import { flat, flatName } from '../../flat.ts'
 
 /** Where an event came from: an entry of `ingest`, or a message on the channel, by its digest. */
 export type IntakeSource = `i${Id}` | `c${string}`
@@ -38,13 +39,13 @@ export function entryOf (id: Id, text: string): Entry | null {
   const json = `{"id":"${id}",${text.slice(1)}`
   const key = quoted === undefined ? null : parsed(quoted) as string | undefined
   if (key === undefined) return null
-  return { id, type: type as string, room, key, deletion: key !== null && none !== undefined, json, size: Buffer.byteLength(json) }
+  return { id, type: flatName(type as string), room: flatName(room), key, deletion: key !== null && none !== undefined, json, size: Buffer.byteLength(json) }
 }
 
 /** A value of the hash `state`: the id and the event. @returns null for one that we did not write there */
 export function valueOf (field: string, text: string): Entry | null {
   const space = text.indexOf(' ')
-  const id = text.slice(0, space)
+  const id = flat(text.slice(0, space))
   const entry = ID.test(id) ? factOf(id, text.slice(space + 1)) : null
   return entry === null || entry.key === null || entry.deletion || fieldOf(entry.room, entry.type, entry.key) !== field ? null : entry
 }
