@@ -1,8 +1,8 @@
 // What the command `explain` answers, in words: for the command line and the page. The client itself does not load this.
 
-export type Wait = 'tick' | 'backlog' | 'slow' | 'pace' | 'hidden' | 'away'
+type Wait = 'tick' | 'backlog' | 'slow' | 'pace' | 'hidden' | 'away'
 
-export interface Fate {
+interface Fate {
   readonly fate: 'delivered' | 'folded' | 'not heard' | 'pending' | 'reset' | 'gone'
   readonly reason?: string | null
   readonly into?: string

@@ -14,7 +14,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { Backup } from '../../core/store.ts'
 
 /** In the data directory. */
-export const BACKUPS = 'backups'
+const BACKUPS = 'backups'
 const KEPT = 3
 /** A copy that is not complete. */
 const PART = '.part'
