@@ -60,7 +60,7 @@ const YEAR_MS = 31_536_000_000
 export default async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
   const { gateway, authority, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  const all = (): Registry => Registry.merge([processMetrics(), registry])
   const { counters } = gateway
 
   const counter = (name: string, help: string, value: () => number): void => {
@@ -155,16 +155,24 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
     counter('signalbox_intake_dropped_total', 'Messages of the channel that were dropped because the buffer was full', () => intake.channel.dropped)
     gauge('signalbox_intake_waiting', 'Entries of ingest that wait for their room', 'sum', () => intake.ingest.waiting)
   }
-  metricsExchange?.provide(async () => await registry.getMetricsAsJSON())
+  metricsExchange?.provide(async () => await all().getMetricsAsJSON())
 
   app.get('/metrics', {
     config: { access: 'metrics' },
     schema: { tags: ['status'], operationId: 'getMetrics', summary: 'Prometheus metrics', response: { 200: textOf('text/plain', 'The metrics of all workers.'), ...refusals } }
   }, async (_request, reply) => {
     reply.type(registry.contentType)
-    if (metricsExchange === undefined) return await registry.metrics()
-    return await metricsExchange.metricsOfAll() ?? `# Of this worker only: the metrics of the others did not arrive in time.\n${await registry.metrics()}`
+    if (metricsExchange === undefined) return await all().metrics()
+    return await metricsExchange.metricsOfAll() ?? `# Of this worker only: the metrics of the others did not arrive in time.\n${await all().metrics()}`
   })
+}
+
+let ofProcess: Registry | null = null
+
+/** Once in a process, which may have several gateways: it observes the garbage collector for good, and would keep each of them in memory. */
+function processMetrics (): Registry {
+  if (ofProcess === null) collectDefaultMetrics({ register: ofProcess = new Registry() })
+  return ofProcess
 }
 
 /** What a histogram is made of: how many by bound, the last ones beyond all, and the sum of all. */
