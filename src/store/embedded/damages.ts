@@ -29,9 +29,9 @@ export class Damages {
   async opened (dir: string, { lost, leftOut, doubtful, isCut, lacksRecords, isContinued, spoilt }: StoredLog, aside: string | null): Promise<void> {
     this.#kept = await keptIn(dir)
     const what = [
-      ...isCut ? ['the end of the log is cut off'] : [],
+      ...isCut ? ['the end of the log is cut off, and values may be missing with it'] : [],
       ...lacksRecords ? ['records of Idempotency-Keys or commands are missing from its end: requests that are repeated with them count as new'] : [],
-      ...lost > 0 ? [`${lost} facts are missing; history begins after them, and clients that are not past them are reset`] : [],
+      ...lost > 0 ? [`${lost === 1 ? '1 fact is' : `${lost} facts are`} missing; history begins after them, and clients that are not past them are reset`] : [],
       ...doubtful > 0 ? [`${doubtful} values are damaged or may not be the newest of their keys, and are left out`] : [],
       ...spoilt.length > doubtful && lost === 0 ? [`${spoilt.length - doubtful} other records are damaged`] : [],
       ...isContinued ? [] : ['all clients are reset']
