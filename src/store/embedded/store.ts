@@ -365,7 +365,7 @@ class EmbeddedStore implements Store {
       this.#image = this.#memory.imageOf(found)
       this.#early = []
     } else if (this.#memory.lineage !== before.lineage) {
-      this.#damages.report(1, 'it came back, damaged or replaced, without events that had been acknowledged, and clients that have them are reset')
+      this.#damages.report(1, 'it came back without events that had been acknowledged (damaged, or replaced while the gateway ran), and clients that have them are reset')
       this.#follower.load(this.#memory.imageOf(found))
     } else if (late.length > 0 || this.#memory.floor !== before.floor) {
       this.#follower.apply(late, this.#memory.floor)
