@@ -1,9 +1,10 @@
 // A TCP proxy that harms what passes it, after toxiproxy's toxics. It stands between half of the clients and the gateway, or
 // between the gateway and its Redis.
 
-import { connect, createServer } from 'node:net'
-import type { Server, Socket } from 'node:net'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Door } from '../client/proxy.ts'
 import { freePort } from '../process/harness.ts'
 import type { Test } from '../tools/daemon.ts'
 import type { Random } from './random.ts'
@@ -50,7 +51,7 @@ export class Toxic {
   cut = 0
   to: number
   readonly #pairs = new Set<Pair>()
-  #server: Server | null = null
+  readonly #door: Door
   #isHanging = false
   #flowing: Promise<void> = Promise.resolve()
   #flow = (): void => {}
@@ -58,6 +59,7 @@ export class Toxic {
   private constructor (port: number, to: number) {
     this.port = port
     this.to = to
+    this.#door = new Door(port, near => this.#carry(near))
   }
 
   static async start (t: Test, to: number): Promise<Toxic> {
@@ -72,18 +74,12 @@ export class Toxic {
   }
 
   async up (): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server = createServer(near => this.#carry(near)).once('error', reject).listen(this.port, '127.0.0.1', resolve)
-    })
+    await this.#door.open()
   }
 
   /** Listens no longer, and resets all connections. */
   async down (): Promise<void> {
-    const server = this.#server
-    this.#server = null
-    await new Promise<void>(resolve => {
-      if (server === null) return resolve()
-      server.close(() => resolve())
+    await this.#door.close(() => {
       this.reset()
       this.flow()
     })

@@ -22,6 +22,35 @@ interface ProxyRule {
   readonly answer: string | null
 }
 
+/** A port that is listened to, and may be closed and opened again. */
+export class Door {
+  readonly #port: number
+  readonly #enter: (socket: Socket) => void
+  #server: Server | null = null
+
+  constructor (port: number, enter: (socket: Socket) => void) {
+    this.#port = port
+    this.#enter = enter
+  }
+
+  async open (): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server = createServer(this.#enter).once('error', reject).listen(this.#port, '127.0.0.1', resolve)
+    })
+  }
+
+  /** @param cut ends what is connected */
+  async close (cut: () => void): Promise<void> {
+    const server = this.#server
+    this.#server = null
+    await new Promise<void>(resolve => {
+      if (server === null) return resolve()
+      server.close(() => resolve())
+      cut()
+    })
+  }
+}
+
 export class Proxy {
   readonly port: number
   readonly url: string
@@ -31,11 +60,12 @@ export class Proxy {
   readonly #near = new Set<Socket>()
   readonly #rules: ProxyRule[] = []
   readonly #garblings: Array<{ readonly text: string, readonly other: string, times: number }> = []
-  #server: Server | null = null
+  readonly #door: Door
   #hangs = false
 
   private constructor (port: number, to: number) {
     this.port = port
+    this.#door = new Door(port, socket => this.#pass(socket))
     this.#to = to
     this.url = `http://127.0.0.1:${port}`
   }
@@ -49,20 +79,12 @@ export class Proxy {
   }
 
   async up (): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server = createServer(socket => this.#pass(socket)).once('error', reject).listen(this.port, '127.0.0.1', resolve)
-    })
+    await this.#door.open()
   }
 
   /** Stops listening and cuts open connections. */
   async down (): Promise<void> {
-    const server = this.#server
-    this.#server = null
-    await new Promise<void>(resolve => {
-      if (server === null) return resolve()
-      server.close(() => resolve())
-      this.cut()
-    })
+    await this.#door.close(() => this.cut())
   }
 
   /** Ends open connections. */
