@@ -47,7 +47,7 @@ class Deployment {
 
   async start (): Promise<void> {
     const { clock } = this
-    const store = this.#store ??= await openEmbeddedStore({ historySize: 1000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: HOUR, clock, dataDir: ':memory:', durability: 'process', log: silent })
+    const store = this.#store ??= await openEmbeddedStore({ historySize: 1000, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: HOUR, clock, dataDir: ':memory:', durability: 'process', gatherMs: 0, log: silent })
     const follow = async (follower: Follower): Promise<void> => {
       this.#follower = follower
       if (this.#image === null) {

@@ -71,9 +71,9 @@ export async function rig (options: RigOptions = {}): Promise<Rig> {
     idempotencyTtlMs: 3_600_000,
     log: silent
   }
-  // A Redis server goes by real time.
+  // A Redis server goes by real time. An append that waited for others would wait for a clock that stands still until it is answered.
   const store = options.redis === undefined
-    ? await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process' })
+    ? await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process', gatherMs: 0 })
     : new RedisStore({ ...limits, clock: systemClock, address: redisAddress(options.redis), prefix: `${newWorker()}:`, worker: newWorker() })
   let follower: Follower | null = null
   let image: Image | null = null

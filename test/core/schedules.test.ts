@@ -533,7 +533,7 @@ t.test('a wall clock that was ahead for a moment ends no value early, and keeps 
 t.test('values end by their age where the gateway was down, also where an id of the future is among them', async t => {
   const clock = new ManualClock()
   const limits = { historySize: 0, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: HOUR }
-  const store = await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process', log: silent })
+  const store = await openEmbeddedStore({ ...limits, clock, dataDir: ':memory:', durability: 'process', gatherMs: 0, log: silent })
   const put = async (key: string): Promise<unknown> => {
     const appended = store.append([draftOf({ type: 'gauge', room: 'a', key, data: 1, timestamp: 1 })])
     await clock.settle()

@@ -49,7 +49,7 @@ t.test('small values count with what keeping them takes, and texts beyond Latin-
 })
 
 t.test('what is there is always loaded, also beyond STATE_BYTES, and can be cleared', async t => {
-  const store = await openEmbeddedStore({ clock: new ManualClock(), dataDir: ':memory:', durability: 'process', historySize: 0, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 1000, log: silent })
+  const store = await openEmbeddedStore({ clock: new ManualClock(), dataDir: ':memory:', durability: 'process', gatherMs: 0, historySize: 0, historyTtlMs: 0, historyBytes: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 1000, log: silent })
   await store.append(Array.from({ length: 100 }, (_, key) => ({ type: 'log', room: 'a', key: String(key), deletion: false, tail: `"type":"log","room":"a","key":"${key}","data":"${text(1000)}","timestamp":1}` })))
   const r = await rig({ limits: { stateBytes: 1000 }, gateway: { store } })
   t.ok(r.gateway.view.totals.stateBytes > 100_000)

@@ -11,7 +11,7 @@ import { fact } from './harness.ts'
 const record = (by: string) => ({ command: 'move', status: 'running', fingerprint: 'x', by }) as const
 
 async function open (): Promise<FailingStore> {
-  return new FailingStore(await openEmbeddedStore({ dataDir: ':memory:', durability: 'process', historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: new ManualClock(), log: silent }))
+  return new FailingStore(await openEmbeddedStore({ dataDir: ':memory:', durability: 'process', gatherMs: 0, historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0, idempotencyTtlMs: 60_000, clock: new ManualClock(), log: silent }))
 }
 
 t.test('a method fails as often as the test says, and then works', async t => {
