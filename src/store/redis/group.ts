@@ -160,6 +160,8 @@ export class RedisGroup implements Group {
   #run: OrderHandler = () => {}
   /** Those that were alive at the last beat. */
   #alive: readonly string[] = []
+  /** Those that were alive when Redis was lost. Until then they may not have renewed their leases, or another server has taken over without them. */
+  #returning: { readonly workers: readonly string[], readonly until: number } = { workers: [], until: 0 }
   #beats = 0
   #onGone: () => void = () => {}
   #stop = (): void => {}
@@ -178,6 +180,7 @@ export class RedisGroup implements Group {
       },
       onUsable: () => {
         this.#isStale = true
+        this.#returning = { workers: this.#alive, until: options.clock.now() + SILENT_MS }
         void this.#beat()
       }
     })
@@ -313,7 +316,13 @@ export class RedisGroup implements Group {
   /** @throws Refusal STORE_UNAVAILABLE */
   async #living (leftMs = 0): Promise<string[]> {
     const { store } = this.#options
-    return await store.ask(async client => await alive(client, [store.keys.workers], [leftMs]))
+    return this.#withReturning(await store.ask(async client => await alive(client, [store.keys.workers], [leftMs])))
+  }
+
+  /** @param alive those that are by their leases */
+  #withReturning (alive: readonly string[]): string[] {
+    const { workers, until } = this.#returning
+    return [...new Set([...alive, ...this.#options.clock.now() < until ? workers : []])]
   }
 
   /** Renews the lease, and sends the counts that are out of date. */
@@ -324,10 +333,11 @@ export class RedisGroup implements Group {
     if (this.#closed) return
     this.#stop = clock.after(BEAT_MS, () => { void this.#beat() })
     const answer = await this.#bounded(async client => await beat(client, [workers, members], [this.worker, LEASE_MS]))
-    const [isValid, ...alive] = answer ?? [0, ...this.#alive]
+    const [isValid, ...leases] = answer ?? [0, ...this.#alive]
     // The lease had expired: others may have deleted the counts as those of a dead worker.
     if (isValid !== 1) this.#isStale = true
     this.#declareSoon()
+    const alive = this.#withReturning(leases)
     const isGone = this.#alive.some(worker => !alive.includes(worker))
     this.#alive = alive
     if (isGone || ++this.#beats % LOOK_BEATS === 0) this.#onGone()
