@@ -14,6 +14,8 @@ import { prepareTools } from './tools/fetch.ts'
 import { findAll } from './tools/find.ts'
 import { TapSummary } from './tools/tap-summary.ts'
 
+/** So many files are named: where a run that became slow spends its time. */
+const SLOWEST = 10
 const coverage = process.argv.includes('--coverage')
 // Tap would run every file of a folder, helpers among them.
 const args = process.argv.slice(2).filter(arg => arg !== '--coverage')
@@ -37,12 +39,14 @@ child.stdout.setEncoding('utf8').on('data', (text: string) => summary.write(text
 child.on('close', (code, signal) => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   if (coverage) reportCoverage(tap)
-  const { passed, skipped, failures, finished, planned, complete } = summary
+  const { passed, skipped, failures, times, finished, planned, complete } = summary
   const early = !complete || signal !== null
   const failed = Math.max(summary.failed, early ? 1 : 0) + (requireAll ? missing.length : 0)
   for (const { file, timedOut } of failures) console.log(`${timedOut ? 'timed out' : 'failed'}: ${file}`)
   if (early) console.log(`tap ended early (${signal ?? `exit code ${code}`}): ${finished} of ${planned ?? 'an unknown number of'} files have run`)
   if (missing.length > 0) console.log(`\n${missing.join('\n')}`)
+  const slowest = [...times].sort(([, a], [, b]) => b - a).slice(0, SLOWEST)
+  if (slowest.length > 1) console.log(`\nslowest: ${slowest.map(([file, ms]) => `${file} ${Math.round(ms / 1000)} s`).join(', ')}`)
   console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
   process.exitCode = code === 0 && failed === 0 && passed + skipped > 0 ? 0 : 1
 })

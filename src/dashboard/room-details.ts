@@ -3,14 +3,14 @@
 import { connect } from '../client/index.ts'
 import type { Box, Event } from '../client/index.ts'
 import { make, mark, show, write } from './element.ts'
-import { ago, clock, many } from './format.ts'
+import { clock, many } from './format.ts'
 import { here } from './here.ts'
+import { RoomValues } from './room-values.ts'
 import { Rows } from './rows.ts'
 import type { Screen } from './screen.ts'
 import type { SignIn } from './sign-in.ts'
 import { fillValue } from './value.ts'
 
-const MAX_VALUES = 200
 const MAX_FACTS = 20
 
 export class RoomDetails {
@@ -26,18 +26,7 @@ export class RoomDetails {
   readonly #heading: HTMLElement
   readonly #sides: HTMLElement
   readonly #factsHeading = make('h4', {}, 'Facts, newest first')
-  readonly #values = new Rows<Event>({
-    label: 'Values',
-    keyOf: ({ type, key = '' }) => `${type}\0${key}`,
-    limit: MAX_VALUES,
-    columns: [
-      { head: 'Key', isName: true, text: ({ key = '' }) => key },
-      { head: 'Type', isMinor: true, text: ({ type }) => type },
-      { head: 'Value', isLong: true, fill: (cell, { data }) => fillValue(cell, data) },
-      { head: 'Changed', isMinor: true, isNumber: true, text: ({ timestamp }) => ago(Date.now() - timestamp) }
-    ]
-  })
-
+  readonly #values = new RoomValues()
   readonly #factRows = new Rows<Event>({
     label: 'Facts',
     keyOf: ({ id }) => id,

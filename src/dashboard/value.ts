@@ -6,16 +6,33 @@ import { count, NONE, shorten } from './format.ts'
 /** About three lines. */
 const MAX_TEXT = 200
 
-const present = new WeakMap<HTMLElement, unknown>()
+interface Texts {
+  readonly line: string
+  /** All of it, made only where it is shown. */
+  readonly whole: () => string
+}
 
+const present = new WeakMap<HTMLElement, Texts>()
+
+/** As JSON. */
 export function fillValue (cell: HTMLElement, value: unknown): void {
-  present.set(cell, value)
+  fill(cell, { line: JSON.stringify(value) ?? NONE, whole: () => JSON.stringify(value, null, 2) })
+}
+
+/** Below a heading that says what it is a text needs no quotation marks. */
+export function fillMember (cell: HTMLElement, value: unknown): void {
+  if (typeof value === 'string') fill(cell, { line: value, whole: () => value })
+  else fillValue(cell, value)
+}
+
+function fill (cell: HTMLElement, texts: Texts): void {
+  present.set(cell, texts)
   const [text, button] = cell.childElementCount === 0 ? newParts(cell) : cell.children as unknown as [HTMLElement, HTMLButtonElement]
-  const line = JSON.stringify(value) ?? NONE
+  const { line, whole } = texts
   const isLong = line.length > MAX_TEXT
   const isOpen = isLong && button.getAttribute('aria-expanded') === 'true'
   mark(text, { class: isOpen ? 'whole' : undefined })
-  write(text, isOpen ? JSON.stringify(value, null, 2) : shorten(line, MAX_TEXT))
+  write(text, isOpen ? whole() : shorten(line, MAX_TEXT))
   show(button, isLong)
   write(button, isOpen ? 'Show less' : isLong ? `Show all ${count(line.length)} characters` : '')
 }
@@ -24,7 +41,7 @@ function newParts (cell: HTMLElement): [HTMLElement, HTMLButtonElement] {
   const button = make('button', { type: 'button', class: 'link', 'aria-expanded': 'false' })
   button.addEventListener('click', () => {
     mark(button, { 'aria-expanded': button.getAttribute('aria-expanded') === 'true' ? 'false' : 'true' })
-    fillValue(cell, present.get(cell))
+    fill(cell, present.get(cell) as Texts)
   })
   const text = make('span')
   cell.append(text, button)

@@ -71,7 +71,7 @@ const KINDS: readonly Kind[] = [{
   path: '/',
   prepare: async page => await page.getByRole('button', { name: 'wall' }).click(),
   shows: async (page, value) => {
-    const figures = [...(await page.getByRole('group', { name: 'Values' }).innerText()).matchAll(/\bkey-\d+\s+figure\s+(\d+)/g)].map(([, figure]) => Number(figure))
+    const figures = [...(await page.getByRole('group', { name: 'Values' }).innerText()).matchAll(/\bkey-\d+\s+(\d+)/g)].map(([, figure]) => Number(figure))
     return figures.length > 0 && figures.every(figure => figure === value)
   },
   deeds: async page => `${await page.getByRole('group', { name: 'Values' }).getByRole('row').count()} rows shown`

@@ -1,5 +1,6 @@
 // `npm run chaos -- --help`.
 
+import { spawnSync } from 'node:child_process'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { FAULTS } from './faults/index.ts'
 import type { RoundResult, RunOptions, RunProfile } from './run.ts'
@@ -53,6 +54,8 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+// Only what runs needs it: a question is answered at once.
+if (spawnSync('npm run build', { stdio: ['ignore', 'ignore', 'inherit'], shell: true }).status !== 0) process.exit(1)
 const seed = options.seed ?? Date.now() % 1_000_000
 try {
   if (options.bugs !== undefined) {

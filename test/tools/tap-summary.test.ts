@@ -66,6 +66,7 @@ t.test('every check is counted once, and a file that did not pass is named', asy
       { file: 'test/slow.test.ts', timedOut: true },
       { file: 'test/crash.test.ts', timedOut: false }
     ])
+    t.equal(summary.times.get('test/good.test.ts'), 97.288)
     t.equal(printed.length, 1)
     t.match(printed[0], /^not ok: test\/bad\.test\.ts > it breaks > one is two\n {2}diff: \|\n/)
   }

@@ -9,13 +9,15 @@ interface Failure {
 
 const LINE = /^( *)(not )?ok \d+(?: - (.*))?$/
 /** A directive or a time may follow the name. */
-const TAIL = / # (?:(SKIP|TODO)\b.*|time=\S+)$/i
+const TAIL = / # (?:(SKIP|TODO)\b.*|time=([\d.]+)ms)$/i
 
 export class TapSummary {
   passed = 0
   failed = 0
   skipped = 0
   readonly failures: Failure[] = []
+  /** What each file took, in ms. */
+  readonly times = new Map<string, number>()
   /** Files that tap will run; null until it has printed its plan. */
   planned: number | null = null
   finished = 0
@@ -68,7 +70,7 @@ export class TapSummary {
 
   #check (indent: string, ok: boolean, text: string): void {
     const depth = indent.length / 4
-    const directive = TAIL.exec(text)?.[1]
+    const [, directive, ms] = TAIL.exec(text) ?? []
     const name = text.replace(TAIL, '')
     const ofSubtest = this.#open.length > depth
     const top = depth === 0
@@ -90,6 +92,7 @@ export class TapSummary {
     if (!top) return
     this.finished++
     this.#failedInFile = 0
+    if (ms !== undefined) this.times.set(name, Number(ms))
     if (failed) this.failures.push({ file: name, timedOut: false })
   }
 
