@@ -157,7 +157,9 @@ async function settled (server: ServerProcess): Promise<number> {
 
 async function sessions (port: number): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })).text()
-  return Number(/^signalbox_sessions\{.*\} (\d+)$/m.exec(text)?.[1] ?? NaN)
+  const count = /^signalbox_sessions(?:\{.*\})? (\d+)$/m.exec(text)?.[1]
+  if (count === undefined) throw new Error('/metrics has no signalbox_sessions')
+  return Number(count)
 }
 
 async function until (holds: () => Promise<boolean>): Promise<void> {

@@ -162,6 +162,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     pressure.stop()
     profileSwitch.stop()
     await gateway.drain()
+    gateway.commands.close()
     await reports.stop()
     await backing.leave()
     await store.close()

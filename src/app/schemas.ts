@@ -72,6 +72,7 @@ const errorSchema = {
     error: { type: 'string', description: 'the name of the status' },
     message: { type: 'string' },
     retryMs: { type: 'integer', minimum: 0, description: 'on a socket, where trying again may help; over HTTP it is the header Retry-After' },
+    rooms: { type: 'array', items: { type: 'string' }, description: 'with ROOM_FULL: those that are full' },
     id: { type: 'string', description: 'of the command, with COMMAND_FAILED' },
     command: { type: 'string', description: 'with COMMAND_FAILED' },
     status: { type: 'string', enum: ['failed'], description: 'with COMMAND_FAILED' }

@@ -11,8 +11,8 @@ import type { Signalbox } from './api.ts'
 export interface Started {
   readonly verbs: Signalbox
   readonly inner: FastifyInstance
-  /** Whether handshakes of WebSockets are taken. The profile may change. */
-  readonly takesSockets: () => boolean
+  /** The path of the WebSocket; null while it is not mounted. */
+  readonly socketPath: () => string | null
   /** Sets what is called when that changes. If it throws, the profile stays as it was. */
   readonly onMounted: (act: () => void) => void
   /** The paths of its routes. */
@@ -51,7 +51,7 @@ export async function start ({ config, store, logLevel }: ReadOptions<never>, ba
     await inner.close().catch(() => {})
     throw error
   }
-  return { verbs, inner, takesSockets: () => root.mounted.paths.websocket !== null, onMounted: act => { noteMounted = act }, paths, close }
+  return { verbs, inner, socketPath: () => root.mounted.paths.websocket, onMounted: act => { noteMounted = act }, paths, close }
 }
 
 /** Of a directory that cannot be used the sentence and the code: a trace through the store, with its causes, would hide them. */

@@ -89,8 +89,8 @@ for (const profile of PROFILES) {
 
   t.test(`get over ${profile} prints the newest value of each key, over all pages, and no facts`, { buffered: true }, async t => {
     const { url } = await launch(t, { APP_PROFILE: profile, MAX_BUNDLE_BYTES: 20_000 })
-    const value = (key: number, data: unknown): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room: 'a', key: `k${key}`, data, timestamp: 1_700_000_000_000 })
-    const lines = [...Array.from({ length: 1000 }, (_, key) => value(key, { old: 'x'.repeat(100) })), ndjson(1).trim(), ...Array.from({ length: 999 }, (_, key) => value(key, key)), value(999, null)]
+    const value = (key: number, data: unknown, room: string | null = 'a'): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room, key: `k${key}`, data, timestamp: 1_700_000_000_000 })
+    const lines = [...Array.from({ length: 1000 }, (_, key) => value(key, { old: 'x'.repeat(100) })), ndjson(1).trim(), ...Array.from({ length: 999 }, (_, key) => value(key, key)), value(999, null), value(2, 'of the public feed', null), value(4, null, null)]
     t.match(await run(t, ['publish'], { ...at(url), input: lines.join('\n') }), { code: 0 })
     const all = await run(t, ['get', 'a', '--json'], at(url))
     t.match(all, { code: 0, stderr: '' })

@@ -189,6 +189,30 @@ t.test('values that end at once end in batches, between which others have their 
   t.equal(clock.pending, 0)
 })
 
+t.test('what is over at the start is waited for by one timer, which ends with it; nothing begins behind the end', async t => {
+  const clock = new ManualClock()
+  const rooms = new Rooms<never>()
+  for (const key of ['k', 'l']) rooms.apply(entryOf(parseEvent(host(key, 1, 1), { stateTypes: new Set(), maxBytes: Infinity, now: clock.wall() }), `${clock.wall() - HOUR}-${key === 'k' ? 0 : 1}`))
+  let ends = 0
+  const make = (): Lifetimes => {
+    const lifetimes = new Lifetimes({ clock, logClock: new LogClock(clock), rooms, end: async () => { ends++ }, onError: () => {} })
+    lifetimes.load()
+    return lifetimes
+  }
+  const lifetimes = make()
+  await lifetimes.start()
+  t.equal(ends, 1)
+  t.equal(clock.pending, 1)
+  lifetimes.stop()
+  t.equal(clock.pending, 0)
+  const stopped = make()
+  stopped.stop()
+  await stopped.start()
+  await pass(clock, 10 * SECOND)
+  t.equal(ends, 1)
+  t.equal(clock.pending, 0)
+})
+
 t.test('data that ends as a ttl does gives no time', async t => {
   const r = await rig()
   await r.publish(host('k', { ttl: 1 }), host('l', ',"ttl":1}'))

@@ -439,6 +439,19 @@ t.test('a session that left everything rests, and hears again what it joins then
   t.equal(client.events.length, 2)
 })
 
+t.test('a leave that comes behind the end of its session changes nothing: no room keeps it', async t => {
+  const r = await rig()
+  const { session } = r.connect([{ room: 'a' }, { room: 'b' }])
+  const stays = r.connect()
+  session.end()
+  t.same(session.leave(['a']), [])
+  t.equal(r.gateway.view.room('a'), undefined)
+  t.equal(r.gateway.view.room('b'), undefined)
+  await r.publish(...facts(1, 1, 'b'), { type: 'log', data: 1 })
+  await pass(r, SECOND)
+  t.equal(stays.events.length, 1)
+})
+
 t.test('a public event reaches the feed, and rooms only where its type is named', async t => {
   const r = await rig()
   const feed = r.connect()

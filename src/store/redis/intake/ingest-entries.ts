@@ -14,7 +14,7 @@ import { KEPT_CHARACTERS } from './dead-letters.ts'
  * Keys: intake ingest. Arguments: token, what to read, maximum entries, bytes to stop at, largest event, characters kept of a larger one; then ids.
  * What to read: `>` for new entries, `=` for the ids, else pending entries of any worker, from this id on.
  * Returns {'OK', next, then in turn id, kind (event, large, fields), text} or {'FENCED'}. `next`: for pending entries the id to continue from;
- * without new entries, the entry that was delivered last.
+ * without new entries, the entry that was delivered last; of the ids, how many were looked at.
  */
 const readPage = script<[intake: string, ingest: string], [token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]], Buffer[]>('sbRead', `
 local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -43,10 +43,13 @@ local function put (entry)
 end
 
 if from == '=' then
-  for at = 7, #ARGV do
+  local at = 7
+  while at <= #ARGV and bytes < bytesMost do
     local found = redis.call('XRANGE', ingest, ARGV[at], ARGV[at])
     if found[1] then put(found[1]) else redis.call('XACK', ingest, 'gateway', ARGV[at]) end
+    at = at + 1
   end
+  answer[2] = tostring(at - 7)
 elseif from == '>' then
   local got
   repeat
@@ -95,7 +98,7 @@ export interface PageRequest {
 
 export interface IngestPage {
   readonly entries: IngestEntry[]
-  /** For pending entries the id to continue from, `0-0` after the last; without new entries, the entry delivered last. */
+  /** For pending entries the id to continue from, `0-0` after the last; without new entries, the entry delivered last; of `ids`, how many were looked at. */
   readonly next: string
 }
 

@@ -185,12 +185,13 @@ export class Ingest {
       const ids = this.#waiting.get(room) as Id[]
       this.#waiting.delete(room)
       this.#waitingCount -= ids.length
-      // A single entry shows whether the others would be refused.
-      for (let at = 0, count = 1; at < ids.length; at += count, count = at === 1 ? BATCH : count) {
-        const { entries } = await this.#read(term, '=', ids.slice(at, at + count))
+      for (let done = 0; done < ids.length;) {
+        // A single entry shows whether the others would be refused.
+        const { entries, next } = await this.#read(term, '=', ids.slice(done, done === 0 ? 1 : done + BATCH))
+        done += Number(next)
         await this.#take(entries, term)
         if (!this.#waiting.has(room)) continue
-        for (const id of ids.slice(at + count)) this.#wait(room, id)
+        for (const id of ids.slice(done)) this.#wait(room, id)
         break
       }
     }
