@@ -36,7 +36,7 @@ type Packed =
   | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean, readonly paceMs?: number | null }
 
 /** What became of a change, as it comes from another worker. */
-type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
+type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined, readonly rooms: readonly string[] | undefined } }
 
 interface Stream {
   readonly session: Session
@@ -81,8 +81,8 @@ export class Steering {
     const outcome = await this.#ask({ session, change: packed, identity: { ...identity, grants: identity.grants.lists } })
     if (outcome === null) throw notFound()
     if ('data' in outcome) return outcome.data
-    const { code, message, retryMs, bound } = outcome.refusal
-    throw new Refusal(code, message, retryMs, bound)
+    const { code, message, retryMs, bound, rooms } = outcome.refusal
+    throw new Refusal(code, message, retryMs, bound, rooms)
   }
 
   async #ask (order: Order): Promise<Outcome | null> {
@@ -169,8 +169,8 @@ async function outcomeOf (act: () => Promise<object>): Promise<Outcome> {
     return { data: await act() }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    const { code, message, retryMs, bound } = error
-    return { refusal: { code, message, retryMs, bound } }
+    const { code, message, retryMs, bound, rooms } = error
+    return { refusal: { code, message, retryMs, bound, rooms } }
   }
 }
 

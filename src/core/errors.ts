@@ -53,7 +53,7 @@ export const CODES = Object.keys(KINDS) as readonly Code[]
  * docs/operations.md has a row for each.
  */
 export const BOUNDS = [
-  'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'commands', 'rate', 'messages', 'errors', 'attempts',
+  'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'appends', 'commands', 'rate', 'messages', 'errors', 'attempts',
   'headers', 'request_time', 'message_time', 'first_message', 'pong', 'arriving', 'pieces', 'pings', 'pipelined', 'unread', 'work', 'load', 'memory'
 ] as const
 

@@ -131,6 +131,7 @@ for (const { name, skip, start } of STORES) {
         [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, patch, paceMs, ref/],
         [['join'], 400, 'BAD_MESSAGE', /an object such as/]
       ]
+      for (const { port } of servers) t.match((await steer(port, session, { action: 'join', rooms: ['b', 'full'] })).body, { code: 'ROOM_FULL', rooms: ['full'] })
       for (const { port } of servers) for (const [body, status, code, message] of cases) t.match(await steer(port, session, body), { status, body: { statusCode: status, code, message } }, JSON.stringify(body))
       t.same((servers[0] as Server).gateway.view.rooms.filter(({ members }) => members > 0).map(({ room }) => room).sort(), ['a', 'full'])
       t.match(await ask(port, `/api/events/stream/${session}`), { status: 405, headers: { allow: 'OPTIONS, POST' } })
