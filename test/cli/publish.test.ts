@@ -102,7 +102,8 @@ for (const profile of PROFILES) {
     t.match(await run(t, [...brief, '--key', 'h'], at(url)), { code: 0 })
     t.match(JSON.parse((await run(t, ['get', 'b', '--json'], at(url))).stdout), { key: 'h', ttl: 5400 })
     t.match(await run(t, brief, at(url)), { code: 1, stdout: '', stderr: /ttl.*\(BAD_EVENT\)/ }, 'a fact has none')
-    t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
+    t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: /^\S+ {2}@public {2}even {2}k2 {2}"of the public feed"\n$/, stderr: '' })
+    t.match(await run(t, ['get', 'empty'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
     t.match(await run(t, ['get', 'no room'], at(url)), { code: 1, stdout: '', stderr: /\(BAD_SUBSCRIPTION\)\n$/ })
   })
 }
