@@ -1,7 +1,7 @@
 @echo off
 rem Starts the gateway on Windows: one worker, on the embedded store unless REDIS_URL is set.
 rem Settings come from the environment and from .env in this folder; relative paths in them are relative to this folder.
-rem Exit codes are those of the gateway: 0 after a clean drain, 78 for invalid settings, 1 for everything else.
+rem Exit codes are those of the gateway: 0 after a clean drain, 2 for wrong arguments, 78 for invalid settings, 1 for everything else.
 rem
 rem Stop it with Ctrl-C. Windows asks "Terminate batch job (Y/N)?" after the gateway has drained: either answer works.
 rem Output before the gateway runs goes to stderr: stdout is only for the gateway's log.
@@ -15,7 +15,7 @@ if not exist package-lock.json (
 
 if not "%~1"=="" (
   >&2 echo start_production.bat takes no arguments; settings come from the environment and from .env, see .env.example.
-  exit /b 78
+  exit /b 2
 )
 
 where node >nul 2>nul
@@ -55,7 +55,7 @@ set "WORKERS=1"
 >&2 echo One worker: WORKERS=1 is set by start_production.bat.
 >&2 echo The settings in effect:
 >&2 echo.
-node --enable-source-maps dist/launcher.js --check 1>&2
+node --enable-source-maps dist/launcher.js check 1>&2
 if %ERRORLEVEL% neq 0 exit /b %ERRORLEVEL%
 
 node --enable-source-maps dist/launcher.js

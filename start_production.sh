@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts the gateway on a server (Linux, macOS, WSL): one worker, on the embedded store unless REDIS_URL is set.
 # Settings come from the environment and from .env in this folder; relative paths in them are relative to this folder.
-# Exit codes are those of the gateway: 0 after a clean drain, 78 for invalid settings, 1 for everything else.
+# Exit codes are those of the gateway: 0 after a clean drain, 2 for wrong arguments, 78 for invalid settings, 1 for everything else.
 #
 # Output before the gateway runs goes to stderr: stdout is only for the gateway's log.
 #
@@ -17,7 +17,7 @@ case $#:${1-} in
   0: | 1:--prepare | 1:--workers-as-set) ;;
   *)
     say 'start_production.sh takes no arguments; settings come from the environment and from .env (see .env.example).'
-    exit 78
+    exit 2
 esac
 
 command -v node >/dev/null 2>&1 || fail 'Signalbox needs Node.js 20.19 or newer; there is no node in the PATH.'
@@ -71,7 +71,7 @@ esac
 
 say 'The settings in effect:'
 say
-node --enable-source-maps dist/launcher.js --check >&2 || exit
+node --enable-source-maps dist/launcher.js check >&2 || exit
 
 # Replaces this shell: signals reach the gateway itself, and its exit code is that of this script.
 exec node --enable-source-maps dist/launcher.js

@@ -6,11 +6,16 @@
 set -u
 CDPATH='' cd -- "$(dirname -- "$0")" || exit 1
 
+if [ $# -gt 0 ]; then
+  echo 'start_production_advanced.sh takes no arguments; settings come from the environment and from .env (see .env.example).' >&2
+  exit 2
+fi
+
 sh ./start_production.sh --prepare || exit
 
 # .env has its own quoting rules, and the environment overrides it: the gateway itself lists the effective settings.
 check () {
-  listing=$("$@" --enable-source-maps dist/launcher.js --check 2>&1) || {
+  listing=$("$@" --enable-source-maps dist/launcher.js check 2>&1) || {
     code=$?
     printf '%s\n' "$listing" >&2
     exit "$code"

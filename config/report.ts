@@ -1,4 +1,4 @@
-// The settings in readable form: the listing of `--check`, `.env.example`, a Markdown table, and the settings of a running
+// The settings in readable form: the listing of `check`, `.env.example`, a Markdown table, and the settings of a running
 // gateway.
 
 import { NAMES, SETTINGS, TUNABLE, toValues, type Config, type SettingName } from './schema.ts'

@@ -1,4 +1,4 @@
-// The only table of settings. Validation, the `Config` type, `.env.example` and the listing of `--check` are derived from
+// The only table of settings. Validation, the `Config` type, `.env.example` and the listing of `check` are derived from
 // it: a setting is added, renamed or changed only here. Ranges are wide on purpose. They exclude values that cannot work
 // (a timer beyond 2^31 ms, a text beyond V8's longest string), not values that are merely unusual.
 
@@ -21,7 +21,7 @@ const YEAR = 31_536_000
 const MANY = 100_000_000
 
 const TABLE = {
-  APP_PROFILE: choice(PROFILE, 'The transport to mount. Changing it needs a restart; clients switch by themselves.',
+  APP_PROFILE: choice(PROFILE, 'The transport at start. The command switch changes it while the gateway runs; clients follow by themselves.',
     { default: 'SSE', choices: ['SSE', 'WEBSOCKET'] }),
   ENABLE_SSE: flag(PROFILE, 'The older switch for SSE. Selects the profile if APP_PROFILE and ENABLE_WS are not set; must not contradict them.',
     { default: true }),
@@ -57,11 +57,11 @@ const TABLE = {
     { default: 100, minimum: 0, maximum: MINUTE_MS, unit: 'ms', tunable: true }),
   MAX_EVENTS_PER_SECOND_PER_CLIENT: whole(TICKS, 'Messages (bundles) sent to one client per second, and messages accepted from one WebSocket client.',
     { default: 20, minimum: 0, maximum: 1_000_000, unit: 'messages/s', zero: 'no limit', tunable: true }),
-  MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Un-keyed events handed to a client before its socket drains; also the maximum in one bundle.',
+  MAX_QUEUE_PER_CLIENT: whole(TICKS, 'Facts (un-keyed events) handed to a client before it has read what it was sent; also the most in one bundle.',
     { default: 100, minimum: 1, maximum: 1_000_000, unit: 'events', tunable: true }),
   MAX_BUNDLE_BYTES: whole(TICKS, 'Largest bundle sent to a client, before compression; an event larger than half of it goes alone.',
     { default: 262_144, minimum: 1, maximum: 268_435_456, unit: 'bytes', tunable: true }),
-  SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A socket that has not drained for this long is closed; the client may reconnect and resume.',
+  SLOW_CLIENT_TIMEOUT: whole(TICKS, 'A connection whose client reads nothing for this long is closed; the client may reconnect and resume.',
     { default: 30, minimum: 1, maximum: DAY, unit: 'seconds', tunable: true }),
 
   MAX_ROOM_SIZE: whole(ROOMS, 'Members of one named room; the next join is refused with ROOM_FULL.',
@@ -83,7 +83,7 @@ const TABLE = {
 
   MAX_CLIENTS: whole(CONNECTIONS, 'Connections per worker: streams, sockets and reads that wait.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
-  MAX_CLIENTS_PER_IP: whole(CONNECTIONS, 'Connections per client address, reads that wait among them.',
+  MAX_CLIENTS_PER_IP: whole(CONNECTIONS, 'Connections per client address, per worker; waiting reads count too.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),
   MAX_CLIENTS_PER_SUBJECT: whole(CONNECTIONS, 'Connections per subject of a token, per worker.',
     { default: 0, minimum: 0, maximum: MANY, unit: 'connections', zero: 'no limit', tunable: true }),

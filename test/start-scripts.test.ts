@@ -21,7 +21,7 @@ const ADVANCED = 'start_production_advanced.sh'
 const WINDOWS = 'start_production.bat'
 
 const skip = process.platform === 'win32' ? 'Windows has no sh, and no signals' : false
-const redis = spawnSync(process.execPath, [join(ROOT, 'dist', 'launcher.js'), '--check'], { cwd: join(ROOT, 'test'), env: { REDIS_URL: 'redis://127.0.0.1:1' } })
+const redis = spawnSync(process.execPath, [join(ROOT, 'dist', 'launcher.js'), 'check'], { cwd: join(ROOT, 'test'), env: { REDIS_URL: 'redis://127.0.0.1:1' } })
 const skipRedis = skip !== false ? skip : redis.status === 78 ? 'REDIS_URL is not supported yet' : false
 
 type Tap = ConstructorParameters<typeof Stage>[0]
@@ -167,6 +167,14 @@ t.test('the exit code of the gateway is that of the script: 78 for wrong setting
   const second = await site.run(PLAIN, { PORT: port, DATA_DIR: ':memory:' })
   t.equal(second.code, 1)
   t.match(second.stdout, `port ${port} on 127.0.0.1 is in use`)
+})
+
+t.test('an argument is wrong use: the scripts say where settings come from, and end with 2, as the gateway does', { skip }, async t => {
+  for (const script of [PLAIN, ADVANCED]) {
+    const { status, stdout, stderr } = spawnSync(join(ROOT, script), ['--port', '8080'], { encoding: 'utf8' })
+    t.same({ status, stdout, stderr }, { status: 2, stdout: '', stderr: `${script} takes no arguments; settings come from the environment and from .env (see .env.example).\n` })
+  }
+  t.match(readFileSync(join(ROOT, WINDOWS), 'utf8'), /takes no arguments; settings come from the environment and from \.env, see \.env\.example\.\r\n {2}exit \/b 2\r\n/)
 })
 
 for (const script of [PLAIN, ADVANCED]) {

@@ -1,5 +1,5 @@
 // npm i signalbox react react-dom && npm i -D vite @vitejs/plugin-react
-// CORS_ORIGINS=http://localhost:5173 npx signalbox, and in this folder: npx vite
+// A gateway: CORS_ORIGINS=http://localhost:5173 npm start in a clone of Signalbox. Then in this folder: npx vite
 
 import { StrictMode, useState } from 'react'
 import { createRoot } from 'react-dom/client'
