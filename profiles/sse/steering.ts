@@ -86,8 +86,8 @@ export class Steering {
   }
 
   async #ask (order: Order): Promise<Outcome | null> {
-    // Counted here only: to ask the group would cost as much as the order.
-    const { count, resetMs } = await this.#gateway.rates.steer.hit(order.identity.caller, 0)
+    // To ask the group would cost as much as the order.
+    const { count, resetMs } = this.#gateway.rates.steer.hitHere(order.identity.caller)
     const { maxEventsPerSecondPerClient: rate } = this.#gateway.limits
     const limit = rate > 0 ? Math.min(rate, MAX_FORWARDED) : MAX_FORWARDED
     if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, resetMs, 'messages')
