@@ -13,7 +13,6 @@ import { CODES } from '../core/errors.ts'
 import { Durations } from '../core/figures/durations.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Gateway } from '../core/gateway.ts'
-import type { Authority } from './auth/authority.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { Mounted } from './mounted.ts'
@@ -21,6 +20,7 @@ import type { ForeignOrigins } from './origin.ts'
 import { version } from './package.ts'
 import type { Savings } from './savings.ts'
 import { refusals, textOf } from './schemas.ts'
+import type { StatusOptions } from './status.ts'
 
 /** Exchange of metrics between the workers of a primary. */
 export interface MetricsExchange {
@@ -32,9 +32,8 @@ export interface MetricsExchange {
 
 export interface MetricsOptions {
   readonly gateway: Gateway
-  readonly authority: Pick<Authority, 'warning'>
-  /** What else /readyz warns of. */
-  readonly warnings: () => readonly string[]
+  /** See StatusOptions. */
+  readonly warnings: StatusOptions['warnings']
   readonly mounted: Pick<Mounted, 'name'>
   /** The kind of store. */
   readonly store: 'embedded' | 'memory' | 'redis' | 'program'
@@ -58,7 +57,7 @@ export interface MetricsOptions {
 const YEAR_MS = 31_536_000_000
 
 export default async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
-  const { gateway, authority, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
+  const { gateway, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
   const registry = new Registry()
   const all = (): Registry => Registry.merge([processMetrics(), registry])
   const { counters } = gateway
@@ -94,7 +93,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   gaugeOf('signalbox_info', 'What runs: always 1', () => ({ version, profile: mounted.name, store }), () => 1)
   gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
   gauge('signalbox_store_up', '1 while the store can be used', 'min', () => gateway.isStoreUp ? 1 : 0)
-  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => gateway.warnings.length + (authority.warning === null ? 0 : 1) + warnings().length)
+  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => warnings().length)
   gauge('signalbox_workers', 'Workers included in these metrics', 'sum', () => 1)
   gauge('signalbox_workers_expected', 'Workers there should be (WORKERS)', 'max', () => workers)
   gaugeOf('signalbox_worker_start_time_seconds', 'When the process of a worker started, since 1970', () => ({ worker }), () => Math.round(performance.timeOrigin) / 1000)
