@@ -22,7 +22,7 @@ import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
 import { Effort } from './app/effort.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
-import type { MetricsExchange } from './app/metrics.ts'
+import type { MetricsExchange, MetricsOptions } from './app/metrics.ts'
 import { Pressure } from './app/pressure.ts'
 import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
@@ -64,6 +64,8 @@ export interface CompositionOptions {
 }
 
 export interface Composition {
+  /** What it stands on. */
+  readonly kind: MetricsOptions['store']
   readonly gateway: Gateway
   /** The profile that is mounted now. */
   readonly mounted: Pick<MountedProfile, 'name' | 'paths'>
@@ -113,7 +115,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       compile: schema => compile({ schema, handler () {} }).check,
       log
     })
-  const { store, group, intake } = backing
+  const { kind, isShared, store, group, intake } = backing
   const gateway = new Gateway({
     store,
     group,
@@ -129,7 +131,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   })
   const mounted = new MountedProfile(config.appProfile, () => gateway.returnAfterMs())
   // Processes that share the log go by different names.
-  const key = config.redisUrl === '' ? '1' : group.worker
+  const key = isShared ? group.worker : '1'
   const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
@@ -252,7 +254,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       metricsToken: config.metricsToken,
       mounted,
       isLeaving: () => isLeaving,
-      store: options.store !== undefined ? 'program' : config.redisUrl !== '' ? 'redis' : config.dataDir === ':memory:' ? 'memory' : 'embedded',
+      store: kind,
       worker,
       workers,
       lagMs: () => reports.worstLagMs,
@@ -281,6 +283,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   }
 
   return {
+    kind,
     gateway,
     mounted,
     plugin: routes,

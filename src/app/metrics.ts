@@ -8,7 +8,7 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Aggregator, Metric } from 'prom-client'
-import type { IntakeFigures } from '../core/backing.ts'
+import type { Backing, IntakeFigures } from '../core/backing.ts'
 import { CODES } from '../core/errors.ts'
 import { Durations } from '../core/figures/durations.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
@@ -36,7 +36,7 @@ export interface MetricsOptions {
   readonly warnings: StatusOptions['warnings']
   readonly mounted: Pick<Mounted, 'name'>
   /** The kind of store. */
-  readonly store: 'embedded' | 'memory' | 'redis' | 'program'
+  readonly store: Backing['kind']
   /** Which worker this is, from 1; and how many there should be. */
   readonly worker: number
   readonly workers: number

@@ -60,7 +60,7 @@ export async function runGateway ({ config, demo: isDemoOn, configuredProfile }:
   const app = await box.createServer()
   // The measurements are the machine's, the same for all its workers: only the first one publishes them.
   const demo = isDemoOn && (primary === null || primary.number === 1)
-  if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
+  if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(box.kind === 'embedded' ? { dataDir: config.dataDir } : {}) })
 
   const limitMs = config.shutdownTimeout * 1000
   const shutDown = endInOrder({
