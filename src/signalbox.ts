@@ -28,7 +28,7 @@ import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
 import { ProfileSwitch } from './app/switch.ts'
 import { SystemReports } from './app/system.ts'
-import { systemClock } from './core/clock.ts'
+import { systemClock, within } from './core/clock.ts'
 import { Refusal } from './core/errors.ts'
 import { Gateway } from './core/gateway.ts'
 import type { Limits } from './core/limits.ts'
@@ -75,6 +75,8 @@ export interface Composition {
   createServer (onRoute?: (path: string) => void): Promise<FastifyInstance>
   /** Reads the log and follows it. Publishing is refused until this is done. */
   start (): Promise<void>
+  /** Starts; resolves when a server may listen: the log has been read, or the store has been away for 5 s, which /readyz then reports. */
+  readyToListen (): Promise<void>
   /** See `Gateway.publish`. */
   publish: Gateway['publish']
   /** See `Gateway.control`. */
@@ -88,6 +90,9 @@ export interface Composition {
   /** Drains, leaves the deployment and closes the store. Idempotent. */
   close (): Promise<void>
 }
+
+/** Reading the log takes a second or two at most. Redis may start later than the gateway; a directory either exists or not. */
+const STORE_WAIT_MS = 5000
 
 /**
  * Builds a gateway; `start` makes it work.
@@ -296,6 +301,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       return app
     },
     start,
+    readyToListen: async () => await (isShared ? within(systemClock, STORE_WAIT_MS, start(), undefined) : start()),
     publish: async (...args) => await gateway.publish(...args),
     control: async request => await gateway.control(request),
     configure,

@@ -141,6 +141,18 @@ t.test('a gateway that is closed while it starts stays closed', async t => {
   t.match(box.gateway.notReady, { code: 'DRAINING' })
 })
 
+t.test('a server may listen once the log is read, and also where Redis is away: then it is not ready', async t => {
+  const log = pino({ level: 'silent' })
+  const here = await composeGateway({ config: configFrom({ dataDir: ':memory:' }), log })
+  const away = await composeGateway({ config: configFrom({ redisUrl: 'redis://127.0.0.1:1' }), log })
+  t.teardown(async () => await Promise.all([here.close(), away.close()]))
+  await here.readyToListen()
+  t.equal(here.gateway.notReady, null)
+  await away.readyToListen()
+  t.match(away.gateway.notReady, { code: 'STORE_UNAVAILABLE' })
+  t.same([here.kind, away.kind], ['memory', 'redis'])
+})
+
 t.test('the operator\'s own commands come from COMMANDS_MODULE, in this process too', async t => {
   const folder = await tempDir(t)
   await mkdir(folder)
