@@ -5,11 +5,11 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { accessOf, adoptTunable, carryOutTune, ConfigError, retune, withProfile } from '../config/index.ts'
+import { accessOf, adoptTunable, carryOutTune, ConfigError, retune, tickMsOf, withProfile } from '../config/index.ts'
 import type { Config, ProfileName } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
-import { MountedProfile, mountProfiles, tickSettingOf } from '../profiles/index.ts'
+import { MountedProfile, mountProfiles } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
 import { Arrivals } from './app/arrivals.ts'
 import { open, TokenAuthority } from './app/auth/authority.ts'
@@ -329,7 +329,7 @@ function limitsOf (config: Config): Limits {
     maxRoomsPerClient, maxClients, maxClientsPerIp, maxClientsPerSubject, controlRateLimit, publishRateLimit
   } = config
   return {
-    tickMs: config[tickSettingOf(config.appProfile)],
+    tickMs: tickMsOf(config),
     tickFloorMs,
     maxEventsPerSecondPerClient,
     maxQueuePerClient,

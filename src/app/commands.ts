@@ -15,6 +15,7 @@ import { Refusal } from '../core/errors.ts'
 import { ID } from '../core/id.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
+import { PROFILE_NAMES } from './mounted.ts'
 import { onceNames } from './once.ts'
 import type { SwitchRequest, SwitchResult } from './switch.ts'
 
@@ -109,7 +110,7 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     type: 'object',
     additionalProperties: false,
     required: ['profile'],
-    properties: { profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
+    properties: { profile: { type: 'string', enum: PROFILE_NAMES }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
   }, async request => await switchProfile(request))
   defineReadOnly<{ event?: string, idempotencyKey?: string, session?: string, limit?: number }>('explain', 'Tells what became of an event at each session: an event by its id, or by the Idempotency-Key you published it with.', {
     type: 'object',
