@@ -109,7 +109,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   counter('signalbox_unbundled_bytes_total', 'Bytes there would have been without compression, patches and bundling: each event whole to every connection that hears it', () => counters.unbundledBytes)
   counter('signalbox_sessions_opened_total', 'Sessions opened', () => counters.opened)
   counter('signalbox_reads_total', 'Reads answered without a stream (GET /api/events)', () => counters.reads)
-  counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
+  counter('signalbox_slow_sessions_ended_total', 'Sessions, and connections with an answer over HTTP, ended because the client did not take what it was sent (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have run more than once', () => counters.duplicates)
   counter('signalbox_log_lines_dropped_total', 'Lines of the log that were dropped because nobody read them', droppedLines)
   counter('signalbox_saved_cpu_seconds_total', 'Upper bound of the CPU time saved by bundling: messages saved, each at the cost of handing over a bundle', () => savings.cpuSeconds)
