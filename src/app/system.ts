@@ -44,7 +44,6 @@ export class SystemReports {
   readonly #options: SystemOptions
   readonly #startedAt = Date.now()
   readonly #load = new ProcessLoad()
-  /** The 99th percentiles of the last seconds. */
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
@@ -110,7 +109,7 @@ export class SystemReports {
       lagP99Ms: rounded(load.lagP99Ms),
       cpuPercent: rounded(load.cpuPercent),
       memoryBytes: process.memoryUsage.rss(),
-      counters: { ...gateway.counters, servingMs: rounded(gateway.counters.servingMs) }
+      counters: { ...gateway.counters, resets: { ...gateway.counters.resets }, servingMs: rounded(gateway.counters.servingMs) }
     }
   }
 
