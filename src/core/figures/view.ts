@@ -103,7 +103,7 @@ export class View {
     return floor === ORIGIN ? Infinity : Math.max(0, logClock.now() - millisOf(floor))
   }
 
-  /** How many rooms and present values there are, without the gateway's own, and what all values take. Counted: `rooms` would make as many objects each time. */
+  /** How many rooms and present values there are, without the gateway's own, and what all values take. */
   get totals (): { readonly rooms: number, readonly keys: number, readonly stateBytes: number } {
     const totals = { rooms: 0, keys: 0, stateBytes: this.#options.rooms.stateBytes }
     for (const { name, keys } of this.#options.rooms) {
@@ -117,11 +117,6 @@ export class View {
   /** What the earlier values take that patches start from; see bases.ts. */
   get baseBytes (): number {
     return this.#options.rooms.bases.bytes
-  }
-
-  /** The rooms as this process knows them. */
-  get rooms (): RoomView[] {
-    return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
   }
 
   /** The rooms with most events, then those with most members; without the gateway's own figures. */
