@@ -32,8 +32,8 @@ export interface RoomPage {
 }
 
 /** Most rooms in a page, and how many where nothing is said. */
-export const MAX_ROOMS = 1000
-const ROOMS = 100
+export const MAX_PAGE_ROOMS = 1000
+export const PAGE_ROOMS = 100
 
 /** The traffic of a room, as this process knows it. */
 export interface RoomTraffic {
@@ -166,7 +166,7 @@ export class View {
    * Rooms with their members over all processes, or those of this process while the group cannot be asked.
    * @returns a page of them, and whether there are more behind it
    */
-  async presence ({ limit = ROOMS, after = '', prefix = '', isListed = () => true }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
+  async presence ({ limit = PAGE_ROOMS, after = '', prefix = '', isListed = () => true }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
     const { group, rooms } = this.#options
     const elsewhere = await group.membersElsewhere()
     const first = new FirstNames(limit + 1)
