@@ -14,7 +14,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './connect.ts'
 import { isAnswer } from './health.ts'
 import type { RedisStore } from './log/store.ts'
-import { script } from './scripts.ts'
+import { NOW, script } from './scripts.ts'
 
 export interface GroupOptions {
   readonly worker: string
@@ -37,8 +37,6 @@ const ANSWER_MS = 2000
 const SILENT_MS = BEAT_MS + 1000
 /** Between two looks at who has. */
 const LOOK_MS = 500
-
-const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
 /** Keys: workers members. Arguments: worker, lease ms. Returns 1 if its lease had not expired, and who is alive. */
 const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], [valid: number, ...alive: string[]]>('sbBeat', `${NOW}

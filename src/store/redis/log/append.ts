@@ -9,7 +9,8 @@
 // incomplete: it begins again with an epoch that no client knows, and everyone is reset.
 
 import type { Id } from '../../../core/id.ts'
-import { script } from '../scripts.ts'
+import { INTAKE_GROUP } from '../keys.ts'
+import { PARTS, script } from '../scripts.ts'
 
 /** Epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time in ms, answers to the appends. */
 export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, time: number, ...answers: string[]]
@@ -37,11 +38,7 @@ const LEAP_MS = 5000
 export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
 local meta, epochs, log, facts, state, rooms, lease, ingest, occupancy = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-
-local function parts (id)
-  local ms, n = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(n)
-end
+${PARTS}
 local function isAfter (a, b)
   local ams, an = parts(a)
   local bms, bn = parts(b)
@@ -98,9 +95,9 @@ local function plan (a, last, isTaken)
     local passed = false
     if string.sub(source, 1, 1) == 'i' then
       local id = string.sub(source, 2)
-      local pending = redis.pcall('XPENDING', ingest, 'gateway', id, id, 1)
+      local pending = redis.pcall('XPENDING', ingest, '${INTAKE_GROUP}', id, id, 1)
       -- Without the group nothing is pending. Any other error is raised again.
-      if pending.err and not string.find(pending.err, 'NOGROUP', 1, true) then redis.call('XPENDING', ingest, 'gateway', id, id, 1) end
+      if pending.err and not string.find(pending.err, 'NOGROUP', 1, true) then redis.call('XPENDING', ingest, '${INTAKE_GROUP}', id, id, 1) end
       passed = #pending == 0
     end
     if ends ~= '' and not passed then
@@ -211,7 +208,7 @@ for _, event in ipairs(planned) do
     end
   end
   if string.sub(source, 1, 1) == 'i' then
-    redis.call('XACK', ingest, 'gateway', string.sub(source, 2))
+    redis.call('XACK', ingest, '${INTAKE_GROUP}', string.sub(source, 2))
     redis.call('XDEL', ingest, string.sub(source, 2))
   end
 end
