@@ -49,7 +49,7 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
   const sender: Sender = {
     giveUp: bound => bound === 'arriving'
       ? connection.end(CLOSE.tryLater, 'too many messages are on their way at once')
-      : connection.end(CLOSE.policy, 'the message took too long to arrive')
+      : connection.end(CLOSE.policy, 'the message took too long to arrive (REQUEST_TIMEOUT)')
   }
   const { _receiver: receiver } = socket as unknown as { readonly _receiver: Receiver }
   const silence = setTimeout(() => {
