@@ -55,6 +55,8 @@ export interface ReadAnswer {
   readonly isUnmodified: boolean
 }
 
+/** Longest wait that a client may ask for. */
+export const MAX_WAIT_SECONDS = 60
 /** Most bytes of an answer around its events, besides the cursor as it was before. */
 const ENVELOPE_BYTES = 200
 /** Polls answered in one turn: what follows for each, an HTTP response, takes some 50 us. */
