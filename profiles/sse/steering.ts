@@ -3,6 +3,7 @@
 
 import { make, MEMBERSHIP, readAction, refOf } from '../../src/app/membership.ts'
 import type { Change } from '../../src/app/membership.ts'
+import { MessageWindow } from '../../src/app/message-window.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Bound, Code } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -21,7 +22,6 @@ const ORDER = 'change'
 const MAX_FORWARDED = 100
 /** Largest change, bytes: what other workers are asked for stays in the log. */
 const MAX_CHANGE_BYTES = 64 * 1024
-const WINDOW_MS = 1000
 
 /** What is asked of all workers: an identity without its functions. */
 interface Order {
@@ -42,8 +42,7 @@ interface Stream {
   readonly session: Session
   /** The last change: one is made after the other. */
   last: Promise<unknown>
-  windowStart: number
-  changes: number
+  readonly window: MessageWindow
 }
 
 export class Steering {
@@ -59,7 +58,7 @@ export class Steering {
   }
 
   add (session: Session): void {
-    this.#streams.set(session.id, { session, last: Promise.resolve(), windowStart: -Infinity, changes: 0 })
+    this.#streams.set(session.id, { session, last: Promise.resolve(), window: new MessageWindow() })
   }
 
   delete (session: Session): void {
@@ -86,8 +85,8 @@ export class Steering {
   }
 
   async #ask (order: Order): Promise<Outcome | null> {
-    // Counted here only: to ask the group would cost as much as the order.
-    const { count, resetMs } = await this.#gateway.rates.steer.hit(order.identity.caller, 0)
+    // To ask the group would cost as much as the order.
+    const { count, resetMs } = this.#gateway.rates.steer.hitHere(order.identity.caller)
     const { maxEventsPerSecondPerClient: rate } = this.#gateway.limits
     const limit = rate > 0 ? Math.min(rate, MAX_FORWARDED) : MAX_FORWARDED
     if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, resetMs, 'messages')
@@ -114,15 +113,11 @@ export class Steering {
   }
 
   /** As many as messages of a socket. */
-  #checkRate (stream: Stream): void {
+  #checkRate ({ window }: Stream): void {
     const limit = this.#gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
-    if (now - stream.windowStart >= WINDOW_MS) {
-      stream.windowStart = now
-      stream.changes = 0
-    }
-    if (limit > 0 && ++stream.changes > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(stream.windowStart + WINDOW_MS - now), 'messages')
+    if (limit > 0 && window.count(now) > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, window.leftMs(now), 'messages')
     }
   }
 }

@@ -8,6 +8,7 @@ import { MAX_KEY } from '../core/command.ts'
 import { CODES } from '../core/errors.ts'
 import { MAX_PACE_MS } from '../core/value-pace.ts'
 import { KEY, MAX_BATCH, MAX_TIMESTAMP, MAX_TTL, NAME } from '../core/event.ts'
+import { PROFILE_NAMES } from './mounted.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
 import type {} from '@fastify/swagger'
@@ -171,7 +172,7 @@ export const profileSchema = {
   title: 'Profile',
   description: 'How to connect.',
   ...whole({
-    profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] },
+    profile: { type: 'string', enum: PROFILE_NAMES },
     stream: path('the stream'),
     websocket: path('the socket'),
     control: path('commands'),

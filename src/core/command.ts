@@ -233,7 +233,7 @@ export class Commands {
     checkGranted(identity, 'control', [name.slice(0, MAX_NAME)])
     const command = this.#registry.get(name) ?? await this.#remote.find(name)
     if (command === null) {
-      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
+      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.list.map(({ name }) => name).join(', ')}`)
     }
     const problem = command.check(args)
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)

@@ -60,7 +60,8 @@ export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Stor
   return store
 }
 
-const MEMORY = ':memory:'
+/** In place of a directory. */
+export const MEMORY = ':memory:'
 const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch blocks the event loop while it is planned and delivered: this many bytes of small events for about 5 ms. */
 const BATCH_BYTES = 256 * 1024

@@ -124,11 +124,7 @@ export class Handlers {
     const { store } = this.#options
     if (!NAME.test(name)) return null
     const text = await store.ask(async client => await client.hget(store.keys.handlers, name))
-    if (text === null) {
-      const declared = [...this.#read].filter(([, { declaration }]) => declaration !== null).map(([name]) => name).sort()
-      if (declared.length === 0) return null
-      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name)}; there are ${[...this.#gateway?.commands.names ?? [], ...declared].join(', ')}`)
-    }
+    if (text === null) return null
     const { declaration, problem } = this.#declarationOf(name, text)
     if (declaration === null) throw new Refusal('UNKNOWN_COMMAND', `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${problem}`)
     return { check: declaration.check, dispatch: async (job, record) => await this.#dispatch(job, record, declaration.timeoutMs) }

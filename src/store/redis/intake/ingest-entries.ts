@@ -6,6 +6,7 @@ import { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
+import { INTAKE_GROUP } from '../keys.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 import { KEPT_CHARACTERS } from './dead-letters.ts'
@@ -46,14 +47,14 @@ if from == '=' then
   local at = 7
   while at <= #ARGV and bytes < bytesMost do
     local found = redis.call('XRANGE', ingest, ARGV[at], ARGV[at])
-    if found[1] then put(found[1]) else redis.call('XACK', ingest, 'gateway', ARGV[at]) end
+    if found[1] then put(found[1]) else redis.call('XACK', ingest, '${INTAKE_GROUP}', ARGV[at]) end
     at = at + 1
   end
   answer[2] = tostring(at - 7)
 elseif from == '>' then
   local got
   repeat
-    local reply = redis.call('XREADGROUP', 'GROUP', 'gateway', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
+    local reply = redis.call('XREADGROUP', 'GROUP', '${INTAKE_GROUP}', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
     got = reply and reply[1][2] or {}
     for _, entry in ipairs(got) do put(entry) end
   until #got < chunk or count >= most or bytes >= bytesMost
@@ -63,12 +64,12 @@ elseif from == '>' then
       for at = 1, #group, 2 do
         if group[at] == 'name' then name = group[at + 1] elseif group[at] == 'last-delivered-id' then last = group[at + 1] end
       end
-      if name == 'gateway' then answer[2] = last end
+      if name == '${INTAKE_GROUP}' then answer[2] = last end
     end
   end
 else
   repeat
-    local reply = redis.call('XAUTOCLAIM', ingest, 'gateway', 'intake', 0, from, 'COUNT', chunk)
+    local reply = redis.call('XAUTOCLAIM', ingest, '${INTAKE_GROUP}', 'intake', 0, from, 'COUNT', chunk)
     from = reply[1]
     for _, entry in ipairs(reply[2]) do put(entry) end
   until from == '0-0' or count >= most or bytes >= bytesMost

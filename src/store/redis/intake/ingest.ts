@@ -16,6 +16,7 @@ import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
+import { INTAKE_GROUP } from '../keys.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { readEntries } from './ingest-entries.ts'
@@ -37,7 +38,6 @@ export interface IngestCounters {
   refused: number
 }
 
-const GROUP = 'gateway'
 /** Entries in one publish, and bytes after which no more are read for it. */
 const BATCH = 200
 const BATCH_BYTES = 1024 * 1024
@@ -101,7 +101,7 @@ export class Ingest {
   async #follow (term: Term): Promise<void> {
     const { client, store, clock, log } = this.#options
     this.#forget()
-    await client.xgroup('CREATE', store.keys.ingest, GROUP, '0', 'MKSTREAM').catch((error: Error) => {
+    await client.xgroup('CREATE', store.keys.ingest, INTAKE_GROUP, '0', 'MKSTREAM').catch((error: Error) => {
       if (!error.message.startsWith('BUSYGROUP')) throw error
     })
     // First the pending entries, oldest first; then new ones.
