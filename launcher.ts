@@ -4,8 +4,8 @@
 // needed: an invalid setting is reported at once, help comes at once, and an old Node gets a sentence instead of a stack trace.
 
 import cluster from 'node:cluster'
-import { readFileSync } from 'node:fs'
 import type { LoadedConfig } from './config/index.ts'
+import { fileLimit } from './src/app/file-limit.ts'
 import { endOnEarlySignals } from './src/process/early-signals.ts'
 import type { Startup } from './src/process/run.ts'
 
@@ -70,11 +70,7 @@ async function load (): Promise<LoadedConfig> {
  * Where the limit cannot be read, the first file that cannot be opened ends the start.
  */
 function requireDescriptors (): void {
-  let limits = ''
-  try {
-    limits = readFileSync('/proc/self/limits', 'utf8')
-  } catch {}
-  const limit = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? LEAST_FILES)
+  const limit = fileLimit()
   if (limit >= LEAST_FILES) return
   console.error(`signalbox needs ${LEAST_FILES} open files and one more for each connection; the limit is ${limit}: raise it (ulimit -n, or LimitNOFILE= of systemd)`)
   process.exit(1)

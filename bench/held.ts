@@ -1,8 +1,8 @@
 // `npm run bench:viewers -- --held 50000`: so many viewers on one worker, to whom hardly anything is sent. What one of them
 // costs in memory; how long an event takes to the last of them; and how long it takes until all are back after a cut.
 //
-// From one address a client has some 28,000 ports towards a server. The viewers therefore come from several loopback
-// addresses. They and the server need a descriptor each: as root the limit is raised, otherwise there are as many as it allows.
+// From one address a client has some 28,000 ports towards a server, and one that was closed is not free again for a minute. The
+// viewers therefore come from several loopback addresses, and from others each time. They and the server need a descriptor each: as root the limit is raised, otherwise there are as many as it allows.
 
 import { execFileSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -20,7 +20,7 @@ import { Post } from './post.ts'
 import { fileLimit, ServerProcess } from './process.ts'
 
 const EVENT_BYTES = 200
-const PER_ADDRESS = 20_000
+const PER_ADDRESS = 5000
 /** Descriptors that a process needs besides those of viewers. */
 const FILES = 500
 const FIRST = 500
@@ -33,6 +33,12 @@ const BACK_WITHIN_MS = 3000
 const RETRY_MS = 1000
 const BACK_LIMIT_MS = 120_000
 const LIMIT_MS = 900_000
+/** Those in use come from 127.0.<wave>.x. */
+let wave = 0
+const nextAddresses = (): (index: number) => string => {
+  const own = ++wave
+  return index => `127.0.${own}.${1 + Math.floor(index / PER_ADDRESS)}`
+}
 const TARGETS = { lastMs: 1000, lagP99Ms: 50, backMs: 60_000 }
 
 export async function held (wanted: number, profiles: readonly Profile[]): Promise<void> {
@@ -65,9 +71,10 @@ async function measure (profile: Profile, viewers: number): Promise<void> {
     }
     console.log(`\n${viewers.toLocaleString('en')} viewers over ${profile}\n\n| profile | what | measured |\n|---|---|--:|`)
 
-    const shared = { port, localAddress: (index: number) => `127.0.0.${2 + Math.floor(index / PER_ADDRESS)}`, patienceMs: LIMIT_MS }
     const audience = await Audience.open({
-      ...shared,
+      port,
+      localAddress: nextAddresses(),
+      patienceMs: LIMIT_MS,
       opening,
       count: Math.min(FIRST, viewers),
       onMarks: (_viewer, marks, at) => {
@@ -107,20 +114,21 @@ async function measure (profile: Profile, viewers: number): Promise<void> {
     audience.close()
     await until(async () => await sessions(port) === 0)
     await publish()
-    await herd(server, { ...opening, ...returning(opening, cursor) }, viewers, shared, say)
+    await herd(server, { ...opening, ...returning(opening, cursor) }, viewers, say)
   } finally {
     await server.stop()
   }
 }
 
 /** Everybody comes back, each with an event to be sent that it missed. */
-async function herd (server: ServerProcess, opening: Opening, viewers: number, shared: { readonly port: number, readonly localAddress: (index: number) => string }, say: (what: string, value: string) => void): Promise<void> {
+async function herd (server: ServerProcess, opening: Opening, viewers: number, say: (what: string, value: string) => void): Promise<void> {
   const backAfter: number[] = []
   await server.lag()
   const meter = new Meter(server)
   const cameAt = performance.now()
   const audience = Audience.begin({
-    ...shared,
+    port: server.port,
+    localAddress: nextAddresses(),
     opening,
     count: viewers,
     withinMs: BACK_WITHIN_MS,
@@ -157,7 +165,9 @@ async function settled (server: ServerProcess): Promise<number> {
 
 async function sessions (port: number): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })).text()
-  return Number(/^signalbox_sessions\{.*\} (\d+)$/m.exec(text)?.[1] ?? NaN)
+  const count = /^signalbox_sessions(?:\{.*\})? (\d+)$/m.exec(text)?.[1]
+  if (count === undefined) throw new Error('/metrics has no signalbox_sessions')
+  return Number(count)
 }
 
 async function until (holds: () => Promise<boolean>): Promise<void> {

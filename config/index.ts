@@ -173,10 +173,19 @@ export function configFrom (options: Partial<Config>, others: readonly string[] 
   return toConfig(derivation.values, values.TICK_FLOOR_MS)
 }
 
+const valuesOf = (profile: ProfileName): Pick<Values, (typeof PROFILE_SETTINGS)[number]> =>
+  ({ APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET' })
+
 /** The configuration with another profile, whose longest tick then bounds TICK_FLOOR_MS. */
 export function withProfile (config: Config, profile: ProfileName): Config {
-  const values = { ...toValues(config), APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET', TICK_FLOOR_MS: config.wantedTickFloorMs }
+  const values = { ...toValues(config), ...valuesOf(profile), TICK_FLOOR_MS: config.wantedTickFloorMs }
   return toConfig(lowerFloor(values), config.wantedTickFloorMs)
+}
+
+/** The longest tick of the mounted profile, ms. */
+export function tickMsOf (config: Config): number {
+  const values = toValues(config)
+  return values[tickName(values)]
 }
 
 /** The settings with those of `changed` that the command `tune` may change. */
@@ -196,7 +205,7 @@ function derive (values: Values, isSet: (name: SettingName) => boolean, isWrong:
   const choice = PROFILE_SETTINGS.some(isWrong) ? undefined : chooseProfile(values, isSet)
   const problems = choice && 'problem' in choice ? [choice.problem] : []
   const profile = choice && 'profile' in choice ? choice.profile : undefined
-  if (profile) values = { ...values, APP_PROFILE: profile, ENABLE_SSE: profile === 'SSE', ENABLE_WS: profile === 'WEBSOCKET' }
+  if (profile) values = { ...values, ...valuesOf(profile) }
 
   const lowered = profile && !isSet('TICK_FLOOR_MS') ? lowerFloor(values) : values
   const derived: SettingName[] = PROFILE_SETTINGS.some(isSet) ? PROFILE_SETTINGS.filter((name) => !isSet(name)) : []

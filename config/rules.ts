@@ -108,10 +108,10 @@ export function chooseProfile (values: Values, isSet: (name: SettingName) => boo
   return { problem: `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)} contradict each other; allowed: exactly one of SSE and WEBSOCKET. Setting APP_PROFILE alone is enough.` }
 }
 
+const TICK_NAMES = { SSE: 'MONITOR_TICK_MS', WEBSOCKET: 'FLUSH_INTERVAL_MS' } as const satisfies Record<ProfileName, SettingName>
+
 /** The setting that holds the longest tick of the mounted profile. */
-export function tickName ({ APP_PROFILE }: Pick<Values, 'APP_PROFILE'>): 'MONITOR_TICK_MS' | 'FLUSH_INTERVAL_MS' {
-  return APP_PROFILE === 'SSE' ? 'MONITOR_TICK_MS' : 'FLUSH_INTERVAL_MS'
-}
+export const tickName = ({ APP_PROFILE }: Pick<Values, 'APP_PROFILE'>): typeof TICK_NAMES[ProfileName] => TICK_NAMES[APP_PROFILE]
 
 const LOOPBACK = new BlockList()
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')

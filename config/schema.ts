@@ -70,7 +70,7 @@ const TABLE = {
     { default: 0, minimum: 0, maximum: MANY, unit: 'members', zero: 'no limit', tunable: true }),
   MAX_ROOMS: whole(ROOMS, 'Rooms the gateway keeps; an event for one more is refused with ROOMS_FULL.',
     { default: 100_000, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
-  MAX_ROOMS_PER_CLIENT: whole(ROOMS, 'Rooms one connection may be in.',
+  MAX_ROOMS_PER_CLIENT: whole(ROOMS, 'Rooms one connection may be in. How long an address may be follows it at the start only: after the command tune, join further rooms by message.',
     { default: 100, minimum: 1, maximum: MANY, unit: 'rooms', tunable: true }),
   MAX_KEYS_PER_ROOM: whole(ROOMS, 'Keys with a current value in one room, or in the public feed; one more is refused with KEYS_FULL.',
     { default: 10_000, minimum: 1, maximum: MANY, unit: 'keys' }),

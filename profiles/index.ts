@@ -4,8 +4,13 @@
 import type { FastifyInstance } from 'fastify'
 import type { Arrivals } from '../src/app/arrivals.ts'
 import type { Effort } from '../src/app/effort.ts'
+import { PROFILE_NAMES } from '../src/app/mounted.ts'
+import type { ProfileName } from '../src/app/mounted.ts'
 import { Refusal } from '../src/core/errors.ts'
 import type { Gateway } from '../src/core/gateway.ts'
+
+export { PROFILE_NAMES } from '../src/app/mounted.ts'
+export type { ProfileName } from '../src/app/mounted.ts'
 
 export interface ProfileOptions {
   readonly gateway: Gateway
@@ -33,8 +38,6 @@ interface Profile {
   readonly path: string
   /** The field of `/api/profile` that holds the path. */
   readonly field: 'stream' | 'websocket'
-  /** The setting that holds the longest tick. */
-  readonly tick: 'monitorTickMs' | 'flushIntervalMs'
   readonly mount: (app: FastifyInstance, options: MountOptions) => Promise<void>
 }
 
@@ -42,23 +45,14 @@ const PROFILES = {
   SSE: {
     path: '/api/events/stream',
     field: 'stream',
-    tick: 'monitorTickMs',
     mount: async (app, options) => { await app.register((await import('./sse/index.ts')).default, options) }
   },
   WEBSOCKET: {
     path: '/api/events/ws',
     field: 'websocket',
-    tick: 'flushIntervalMs',
     mount: async (app, options) => { await app.register((await import('./websocket/index.ts')).default, options) }
   }
-} as const satisfies Record<string, Profile>
-
-export type ProfileName = keyof typeof PROFILES
-
-export const PROFILE_NAMES = Object.keys(PROFILES) as readonly ProfileName[]
-
-/** The setting that holds the longest tick of a profile. */
-export const tickSettingOf = (name: ProfileName): Profile['tick'] => PROFILES[name].tick
+} as const satisfies Record<ProfileName, Profile>
 
 /** Which profile is mounted. */
 export class MountedProfile {

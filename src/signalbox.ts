@@ -5,11 +5,11 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { secretsOf } from '../config/format.ts'
-import { accessOf, adoptTunable, carryOutTune, ConfigError, retune, withProfile } from '../config/index.ts'
+import { accessOf, adoptTunable, carryOutTune, ConfigError, retune, tickMsOf, withProfile } from '../config/index.ts'
 import type { Config, ProfileName } from '../config/index.ts'
 import { redisAddress } from '../config/redis-url.ts'
 import { showConfig, tunableSchemas } from '../config/report.ts'
-import { MountedProfile, mountProfiles, tickSettingOf } from '../profiles/index.ts'
+import { MountedProfile, mountProfiles } from '../profiles/index.ts'
 import { registerRoutes } from './app/app.ts'
 import { Arrivals } from './app/arrivals.ts'
 import { open, TokenAuthority } from './app/auth/authority.ts'
@@ -22,13 +22,13 @@ import { compile, loadCommands, registerBuiltIns } from './app/commands.ts'
 import { Effort } from './app/effort.ts'
 import { hostsOf } from './app/hosts.ts'
 import { eventLoopLoad } from './app/load.ts'
-import type { MetricsExchange } from './app/metrics.ts'
+import type { MetricsExchange, MetricsOptions } from './app/metrics.ts'
 import { Pressure } from './app/pressure.ts'
 import { Savings } from './app/savings.ts'
 import { createServer } from './app/server.ts'
 import { ProfileSwitch } from './app/switch.ts'
 import { SystemReports } from './app/system.ts'
-import { systemClock } from './core/clock.ts'
+import { systemClock, within } from './core/clock.ts'
 import { Refusal } from './core/errors.ts'
 import { Gateway } from './core/gateway.ts'
 import type { Limits } from './core/limits.ts'
@@ -64,6 +64,8 @@ export interface CompositionOptions {
 }
 
 export interface Composition {
+  /** What it stands on. */
+  readonly kind: MetricsOptions['store']
   readonly gateway: Gateway
   /** The profile that is mounted now. */
   readonly mounted: Pick<MountedProfile, 'name' | 'paths'>
@@ -73,6 +75,8 @@ export interface Composition {
   createServer (onRoute?: (path: string) => void): Promise<FastifyInstance>
   /** Reads the log and follows it. Publishing is refused until this is done. */
   start (): Promise<void>
+  /** Starts; resolves when a server may listen: the log has been read, or the store has been away for 5 s, which /readyz then reports. */
+  readyToListen (): Promise<void>
   /** See `Gateway.publish`. */
   publish: Gateway['publish']
   /** See `Gateway.control`. */
@@ -86,6 +90,9 @@ export interface Composition {
   /** Drains, leaves the deployment and closes the store. Idempotent. */
   close (): Promise<void>
 }
+
+/** Reading the log takes a second or two at most. Redis may start later than the gateway; a directory either exists or not. */
+const STORE_WAIT_MS = 5000
 
 /**
  * Builds a gateway; `start` makes it work.
@@ -113,7 +120,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       compile: schema => compile({ schema, handler () {} }).check,
       log
     })
-  const { store, group, intake } = backing
+  const { kind, isShared, store, group, intake } = backing
   const gateway = new Gateway({
     store,
     group,
@@ -129,7 +136,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   })
   const mounted = new MountedProfile(config.appProfile, () => gateway.returnAfterMs())
   // Processes that share the log go by different names.
-  const key = config.redisUrl === '' ? '1' : group.worker
+  const key = isShared ? group.worker : '1'
   const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
   const effort = new Effort()
@@ -162,6 +169,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
     pressure.stop()
     profileSwitch.stop()
     await gateway.drain()
+    gateway.commands.close()
     await reports.stop()
     await backing.leave()
     await store.close()
@@ -252,13 +260,13 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       metricsToken: config.metricsToken,
       mounted,
       isLeaving: () => isLeaving,
-      store: options.store !== undefined ? 'program' : config.redisUrl !== '' ? 'redis' : config.dataDir === ':memory:' ? 'memory' : 'embedded',
+      store: kind,
       worker,
       workers,
       lagMs: () => reports.worstLagMs,
       historyTtlMs: config.historyTtl * 1000,
       droppedLines,
-      warnings: () => mounted.name === configuredProfile ? [] : [`the command switch has mounted the profile ${mounted.name}, and APP_PROFILE is ${configuredProfile}: a restart goes by APP_PROFILE. Set APP_PROFILE=${mounted.name} to stay with it, or switch back.`],
+      furtherWarnings: () => mounted.name === configuredProfile ? [] : [`the command switch has mounted the profile ${mounted.name}, and APP_PROFILE is ${configuredProfile}: a restart goes by APP_PROFILE. Set APP_PROFILE=${mounted.name} to stay with it, or switch back.`],
       mountProfiles: async scope => await mountProfiles(scope, mounted, {
         gateway,
         arrivals,
@@ -281,6 +289,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   }
 
   return {
+    kind,
     gateway,
     mounted,
     plugin: routes,
@@ -293,6 +302,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       return app
     },
     start,
+    readyToListen: async () => await (isShared ? within(systemClock, STORE_WAIT_MS, start(), undefined) : start()),
     publish: async (...args) => await gateway.publish(...args),
     control: async request => await gateway.control(request),
     configure,
@@ -320,7 +330,7 @@ function limitsOf (config: Config): Limits {
     maxRoomsPerClient, maxClients, maxClientsPerIp, maxClientsPerSubject, controlRateLimit, publishRateLimit
   } = config
   return {
-    tickMs: config[tickSettingOf(config.appProfile)],
+    tickMs: tickMsOf(config),
     tickFloorMs,
     maxEventsPerSecondPerClient,
     maxQueuePerClient,

@@ -4,12 +4,14 @@ import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
 import { configFrom } from '../config/index.ts'
 import type { Config } from '../config/index.ts'
 import type { ProfileName } from '../profiles/index.ts'
+import type { FigureSample, RecentFigures } from '../src/core/figures/system.ts'
 import { composeGateway } from '../src/signalbox.ts'
 import type { Composition } from '../src/signalbox.ts'
 import { tempDir } from './store/harness.ts'
@@ -139,6 +141,32 @@ t.test('a gateway that is closed while it starts stays closed', async t => {
   await box.close()
   await starting
   t.match(box.gateway.notReady, { code: 'DRAINING' })
+})
+
+t.test('what the gateway remembers of its last seconds keeps the counts of each moment, resets too', async t => {
+  const { box, port } = await run(t, { dataDir: ':memory:' })
+  const client = await WireClient.open('SSE', port, { rooms: ['a'], cursor: 'garbage' })
+  t.teardown(() => client.cut())
+  t.match(await client.untilKind('joined'), { position: 'reset' })
+  const samples = async (): Promise<FigureSample[]> => {
+    const { result } = await box.control({ command: 'recent', identity: trusted('test') }) as { readonly result: { readonly processes: readonly RecentFigures[] } }
+    return [...result.processes[0]?.samples ?? []]
+  }
+  const counts = async (): Promise<number[]> => (await samples()).map(({ counters: { resets } }) => resets.unknown)
+  while ((await counts()).at(-1) !== 1) await delay(20)
+  t.equal((await counts())[0], 0)
+})
+
+t.test('a server may listen once the log is read, and also where Redis is away: then it is not ready', async t => {
+  const log = pino({ level: 'silent' })
+  const here = await composeGateway({ config: configFrom({ dataDir: ':memory:' }), log })
+  const away = await composeGateway({ config: configFrom({ redisUrl: 'redis://127.0.0.1:1' }), log })
+  t.teardown(async () => await Promise.all([here.close(), away.close()]))
+  await here.readyToListen()
+  t.equal(here.gateway.notReady, null)
+  await away.readyToListen()
+  t.match(away.gateway.notReady, { code: 'STORE_UNAVAILABLE' })
+  t.same([here.kind, away.kind], ['memory', 'redis'])
 })
 
 t.test('the operator\'s own commands come from COMMANDS_MODULE, in this process too', async t => {

@@ -30,6 +30,8 @@ export interface Contender {
   readonly publishHeaders?: Record<string, string>
   /** One that is compared with, not a product: left out where only products are of interest. */
   readonly bare?: boolean
+  /** It has `/metrics` of ours. Others may never answer there. */
+  readonly hasMetrics?: boolean
 }
 
 /** One that cannot be measured here, and why. */
@@ -53,7 +55,8 @@ export function signalbox (profile: Profile, root = ROOT): Contender {
     name: `Signalbox ${profile}${root === ROOT ? '' : ` (${basename(root)})`}`,
     command: settings => node(join(root, 'dist', 'launcher.js'), { APP_PROFILE: profile, ...SETTINGS, ...settings }),
     opening,
-    publishPath: '/api/events'
+    publishPath: '/api/events',
+    hasMetrics: true
   }
 }
 

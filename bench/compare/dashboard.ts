@@ -69,7 +69,7 @@ export async function dashboard (contender: Contender, viewers: number, windowMs
     await delay(WARM_UP_MS)
     from = performance.now()
     const before = taken
-    const counted = await countersOf(server)
+    const counted = contender.hasMetrics === true ? await countersOf(server) : null
     await server.lag()
     const meter = new Meter(server)
     await delay(windowMs)
@@ -104,8 +104,8 @@ export async function dashboard (contender: Contender, viewers: number, windowMs
   }
 }
 
-/** What a server of ours has counted; null for others. */
-const countersOf = async ({ port }: ServerProcess): Promise<Metrics | null> => await readMetrics(`http://127.0.0.1:${port}/metrics`).then(metrics => metrics.has(COUNTED) ? metrics : null, () => null)
+/** What a server of ours has counted; null for another version that did not count it. */
+const countersOf = async ({ port }: ServerProcess): Promise<Metrics | null> => await readMetrics(`http://127.0.0.1:${port}/metrics`).then(metrics => metrics.has(COUNTED) ? metrics : null)
 
 /** Shares of the bytes that each means has saved meanwhile. */
 async function savedSince (server: ServerProcess, before: Metrics | null): Promise<Partial<SavedBytes>> {

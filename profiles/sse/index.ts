@@ -5,9 +5,8 @@ import type { Socket } from 'node:net'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { cursorOf } from '../../src/app/bye.ts'
 import { acceptsGzip, varyByEncoding } from '../../src/app/compression.ts'
-import { checkParameters, joinsOfQuery, paceOfQuery } from '../../src/app/joins.ts'
+import { checkParameters, cursorOfRequest, joinsOfQuery, paceOfQuery } from '../../src/app/joins.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { changedSchema, changeSchema, paceQuery, refusals, subscriptionQuery, textOf } from '../../src/app/schemas.ts'
@@ -76,7 +75,7 @@ export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, co
       const paceMs = paceOfQuery(query)
       checkMounted()
       session = gateway.open(connection, request.identity)
-      joined = await session.join(joins, cursorOf(request), request.identity, paceMs)
+      joined = await session.join(joins, cursorOfRequest(request), request.identity, paceMs)
       await request.useTicket()
     } catch (error) {
       end()

@@ -3,6 +3,7 @@
 
 import { make, MEMBERSHIP, readAction, refOf } from '../../src/app/membership.ts'
 import type { Change } from '../../src/app/membership.ts'
+import { MessageWindow } from '../../src/app/message-window.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Bound, Code } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -21,7 +22,6 @@ const ORDER = 'change'
 const MAX_FORWARDED = 100
 /** Largest change, bytes: what other workers are asked for stays in the log. */
 const MAX_CHANGE_BYTES = 64 * 1024
-const WINDOW_MS = 1000
 
 /** What is asked of all workers: an identity without its functions. */
 interface Order {
@@ -36,14 +36,13 @@ type Packed =
   | { readonly action: 'join', readonly joins: ReadonlyArray<readonly [room: string, list?: number]>, readonly lists: ReadonlyArray<readonly string[]>, readonly cursor: string | null, readonly patch?: boolean, readonly paceMs?: number | null }
 
 /** What became of a change, as it comes from another worker. */
-type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
+type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined, readonly rooms: readonly string[] | undefined } }
 
 interface Stream {
   readonly session: Session
   /** The last change: one is made after the other. */
   last: Promise<unknown>
-  windowStart: number
-  changes: number
+  readonly window: MessageWindow
 }
 
 export class Steering {
@@ -59,7 +58,7 @@ export class Steering {
   }
 
   add (session: Session): void {
-    this.#streams.set(session.id, { session, last: Promise.resolve(), windowStart: -Infinity, changes: 0 })
+    this.#streams.set(session.id, { session, last: Promise.resolve(), window: new MessageWindow() })
   }
 
   delete (session: Session): void {
@@ -81,13 +80,13 @@ export class Steering {
     const outcome = await this.#ask({ session, change: packed, identity: { ...identity, grants: identity.grants.lists } })
     if (outcome === null) throw notFound()
     if ('data' in outcome) return outcome.data
-    const { code, message, retryMs, bound } = outcome.refusal
-    throw new Refusal(code, message, retryMs, bound)
+    const { code, message, retryMs, bound, rooms } = outcome.refusal
+    throw new Refusal(code, message, retryMs, bound, rooms)
   }
 
   async #ask (order: Order): Promise<Outcome | null> {
-    // Counted here only: to ask the group would cost as much as the order.
-    const { count, resetMs } = await this.#gateway.rates.steer.hit(order.identity.caller, 0)
+    // To ask the group would cost as much as the order.
+    const { count, resetMs } = this.#gateway.rates.steer.hitHere(order.identity.caller)
     const { maxEventsPerSecondPerClient: rate } = this.#gateway.limits
     const limit = rate > 0 ? Math.min(rate, MAX_FORWARDED) : MAX_FORWARDED
     if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, resetMs, 'messages')
@@ -114,15 +113,11 @@ export class Steering {
   }
 
   /** As many as messages of a socket. */
-  #checkRate (stream: Stream): void {
+  #checkRate ({ window }: Stream): void {
     const limit = this.#gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
-    if (now - stream.windowStart >= WINDOW_MS) {
-      stream.windowStart = now
-      stream.changes = 0
-    }
-    if (limit > 0 && ++stream.changes > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(stream.windowStart + WINDOW_MS - now), 'messages')
+    if (limit > 0 && window.count(now) > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, window.leftMs(now), 'messages')
     }
   }
 }
@@ -169,8 +164,8 @@ async function outcomeOf (act: () => Promise<object>): Promise<Outcome> {
     return { data: await act() }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    const { code, message, retryMs, bound } = error
-    return { refusal: { code, message, retryMs, bound } }
+    const { code, message, retryMs, bound, rooms } = error
+    return { refusal: { code, message, retryMs, bound, rooms } }
   }
 }
 

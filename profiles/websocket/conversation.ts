@@ -7,6 +7,7 @@ import type { Effort } from '../../src/app/effort.ts'
 import { internalError } from '../../src/app/errors.ts'
 import { refOf } from '../../src/app/membership.ts'
 import type { Ref } from '../../src/app/membership.ts'
+import { MessageWindow } from '../../src/app/message-window.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
 import { readJson } from '../../src/core/json.ts'
@@ -35,8 +36,7 @@ export class Conversation {
   readonly #socket: WebSocket
   readonly #connection: WsConnection
   readonly #session: Session
-  #windowStart = 0
-  #received = 0
+  readonly #window = new MessageWindow()
   /** Times of the last errors; null for most clients, which never have one. */
   #errors: readonly number[] | null = null
   /** Paused for what its last message took. */
@@ -91,12 +91,8 @@ export class Conversation {
   #checkRate (): void {
     const limit = this.#options.gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
-    if (now - this.#windowStart >= 1000) {
-      this.#windowStart = now
-      this.#received = 0
-    }
-    if (limit > 0 && ++this.#received > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(this.#windowStart + 1000 - now), 'messages')
+    if (limit > 0 && this.#window.count(now) > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, this.#window.leftMs(now), 'messages')
     }
   }
 

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Arrivals, Sender } from '../../src/app/arrivals.ts'
+import { MessageWindow } from '../../src/app/message-window.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Troubles } from '../../src/core/figures/troubles.ts'
 import { CLOSE } from './connection.ts'
@@ -48,7 +49,7 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
   const sender: Sender = {
     giveUp: bound => bound === 'arriving'
       ? connection.end(CLOSE.tryLater, 'too many messages are on their way at once')
-      : connection.end(CLOSE.policy, 'the message took too long to arrive')
+      : connection.end(CLOSE.policy, 'the message took too long to arrive (REQUEST_TIMEOUT)')
   }
   const { _receiver: receiver } = socket as unknown as { readonly _receiver: Receiver }
   const silence = setTimeout(() => {
@@ -56,8 +57,7 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
     connection.end(CLOSE.policy, 'no message came')
   }, requestTimeoutMs).unref()
   let isSilent = true
-  let windowStart = 0
-  let controlFrames = 0
+  const window = new MessageWindow()
   /** The payload of a ping that is not answered yet. */
   let ping: Buffer | null = null
 
@@ -102,12 +102,8 @@ export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConne
   }
 
   function isFlood (): boolean {
-    const now = performance.now()
-    if (now - windowStart >= 1000) {
-      windowStart = now
-      controlFrames = 0
-    }
-    if (++controlFrames <= MAX_CONTROL_FRAMES) return false
+    const controlFrames = window.count(performance.now())
+    if (controlFrames <= MAX_CONTROL_FRAMES) return false
     if (controlFrames === MAX_CONTROL_FRAMES + 1) {
       troubles.bounds.pings++
       connection.end(CLOSE.policy, `more than ${MAX_CONTROL_FRAMES} pings and pongs in a second`)

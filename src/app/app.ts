@@ -33,13 +33,15 @@ import ticket from './ticket.ts'
 import turns from './turns.ts'
 import { WorkLine } from './work-line.ts'
 
-export interface RouteOptions extends StatusOptions, Pick<MetricsOptions, 'store' | 'worker' | 'workers' | 'lagMs' | 'historyTtlMs' | 'droppedLines' | 'metricsExchange'> {
+export interface RouteOptions extends Omit<StatusOptions, 'warnings'>, Pick<MetricsOptions, 'store' | 'worker' | 'workers' | 'lagMs' | 'historyTtlMs' | 'droppedLines' | 'metricsExchange'> {
   readonly gateway: Gateway
   readonly authority: Authority
   readonly arrivals: Arrivals
   readonly effort: Effort
   readonly pressure: Pressure
   readonly metricsToken: string
+  /** What else than the gateway and the authority warns of something. */
+  readonly furtherWarnings: () => readonly string[]
   /** Registers the routes of the profiles. */
   readonly mountProfiles: (app: FastifyInstance) => Promise<void>
   readonly savings: Savings
@@ -97,8 +99,9 @@ export async function registerRoutes (app: FastifyInstance, options: RouteOption
   if (enableControlHttp) await app.register(control, { gateway })
   await app.register(rooms, { gateway })
   if (!authority.isOpen) await app.register(ticket, { gateway, authority })
-  await app.register(status, options)
-  await app.register(metrics, { ...options, savings, foreign, intake })
+  const warnings = (): string[] => [...gateway.warnings, ...authority.warning === null ? [] : [authority.warning], ...options.furtherWarnings()]
+  await app.register(status, { ...options, warnings })
+  await app.register(metrics, { ...options, warnings, savings, foreign, intake })
   await app.register(dashboard)
   await mountProfiles(app)
 

@@ -12,7 +12,7 @@ import { MAX_BATCH } from '../core/event.ts'
 import { JsonSize, readJson } from '../core/json.ts'
 import { callerOf } from './caller.ts'
 import type { Effort } from './effort.ts'
-import { LARGE } from './work-line.ts'
+import { LINE_FROM } from './work-line.ts'
 import type { WorkLine } from './work-line.ts'
 
 const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
@@ -41,7 +41,7 @@ export default fp(async (app: FastifyInstance, { effort, line }: { effort: Effor
       const { 'content-encoding': encoding = '', 'content-type': type = '' } = request.headers
       if (!CODING.test(encoding) || FOREIGN_CHARSET.test(type)) throw new Refusal('UNSUPPORTED_MEDIA_TYPE', 'a body must be UTF-8, plain or with Content-Encoding: gzip')
       // Nearly all bodies: nothing to wait for.
-      if (body.length < LARGE && !GZIP.test(encoding)) done(null, act(textOf(request, body)))
+      if (body.length < LINE_FROM && !GZIP.test(encoding)) done(null, act(textOf(request, body)))
       else readLarge(request, body, GZIP.test(encoding), act).then(value => done(null, value), done)
     }
   }

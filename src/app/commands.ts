@@ -7,7 +7,7 @@ import { MAX_KEY } from '../core/command.ts'
 import type { Command, CommandContext } from '../core/command.ts'
 import { MAX_BATCH, NAME, PUBLIC } from '../core/event.ts'
 import { MAX_SESSIONS } from '../core/explainer.ts'
-import { MAX_ROOMS } from '../core/figures/view.ts'
+import { MAX_PAGE_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { DisconnectTarget } from '../core/operator.ts'
@@ -15,6 +15,7 @@ import { Refusal } from '../core/errors.ts'
 import { ID } from '../core/id.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
+import { PROFILE_NAMES } from './mounted.ts'
 import { onceNames } from './once.ts'
 import type { SwitchRequest, SwitchResult } from './switch.ts'
 
@@ -66,7 +67,7 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
   defineReadOnly<Partial<RoomPage>>('rooms', 'Lists the rooms in order of name, with their members over all processes, keys and last id.', {
     type: 'object',
     additionalProperties: false,
-    properties: { limit: { type: 'integer', minimum: 1, maximum: MAX_ROOMS }, after: { type: 'string' }, prefix: { type: 'string' } }
+    properties: { limit: { type: 'integer', minimum: 1, maximum: MAX_PAGE_ROOMS }, after: { type: 'string' }, prefix: { type: 'string' } }
   }, async page => await gateway.view.presence(page))
   define<{ event?: unknown, events?: unknown[] }>('publish', `Publishes one event, or up to ${MAX_BATCH} of them, all or none.`, {
     type: 'object',
@@ -109,7 +110,7 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     type: 'object',
     additionalProperties: false,
     required: ['profile'],
-    properties: { profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
+    properties: { profile: { type: 'string', enum: PROFILE_NAMES }, worker: { type: ['integer', 'string'], description: 'one process: its number, or its key in @system' } }
   }, async request => await switchProfile(request))
   defineReadOnly<{ event?: string, idempotencyKey?: string, session?: string, limit?: number }>('explain', 'Tells what became of an event at each session: an event by its id, or by the Idempotency-Key you published it with.', {
     type: 'object',

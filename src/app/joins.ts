@@ -1,5 +1,6 @@
-// What somebody asks to hear, as it stands in a message, in a body or in an address.
+// What somebody asks to hear, and where he stands, as it is in a message, in a body, in an address or in headers.
 
+import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Code } from '../core/errors.ts'
 import { PUBLIC } from '../core/event.ts'
@@ -53,6 +54,18 @@ export function joinsOfQuery ({ rooms, types, join, patch }: Record<string, unkn
   const list = typeof join === 'string' ? readJson(join, 'BAD_SUBSCRIPTION') : null
   if (!Array.isArray(list)) throw bad('join must be a JSON array of names, or of { "room", "types" }, such as ["plant-1",{"room":"plant-2","types":["alarm"]}]')
   return joinsOf(list, undefined, 'BAD_SUBSCRIPTION', patch)
+}
+
+/**
+ * The cursor that a client brings: the header, or where that is absent or empty the query. Of several, the last one that is
+ * not empty: a page adds its newest behind one that its address had from the start.
+ */
+export function cursorOfRequest (request: FastifyRequest): string | null {
+  const { lastEventId } = request.query as Record<string, unknown>
+  // Node joins several headers by a comma and a space, which no cursor holds.
+  const header = [request.headers['last-event-id'] ?? []].flat().flatMap(text => text.split(', '))
+  const given = [...[lastEventId ?? []].flat().map(String), ...header].map(text => text.trim()).filter(text => text !== '')
+  return given.at(-1) ?? null
 }
 
 /** How often values go out at most, ms; null: never. @throws Refusal */

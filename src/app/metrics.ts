@@ -8,12 +8,11 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Aggregator, Metric } from 'prom-client'
-import type { IntakeFigures } from '../core/backing.ts'
+import type { Backing, IntakeFigures } from '../core/backing.ts'
 import { CODES } from '../core/errors.ts'
 import { Durations } from '../core/figures/durations.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Gateway } from '../core/gateway.ts'
-import type { Authority } from './auth/authority.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { Mounted } from './mounted.ts'
@@ -21,6 +20,7 @@ import type { ForeignOrigins } from './origin.ts'
 import { version } from './package.ts'
 import type { Savings } from './savings.ts'
 import { refusals, textOf } from './schemas.ts'
+import type { StatusOptions } from './status.ts'
 
 /** Exchange of metrics between the workers of a primary. */
 export interface MetricsExchange {
@@ -32,12 +32,11 @@ export interface MetricsExchange {
 
 export interface MetricsOptions {
   readonly gateway: Gateway
-  readonly authority: Pick<Authority, 'warning'>
-  /** What else /readyz warns of. */
-  readonly warnings: () => readonly string[]
+  /** See StatusOptions. */
+  readonly warnings: StatusOptions['warnings']
   readonly mounted: Pick<Mounted, 'name'>
   /** The kind of store. */
-  readonly store: 'embedded' | 'memory' | 'redis' | 'program'
+  readonly store: Backing['kind']
   /** Which worker this is, from 1; and how many there should be. */
   readonly worker: number
   readonly workers: number
@@ -58,7 +57,7 @@ export interface MetricsOptions {
 const YEAR_MS = 31_536_000_000
 
 export default async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
-  const { gateway, authority, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
+  const { gateway, warnings, mounted, store, worker, workers, lagMs, historyTtlMs, droppedLines = () => 0, savings, foreign, intake, metricsExchange } = options
   const registry = new Registry()
   const all = (): Registry => Registry.merge([processMetrics(), registry])
   const { counters } = gateway
@@ -94,7 +93,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   gaugeOf('signalbox_info', 'What runs: always 1', () => ({ version, profile: mounted.name, store }), () => 1)
   gauge(READY, '1 while new work is accepted', 'min', () => gateway.notReady === null ? 1 : 0)
   gauge('signalbox_store_up', '1 while the store can be used', 'min', () => gateway.isStoreUp ? 1 : 0)
-  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => gateway.warnings.length + (authority.warning === null ? 0 : 1) + warnings().length)
+  gauge('signalbox_warnings', 'Warnings of /readyz', 'max', () => warnings().length)
   gauge('signalbox_workers', 'Workers included in these metrics', 'sum', () => 1)
   gauge('signalbox_workers_expected', 'Workers there should be (WORKERS)', 'max', () => workers)
   gaugeOf('signalbox_worker_start_time_seconds', 'When the process of a worker started, since 1970', () => ({ worker }), () => Math.round(performance.timeOrigin) / 1000)
@@ -110,7 +109,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   counter('signalbox_unbundled_bytes_total', 'Bytes there would have been without compression, patches and bundling: each event whole to every connection that hears it', () => counters.unbundledBytes)
   counter('signalbox_sessions_opened_total', 'Sessions opened', () => counters.opened)
   counter('signalbox_reads_total', 'Reads answered without a stream (GET /api/events)', () => counters.reads)
-  counter('signalbox_slow_sessions_ended_total', 'Sessions ended because their connection did not drain (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
+  counter('signalbox_slow_sessions_ended_total', 'Sessions, and connections with an answer over HTTP, ended because the client did not take what it was sent (SLOW_CLIENT_TIMEOUT)', () => counters.slow)
   counter('signalbox_commands_duplicate_total', 'Commands found to have run more than once', () => counters.duplicates)
   counter('signalbox_log_lines_dropped_total', 'Lines of the log that were dropped because nobody read them', droppedLines)
   counter('signalbox_saved_cpu_seconds_total', 'Upper bound of the CPU time saved by bundling: messages saved, each at the cost of handing over a bundle', () => savings.cpuSeconds)

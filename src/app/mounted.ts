@@ -3,7 +3,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
-type ProfileName = 'SSE' | 'WEBSOCKET'
+export const PROFILE_NAMES = ['SSE', 'WEBSOCKET'] as const
+
+export type ProfileName = (typeof PROFILE_NAMES)[number]
 
 declare module 'fastify' {
   interface FastifyContextConfig {

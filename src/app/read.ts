@@ -4,14 +4,13 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
+import { MAX_WAIT_SECONDS } from '../core/polls.ts'
 import type { ReadAnswer } from '../core/polls.ts'
-import { cursorOf } from './bye.ts'
-import { checkParameters, joinsOfQuery } from './joins.ts'
+import { checkParameters, cursorOfRequest, joinsOfQuery } from './joins.ts'
 import { partFrom } from './parting.ts'
 import { readSchema, refusals, subscriptionQuery } from './schemas.ts'
 
 const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'wait', 'ticket']
-export const MAX_WAIT_SECONDS = 60
 /** Cursors of If-None-Match that are looked at, the last ones: each is a read of its own. */
 const MAX_HELD = 4
 
@@ -42,7 +41,7 @@ export default async function read (app: FastifyInstance, { gateway }: { gateway
     const waitMs = waitOf(query.wait) * 1000
     const held = tagsOf(request.headers['if-none-match'])
     // A wait needs to know since when.
-    const cursor = cursorOf(request) ?? (waitMs === 0 ? null : held.at(-1) ?? null)
+    const cursor = cursorOfRequest(request) ?? (waitMs === 0 ? null : held.at(-1) ?? null)
     const answer = await whileWanted(request, reply, waitMs > 0, async signal =>
       await gateway.read({ joins, cursor, held, waitMs, identity: request.identity, signal }))
     // A refusal leaves the ticket as it was.

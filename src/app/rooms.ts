@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../core/errors.ts'
-import { MAX_ROOMS } from '../core/figures/view.ts'
+import { MAX_PAGE_ROOMS, PAGE_ROOMS } from '../core/figures/view.ts'
 import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import { limitRoutes } from './limit.ts'
@@ -21,7 +21,7 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
       querystring: {
         type: 'object',
         properties: {
-          limit: { type: 'integer', minimum: 1, maximum: MAX_ROOMS, default: 100 },
+          limit: { type: 'integer', minimum: 1, maximum: MAX_PAGE_ROOMS, default: PAGE_ROOMS },
           after: { type: 'string', description: 'only rooms behind this name' },
           prefix: { type: 'string', description: 'only rooms whose name begins with this' }
         }
@@ -36,8 +36,8 @@ export default async function rooms (app: FastifyInstance, { gateway }: { gatewa
 
 /** @throws Refusal BAD_REQUEST */
 function pageOf ({ limit, ...names }: Record<string, unknown>): Partial<RoomPage> {
-  if (limit !== undefined && !(typeof limit === 'string' && /^[1-9]\d{0,3}$/.test(limit) && Number(limit) <= MAX_ROOMS)) {
-    throw new Refusal('BAD_REQUEST', `limit must be a number from 1 to ${MAX_ROOMS}`)
+  if (limit !== undefined && !(typeof limit === 'string' && /^[1-9]\d{0,3}$/.test(limit) && Number(limit) <= MAX_PAGE_ROOMS)) {
+    throw new Refusal('BAD_REQUEST', `limit must be a number from 1 to ${MAX_PAGE_ROOMS}`)
   }
   for (const [name, value] of Object.entries(names)) {
     if (name !== 'after' && name !== 'prefix') throw new Refusal('BAD_REQUEST', `unknown parameter ${JSON.stringify(name.slice(0, 40))}; the list of rooms takes limit, after and prefix`)

@@ -8,6 +8,7 @@ import { MAX_KEY } from '../core/command.ts'
 import { CODES } from '../core/errors.ts'
 import { MAX_PACE_MS } from '../core/value-pace.ts'
 import { KEY, MAX_BATCH, MAX_TIMESTAMP, MAX_TTL, NAME } from '../core/event.ts'
+import { PROFILE_NAMES } from './mounted.ts'
 
 // Teaches Fastify's types the fields of /docs, `tags` and `hide`.
 import type {} from '@fastify/swagger'
@@ -72,6 +73,7 @@ const errorSchema = {
     error: { type: 'string', description: 'the name of the status' },
     message: { type: 'string' },
     retryMs: { type: 'integer', minimum: 0, description: 'on a socket, where trying again may help; over HTTP it is the header Retry-After' },
+    rooms: { type: 'array', items: { type: 'string' }, description: 'with ROOM_FULL: those that are full' },
     id: { type: 'string', description: 'of the command, with COMMAND_FAILED' },
     command: { type: 'string', description: 'with COMMAND_FAILED' },
     status: { type: 'string', enum: ['failed'], description: 'with COMMAND_FAILED' }
@@ -170,7 +172,7 @@ export const profileSchema = {
   title: 'Profile',
   description: 'How to connect.',
   ...whole({
-    profile: { type: 'string', enum: ['SSE', 'WEBSOCKET'] },
+    profile: { type: 'string', enum: PROFILE_NAMES },
     stream: path('the stream'),
     websocket: path('the socket'),
     control: path('commands'),

@@ -5,8 +5,10 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import Fastify, { LogController } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { MAX_CURSOR } from '../core/cursor.ts'
 import { Refusal } from '../core/errors.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
+import { MAX_NAMES, MAX_SPELLING } from '../core/subscription.ts'
 import { trustOf } from './caller.ts'
 import { boundConnections } from './descriptors.ts'
 import { answerBare, answerClientError, refuse, translate } from './errors.ts'
@@ -24,7 +26,7 @@ export interface ServerOptions {
   readonly keepAliveTimeout: number
   /** Seconds for a request to arrive whole. */
   readonly requestTimeout: number
-  /** Rooms that an address may have to name. */
+  /** Rooms that an address may have to name. Node fixes the bound that follows from it: one that is tuned later counts after a restart. */
   readonly maxRoomsPerClient: number
   /** The path of the WebSocket; null while it is not mounted. */
   readonly socketPath: () => string | null
@@ -34,15 +36,14 @@ export interface ServerOptions {
 const HEADERS_TIMEOUT_MS = 15_000
 /** Node looks this often for requests that are too slow; by default only every 30 s. */
 const CHECK_MS = 1000
-/** The longest cursor (24,000), the longest types (4,000, three times as long when encoded), and all that browsers and proxies add. */
-const BASE_HEADER_BYTES = 48 * 1024
-/** A room's name and a comma, each character encoded as `%2F`. */
+/** What browsers and proxies add, besides the longest cursor and the longest types, each character of which may be encoded as `%2F`. */
+const OTHER_HEADER_BYTES = 13 * 1024
+const BASE_HEADER_BYTES = MAX_CURSOR + 3 * MAX_SPELLING + OTHER_HEADER_BYTES
+/** A room's name and a comma, encoded. */
 const ROOM_BYTES = 3 * 129
-/** A join names no more rooms than this, whatever the settings. */
-const MAX_JOINS = 1000
 
 export function createServer ({ log, troubles, maxHttpBufferSize, trustProxy, keepAliveTimeout, requestTimeout, maxRoomsPerClient, socketPath }: ServerOptions): FastifyInstance {
-  const maxHeaderSize = BASE_HEADER_BYTES + ROOM_BYTES * Math.min(maxRoomsPerClient, MAX_JOINS)
+  const maxHeaderSize = BASE_HEADER_BYTES + ROOM_BYTES * Math.min(maxRoomsPerClient, MAX_NAMES)
   const app = Fastify({
     loggerInstance: log,
     // Logging a line per request would cost more than handling the request.

@@ -16,14 +16,14 @@ export interface StatusOptions {
   readonly enableControlHttp: boolean
   /** COMPRESSION. */
   readonly compresses: boolean
-  readonly authority: Pick<Authority, 'isOpen' | 'warning'>
+  readonly authority: Pick<Authority, 'isOpen'>
   /** Whether a drain is about to begin: /readyz reports it early, while everything is still served (SHUTDOWN_DELAY). */
   readonly isLeaving: () => boolean
-  /** What else an operator should look at. */
+  /** What an operator should look at. */
   readonly warnings: () => readonly string[]
 }
 
-export default async function status (app: FastifyInstance, { gateway, mounted, pingIntervalMs, enableControlHttp, compresses, authority, isLeaving, warnings: others }: StatusOptions): Promise<void> {
+export default async function status (app: FastifyInstance, { gateway, mounted, pingIntervalMs, enableControlHttp, compresses, authority, isLeaving, warnings }: StatusOptions): Promise<void> {
   app.get('/api/profile', {
     config: { access: 'all' },
     schema: { tags: ['status'], operationId: 'getProfile', summary: 'The mounted profile: a client requests this first', response: { 200: profileSchema, ...refusals } }
@@ -55,7 +55,7 @@ export default async function status (app: FastifyInstance, { gateway, mounted, 
     const { notReady } = gateway
     if (notReady !== null) throw new Refusal(notReady.code, notReady.reason)
     if (isLeaving()) throw new Refusal('DRAINING', 'the gateway is about to shut down')
-    const warnings = [...gateway.warnings, ...authority.warning === null ? [] : [authority.warning], ...others()]
-    return { status: 'ready', ...(warnings.length === 0 ? {} : { warnings }) }
+    const found = warnings()
+    return { status: 'ready', ...(found.length === 0 ? {} : { warnings: found }) }
   })
 }

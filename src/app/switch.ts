@@ -13,9 +13,7 @@ import { Refusal } from '../core/errors.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Session } from '../core/session.ts'
-import type { Mounted } from './mounted.ts'
-
-type ProfileName = Mounted['name']
+import type { Mounted, ProfileName } from './mounted.ts'
 
 export interface SwitchRequest {
   readonly profile: ProfileName

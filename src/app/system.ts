@@ -20,8 +20,8 @@ const MAX_SAMPLES = 300
 const OLD_MS = 10_000
 /** Seconds: a Prometheus that asks that often misses none. */
 const LAGS = 15
-const MAX_ROOMS = 50
-const MAX_SESSIONS = 20
+const MAX_LISTED_ROOMS = 50
+const MAX_LISTED_SESSIONS = 20
 const MAX_ROOMS_OF_SESSION = 5
 
 export interface SystemOptions {
@@ -44,7 +44,6 @@ export class SystemReports {
   readonly #options: SystemOptions
   readonly #startedAt = Date.now()
   readonly #load = new ProcessLoad()
-  /** The 99th percentiles of the last seconds. */
   /** The settings as last reported. */
   #reportedSettings = ''
   #hasReported = false
@@ -110,7 +109,7 @@ export class SystemReports {
       lagP99Ms: rounded(load.lagP99Ms),
       cpuPercent: rounded(load.cpuPercent),
       memoryBytes: process.memoryUsage.rss(),
-      counters: { ...gateway.counters, servingMs: rounded(gateway.counters.servingMs) }
+      counters: { ...gateway.counters, resets: { ...gateway.counters.resets }, servingMs: rounded(gateway.counters.servingMs) }
     }
   }
 
@@ -128,8 +127,8 @@ export class SystemReports {
     // Without a member of @system nobody would receive the report.
     if (gateway.notReady !== null || await gateway.view.membersOf(SYSTEM) === 0) return
     this.#hasReported = true
-    const { total, first } = gateway.view.busiest(MAX_ROOMS)
-    const sessions = gateway.view.furthestBehind(MAX_SESSIONS, MAX_ROOMS_OF_SESSION)
+    const { total, first } = gateway.view.busiest(MAX_LISTED_ROOMS)
+    const sessions = gateway.view.furthestBehind(MAX_LISTED_SESSIONS, MAX_ROOMS_OF_SESSION)
     const now = settings()
     const text = JSON.stringify(now)
     await gateway.operator.report([

@@ -13,7 +13,7 @@ import type { Troubles } from '../core/figures/troubles.ts'
 interface TurnsOptions {
   /** How long an answer may wait for a client that does not read, ms. */
   readonly slowClientTimeoutMs: () => number
-  /** Called for each connection that was ended because its answer was not read. */
+  /** Called for each connection that was ended because its answer was not read in that time. */
   readonly onSlow: () => void
   readonly troubles: Troubles
 }
@@ -114,7 +114,10 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
   }
 
   function onPrefinish (this: ServerResponse): void { watch(this) }
-  function onTimeout (this: ServerResponse): void { end(this.req.socket) }
+  function onTimeout (this: ServerResponse): void {
+    onSlow()
+    this.req.socket.destroy()
+  }
   function onPipe (this: ServerResponse): void { limit(this.req.socket) }
   function onClose (this: ServerResponse): void {
     forget(this)
@@ -149,7 +152,7 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
       if (unreadBytes <= MAX_UNREAD_BYTES) break
       forget(oldest)
       troubles.bounds.unread++
-      end(oldest.socket)
+      oldest.socket?.destroy()
     }
   }
 
@@ -164,10 +167,5 @@ export default fp(async (app: FastifyInstance, { slowClientTimeoutMs, onSlow, tr
   function limit (socket: Partial<Pick<Socket, 'setTimeout'>>): void {
     // A request that a program injects comes by no connection.
     socket.setTimeout?.(slowClientTimeoutMs())
-  }
-
-  function end (socket: Socket | null): void {
-    onSlow()
-    socket?.destroy()
   }
 }, { name: 'turns' })

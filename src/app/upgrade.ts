@@ -6,7 +6,7 @@ import { pathOf } from './methods.ts'
 import { isBusy } from './turns.ts'
 
 /** Whether a request asks for the WebSocket at `path`. */
-export const asksForSocket = ({ method, url, headers }: IncomingMessage, path: string): boolean =>
+export const asksForSocket = ({ method, url, headers }: Pick<IncomingMessage, 'method' | 'url' | 'headers'>, path: string): boolean =>
   method === 'GET' && pathOf(url ?? '') === path && /^websocket$/i.test(headers.upgrade ?? '')
 
 const KEY = /^[+/0-9a-z]{22}==$/i

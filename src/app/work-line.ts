@@ -5,7 +5,7 @@
 import { Refusal } from '../core/errors.ts'
 
 /** Shorter texts are read and published in a fraction of a millisecond. */
-export const LARGE = 4096
+export const LINE_FROM = 4096
 /** While the first in the line has waited for so long, nobody is let in: publishers hear within seconds that there is too much. */
 const MAX_WAIT_MS = 2000
 /** Characters that may wait: as many bytes as may be unfinished, see arrivals.ts. */
@@ -37,7 +37,7 @@ export class WorkLine {
 
   /** Waits for a turn of the event loop that no other text has. @throws Refusal OVERLOADED */
   async turn ({ length: size }: { readonly length: number }): Promise<void> {
-    if (size < LARGE) return
+    if (size < LINE_FROM) return
     if (!this.#isTaken) {
       this.#isTaken = true
       setImmediate(() => this.#next())

@@ -1,7 +1,7 @@
 // `signalbox get`: the present values of a room.
 
 import type { Event } from '../client/index.ts'
-import { isObject } from '../client/wire.ts'
+import { isObject, PUBLIC } from '../client/wire.ts'
 import { refuse } from './gateway.ts'
 import type { Gateway } from './gateway.ts'
 import { lineOf, print, say } from './terminal.ts'
@@ -29,8 +29,8 @@ export async function get (gateway: Gateway, room: string, { types = [], json = 
     const { cursor, reset, events } = answer.body
     if (reset !== null) values.clear()
     for (const event of events) {
-      // Facts may arrive between two pages; they are no values.
-      if (event.key === undefined) continue
+      // Facts may arrive between two pages; they are no values. With types the public feed is heard too.
+      if (event.key === undefined || (event.room ?? PUBLIC) !== room) continue
       const name = `${event.type}\0${event.key}`
       values.delete(name)
       if (event.data !== null) values.set(name, event)

@@ -5,6 +5,10 @@ import type { Group } from './group.ts'
 import type { Store } from './store.ts'
 
 export interface Backing {
+  /** `program`: a store that the program around the gateway brought. */
+  readonly kind: 'embedded' | 'memory' | 'redis' | 'program'
+  /** Whether it is a service that other processes use too, and that may be away. */
+  readonly isShared: boolean
   readonly store: Store
   readonly group: Group
   /** Counts what comes in through the store rather than over HTTP; absent where nothing can. */

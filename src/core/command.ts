@@ -169,12 +169,33 @@ export class Commands {
    */
   async run (request: CommandRequest): Promise<Outcome> {
     this.#checkStopped()
-    const task = await this.#check(request)
-    const { id, name } = task
-    const twin = this.#running.get(id)
+    let task: Task
+    try {
+      task = await this.#check(request)
+    } catch (refusal) {
+      return await this.#repeated(request, refusal)
+    }
+    const twin = this.#running.get(task.id)
     if (twin !== undefined) checkTwin(twin.task, task)
-    const outcome = twin?.outcome ?? this.#start(task)
-    return await within<Outcome>(this.#options.clock, this.#options.timeoutMs, outcome, { id, command: name, status: 'running' })
+    return await this.#inTime(task.id, task.name, twin?.outcome ?? this.#start(task))
+  }
+
+  async #inTime (id: string, command: string, outcome: Promise<Outcome>): Promise<Outcome> {
+    return await within<Outcome>(this.#options.clock, this.#options.timeoutMs, outcome, { id, command, status: 'running' })
+  }
+
+  /** A repeat gets its first answer, also where its command is no longer there, or would not take these arguments now. */
+  async #repeated ({ command: name, args = {}, idempotencyKey, identity = PROGRAM }: CommandRequest, refusal: unknown): Promise<Outcome> {
+    const isAboutCommand = refusal instanceof Refusal && (refusal.code === 'UNKNOWN_COMMAND' || refusal.code === 'BAD_COMMAND')
+    if (!isAboutCommand || typeof name !== 'string' || idempotencyKey === undefined) throw refusal
+    const id = digest(identity.caller, idempotencyKey)
+    const twin = this.#running.get(id)
+    const record = twin === undefined ? await this.#ledger.recordOf(id) : null
+    const first = twin?.task ?? record
+    if (first === null) throw refusal
+    checkTwin(first, { fingerprint: digest(name, textOf(name, args)) })
+    const outcome = twin?.outcome ?? this.#ledger.follow(id, record as CommandRecord).then(outcome => outcome ?? { id, command: name, status: 'unknown' as const })
+    return await this.#inTime(id, name, outcome)
   }
 
   /** The outcome of a command; null for an id never seen, and for somebody else's. */
@@ -195,6 +216,11 @@ export class Commands {
     return here().map(({ task }) => task.name)
   }
 
+  /** The store is about to close: commands that run elsewhere are followed no more. */
+  close (): void {
+    this.#ledger.stop()
+  }
+
   #checkStopped (): void {
     if (this.#stopped) throw new Refusal('DRAINING', 'the gateway is shutting down; try again in a moment')
   }
@@ -207,7 +233,7 @@ export class Commands {
     checkGranted(identity, 'control', [name.slice(0, MAX_NAME)])
     const command = this.#registry.get(name) ?? await this.#remote.find(name)
     if (command === null) {
-      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.names.join(', ')}`)
+      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name.slice(0, 60))}; there are ${this.list.map(({ name }) => name).join(', ')}`)
     }
     const problem = command.check(args)
     if (problem !== null) throw new Refusal('BAD_COMMAND', `${name}: ${problem}`)

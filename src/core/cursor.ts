@@ -44,7 +44,7 @@ export interface Cursor {
  * A longer text is no cursor of ours. The longest there can be: 33 tracks of some 60 characters, a thousand rooms of 11, and
  * twice the types a subscription may spell out (for its rooms and for the public feed).
  */
-const MAX_LENGTH = 24_000
+export const MAX_CURSOR = 24_000
 /** Joins that may be catching up at the same time, each on a separate track. */
 export const MAX_LATER = 32
 const DIGEST_LENGTH = 10
@@ -76,7 +76,7 @@ export function formatLaterTrack (track: CursorTrack, parts: ReadonlyMap<string,
 
 /** @returns null for what cannot be a cursor of ours */
 export function parseCursor (text: string): Cursor | null {
-  if (text.length > MAX_LENGTH) return null
+  if (text.length > MAX_CURSOR) return null
   const [first = '', ...rest] = text.split('!')
   const [epoch, subscription, ...fields] = first.split('~')
   const main = parseTrack(fields)

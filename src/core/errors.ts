@@ -53,7 +53,7 @@ export const CODES = Object.keys(KINDS) as readonly Code[]
  * docs/operations.md has a row for each.
  */
 export const BOUNDS = [
-  'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'commands', 'rate', 'messages', 'errors', 'attempts',
+  'descriptors', 'clients', 'address', 'subject', 'places', 'catching_up', 'appends', 'commands', 'rate', 'messages', 'errors', 'attempts',
   'headers', 'request_time', 'message_time', 'first_message', 'pong', 'arriving', 'pieces', 'pings', 'pipelined', 'unread', 'work', 'load', 'memory'
 ] as const
 
@@ -65,6 +65,8 @@ export interface ErrorBody {
   readonly code: Code
   readonly error: string
   readonly message: string
+  /** The rooms it is about. */
+  readonly rooms?: readonly string[]
 }
 
 /** A request that was turned down. It has changed nothing. */
@@ -75,8 +77,10 @@ export class Refusal extends Error {
   readonly retryMs: number | undefined
   /** What it ran into, where the code does not tell. */
   readonly bound: Bound | undefined
+  /** The rooms it is about, where a client goes by them. */
+  readonly rooms: readonly string[] | undefined
 
-  constructor (code: Code, message: string, retryMs?: number, bound?: Bound) {
+  constructor (code: Code, message: string, retryMs?: number, bound?: Bound, rooms?: readonly string[]) {
     super(message)
     const kind: Kind = KINDS[code]
     this.name = 'Refusal'
@@ -84,9 +88,10 @@ export class Refusal extends Error {
     this.statusCode = kind.status
     this.retryMs = retryMs ?? kind.retryMs
     this.bound = bound
+    this.rooms = rooms
   }
 
   get body (): ErrorBody {
-    return { statusCode: this.statusCode, code: this.code, error: KINDS[this.code].title, message: this.message }
+    return { statusCode: this.statusCode, code: this.code, error: KINDS[this.code].title, message: this.message, ...(this.rooms === undefined ? {} : { rooms: this.rooms }) }
   }
 }

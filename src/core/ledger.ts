@@ -3,6 +3,7 @@
 // outcome was lost with the process that ran it, the outcome is `unknown`.
 
 import { pause, within } from './clock.ts'
+import { Refusal } from './errors.ts'
 import type { Clock } from './clock.ts'
 import type { Group } from './group.ts'
 import type { CommandRecord, Store } from './store.ts'
@@ -39,6 +40,7 @@ export class CommandLedger {
   #storing = false
   /** Ends the pause of those that follow a command running elsewhere. */
   readonly #followers = new Map<string, () => void>()
+  #stopped = false
 
   constructor (options: LedgerOptions) {
     this.#options = options
@@ -100,7 +102,7 @@ export class CommandLedger {
     if (this.#storing) return
     this.#storing = true
     do await pause(this.#options.clock, STORE_AGAIN_MS)
-    while (!await this.store())
+    while (!this.#stopped && !await this.store())
     this.#storing = false
   }
 
@@ -113,10 +115,15 @@ export class CommandLedger {
 
   /** The record of a command, as far as the store can be read just now; null where there is none. */
   async recordOf (id: string): Promise<CommandRecord | null> {
-    return this.#unstored.get(id) ?? await this.#options.store.recall(id).catch(() => null)
+    const unstored = this.#unstored.get(id)
+    return unstored === undefined ? await this.#options.store.recall(id).catch(() => null) : unstored
   }
 
-  /** Waits for the outcome of a command that runs elsewhere. @returns null where its record is gone */
+  /**
+   * Waits for the outcome of a command that runs elsewhere.
+   * @returns null where its record is gone
+   * @throws Refusal DRAINING once the ledger was stopped
+   */
   async follow (id: string, record: CommandRecord): Promise<Outcome | null> {
     const { store, clock } = this.#options
     for (let ms = FIRST_LOOK_MS; ; ms = Math.min(2 * ms, LAST_LOOK_MS)) {
@@ -125,11 +132,18 @@ export class CommandLedger {
       const settled = new Promise<void>(resolve => { this.#followers.set(id, resolve) })
       await within(clock, ms, settled, undefined)
       this.#followers.delete(id)
+      if (this.#stopped) throw new Refusal('DRAINING', `the gateway is shutting down, and command ${id} still runs; ask for its outcome in a moment`)
       // Where the ledger cannot be read just now, its last record still holds.
       const now: CommandRecord | null = await store.recall(id).catch(() => record)
       if (now === null) return null
       record = now
     }
+  }
+
+  /** The store is about to close: nothing is waited for any more. */
+  stop (): void {
+    this.#stopped = true
+    for (const wake of this.#followers.values()) wake()
   }
 
   /** A command that runs elsewhere was settled: those that follow it look at once. */
@@ -156,7 +170,7 @@ export class CommandLedger {
     const { store, group, clock, isRunning } = this.#options
     for (let look = 0; look < WITHDRAW_LOOKS; look++) {
       await pause(clock, LAST_LOOK_MS)
-      if (isRunning(id)) return
+      if (this.#stopped || isRunning(id)) return
       const record = await store.recall(id).catch(() => undefined)
       // The store is still away, or the record is not there yet: what was sent before may arrive after the store is back.
       if (record === undefined || record === null) continue

@@ -34,7 +34,8 @@ export class Lifetimes {
   readonly #keys = new Map<number, Set<string>>()
   /** The time of each key. */
   readonly #times = new Map<string, number>()
-  #isStarted = false
+  #state: 'new' | 'started' | 'stopped' = 'new'
+  #isLooking = false
   #cancel: (() => void) | null = null
 
   constructor (options: LifetimesOptions) {
@@ -63,12 +64,14 @@ export class Lifetimes {
 
   /** From now on values end. Resolves when those whose time came while no process ran have ended. */
   async start (): Promise<void> {
-    this.#isStarted = true
+    // The store may have been waited for, and the gateway closed meanwhile.
+    if (this.#state !== 'new') return
+    this.#state = 'started'
     await this.#look()
   }
 
   stop (): void {
-    this.#isStarted = false
+    this.#state = 'stopped'
     this.#cancel?.()
   }
 
@@ -102,15 +105,17 @@ export class Lifetimes {
   }
 
   #wait (): void {
-    if (this.#isStarted && this.#keys.size > 0) this.#cancel ??= this.#options.clock.after(GRAIN_MS, () => { void this.#look() })
+    if (this.#state === 'started' && !this.#isLooking && this.#keys.size > 0) this.#cancel ??= this.#options.clock.after(GRAIN_MS, () => { void this.#look() })
   }
 
   /** Whatever number of values ends at once, sessions and publishers have their turns between two batches. */
   async #look (): Promise<void> {
     const { clock, end, onError } = this.#options
     const now = clock.now()
+    this.#cancel = null
+    this.#isLooking = true
     try {
-      for (let keys = this.#due(now); keys.length > 0 && this.#isStarted; keys = this.#due(now)) {
+      for (let keys = this.#due(now); keys.length > 0 && this.#state === 'started'; keys = this.#due(now)) {
         const over = keys.flatMap(key => this.#overAt(key))
         if (over.length > 0) await end(over)
         else await new Promise<void>(resolve => { clock.soon(resolve) })
@@ -118,7 +123,7 @@ export class Lifetimes {
     } catch (error) {
       onError(error)
     }
-    this.#cancel = null
+    this.#isLooking = false
     this.#wait()
   }
 

@@ -55,6 +55,8 @@ export interface ReadAnswer {
   readonly isUnmodified: boolean
 }
 
+/** Longest wait that a client may ask for. */
+export const MAX_WAIT_SECONDS = 60
 /** Most bytes of an answer around its events, besides the cursor as it was before. */
 const ENVELOPE_BYTES = 200
 /** Polls answered in one turn: what follows for each, an HTTP response, takes some 50 us. */
@@ -104,7 +106,7 @@ export class Polls {
     const poll = new Poll({ clock, rooms, ticker, limits, subscription, cursor, onServed: () => this.#queue(poll) })
     const mayWait = waitMs > 0 && cursor !== null && !this.#isDraining && signal?.aborted !== true
     let answer = poll.read(mayWait)
-    if (mayWait && isNothing(answer)) answer = await this.#wait(poll, answer, waitMs, identity, signal)
+    if (mayWait && isNothing(answer)) answer = await this.#wait(poll, waitMs, identity, signal)
     const since = firstAtHead(subscription, held, rooms)
     counters.reads++
     if (answer.reset !== null) counters.resets[answer.reset.reason]++
@@ -153,7 +155,7 @@ export class Polls {
     }
   }
 
-  async #wait (poll: Poll, answer: ReadAnswer, waitMs: number, identity: Identity, signal: AbortSignal | undefined): Promise<ReadAnswer> {
+  async #wait (poll: Poll, waitMs: number, identity: Identity, signal: AbortSignal | undefined): Promise<ReadAnswer> {
     const { clock, places } = this.#options
     places.check(identity)
     places.take(identity)

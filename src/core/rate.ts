@@ -5,6 +5,7 @@ import type { Clock } from './clock.ts'
 import type { Group, Hit } from './group.ts'
 
 const WINDOW_MS = 1000
+const UNCOUNTED: Hit = { count: 0, resetMs: 0 }
 
 export class Rate {
   readonly #name: string
@@ -22,13 +23,15 @@ export class Rate {
 
   /** @param max requests a window; 0 = no limit, which needs no counting */
   async hit (caller: string, max: number): Promise<Hit> {
-    const here = this.#hitHere(caller)
+    if (max === 0) return UNCOUNTED
+    const here = this.hitHere(caller)
     // Under a flood, limit locally without asking the group. Two windows of the group may overlap one of ours.
-    if (max === 0 || here.count > 2 * max) return here
+    if (here.count > 2 * max) return here
     return await this.#group.hit(this.#name, caller) ?? here
   }
 
-  #hitHere (caller: string): Hit {
+  /** Counts in this process only. */
+  hitHere (caller: string): Hit {
     const now = this.#clock.now()
     const start = Math.floor(now / WINDOW_MS) * WINDOW_MS
     if (start !== this.#startedAt) {

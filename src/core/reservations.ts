@@ -154,4 +154,4 @@ function step (counts: Map<string, number>, rooms: readonly string[], by: number
 }
 
 const roomFull = (rooms: readonly string[], limit: number): Refusal => new Refusal('ROOM_FULL',
-  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when a member has left`)
+  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when a member has left`, undefined, undefined, rooms)

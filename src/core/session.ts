@@ -224,6 +224,8 @@ export class Session {
 
   /** Stops hearing rooms. @returns the rooms it had joined */
   leave (rooms: readonly string[]): string[] {
+    // It may have waited behind a join, and the connection ended meanwhile.
+    if (this.#state === 'ended') return []
     const left = rooms.filter(room => this.subscription.rooms.has(room))
     this.settle()
     if (left.length > 0) this.#depart(null)

@@ -300,10 +300,14 @@ export function oldestPendingId (tracks: readonly Track[], rooms: Rooms<Listener
   for (const { parts, facts, state } of tracks) {
     for (const [name, filter] of parts) {
       const room = rooms.peek(name)
-      const first = room.facts.after(facts)
-      for (let passed = 0, entry = room.facts.at(first); entry !== undefined && !consider(entry, filter, passed); entry = room.facts.at(first + ++passed));
+      let passed = 0
+      let at = room.facts.after(facts)
+      let fact = room.facts.at(at)
+      while (fact !== undefined && !consider(fact, filter, passed++)) fact = room.facts.at(++at)
       if (since === null) continue
-      for (let passed = 0, value = room.valueAfter(state); value !== null && !consider(value.entry, filter, passed++, latest(value.entry.id, since)); value = value.newer);
+      passed = 0
+      let value = room.valueAfter(state)
+      while (value !== null && !consider(value.entry, filter, passed++, latest(value.entry.id, since))) value = value.newer
     }
   }
   return oldest

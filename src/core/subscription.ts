@@ -23,9 +23,9 @@ export type Parts = ReadonlyMap<string, Filter>
 /** Bounds one join: every read carries its filter. */
 const MAX_TYPES = 100
 /** Bounds one message. */
-const MAX_NAMES = 1000
+export const MAX_NAMES = 1000
 /** Bounds the lists of types a cursor may have to spell out, in characters: a cursor must fit into a header. */
-const MAX_SPELLING = 4000
+export const MAX_SPELLING = 4000
 
 /** In the name of a subscription: what follows concerns the feed. No room's name has it. */
 const FEED = '!'

@@ -10,6 +10,7 @@ import { Sparkline } from './sparkline.ts'
 import type { StatusLine } from './status.ts'
 import { verdictOf } from './verdict.ts'
 import type { Level } from './verdict.ts'
+import { workerOf } from './workers.ts'
 
 interface FigureTarget {
   readonly id: string
@@ -137,7 +138,8 @@ const over = (gateways: ReadonlyArray<unknown>): string => gateways.length < 2 ?
 
 /** The worst figure names its worker, if there are several. */
 function ofWorker ({ key, value }: WorstFigure, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
-  return gateways.length < 2 || value === 0 ? '' : `worst: ${key}`
+  const gateway = gateways.find(gateway => gateway.key === key)
+  return gateways.length < 2 || value === 0 || gateway === undefined ? '' : `worst: worker ${workerOf(gateway, gateways)}`
 }
 
 /** For gateways that do not report it. */

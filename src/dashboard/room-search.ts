@@ -48,10 +48,14 @@ export class RoomSearch {
 
   async #ask (): Promise<void> {
     const { prefix } = this
+    if (prefix === '') return
     const response = await this.#signIn.fetch(`/api/rooms?limit=${this.#limit}&prefix=${encodeURIComponent(prefix)}`).catch(() => null)
+    const found = response?.ok === true ? await response.json().catch(() => null) as FoundRooms | null : null
     // The field may have changed meanwhile.
     if (this.prefix !== prefix) return
-    if (response?.ok === true) this.#found = await response.json() as FoundRooms
+    this.#found = found ?? this.#found
+    // Another answer for the same text may have set it.
+    clearTimeout(this.#timer)
     this.#timer = setTimeout(() => { void this.#ask() }, AGAIN_MS)
     this.#changed()
   }

@@ -26,7 +26,7 @@ export class SessionsPanel {
       { head: 'Rooms', isLong: true, text: roomsOf },
       { head: 'Unsent', isNumber: true, isMinor: true, text: ({ pendingBytes }) => bytes(pendingBytes) },
       { head: 'Age', isNumber: true, isMinor: true, text: ({ ageSeconds }) => duration(ageSeconds) },
-      { head: '', fill: (cell, { session }) => this.#fillAction(cell, session) }
+      { head: 'Action', fill: (cell, { session }) => this.#fillAction(cell, session) }
     ]
   })
 

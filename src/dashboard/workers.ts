@@ -5,6 +5,15 @@ import { bytes, count, duration, ms, NONE, percent } from './format.ts'
 import type { GatewayReport, ProcessReport, Reports } from './reports.ts'
 import { Rows } from './rows.ts'
 
+/** By its number, as in the log; with what else it takes to tell it from the others. */
+export function workerOf ({ key, data }: ProcessReport<GatewayReport>, gateways: ReadonlyArray<ProcessReport<GatewayReport>>): string {
+  const { worker, host = NONE, pid = NONE } = data
+  if (worker === undefined) return key
+  const alike = gateways.filter(({ data }) => data.worker === worker)
+  if (alike.length < 2) return String(worker)
+  return alike.filter(({ data }) => (data.host ?? NONE) === host).length < 2 ? `${worker} on ${host}` : `${worker} on ${host}, pid ${pid}`
+}
+
 export class WorkersPanel {
   readonly #reports: Reports
   readonly #rows = new Rows<ProcessReport<GatewayReport>>({
@@ -12,7 +21,8 @@ export class WorkersPanel {
     keyOf: ({ key }) => key,
     limit: 64,
     columns: [
-      { head: 'Worker', text: ({ key }) => key },
+      { head: 'Worker', text: gateway => workerOf(gateway, this.#reports.of('gateway')) },
+      { head: 'Name', isMinor: true, text: ({ key }) => key },
       { head: 'Process', isMinor: true, text: ({ data: { host, pid } }) => pid === undefined ? NONE : `${pid} on ${host ?? NONE}` },
       { head: 'Up for', isNumber: true, isMinor: true, text: ({ data }) => duration(data.uptimeSeconds) },
       { head: 'Sessions', isNumber: true, text: ({ data }) => count(data.sessions?.count) },

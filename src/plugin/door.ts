@@ -4,12 +4,12 @@
 
 import { ServerResponse } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { answerBare } from '../app/errors.ts'
 import { pathOf, patternOf } from '../app/methods.ts'
 import { setMount } from '../app/mount.ts'
+import { asksForSocket } from '../app/upgrade.ts'
 import { Refusal } from '../core/errors.ts'
 
 /** An address and where the gateway lies in it. */
@@ -25,8 +25,8 @@ interface Entrance {
 export interface DoorOptions {
   /** The gateway's own server, ready. */
   readonly inner: FastifyInstance
-  /** Whether handshakes of WebSockets are taken now. */
-  readonly takesSockets: () => boolean
+  /** The path of the WebSocket among the gateway's; null while it is not mounted. */
+  readonly socketPath: () => string | null
   /** Matches what stands before the gateway's own paths; null where nothing does. */
   readonly prefix: RegExp | null
   /** The paths of the gateway's routes. */
@@ -67,17 +67,28 @@ export class Door {
     return true
   }
 
+  /** Whether a request that offers to upgrade is the handshake of a WebSocket that the gateway takes. */
+  takes (request: IncomingMessage): boolean {
+    const entrance = this.#entranceOf(request)
+    return entrance !== null && this.#isHandshake(request, entrance)
+  }
+
+  #isHandshake ({ method, headers }: IncomingMessage, { url }: Entrance): boolean {
+    const path = this.#options.socketPath()
+    return path !== null && asksForSocket({ method, headers, url }, path)
+  }
+
   /** As `handle`, for the event `upgrade` of a server. */
   upgrade (request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const entrance = this.#entranceOf(request)
     if (entrance === null) return false
-    const { inner: { server }, takesSockets } = this.#options
-    if (takesSockets() && isHandshake(request)) {
+    const { inner: { server } } = this.#options
+    if (this.#isHandshake(request, entrance)) {
       request.url = entrance.url
       setMount(request, entrance.mount)
       server.emit('upgrade', request, socket, head)
     } else {
-      answerWithoutUpgrade(request, socket, response => this.#enter(request, response, entrance))
+      withoutOffer(request, socket, head)
     }
     return true
   }
@@ -118,26 +129,46 @@ export const below = (prefix: string): RegExp | null => prefix === '' ? null : n
 export const behind = (prefix: string): RegExp | null => prefix === '' ? null : new RegExp(`^(?:/[^/?]*){${prefix.split('/').length - 1}}(?=[/?]|$)`)
 
 /**
- * Answers a request whose offer to upgrade is not taken (RFC 9110, 7.8). Node has ended its HTTP on this socket: it is the
- * last request there, and its body, if any, cannot be had any more.
+ * Takes a request whose offer to upgrade is not taken as if it had none (RFC 9110, 7.8). By then Node has ended its HTTP on this
+ * connection and has not read the body: the head goes back in front of what else has arrived, without the offer, and is read anew.
  */
-export function answerWithoutUpgrade (request: IncomingMessage, socket: Duplex, serve: (response: ServerResponse) => void): void {
-  socket.on('error', () => {})
-  if (hasBody(request)) return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'only a WebSocket can be upgraded to: send the request without an Upgrade header'))
-  const response = new ServerResponse(request)
-  response.shouldKeepAlive = false
-  response.assignSocket(socket as Socket)
-  response.once('finish', () => socket.end())
-  serve(response)
+export function withoutOffer (request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const { server, encrypted = false, _httpMessage: answering } = socket as Connection
+  if (server === undefined) return answerBare(socket, '400 Bad Request', new Refusal('BAD_REQUEST', 'only a WebSocket can be upgraded to: send the request without an Upgrade header'))
+  // Requests that came before it on this connection are answered first.
+  if (answering != null) {
+    answering.once('close', () => setImmediate(withoutOffer, request, socket, head))
+    return
+  }
+  if (socket.destroyed) return
+  socket.unshift(Buffer.concat([Buffer.from(headOf(request), 'latin1'), head]))
+  server.emit(encrypted ? 'secureConnection' : 'connection', socket)
 }
 
-/** Answers a request that came with an offer to upgrade, where nobody else listens for these. */
-export function ignoreUpgrade (request: IncomingMessage, socket: Duplex): void {
-  const { server } = socket as Duplex & { readonly server?: Server }
-  if (server !== undefined && server.listenerCount('upgrade') === 1) answerWithoutUpgrade(request, socket, response => server.emit('request', request, response))
+/** The same for a server's event, where nobody else listens for it. */
+export function ignoreUpgrade (request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const { server } = socket as Connection
+  if (server !== undefined && server.listenerCount('upgrade') === 1) withoutOffer(request, socket, head)
 }
 
-export const isHandshake = ({ method, headers }: IncomingMessage): boolean => method === 'GET' && /^websocket$/i.test(headers.upgrade ?? '')
+/** As Node has it. */
+interface Connection extends Duplex {
+  readonly server?: Server
+  readonly encrypted?: boolean
+  /** The answer under way. */
+  readonly _httpMessage?: ServerResponse | null
+}
+
+/** The head of a request as it came, but for the offer to upgrade. */
+function headOf ({ method, url, httpVersion, rawHeaders }: IncomingMessage): string {
+  const lines = [`${method} ${url} HTTP/${httpVersion}`]
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const [name = '', value = ''] = rawHeaders.slice(at, at + 2)
+    if (/^upgrade$/i.test(name)) continue
+    lines.push(`${name}: ${/^connection$/i.test(name) ? value.split(',').filter(option => !/^\s*upgrade\s*$/i.test(option)).join() : value}`)
+  }
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
 
 const hasBody = ({ headers }: IncomingMessage): boolean => headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 

@@ -9,7 +9,7 @@ import fp from 'fastify-plugin'
 import { ConfigError } from '../../config/index.ts'
 import { translate } from '../app/errors.ts'
 import { pathOf, patternOf } from '../app/methods.ts'
-import { answer, answerWithoutUpgrade, behind, Door, isHandshake } from './door.ts'
+import { answer, behind, Door, withoutOffer } from './door.ts'
 import { readOptions } from './options.ts'
 import type { Options } from './options.ts'
 import { checkOverlap, claimPrefix, overlapping } from './overlap.ts'
@@ -68,8 +68,8 @@ const upgrades = new WeakMap<IncomingMessage, Buffer>()
 const OF_BODIES = /^FST_ERR_(?:CTP_|ROUTE_MISSING_CONTENT)/
 
 /** Hands requests over when the hooks of the app have run: everything but their bodies is the app's business too. */
-function mount (scope: FastifyInstance, { inner, takesSockets, onMounted, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
-  const door = new Door({ inner, takesSockets, paths, prefix: behind(scope.prefix), log: scope.log })
+function mount (scope: FastifyInstance, { inner, socketPath, onMounted, paths, close }: Started, requests: WeakMap<IncomingMessage, FastifyRequest>): void {
+  const door = new Door({ inner, socketPath, paths, prefix: behind(scope.prefix), log: scope.log })
   const prefix = patternOf(`${scope.prefix}/*`)
   const isForGateway = (request: IncomingMessage): boolean => scope.prefix === '' ? door.isFor(request) : prefix.test(pathOf(request.url ?? ''))
 
@@ -134,12 +134,13 @@ function mount (scope: FastifyInstance, { inner, takesSockets, onMounted, paths,
     const { server } = scope
     let others: readonly UpgradeListener[] | null = null
     const listener = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (takesSockets() && isHandshake(request) && isForGateway(request)) throughHooks(request, socket, head)
+      if (isForGateway(request) && door.takes(request)) throughHooks(request, socket, head)
       else if (others !== null && others.length > 0) for (const other of others) other.call(server, request, socket, head)
-      else if (server.listenerCount('upgrade') === 1) answerWithoutUpgrade(request, socket, response => server.emit('request', request, response))
+      else if (server.listenerCount('upgrade') === 1) withoutOffer(request, socket, head)
     }
     const listen = (): void => {
-      if (takesSockets() === (others !== null)) return
+      const isMounted = socketPath() !== null
+      if (isMounted === (others !== null)) return
       const now = server.rawListeners('upgrade') as UpgradeListener[]
       const at = now.indexOf(listener)
       // Another one has taken it among its own, and calls it.

@@ -68,8 +68,7 @@ export function readOptions<Request> (options: Options<Request> & Readonly<Recor
       delete given[name]
     }
   }
-  drop(others, () => '')
-  problems.length = 0
+  for (const name of others) delete given[name]
   drop(Object.keys(LAUNCHER), name => `is not an option here: ${LAUNCHER[name as keyof typeof LAUNCHER]}.`)
   if (authorize !== undefined) drop(OF_TOKENS, () => 'contradicts authorize, which says who may do what; leave one of them out.')
   if (store !== undefined) drop(OF_STORES, () => 'contradicts store, which keeps the events; leave one of them out.')

@@ -33,8 +33,8 @@ export interface SignalboxServer<Events extends object = Record<string, unknown>
 export async function createSignalbox<Events extends object = Record<string, unknown>> (options: Options = {}): Promise<SignalboxServer<Events>> {
   const read = readOptions(options as Options & Record<string, unknown>)
   const log = read.logger ?? pino({ level: read.logLevel ?? 'warn' })
-  const { verbs, inner, takesSockets, paths, close } = await start(read as never, log, read.authorize)
-  const door = new Door({ inner, takesSockets, paths, prefix: below(read.prefix), log })
+  const { verbs, inner, socketPath, paths, close } = await start(read as never, log, read.authorize)
+  const door = new Door({ inner, socketPath, paths, prefix: below(read.prefix), log })
   return {
     ...verbs,
     handle (request, response, next) {
@@ -44,7 +44,7 @@ export async function createSignalbox<Events extends object = Record<string, unk
     },
     upgrade (request, socket, head) {
       if (door.upgrade(request, socket, head)) return true
-      ignoreUpgrade(request, socket)
+      ignoreUpgrade(request, socket, head)
       return false
     },
     close

@@ -1,6 +1,5 @@
 // A gateway that has started, and its own server, which does not listen.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Authorize } from '../app/auth/authorize.ts'
 import { composeGateway } from '../signalbox.ts'
@@ -11,8 +10,8 @@ import type { Signalbox } from './api.ts'
 export interface Started {
   readonly verbs: Signalbox
   readonly inner: FastifyInstance
-  /** Whether handshakes of WebSockets are taken. The profile may change. */
-  readonly takesSockets: () => boolean
+  /** The path of the WebSocket; null while it is not mounted. */
+  readonly socketPath: () => string | null
   /** Sets what is called when that changes. If it throws, the profile stays as it was. */
   readonly onMounted: (act: () => void) => void
   /** The paths of its routes. */
@@ -20,9 +19,6 @@ export interface Started {
   /** Drains and closes. Idempotent. */
   readonly close: () => Promise<void>
 }
-
-/** Reading the log takes a second or two at most, unless Redis is unreachable: then the gateway comes up without it, and /readyz says so. */
-const REDIS_WAIT_MS = 5000
 
 /** @throws ConfigError; Error with a sentence for the operator if the store cannot be opened */
 export async function start ({ config, store, logLevel }: ReadOptions<never>, base: FastifyBaseLogger, authorize: Authorize | undefined): Promise<Started> {
@@ -44,14 +40,13 @@ export async function start ({ config, store, logLevel }: ReadOptions<never>, ba
   })())
   try {
     await inner.ready()
-    const started = root.start()
-    await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_WAIT_MS, undefined, { ref: false })]))
-    started.catch(err => log.error({ err }, 'the gateway could not start'))
+    await root.readyToListen()
+    root.start().catch(err => log.error({ err }, 'the gateway could not start'))
   } catch (error) {
     await inner.close().catch(() => {})
     throw error
   }
-  return { verbs, inner, takesSockets: () => root.mounted.paths.websocket !== null, onMounted: act => { noteMounted = act }, paths, close }
+  return { verbs, inner, socketPath: () => root.mounted.paths.websocket, onMounted: act => { noteMounted = act }, paths, close }
 }
 
 /** Of a directory that cannot be used the sentence and the code: a trace through the store, with its causes, would hide them. */

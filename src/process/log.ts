@@ -27,13 +27,13 @@ export function createLog (level: string, worker?: number, figures: LogFigures =
 }
 
 /** Writes lines to a pipe without waiting for its reader. */
-function pipeOutput (pipe: Writable, figures: LogFigures, maxWaiting = MAX_WAITING): DestinationStream {
+function pipeOutput (pipe: Writable, figures: LogFigures): DestinationStream {
   let dropped = 0
   // A reader that has gone away is no reason to end.
   pipe.on('error', () => {})
   return {
     write (line) {
-      if (pipe.writableLength > maxWaiting) {
+      if (pipe.writableLength > MAX_WAITING) {
         dropped++
         figures.dropped++
         return

@@ -1,6 +1,5 @@
 // One process with one gateway: the only process, or a worker of a primary. It builds the gateway, listens, and drains at its end.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { accessOf, ConfigError, EX_CONFIG } from '../../config/index.ts'
 import type { Config, ProfileName } from '../../config/index.ts'
 import demoFeed from '../app/demo-feed.ts'
@@ -24,8 +23,6 @@ export interface Startup {
  * retry only after 1, 3, 7, 15, 31 s: with Node's 511, ten thousand clients that return within a second needed a minute.
  */
 const BACKLOG = 65_535
-/** Reading the log takes at most a second or two, unless Redis is unreachable: then the gateway listens without it. */
-const REDIS_WAIT_MS = 5000
 
 /** Runs a gateway. @param primary the primary of this worker; null if this is the only process */
 export async function runGateway ({ config, demo: isDemoOn, configuredProfile }: Startup, primary: Primary | null): Promise<void> {
@@ -60,7 +57,7 @@ export async function runGateway ({ config, demo: isDemoOn, configuredProfile }:
   const app = await box.createServer()
   // The measurements are the machine's, the same for all its workers: only the first one publishes them.
   const demo = isDemoOn && (primary === null || primary.number === 1)
-  if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(config.dataDir === ':memory:' ? {} : { dataDir: config.dataDir }) })
+  if (demo) await app.register(demoFeed, { gateway: box.gateway, ...(box.kind === 'embedded' ? { dataDir: config.dataDir } : {}) })
 
   const limitMs = config.shutdownTimeout * 1000
   const shutDown = endInOrder({
@@ -80,9 +77,8 @@ export async function runGateway ({ config, demo: isDemoOn, configuredProfile }:
   })
 
   const started = box.start().catch(fail)
-  // A process reads the log before it listens, so a restart refuses no client. Redis may start later than the gateway:
-  // /readyz reports that. The embedded store's directory either exists or not.
-  await (config.redisUrl === '' ? started : Promise.race([started, delay(REDIS_WAIT_MS)]))
+  // A process reads the log before it listens, so a restart refuses no client.
+  await box.readyToListen()
   const url = await app.listen({
     host: config.host,
     port: config.port,

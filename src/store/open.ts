@@ -40,10 +40,11 @@ export async function openBacking ({ redis, redisPrefix, redisChannel, dataDir, 
     const { openRedis } = await import('./redis/open.ts')
     return openRedis({ ...options, address: redis, prefix: redisPrefix, channel: redisChannel, compile })
   }
-  const { openEmbeddedStore } = await import('./embedded/store.ts')
+  const { MEMORY, openEmbeddedStore } = await import('./embedded/store.ts')
   const store = await openEmbeddedStore({ ...options, dataDir, durability, gatherMs })
-  return backingOf(store)
+  return backingOf(store, dataDir === MEMORY ? 'memory' : 'embedded')
 }
 
 /** What a gateway stands on that is the only process with its store. */
-export const backingOf = (store: Store): Backing => ({ store, group: alone(), serve () {}, leave: async () => {} })
+export const backingOf = (store: Store, kind: Backing['kind'] = 'program'): Backing =>
+  ({ kind, isShared: false, store, group: alone(), serve () {}, leave: async () => {} })

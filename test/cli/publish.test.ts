@@ -89,8 +89,8 @@ for (const profile of PROFILES) {
 
   t.test(`get over ${profile} prints the newest value of each key, over all pages, and no facts`, { buffered: true }, async t => {
     const { url } = await launch(t, { APP_PROFILE: profile, MAX_BUNDLE_BYTES: 20_000 })
-    const value = (key: number, data: unknown): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room: 'a', key: `k${key}`, data, timestamp: 1_700_000_000_000 })
-    const lines = [...Array.from({ length: 1000 }, (_, key) => value(key, { old: 'x'.repeat(100) })), ndjson(1).trim(), ...Array.from({ length: 999 }, (_, key) => value(key, key)), value(999, null)]
+    const value = (key: number, data: unknown, room: string | null = 'a'): string => JSON.stringify({ type: key % 2 === 0 ? 'even' : 'odd', room, key: `k${key}`, data, timestamp: 1_700_000_000_000 })
+    const lines = [...Array.from({ length: 1000 }, (_, key) => value(key, { old: 'x'.repeat(100) })), ndjson(1).trim(), ...Array.from({ length: 999 }, (_, key) => value(key, key)), value(999, null), value(2, 'of the public feed', null), value(4, null, null)]
     t.match(await run(t, ['publish'], { ...at(url), input: lines.join('\n') }), { code: 0 })
     const all = await run(t, ['get', 'a', '--json'], at(url))
     t.match(all, { code: 0, stderr: '' })
@@ -102,7 +102,8 @@ for (const profile of PROFILES) {
     t.match(await run(t, [...brief, '--key', 'h'], at(url)), { code: 0 })
     t.match(JSON.parse((await run(t, ['get', 'b', '--json'], at(url))).stdout), { key: 'h', ttl: 5400 })
     t.match(await run(t, brief, at(url)), { code: 1, stdout: '', stderr: /ttl.*\(BAD_EVENT\)/ }, 'a fact has none')
-    t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
+    t.match(await run(t, ['get', '@public'], at(url)), { code: 0, stdout: /^\S+ {2}@public {2}even {2}k2 {2}"of the public feed"\n$/, stderr: '' })
+    t.match(await run(t, ['get', 'empty'], at(url)), { code: 0, stdout: '', stderr: 'no present values\n' })
     t.match(await run(t, ['get', 'no room'], at(url)), { code: 1, stdout: '', stderr: /\(BAD_SUBSCRIPTION\)\n$/ })
   })
 }

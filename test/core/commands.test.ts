@@ -475,12 +475,49 @@ t.test('a command that was surely not handed over leaves no record', async t => 
   t.match(await one.run(), { command: 'move', status: 'done' })
 })
 
+t.test('once closed, nothing is followed and nothing is stored any more', async t => {
+  const scene = new Scene()
+  const one = remote(scene, async () => {})
+  const answer = one.run({ command: 'fly' })
+  await scene.clock.settle()
+  scene.store.fail('settle')
+  t.match(await one.run({ idempotencyKey: 'mine' }), { status: 'done' }, 'an outcome that the store has not taken')
+  scene.clock.advance(1000)
+  await scene.clock.settle()
+  one.commands.close()
+  await t.rejects(answer, { code: 'DRAINING' })
+  await scene.pass(A_WHILE_MS)
+  t.equal(scene.clock.pending, 0)
+})
+
 t.test('a command handed over whose record is gone is `unknown`', async t => {
   const scene = new Scene()
   const one = remote(scene, async ({ id }) => { await scene.store.settle(id, null) })
   const answer = one.run({ command: 'fly' })
   await scene.pass(1000)
   t.match(await answer, { command: 'fly', status: 'unknown' })
+})
+
+t.test('a repeat gets its first answer, also where the command is gone since, or takes other arguments', async t => {
+  const scene = new Scene()
+  const one = scene.process('one')
+  t.match(await one.run({ command: 'new' }).catch(({ code }) => code), 'UNKNOWN_COMMAND')
+  let problem: string | null = null
+  let isThere = true
+  const command = { check: () => problem, dispatch: async ({ id }: { readonly id: string }, record: CommandRecord) => { await scene.store.settle(id, { ...record, status: 'done', result: 'flown' }) } }
+  one.commands.useRemote({ find: async name => name === 'fly' && isThere ? command : null, list: () => [] })
+  const answer = { command: 'fly', status: 'done', result: 'flown' }
+  const first = one.run({ command: 'fly' })
+  await scene.pass(1000)
+  t.match(await first, answer)
+  problem = 'to must be a text'
+  t.match(await one.run({ command: 'fly' }), answer)
+  await t.rejects(one.run({ command: 'fly', args: { to: 2 } }), { code: 'IDEMPOTENCY_CONFLICT' })
+  await t.rejects(one.run({ command: 'fly', idempotencyKey: 'other' }), { code: 'BAD_COMMAND' })
+  isThere = false
+  t.match(await one.run({ command: 'fly' }), answer)
+  t.match(await scene.process('two').run({ command: 'fly' }), answer, 'in another process too')
+  await t.rejects(one.run({ command: 'fly', identity: trusted('somebody else') }), { code: 'UNKNOWN_COMMAND' })
 })
 
 t.test('a command nobody knows is refused with the names of those there are', async t => {

@@ -93,7 +93,7 @@ class Deployment {
   }
 
   get keys (): number {
-    return this.gateway?.view.rooms.find(({ room }) => room === 'a')?.keys ?? 0
+    return this.gateway?.view.totals.keys ?? 0
   }
 
   /** Timers run only where the clock moves. */
@@ -186,6 +186,30 @@ t.test('values that end at once end in batches, between which others have their 
   t.ok(batches.every(size => size <= 1000), String(batches))
   t.equal(batches.reduce((sum, size) => sum + size, 0), 2500, 'each once')
   t.equal(rooms.get('a')?.keys, 0)
+  t.equal(clock.pending, 0)
+})
+
+t.test('what is over at the start is waited for by one timer, which ends with it; nothing begins behind the end', async t => {
+  const clock = new ManualClock()
+  const rooms = new Rooms<never>()
+  for (const key of ['k', 'l']) rooms.apply(entryOf(parseEvent(host(key, 1, 1), { stateTypes: new Set(), maxBytes: Infinity, now: clock.wall() }), `${clock.wall() - HOUR}-${key === 'k' ? 0 : 1}`))
+  let ends = 0
+  const make = (): Lifetimes => {
+    const lifetimes = new Lifetimes({ clock, logClock: new LogClock(clock), rooms, end: async () => { ends++ }, onError: () => {} })
+    lifetimes.load()
+    return lifetimes
+  }
+  const lifetimes = make()
+  await lifetimes.start()
+  t.equal(ends, 1)
+  t.equal(clock.pending, 1)
+  lifetimes.stop()
+  t.equal(clock.pending, 0)
+  const stopped = make()
+  stopped.stop()
+  await stopped.start()
+  await pass(clock, 10 * SECOND)
+  t.equal(ends, 1)
   t.equal(clock.pending, 0)
 })
 

@@ -1,5 +1,6 @@
 // The gateway as a plugin in somebody's Fastify app: the app and the gateway leave each other alone.
 
+import { connect as connectTcp } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -175,13 +176,30 @@ t.test('handshakes go through the app\'s hooks, which may refuse them', async t 
 t.test('an offer to upgrade that is not for the gateway changes nothing for the app', async t => {
   const app = Fastify()
   app.get('/page', async () => 'theirs')
+  app.get('/slow', async () => await new Promise(resolve => setTimeout(resolve, 100, 'slow')))
+  app.post('/echo', async ({ body }) => body)
   const url = await started(t, { profile: 'WEBSOCKET' }, app)
   const { request } = await import('node:http')
-  const get = async (path: string): Promise<string> => await new Promise((resolve, reject) => {
-    request(url + path, { headers: { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c' } }, answer => answer.setEncoding('utf8').on('data', text => resolve(`${answer.statusCode} ${text}`))).on('error', reject).end()
+  const ask = async (path: string, body = ''): Promise<string> => await new Promise((resolve, reject) => {
+    request(url + path, { method: body === '' ? 'GET' : 'POST', headers: { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'Content-Type': 'application/json' } }, answer => {
+      answer.setEncoding('utf8').on('data', text => resolve(`${answer.statusCode} ${text}`))
+    }).on('error', reject).end(body)
   })
-  t.equal(await get('/page'), '200 theirs')
-  t.match(await get('/live/api/profile'), /^200 \{"profile":"WEBSOCKET"/)
+  t.equal(await ask('/page'), '200 theirs')
+  t.match(await ask('/live/api/profile'), /^200 \{"profile":"WEBSOCKET"/)
+  const large = JSON.stringify({ theirs: 'x'.repeat(300_000) })
+  t.equal(await ask('/echo', '{"theirs":1}'), '200 {"theirs":1}', 'with its body')
+  t.equal((await ask('/echo', large)).slice(0, 15), '200 {"theirs":"')
+  t.match(await ask('/live/api/events', '{"type":"x","data":1}'), /^202 \{"ids":\["/)
+  t.equal(await outcomeOf(new WebSocket(`${url.replace('http', 'ws')}/live/api/profile`)), 'Unexpected server response: 200', 'a handshake to another path of the gateway is a plain request')
+  const offer = (head: string, body = ''): string => `${head} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  const socket = connectTcp(Number(new URL(url).port), '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.setEncoding('utf8').on('data', part => { text += part })
+  socket.write(`GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${offer('POST /echo', '{"n":1}')}${offer('POST /echo', '{"n":2}')}GET /page HTTP/1.1\r\nHost: a\r\n\r\n`)
+  await until(() => text.endsWith('theirs'))
+  t.same(text.match(/slow|\{"n":\d\}|theirs/g), ['slow', '{"n":1}', '{"n":2}', 'theirs'], 'on one connection each gets its answer, in order')
   t.equal(await outcomeOf(new WebSocket(`${url.replace('http', 'ws')}/page`)), 'Unexpected server response: 200', 'a WebSocket there is the app\'s to refuse')
 })
 

@@ -1,6 +1,6 @@
 // The gateway behind servers that are not Fastify's: node:http, Express, Hono on Node.
 
-import { createServer } from 'node:http'
+import { createServer, request } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -34,6 +34,13 @@ async function listen (t: Test, server: Server): Promise<string> {
   t.teardown(() => { server.close(); server.closeAllConnections() })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
+
+/** As Java's HttpClient asks. */
+const offered = async (url: string, body: string): Promise<unknown> => await new Promise((resolve, reject) => {
+  request(url, { method: 'POST', headers: { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'Content-Type': 'application/json' } }, answer => {
+    answer.setEncoding('utf8').on('data', text => resolve(JSON.parse(text)))
+  }).on('error', reject).end(body)
+})
 
 async function heard (t: Test, url: string, publish: () => Promise<unknown>): Promise<Event[]> {
   const events: Event[] = []
@@ -86,6 +93,7 @@ for (const [name, make] of Object.entries(SERVERS)) {
       const url = await listen(t, server)
       t.match(await heard(t, `${url}/live`, async () => await box.publish({ type: 'x', room: 'a', data: 1 })), [{ type: 'x', data: 1 }])
       t.match(await json(`${url}/live/api/events`, post({ type: 'x', data: 1 })), { ids: [/-/] })
+      t.match(await offered(`${url}/live/api/events`, JSON.stringify({ type: 'x', data: 2 })), { ids: [/-/] }, 'also with an offer to upgrade that nobody takes')
       t.match(await json(`${url}/live/nothing`), { statusCode: 404, code: 'NOT_FOUND' })
       t.equal(await (await fetch(`${url}/lively`)).text(), 'theirs')
       const socket = new WebSocket(`${url.replace('http', 'ws')}/theirs`)

@@ -544,6 +544,21 @@ t.test('answers nobody asked for are dropped, with one line for many', async t =
   t.match(await asked, { status: 'done' }, 'and nothing else suffers')
 })
 
+t.test('where the workers may not make their group of answers the log says so once, and answers come as soon as they may', async t => {
+  const scene = new Scene(t, await RedisServer.start(t))
+  await scene.client.call('ACL', 'SETUSER', 'default', '-xgroup')
+  const worker = await scene.worker()
+  const said = (): number => worker.logged.filter(line => /answers of backends cannot be read from \S*results: NOPERM/.test(line)).length
+  await until('it is said', () => said() === 1)
+  await scene.client.call('ACL', 'SETUSER', 'default', '+xgroup')
+  await scene.declare('turn', {})
+  const outcome = worker.run('turn')
+  const { job } = await scene.take('turn')
+  await scene.answer({ id: job.id as string, result: '"turned"' })
+  t.match(await outcome, { status: 'done', result: 'turned' })
+  t.equal(said(), 1)
+})
+
 t.test('more commands than may wait are refused, and the key may be used again', async t => {
   const scene = new Scene(t)
   const worker = await scene.worker()

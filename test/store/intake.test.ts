@@ -17,7 +17,9 @@ import type { Limits } from '../../src/core/limits.ts'
 import { RedisGroup } from '../../src/store/redis/group.ts'
 import { UnconfirmedMessages } from '../../src/store/redis/intake/unconfirmed.ts'
 import { RedisStore } from '../../src/store/redis/log/store.ts'
+import { readEntries } from '../../src/store/redis/intake/ingest-entries.ts'
 import { Intake } from '../../src/store/redis/intake/intake.ts'
+import { keysOf } from '../../src/store/redis/keys.ts'
 import { ManualClock } from '../clock.ts'
 import { Client, LIMITS, silent } from '../core/rig.ts'
 import { childEnv, need } from '../tools/find.ts'
@@ -640,6 +642,26 @@ t.test('entries of a paused room wait, others flow, and after it is resumed they
   const expected = [0, ...numbers(150).map(n => 2 * n + 1), ...numbers(50, 301)]
   for (const worker of d.workers) t.same(arrived(worker, 'calm'), expected)
   t.equal(d.workers.reduce((sum, { intake }) => sum + intake.counters.ingest.refused + intake.counters.ingest.waiting, 0), 0)
+  t.equal(await d.publisher.xlen(d.key('ingest')), 0)
+})
+
+t.test('entries that waited come in pages of a bounded size, each in its place, also where some are gone', { skip }, async t => {
+  const d = await deploy(t, 1, { rooms: ['calm'] })
+  const [worker] = d.workers as [Worker]
+  await worker.gateway.operator.pause('calm', true)
+  const ids: string[] = []
+  for (const n of numbers(12)) ids.push(await d.publisher.xadd(d.key('ingest'), '*', 'event', JSON.stringify({ type: 'x', room: 'calm', data: [n, 'x'.repeat(500_000)] })) as string)
+  await until('they wait', () => worker.intake.counters.ingest.waiting === 12)
+  await d.publisher.set(d.key('intake'), 'of the test')
+  const { entries, next } = await readEntries(d.publisher, keysOf(d.key('')), { token: 'of the test', from: '=', ids, most: 200, mostBytes: 1_000_000, largest: 1_000_000 })
+  t.same([entries.map(({ id }) => id), next], [ids.slice(0, 2), '2'])
+  await d.publisher.del(d.key('intake'))
+  await until('they wait again', () => worker.intake.counters.ingest.waiting === 12)
+  await d.publisher.xdel(d.key('ingest'), ids[5] as string)
+  await worker.gateway.operator.pause('calm', false)
+  await until('all arrive', has(worker, 11))
+  t.same(worker.data().map(data => (data as unknown[])[0]), numbers(12).filter(n => n !== 5))
+  await settle()
   t.equal(await d.publisher.xlen(d.key('ingest')), 0)
 })
 

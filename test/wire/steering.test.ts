@@ -29,6 +29,12 @@ const steer = async (port: number, session: string, body: unknown, headers = {})
 const join = async (port: number, session: string, ...rooms: unknown[]): Promise<Answer> => await steer(port, session, { action: 'join', rooms })
 const leave = async (port: number, session: string, ...rooms: string[]): Promise<Answer> => await steer(port, session, { action: 'leave', rooms })
 
+/** The rooms with members, over all workers. */
+async function occupied ([server]: readonly Server[]): Promise<string[]> {
+  const { rooms } = await (server as Server).gateway.view.presence()
+  return rooms.filter(({ members }) => members > 0).map(({ room }) => room)
+}
+
 for (const { name, skip, start } of STORES) {
   t.test(`on ${name}`, { skip }, async t => {
     const place = await start(t)
@@ -109,7 +115,7 @@ for (const { name, skip, start } of STORES) {
         t.match(await steer(port, session, { action: 'join', room: 'd' }, as('ada', ['a'])), { status: 403 }, 'the rights of the request count, not those of the stream')
         t.match(await steer(port, session, { action: 'join', room: 'e' }, as('ada', ['e'])), { status: 200 })
       }
-      t.same([...((servers[0] as Server).gateway.view.rooms.filter(({ members }) => members > 0).map(({ room }) => room))], ['a', 'e'])
+      t.same(await occupied(servers), ['a', 'e'])
       client.cut()
     })
 
@@ -131,8 +137,9 @@ for (const { name, skip, start } of STORES) {
         [{ action: 'join', room: 'b', colour: 1 }, 400, 'BAD_MESSAGE', /unknown field "colour"; join takes room, rooms, types, lastEventId, patch, paceMs, ref/],
         [['join'], 400, 'BAD_MESSAGE', /an object such as/]
       ]
+      for (const { port } of servers) t.match((await steer(port, session, { action: 'join', rooms: ['b', 'full'] })).body, { code: 'ROOM_FULL', rooms: ['full'] })
       for (const { port } of servers) for (const [body, status, code, message] of cases) t.match(await steer(port, session, body), { status, body: { statusCode: status, code, message } }, JSON.stringify(body))
-      t.same((servers[0] as Server).gateway.view.rooms.filter(({ members }) => members > 0).map(({ room }) => room).sort(), ['a', 'full'])
+      t.same(await occupied(servers), ['a', 'full'])
       t.match(await ask(port, `/api/events/stream/${session}`), { status: 405, headers: { allow: 'OPTIONS, POST' } })
       client.cut()
       full.client.cut()

@@ -29,8 +29,9 @@ export interface Counters {
   /** All bundles handed over, those of `@system` included; and ms spent on reading, encoding and writing them. */
   served: number
   servingMs: number
-  /** Sessions opened; and sessions ended because their connection did not drain. */
+  /** Sessions opened. */
   opened: number
+  /** Sessions, and connections with an answer over HTTP, ended because the client did not take what it was sent (SLOW_CLIENT_TIMEOUT). */
   slow: number
   /** Reads answered; they count for nothing above. */
   reads: number

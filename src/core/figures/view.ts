@@ -32,8 +32,8 @@ export interface RoomPage {
 }
 
 /** Most rooms in a page, and how many where nothing is said. */
-export const MAX_ROOMS = 1000
-const ROOMS = 100
+export const MAX_PAGE_ROOMS = 1000
+export const PAGE_ROOMS = 100
 
 /** The traffic of a room, as this process knows it. */
 export interface RoomTraffic {
@@ -103,7 +103,7 @@ export class View {
     return floor === ORIGIN ? Infinity : Math.max(0, logClock.now() - millisOf(floor))
   }
 
-  /** How many rooms and present values there are, without the gateway's own, and what all values take. Counted: `rooms` would make as many objects each time. */
+  /** How many rooms and present values there are, without the gateway's own, and what all values take. */
   get totals (): { readonly rooms: number, readonly keys: number, readonly stateBytes: number } {
     const totals = { rooms: 0, keys: 0, stateBytes: this.#options.rooms.stateBytes }
     for (const { name, keys } of this.#options.rooms) {
@@ -117,11 +117,6 @@ export class View {
   /** What the earlier values take that patches start from; see bases.ts. */
   get baseBytes (): number {
     return this.#options.rooms.bases.bytes
-  }
-
-  /** The rooms as this process knows them. */
-  get rooms (): RoomView[] {
-    return [...this.#options.rooms].map(({ name, members, keys, lastId, paused }) => ({ room: name, members: members.size, keys, lastId, paused }))
   }
 
   /** The rooms with most events, then those with most members; without the gateway's own figures. */
@@ -171,7 +166,7 @@ export class View {
    * Rooms with their members over all processes, or those of this process while the group cannot be asked.
    * @returns a page of them, and whether there are more behind it
    */
-  async presence ({ limit = ROOMS, after = '', prefix = '', isListed = () => true }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
+  async presence ({ limit = PAGE_ROOMS, after = '', prefix = '', isListed = () => true }: Partial<RoomPage> = {}): Promise<{ rooms: RoomView[], more: boolean }> {
     const { group, rooms } = this.#options
     const elsewhere = await group.membersElsewhere()
     const first = new FirstNames(limit + 1)

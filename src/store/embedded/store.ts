@@ -60,7 +60,8 @@ export async function openEmbeddedStore (options: EmbeddedOptions): Promise<Stor
   return store
 }
 
-const MEMORY = ':memory:'
+/** In place of a directory. */
+export const MEMORY = ':memory:'
 const UNLIMITED: StoreLimits = { historySize: 0, historyBytes: 0, historyTtlMs: 0, maxKeysPerRoom: 0 }
 /** A batch blocks the event loop while it is planned and delivered: this many bytes of small events for about 5 ms. */
 const BATCH_BYTES = 256 * 1024
@@ -163,7 +164,7 @@ class EmbeddedStore implements Store {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
     // An append larger than the limit is accepted while nothing else waits.
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'events are published faster than the disk can write them; try again later')
+      throw new Refusal('OVERLOADED', 'events are published faster than the disk can write them; try again later', undefined, 'appends')
     }
     const record = once === undefined ? null : onceKey(once.key)
     return this.#ask(bytes, record, batch => {

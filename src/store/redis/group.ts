@@ -14,7 +14,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './connect.ts'
 import { isAnswer } from './health.ts'
 import type { RedisStore } from './log/store.ts'
-import { script } from './scripts.ts'
+import { NOW, script } from './scripts.ts'
 
 export interface GroupOptions {
   readonly worker: string
@@ -37,8 +37,6 @@ const ANSWER_MS = 2000
 const SILENT_MS = BEAT_MS + 1000
 /** Between two looks at who has. */
 const LOOK_MS = 500
-
-const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
 
 /** Keys: workers members. Arguments: worker, lease ms. Returns 1 if its lease had not expired, and who is alive. */
 const beat = script<[workers: string, members: string], [worker: string, leaseMs: number], [valid: number, ...alive: string[]]>('sbBeat', `${NOW}
@@ -247,7 +245,7 @@ export class RedisGroup implements Group {
     const { workers, members } = store.keys
     this.#entering++
     const answer = await this.#bounded(async client => await enter(client, [workers, members], [this.worker, limit, ...[...counts].flat()]))
-    if (--this.#entering === 0) this.#options.clock.soon(() => this.#declareSoon())
+    if (--this.#entering === 0) this.#options.clock.soon(() => this.#declareDue())
     // It is unknown whether Redis has taken the counts: they are sent again, with their values at that time.
     if (answer === null) {
       this.declare(counts)
@@ -265,7 +263,7 @@ export class RedisGroup implements Group {
       else this.#counts.delete(room)
       this.#dirty.add(room)
     }
-    this.#declareSoon()
+    this.#declareDue()
   }
 
   async membersElsewhere (rooms?: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -336,7 +334,7 @@ export class RedisGroup implements Group {
     const [isValid, ...leases] = answer ?? [0, ...this.#alive]
     // The lease had expired: others may have deleted the counts as those of a dead worker.
     if (isValid !== 1) this.#isStale = true
-    this.#declareSoon()
+    this.#declareDue()
     const alive = this.#withReturning(leases)
     const isGone = this.#alive.some(worker => !alive.includes(worker))
     this.#alive = alive
@@ -344,7 +342,7 @@ export class RedisGroup implements Group {
   }
 
   /** Sends the counts of the rooms that changed, until Redis has taken them. */
-  #declareSoon (): void {
+  #declareDue (): void {
     if (this.#closed || (this.#dirty.size === 0 && !this.#isStale) || (this.#isStale && this.#entering > 0)) return
     this.#declaring ??= this.#sendCounts().finally(() => { this.#declaring = null })
   }
@@ -370,7 +368,7 @@ export class RedisGroup implements Group {
       this.#isStale ||= isStale
       for (const room of rooms) this.#dirty.add(room)
     } else if (this.#dirty.size > 0) {
-      this.#options.clock.soon(() => this.#declareSoon())
+      this.#options.clock.soon(() => this.#declareDue())
     }
   }
 

@@ -34,6 +34,9 @@ export interface Keys {
   readonly secret: string
 }
 
+/** The consumer group in which the workers read `ingest`. */
+export const INTAKE_GROUP = 'gateway'
+
 export const keysOf = (prefix: string): Keys => ({
   meta: `${prefix}meta`,
   epochs: `${prefix}epochs`,

@@ -24,6 +24,8 @@ export function openRedis ({ channel, compile, ...options }: RedisBackingOptions
   const handlers = new Handlers({ store, worker, clock, idempotencyTtlMs, compile, log })
   const intake = new Intake({ store, worker, channel, clock, log })
   return {
+    kind: 'redis',
+    isShared: true,
     store,
     group,
     intake: intake.counters,

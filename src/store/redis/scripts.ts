@@ -4,6 +4,17 @@
 
 import type { RedisClient } from './connect.ts'
 
+/** Lua: `now`, the server's time in ms. */
+export const NOW = 'local t = redis.call(\'TIME\')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n'
+
+/** Lua: `parts`, the two numbers of an id. */
+export const PARTS = `
+local function parts (id)
+  local ms, n = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(n)
+end
+`
+
 type Arguments = ReadonlyArray<string | number>
 
 /** Runs the script in one atomic step. @throws the error of Redis, or of the connection */

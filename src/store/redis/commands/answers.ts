@@ -110,20 +110,28 @@ export class Answers {
       } catch (error) {
         if (this.#closed) return
         inHand = true
-        const reason = reasonOf(error)
-        if (reason.startsWith('NOGROUP')) {
-          // Another worker may create it at the same moment.
-          await this.#client.xgroup('CREATE', results, WORKERS, '0', 'MKSTREAM').catch(() => {})
-          continue
-        }
-        replaceIfSilent(this.#client, error)
-        if (!isLost(error) && store.trouble === null && reason !== this.#reported) {
+        const failure = reasonOf(error).startsWith('NOGROUP') ? await this.#createGroup() : error
+        if (failure === null) continue
+        const reason = reasonOf(failure)
+        replaceIfSilent(this.#client, failure)
+        if (!isLost(failure) && store.trouble === null && reason !== this.#reported) {
           this.#reported = reason
           log.warn({ reason }, `answers of backends cannot be read from ${results}: ${reason}`)
         }
         await pause(clock, PAUSE_MS)
       }
     }
+  }
+
+  /** @returns why there still is none; null where there is */
+  async #createGroup (): Promise<unknown> {
+    try {
+      await this.#client.xgroup('CREATE', this.#options.store.keys.results, WORKERS, '0', 'MKSTREAM')
+    } catch (error) {
+      // Another worker may have created it at the same moment.
+      if (!reasonOf(error).startsWith('BUSYGROUP')) return error
+    }
+    return null
   }
 
   /** Takes over answers that other workers have not settled. */

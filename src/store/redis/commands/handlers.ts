@@ -124,11 +124,7 @@ export class Handlers {
     const { store } = this.#options
     if (!NAME.test(name)) return null
     const text = await store.ask(async client => await client.hget(store.keys.handlers, name))
-    if (text === null) {
-      const declared = [...this.#read].filter(([, { declaration }]) => declaration !== null).map(([name]) => name).sort()
-      if (declared.length === 0) return null
-      throw new Refusal('UNKNOWN_COMMAND', `there is no command ${JSON.stringify(name)}; there are ${[...this.#gateway?.commands.names ?? [], ...declared].join(', ')}`)
-    }
+    if (text === null) return null
     const { declaration, problem } = this.#declarationOf(name, text)
     if (declaration === null) throw new Refusal('UNKNOWN_COMMAND', `the command ${name} cannot be used: its declaration in ${store.keys.handlers} is not valid: ${problem}`)
     return { check: declaration.check, dispatch: async (job, record) => await this.#dispatch(job, record, declaration.timeoutMs) }
@@ -160,7 +156,7 @@ export class Handlers {
     const { keys } = store
     const reply = await this.#persist(async () => await store.ask(async client => await dispatch(
       client, [keys.command(id), keys.commands(command)], [JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), identity.caller, identity.subject ?? ''])))
-    if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`)
+    if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`, undefined, 'commands')
   }
 
   /** Repeats a request whose connection was lost: it may or may not have taken effect, and repeating it is safe. */

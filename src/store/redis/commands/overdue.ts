@@ -5,7 +5,7 @@ import type { Declaration } from './declaration.ts'
 import type { RedisStore } from '../log/store.ts'
 import { BACKENDS, failed, isOpen, recordOf, settledRecord, WITH_ENTRY, WORKERS } from './command-record.ts'
 import type { DispatchedCommand } from './command-record.ts'
-import { script } from '../scripts.ts'
+import { NOW, PARTS, script } from '../scripts.ts'
 import type { Logger } from '../../../core/logger.ts'
 
 /** Backends that may be lost over one repeatable command: the command itself may crash them. */
@@ -17,13 +17,7 @@ const FORGET_MS = 3_600_000
  * and why. Answers that no worker has read yet may be to any of them: the timeout is extended by the age of the oldest
  * of these.
  */
-const KIND_OF = `
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local function parts (id)
-  local ms, n = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(n)
-end
+const KIND_OF = `${NOW}${PARTS}
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local patience = tonumber(ARGV[1]) + (first and math.max(0, now - parts(first[1])) or 0)
 local lastMs, lastN

@@ -7,6 +7,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
+import { INTAKE_GROUP } from '../keys.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 
@@ -31,10 +32,10 @@ if kind ~= 'stream' and kind ~= 'none' then
 end
 for at = 3, #ARGV, 4 do
   local id, source, reason, text = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  if id == '' or #redis.call('XPENDING', KEYS[2], 'gateway', id, id, 1) > 0 then
+  if id == '' or #redis.call('XPENDING', KEYS[2], '${INTAKE_GROUP}', id, id, 1) > 0 then
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'source', source, 'reason', reason, 'event', text)
     if id ~= '' then
-      redis.call('XACK', KEYS[2], 'gateway', id)
+      redis.call('XACK', KEYS[2], '${INTAKE_GROUP}', id)
       redis.call('XDEL', KEYS[2], id)
     end
   end

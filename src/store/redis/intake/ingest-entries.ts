@@ -6,6 +6,7 @@ import { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import type { RedisClient } from '../connect.ts'
 import { LeaseLost } from '../log/store.ts'
+import { INTAKE_GROUP } from '../keys.ts'
 import type { Keys } from '../keys.ts'
 import { script } from '../scripts.ts'
 import { KEPT_CHARACTERS } from './dead-letters.ts'
@@ -14,7 +15,7 @@ import { KEPT_CHARACTERS } from './dead-letters.ts'
  * Keys: intake ingest. Arguments: token, what to read, maximum entries, bytes to stop at, largest event, characters kept of a larger one; then ids.
  * What to read: `>` for new entries, `=` for the ids, else pending entries of any worker, from this id on.
  * Returns {'OK', next, then in turn id, kind (event, large, fields), text} or {'FENCED'}. `next`: for pending entries the id to continue from;
- * without new entries, the entry that was delivered last.
+ * without new entries, the entry that was delivered last; of the ids, how many were looked at.
  */
 const readPage = script<[intake: string, ingest: string], [token: string, from: string, entries: number, bytes: number, largest: number, kept: number, ...ids: Id[]], Buffer[]>('sbRead', `
 local ingest, from, most, bytesMost, largest, kept = KEYS[2], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -43,14 +44,17 @@ local function put (entry)
 end
 
 if from == '=' then
-  for at = 7, #ARGV do
+  local at = 7
+  while at <= #ARGV and bytes < bytesMost do
     local found = redis.call('XRANGE', ingest, ARGV[at], ARGV[at])
-    if found[1] then put(found[1]) else redis.call('XACK', ingest, 'gateway', ARGV[at]) end
+    if found[1] then put(found[1]) else redis.call('XACK', ingest, '${INTAKE_GROUP}', ARGV[at]) end
+    at = at + 1
   end
+  answer[2] = tostring(at - 7)
 elseif from == '>' then
   local got
   repeat
-    local reply = redis.call('XREADGROUP', 'GROUP', 'gateway', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
+    local reply = redis.call('XREADGROUP', 'GROUP', '${INTAKE_GROUP}', 'intake', 'COUNT', chunk, 'STREAMS', ingest, '>')
     got = reply and reply[1][2] or {}
     for _, entry in ipairs(got) do put(entry) end
   until #got < chunk or count >= most or bytes >= bytesMost
@@ -60,12 +64,12 @@ elseif from == '>' then
       for at = 1, #group, 2 do
         if group[at] == 'name' then name = group[at + 1] elseif group[at] == 'last-delivered-id' then last = group[at + 1] end
       end
-      if name == 'gateway' then answer[2] = last end
+      if name == '${INTAKE_GROUP}' then answer[2] = last end
     end
   end
 else
   repeat
-    local reply = redis.call('XAUTOCLAIM', ingest, 'gateway', 'intake', 0, from, 'COUNT', chunk)
+    local reply = redis.call('XAUTOCLAIM', ingest, '${INTAKE_GROUP}', 'intake', 0, from, 'COUNT', chunk)
     from = reply[1]
     for _, entry in ipairs(reply[2]) do put(entry) end
   until from == '0-0' or count >= most or bytes >= bytesMost
@@ -95,7 +99,7 @@ export interface PageRequest {
 
 export interface IngestPage {
   readonly entries: IngestEntry[]
-  /** For pending entries the id to continue from, `0-0` after the last; without new entries, the entry delivered last. */
+  /** For pending entries the id to continue from, `0-0` after the last; without new entries, the entry delivered last; of `ids`, how many were looked at. */
   readonly next: string
 }
 

@@ -16,6 +16,7 @@ import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
 import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
+import { INTAKE_GROUP } from '../keys.ts'
 import { LeaseLost } from '../log/store.ts'
 import type { RedisStore } from '../log/store.ts'
 import { readEntries } from './ingest-entries.ts'
@@ -37,7 +38,6 @@ export interface IngestCounters {
   refused: number
 }
 
-const GROUP = 'gateway'
 /** Entries in one publish, and bytes after which no more are read for it. */
 const BATCH = 200
 const BATCH_BYTES = 1024 * 1024
@@ -101,7 +101,7 @@ export class Ingest {
   async #follow (term: Term): Promise<void> {
     const { client, store, clock, log } = this.#options
     this.#forget()
-    await client.xgroup('CREATE', store.keys.ingest, GROUP, '0', 'MKSTREAM').catch((error: Error) => {
+    await client.xgroup('CREATE', store.keys.ingest, INTAKE_GROUP, '0', 'MKSTREAM').catch((error: Error) => {
       if (!error.message.startsWith('BUSYGROUP')) throw error
     })
     // First the pending entries, oldest first; then new ones.
@@ -185,12 +185,13 @@ export class Ingest {
       const ids = this.#waiting.get(room) as Id[]
       this.#waiting.delete(room)
       this.#waitingCount -= ids.length
-      // A single entry shows whether the others would be refused.
-      for (let at = 0, count = 1; at < ids.length; at += count, count = at === 1 ? BATCH : count) {
-        const { entries } = await this.#read(term, '=', ids.slice(at, at + count))
+      for (let done = 0; done < ids.length;) {
+        // A single entry shows whether the others would be refused.
+        const { entries, next } = await this.#read(term, '=', ids.slice(done, done === 0 ? 1 : done + BATCH))
+        done += Number(next)
         await this.#take(entries, term)
         if (!this.#waiting.has(room)) continue
-        for (const id of ids.slice(at + count)) this.#wait(room, id)
+        for (const id of ids.slice(done)) this.#wait(room, id)
         break
       }
     }

@@ -9,10 +9,27 @@
 // incomplete: it begins again with an epoch that no client knows, and everyone is reset.
 
 import type { Id } from '../../../core/id.ts'
-import { script } from '../scripts.ts'
+import type { RedisClient } from '../connect.ts'
+import { INTAKE_GROUP } from '../keys.ts'
+import { PARTS, script } from '../scripts.ts'
 
-/** Epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time in ms, answers to the appends. */
-export type CallReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, time: number, ...answers: string[]]
+/** What a call comes back with. */
+export interface CallReply {
+  readonly epoch: string
+  /** The last entry of `log`. */
+  readonly last: Id
+  /** The newest event. */
+  readonly newest: Id
+  readonly floor: Id
+  /** Whether there is more to trim. */
+  readonly hasMore: boolean
+  /** The log's time, ms; 0: not told. */
+  readonly time: number
+  /** To the appends, in order. */
+  readonly answers: readonly string[]
+}
+
+type ScriptReply = readonly [epoch: string, last: Id, newest: Id, floor: Id, more: number, time: number, ...answers: string[]]
 
 /** Number of keys that every call has, in this order: meta epochs log facts state rooms lease ingest occupancy. */
 const FIXED_KEYS = 9
@@ -34,14 +51,10 @@ const LEAP_MS = 5000
  * Returns epoch, last entry of log, newest event, floor, whether there is more to trim, the log's time (0: not told), and for
  * each append `OK <ids>`, `ONCE <digest> <ids>`, `KEYS_FULL <room>` or `FENCED`.
  */
-export const append = script<readonly string[], ReadonlyArray<string | number>, CallReply>('sbAppend', `
+const run = script<readonly string[], ReadonlyArray<string | number>, ScriptReply>('sbAppend', `
 local meta, epochs, log, facts, state, rooms, lease, ingest, occupancy = unpack(KEYS, 1, ${FIXED_KEYS})
 local maxKeys, maxFacts, maxBytes, maxAge, maxLog = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-
-local function parts (id)
-  local ms, n = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(n)
-end
+${PARTS}
 local function isAfter (a, b)
   local ams, an = parts(a)
   local bms, bn = parts(b)
@@ -98,9 +111,9 @@ local function plan (a, last, isTaken)
     local passed = false
     if string.sub(source, 1, 1) == 'i' then
       local id = string.sub(source, 2)
-      local pending = redis.pcall('XPENDING', ingest, 'gateway', id, id, 1)
+      local pending = redis.pcall('XPENDING', ingest, '${INTAKE_GROUP}', id, id, 1)
       -- Without the group nothing is pending. Any other error is raised again.
-      if pending.err and not string.find(pending.err, 'NOGROUP', 1, true) then redis.call('XPENDING', ingest, 'gateway', id, id, 1) end
+      if pending.err and not string.find(pending.err, 'NOGROUP', 1, true) then redis.call('XPENDING', ingest, '${INTAKE_GROUP}', id, id, 1) end
       passed = #pending == 0
     end
     if ends ~= '' and not passed then
@@ -211,7 +224,7 @@ for _, event in ipairs(planned) do
     end
   end
   if string.sub(source, 1, 1) == 'i' then
-    redis.call('XACK', ingest, 'gateway', string.sub(source, 2))
+    redis.call('XACK', ingest, '${INTAKE_GROUP}', string.sub(source, 2))
     redis.call('XDEL', ingest, string.sub(source, 2))
   end
 end
@@ -266,3 +279,9 @@ redis.call('HSET', meta, 'server', server, 'epoch', epoch, 'head', before, 'floo
 for key, text in pairs(remembered) do redis.call('SET', key, text, 'PX', ARGV[8]) end
 return {epoch, before, newest, floor, over() and 1 or 0, ms, unpack(answers)}
 `)
+
+/** Runs the script; its keys and arguments are above. */
+export async function append (client: RedisClient, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<CallReply> {
+  const [epoch, last, newest, floor, more, time, ...answers] = await run(client, keys, args)
+  return { epoch, last, newest, floor, hasMore: more > 0, time, answers }
+}

@@ -22,12 +22,12 @@ const ID = /^\d{1,16}-\d{1,16}$/
 const HEAD = /^\{"type":"([^"]+)"(?:,"room":"([^"]+)")?(?:,"key":("(?:[^"\\]|\\.)*"))?,"data":(null,)?/
 
 /** The field of a value in the hash `state`. As JSON a key has only characters that UTF-8 can encode. */
-const fieldOf = (room: string, type: string, key: string): string => `${room} ${type} ${JSON.stringify(key)}`
+const stateFieldOf = (room: string, type: string, key: string): string => `${room} ${type} ${JSON.stringify(key)}`
 
 /** The arguments of one event for the script, as few as possible; see append.ts. */
 export function argumentsOf ({ type, room, key, deletion, tail, ends, ifAbsent }: Draft): string[] {
   if (key === null) return [`{${tail}`, 'fact']
-  const value = [`{${tail}`, deletion ? 'deletion' : ifAbsent === true ? 'first' : 'value', room, fieldOf(room, type, key)]
+  const value = [`{${tail}`, deletion ? 'deletion' : ifAbsent === true ? 'first' : 'value', room, stateFieldOf(room, type, key)]
   return deletion ? [...value, ends ?? ''] : value
 }
 
@@ -47,7 +47,7 @@ export function valueOf (field: string, text: string): Entry | null {
   const space = text.indexOf(' ')
   const id = flat(text.slice(0, space))
   const entry = ID.test(id) ? factOf(id, text.slice(space + 1)) : null
-  return entry === null || entry.key === null || entry.deletion || fieldOf(entry.room, entry.type, entry.key) !== field ? null : entry
+  return entry === null || entry.key === null || entry.deletion || stateFieldOf(entry.room, entry.type, entry.key) !== field ? null : entry
 }
 
 /** An event that was read back whole, and could have been written by anybody. @returns null for one that is not JSON */

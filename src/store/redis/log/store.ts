@@ -108,7 +108,7 @@ export class RedisStore implements Store {
       keys: this.keys,
       clock,
       tip: async () => {
-        const [epoch, last, newest, floor] = await this.#append([], { field: 'probe', text: worker })
+        const { epoch, last, newest, floor } = await this.#append([], { field: 'probe', text: worker })
         return { epoch, last, newest, floor }
       },
       onNote: note => { for (const listener of this.#listeners) listener.onNote?.(note) },
@@ -123,10 +123,10 @@ export class RedisStore implements Store {
       clock,
       reader: this.#reader,
       write: async () => {
-        let id = ORIGIN
+        let reply: CallReply
         // One step trims a limited number.
-        for (let more = 1; more > 0;) [, id, , , more] = await this.#append([], { field: 'probe', text: worker })
-        return id
+        do reply = await this.#append([], { field: 'probe', text: worker }); while (reply.hasMore)
+        return reply.last
       },
       onChange: trouble => {
         if (trouble !== null) return this.#follower?.available(false, trouble)
@@ -211,7 +211,7 @@ export class RedisStore implements Store {
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'events are published faster than Redis takes them; try again later')
+      throw new Refusal('OVERLOADED', 'events are published faster than Redis takes them; try again later', undefined, 'appends')
     }
     this.#waitingBytes += bytes
     try {
@@ -310,7 +310,7 @@ export class RedisStore implements Store {
 
   /** One call for many appends. */
   async #send (appends: readonly PendingAppend[]): Promise<readonly AppendAnswer[]> {
-    const [, last, , , , , ...answers] = await this.#append(appends)
+    const { last, answers } = await this.#append(appends)
     const followed = this.#reader.passed(last, FOLLOW_MS)
     return answers.map(text => ({ text, followed }))
   }
@@ -326,7 +326,7 @@ export class RedisStore implements Store {
       args.push(events.length, once === undefined ? '' : digestOf(once), lease?.token ?? '', ...events)
     }
     const reply = await this.writes.time(clock, async () => await append(this.#client, keys, args))
-    if (reply[5] > 0) [this.#time, this.#toldAt] = [reply[5], clock.now()]
+    if (reply.time > 0) [this.#time, this.#toldAt] = [reply.time, clock.now()]
     return reply
   }
 
