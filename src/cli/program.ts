@@ -151,7 +151,7 @@ ${bold('Exit codes:')} 0 done, 1 refused or failed, 2 wrong use, 78 wrong settin
     'signalbox switch WEBSOCKET',
     'signalbox switch SSE --worker 2'
   ]).argument('<profile>', 'SSE or WEBSOCKET', profile)
-    .option('--worker <id>', 'only this process: its number, or its key on the page')
+    .option('--worker <id>', 'only this process: its number, or its name on the dashboard')
     .addOption(URL_OPTION).addOption(TOKEN_OPTION)
     .action(async (profile: string, { url, token, worker }: GatewayOptions & { worker?: string }) => {
       const { control } = await import('./control.ts')
