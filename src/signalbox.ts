@@ -99,9 +99,8 @@ const STORE_WAIT_MS = 5000
  * @throws ConfigError if COMMANDS_MODULE cannot be used; Error with a sentence for the operator if the store cannot be opened
  */
 export async function composeGateway (options: CompositionOptions): Promise<Composition> {
-  const { log, worker = 1, workers = 1, metricsExchange, droppedLines, onTuned = () => {}, onMounted = () => {}, onSwitched = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
+  const { log, configuredProfile = options.config.appProfile, worker = 1, workers = 1, metricsExchange, droppedLines, onTuned = () => {}, onMounted = () => {}, onSwitched = () => {}, onShutdown = () => { close().catch(err => log.error({ err }, 'the gateway could not be closed')) } } = options
   let { config } = options
-  const { configuredProfile = config.appProfile } = options
   const backing = options.store !== undefined
     ? backingOf(options.store)
     : await openBacking({
