@@ -13,6 +13,7 @@ import { answerBare } from '../../src/app/errors.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
+import { endTurns } from '../../src/app/turns.ts'
 import { asksForSocket, faultOf } from '../../src/app/upgrade.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -163,6 +164,7 @@ function detachResponse (socket: WebSocket, { raw: { socket: raw } }: FastifyReq
   socket.on('error', closeInTime)
   const { _httpMessage: response } = raw as Socket & { _httpMessage?: ServerResponse | null }
   response?.detachSocket(raw)
+  endTurns(raw)
   return raw
 }
 
