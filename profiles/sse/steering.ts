@@ -38,17 +38,19 @@ type Packed =
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined } }
 
-interface Stream {
-  readonly session: Session
-  /** The last change: one is made after the other. */
+/** The changes of one stream. */
+interface Changes {
+  /** The last one: one is made after the other. */
   last: Promise<unknown>
   windowStart: number
-  changes: number
+  count: number
 }
 
 export class Steering {
   readonly #gateway: Gateway
-  readonly #streams = new Map<string, Stream>()
+  readonly #streams = new Map<string, Session>()
+  /** Most streams are never changed. */
+  readonly #changes = new WeakMap<Session, Changes>()
 
   constructor (gateway: Gateway) {
     this.#gateway = gateway
@@ -59,7 +61,7 @@ export class Steering {
   }
 
   add (session: Session): void {
-    this.#streams.set(session.id, { session, last: Promise.resolve(), windowStart: -Infinity, changes: 0 })
+    this.#streams.set(session.id, session)
   }
 
   delete (session: Session): void {
@@ -95,34 +97,41 @@ export class Steering {
   }
 
   /** Whether somebody else has a stream is nobody's business. */
-  #find (id: string, identity: Identity): Stream | null {
-    const stream = this.#streams.get(id)
-    return stream !== undefined && isSameCaller(stream.session.identity, identity) ? stream : null
+  #find (id: string, identity: Identity): Session | null {
+    const session = this.#streams.get(id)
+    return session !== undefined && isSameCaller(session.identity, identity) ? session : null
   }
 
-  async #change (stream: Stream, change: Change, identity: Identity): Promise<object> {
-    this.#checkRate(stream)
-    const done = stream.last.then(async () => {
-      if (stream.session.state === 'ended') throw notFound()
-      const { data } = await make(change, stream.session, identity)
+  async #change (session: Session, change: Change, identity: Identity): Promise<object> {
+    const changes = this.#changesOf(session)
+    this.#checkRate(changes)
+    const done = changes.last.then(async () => {
+      if (session.state === 'ended') throw notFound()
+      const { data } = await make(change, session, identity)
       // In step with the events: a client cut right behind it comes back to what it hears now.
-      stream.session.tellPosition()
+      session.tellPosition()
       return data
     })
-    stream.last = done.catch(() => {})
+    changes.last = done.catch(() => {})
     return await done
   }
 
+  #changesOf (session: Session): Changes {
+    let changes = this.#changes.get(session)
+    if (changes === undefined) this.#changes.set(session, changes = { last: Promise.resolve(), windowStart: -Infinity, count: 0 })
+    return changes
+  }
+
   /** As many as messages of a socket. */
-  #checkRate (stream: Stream): void {
+  #checkRate (changes: Changes): void {
     const limit = this.#gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
-    if (now - stream.windowStart >= WINDOW_MS) {
-      stream.windowStart = now
-      stream.changes = 0
+    if (now - changes.windowStart >= WINDOW_MS) {
+      changes.windowStart = now
+      changes.count = 0
     }
-    if (limit > 0 && ++stream.changes > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(stream.windowStart + WINDOW_MS - now), 'messages')
+    if (limit > 0 && ++changes.count > limit) {
+      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, Math.ceil(changes.windowStart + WINDOW_MS - now), 'messages')
     }
   }
 }
