@@ -9,6 +9,7 @@ import type { Bundle, Connection, EndReason, Notice } from '../../src/core/conne
 import { STREAM_HEADERS } from '../../src/app/bye.ts'
 import { blocksOf, GZIP_HEADER, MIN_SINGLE_BYTES } from '../../src/app/compression.ts'
 import { breakOff } from '../../src/app/parting.ts'
+import { endTurns } from '../../src/app/turns.ts'
 import { compressed, COMPRESSED_HEARTBEAT, frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
@@ -117,6 +118,8 @@ export async function openStream (reply: FastifyReply, { event, data, id, retryM
     // The plugin writes the first message as text.
     raw.write = (text: Buffer) => ServerResponse.prototype.write.call(raw, Buffer.concat([GZIP_HEADER, blocksOf(text, MIN_SINGLE_BYTES)]), 'latin1')
   }
+  // What is piped is limited in time by turns.ts, with a timer that Node keeps as long as the socket. A stream is limited by its session.
+  raw.removeAllListeners('pipe')
   const opened = new Promise<void>(resolve => {
     // The plugin leaves a stream piped into the response, for later events. It gets none: after the first it is
     // unpiped and destroyed.
@@ -149,6 +152,7 @@ interface HttpParser {
  */
 function freeHttpState (response: ServerResponse, socket: Socket): void {
   response.detachSocket(socket)
+  endTurns(socket)
   socket.removeAllListeners()
   socket.setTimeout(0)
   // A client that sends more than its one request, or closes its side, is disconnected.

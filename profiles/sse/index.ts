@@ -30,7 +30,7 @@ const PARAMETERS = ['rooms', 'types', 'join', 'lastEventId', 'patch', 'paceMs', 
 export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, compresses }: SseOptions) => {
   const connections = new Set<SseConnection>()
   const steering = new Steering(gateway)
-  /** Sockets with a stream. It never ends, so a further request on its socket could never be answered. */
+  /** Sockets whose stream is about to open. It never ends, so a further request on its socket could never be answered; once it is open none is read. */
   const streaming = new WeakSet<Socket>()
   app.server.prependListener('request', ({ socket }: IncomingMessage) => { if (streaming.has(socket)) socket.destroy() })
   await app.register(FastifySSEPlugin, { retryDelay: false })
@@ -96,8 +96,9 @@ export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, co
       stream?.socket.destroy()
       return reply
     }
+    streaming.delete(stream.socket)
     // The listener added above was removed with the HTTP state of the socket.
-    stream.socket.once('close', end)
+    stream.socket.on('close', end)
     stream.socket.setNoDelay(true)
     stream.socket.on('drain', () => session.drained())
     connection.attach(stream)

@@ -38,16 +38,18 @@ type Packed =
 /** What became of a change, as it comes from another worker. */
 type Outcome = { readonly data: object } | { readonly refusal: { readonly code: Code, readonly message: string, readonly retryMs: number | undefined, readonly bound: Bound | undefined, readonly rooms: readonly string[] | undefined } }
 
-interface Stream {
-  readonly session: Session
-  /** The last change: one is made after the other. */
+/** The changes of one stream. */
+interface Changes {
+  /** The last one: one is made after the other. */
   last: Promise<unknown>
   readonly window: MessageWindow
 }
 
 export class Steering {
   readonly #gateway: Gateway
-  readonly #streams = new Map<string, Stream>()
+  readonly #streams = new Map<string, Session>()
+  /** Most streams are never changed. */
+  readonly #changes = new WeakMap<Session, Changes>()
 
   constructor (gateway: Gateway) {
     this.#gateway = gateway
@@ -58,7 +60,7 @@ export class Steering {
   }
 
   add (session: Session): void {
-    this.#streams.set(session.id, { session, last: Promise.resolve(), window: new MessageWindow() })
+    this.#streams.set(session.id, session)
   }
 
   delete (session: Session): void {
@@ -94,26 +96,33 @@ export class Steering {
   }
 
   /** Whether somebody else has a stream is nobody's business. */
-  #find (id: string, identity: Identity): Stream | null {
-    const stream = this.#streams.get(id)
-    return stream !== undefined && isSameCaller(stream.session.identity, identity) ? stream : null
+  #find (id: string, identity: Identity): Session | null {
+    const session = this.#streams.get(id)
+    return session !== undefined && isSameCaller(session.identity, identity) ? session : null
   }
 
-  async #change (stream: Stream, change: Change, identity: Identity): Promise<object> {
-    this.#checkRate(stream)
-    const done = stream.last.then(async () => {
-      if (stream.session.state === 'ended') throw notFound()
-      const { data } = await make(change, stream.session, identity)
+  async #change (session: Session, change: Change, identity: Identity): Promise<object> {
+    const changes = this.#changesOf(session)
+    this.#checkRate(changes)
+    const done = changes.last.then(async () => {
+      if (session.state === 'ended') throw notFound()
+      const { data } = await make(change, session, identity)
       // In step with the events: a client cut right behind it comes back to what it hears now.
-      stream.session.tellPosition()
+      session.tellPosition()
       return data
     })
-    stream.last = done.catch(() => {})
+    changes.last = done.catch(() => {})
     return await done
   }
 
+  #changesOf (session: Session): Changes {
+    let changes = this.#changes.get(session)
+    if (changes === undefined) this.#changes.set(session, changes = { last: Promise.resolve(), window: new MessageWindow() })
+    return changes
+  }
+
   /** As many as messages of a socket. */
-  #checkRate ({ window }: Stream): void {
+  #checkRate ({ window }: Changes): void {
     const limit = this.#gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
     if (limit > 0 && window.count(now) > limit) {

@@ -28,8 +28,6 @@ export class WsConnection implements Connection {
     this.#raw = raw
     this.#compressed = socket.extensions !== ''
     this.#onPing = onPing
-    // The payload is that of the ping it answers (RFC 6455, 5.5.3); an unsolicited pong answers none.
-    socket.on('pong', payload => { this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings)) })
   }
 
   get pending (): number {
@@ -62,6 +60,11 @@ export class WsConnection implements Connection {
     if (this.#socket.readyState !== this.#socket.OPEN) return
     this.#raw.write(heartbeat(++this.#pings, cursor))
     this.#onPing(this, this.#pings)
+  }
+
+  /** @param payload that of the ping it answers (RFC 6455, 5.5.3); an unsolicited pong answers none */
+  notePong (payload: Buffer): void {
+    this.#pongs = Math.max(this.#pongs, Math.min(Number(payload.toString()) || 0, this.#pings))
   }
 
   /** Whether this ping or a later one was answered. While the socket is paused the answer is unknown and counts as given. */

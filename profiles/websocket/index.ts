@@ -13,6 +13,7 @@ import { answerBare } from '../../src/app/errors.ts'
 import { WIRE_PROTOCOL } from '../../src/app/package.ts'
 import { partFrom } from '../../src/app/parting.ts'
 import { refusals, ticketParameter } from '../../src/app/schemas.ts'
+import { endTurns } from '../../src/app/turns.ts'
 import { asksForSocket, faultOf } from '../../src/app/upgrade.ts'
 import { Refusal } from '../../src/core/errors.ts'
 import type { Gateway } from '../../src/core/gateway.ts'
@@ -20,7 +21,8 @@ import type { Identity } from '../../src/core/identity.ts'
 import { WsConnection } from './connection.ts'
 import { Conversation } from './conversation.ts'
 import { declineOffers, DEFLATE_OPTIONS } from './deflate.ts'
-import { maxChunks, MAX_FRAGMENTS, watchIntake } from './intake.ts'
+import { Intake, maxChunks, MAX_FRAGMENTS } from './intake.ts'
+import { listen, listenForErrors } from './listeners.ts'
 import { PongWatch } from './pong-watch.ts'
 
 export interface WebSocketOptions {
@@ -136,13 +138,12 @@ export default fp(async (app: FastifyInstance, { gateway, path, checkMounted, ar
     const connection = new WsConnection(socket, raw, pongs.expect)
     const session = gateway.open(connection, identity)
     connections.add(connection)
-    const conversation = new Conversation(conversationOptions, socket, connection, session)
-    raw.on('drain', () => session.drained())
-    watchIntake(socket, raw, connection, intakeOptions)
-    socket.on('message', (data, isBinary) => conversation.receive(data, isBinary))
-    socket.on('close', () => {
-      session.end()
-      connections.delete(connection)
+    listen(socket, raw, {
+      connection,
+      session,
+      conversation: new Conversation(conversationOptions, socket, connection, session),
+      intake: new Intake(socket, raw, connection, intakeOptions),
+      connections
     })
     connection.sendMessage('hello', { profile: 'WEBSOCKET', protocol: WIRE_PROTOCOL, session: session.id, tickMs: Math.round(gateway.tickMs), head: gateway.view.history.head, position: 'new', cursor: null })
   }
@@ -159,18 +160,11 @@ const isHandshake = (request: IncomingMessage): boolean => (request as IncomingM
 function detachResponse (socket: WebSocket, { raw: { socket: raw } }: FastifyRequest): Socket {
   // The plugin's listener refers to request and reply.
   socket.removeAllListeners('error')
-  // A message that could not be taken: ws has sent the close frame that says why, and now discards what still comes.
-  socket.on('error', closeInTime)
+  listenForErrors(socket)
   const { _httpMessage: response } = raw as Socket & { _httpMessage?: ServerResponse | null }
   response?.detachSocket(raw)
+  endTurns(raw)
   return raw
-}
-
-/** Time for a client that still sends to read the close frame, ms. */
-const CLOSE_MS = 5000
-
-function closeInTime (this: WebSocket): void {
-  setTimeout(() => this.terminate(), CLOSE_MS).unref()
 }
 
 /** The protocol a client may name; none is needed. */

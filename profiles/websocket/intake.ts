@@ -44,70 +44,104 @@ export interface IntakeOptions {
   readonly requestTimeoutMs: number
 }
 
-/** Watches a socket until it closes. */
-export function watchIntake (socket: WebSocket, raw: Socket, connection: WsConnection, { arrivals, troubles, requestTimeoutMs }: IntakeOptions): void {
-  const sender: Sender = {
-    giveUp: bound => bound === 'arriving'
-      ? connection.end(CLOSE.tryLater, 'too many messages are on their way at once')
-      : connection.end(CLOSE.policy, 'the message took too long to arrive (REQUEST_TIMEOUT)')
-  }
-  const { _receiver: receiver } = socket as unknown as { readonly _receiver: Receiver }
-  const silence = setTimeout(() => {
-    troubles.bounds.first_message++
-    connection.end(CLOSE.policy, 'no message came')
-  }, requestTimeoutMs).unref()
-  let isSilent = true
-  const window = new MessageWindow()
+/** Watches one socket. Its methods are called as its events come: listeners.ts. */
+export class Intake implements Sender {
+  readonly #socket: WebSocket
+  readonly #raw: Socket
+  readonly #connection: WsConnection
+  readonly #options: IntakeOptions
+  readonly #deflate: ReturnType<typeof deflateOf>
+  /** Ends a socket that never says anything; null once it has. */
+  #silence: NodeJS.Timeout | null
+  /** Of control frames. */
+  readonly #window = new MessageWindow()
   /** The payload of a ping that is not answered yet. */
-  let ping: Buffer | null = null
+  #ping: Buffer | null = null
 
-  const deflate = deflateOf(socket)
+  constructor (socket: WebSocket, raw: Socket, connection: WsConnection, options: IntakeOptions) {
+    this.#socket = socket
+    this.#raw = raw
+    this.#connection = connection
+    this.#options = options
+    this.#deflate = deflateOf(socket)
+    this.#silence = setTimeout(() => {
+      options.troubles.bounds.first_message++
+      connection.end(CLOSE.policy, 'no message came')
+    }, options.requestTimeoutMs).unref()
+  }
 
-  // ws reads the same bytes before this listener is called.
-  raw.on('data', noteArrival)
-  raw.on('drain', () => {
-    if (ping !== null) socket.pong(ping)
-    ping = null
-  })
-  socket.on('message', () => {
-    if (deflate !== null && deflate._inflate !== null) {
-      deflate.cleanup()
+  giveUp (bound: 'arriving' | 'message_time'): void {
+    if (bound === 'arriving') this.#connection.end(CLOSE.tryLater, 'too many messages are on their way at once')
+    else this.#connection.end(CLOSE.policy, 'the message took too long to arrive (REQUEST_TIMEOUT)')
+  }
+
+  /** Bytes came; `ws` has read them. */
+  noteArrival (): void {
+    const { arrivals } = this.#options
+    const { _state, _fragmented, _messageLength, _numFragments, _bufferedBytes, _buffers } = receiverOf(this.#socket)
+    if (this.#socket.readyState !== this.#socket.OPEN || (_state === 0 && _fragmented === 0 && _bufferedBytes === 0)) arrivals.forget(this)
+    else arrivals.note(this, _messageLength + _bufferedBytes + (_numFragments + _buffers.length) * PIECE_BYTES + (this.#isInflating ? INFLATE_BYTES : 0))
+  }
+
+  /** A message is whole. */
+  noteMessage (): void {
+    if (this.#isInflating) {
+      this.#deflate?.cleanup()
       // It was inflated in a thread. ws goes on with what came behind it when this listener returns.
-      queueMicrotask(noteArrival)
+      queueMicrotask(() => this.noteArrival())
     }
-    if (!isSilent) return
-    isSilent = false
-    clearTimeout(silence)
-  })
-  socket.on('ping', data => {
-    if (isFlood() || socket.readyState !== socket.OPEN) return
+    this.#endSilence()
+  }
+
+  notePing (payload: Buffer): void {
+    if (this.#isFlood() || this.#socket.readyState !== this.#socket.OPEN) return
     // A client that reads nothing gets no more pongs; the last ping stands for those before it (RFC 6455, 5.5.3).
-    if (raw.writableNeedDrain) ping = data
-    else socket.pong(data)
-  })
-  socket.on('pong', isFlood)
-  socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (this.#raw.writableNeedDrain) this.#ping = payload
+    else this.#socket.pong(payload)
+  }
+
+  notePong (): void {
+    this.#isFlood()
+  }
+
+  /** The system has taken all bytes. */
+  drained (): void {
+    if (this.#ping !== null) this.#socket.pong(this.#ping)
+    this.#ping = null
+  }
+
+  /** `ws` could not take a message. */
+  noteError ({ code }: NodeJS.ErrnoException): void {
+    const { troubles } = this.#options
     if (code === 'WS_ERR_TOO_MANY_BUFFERED_PARTS') troubles.bounds.pieces++
     if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') troubles.refused(new Refusal('TOO_LARGE', 'a message may not exceed MAX_HTTP_BUFFER_SIZE'))
-  })
-  socket.on('close', () => {
-    arrivals.forget(sender)
-    clearTimeout(silence)
-  })
-
-  function noteArrival (): void {
-    const { _state, _fragmented, _messageLength, _numFragments, _bufferedBytes, _buffers } = receiver
-    if (socket.readyState !== socket.OPEN || (_state === 0 && _fragmented === 0 && _bufferedBytes === 0)) arrivals.forget(sender)
-    else arrivals.note(sender, _messageLength + _bufferedBytes + (_numFragments + _buffers.length) * PIECE_BYTES + (deflate === null || deflate._inflate === null ? 0 : INFLATE_BYTES))
   }
 
-  function isFlood (): boolean {
-    const controlFrames = window.count(performance.now())
-    if (controlFrames <= MAX_CONTROL_FRAMES) return false
-    if (controlFrames === MAX_CONTROL_FRAMES + 1) {
-      troubles.bounds.pings++
-      connection.end(CLOSE.policy, `more than ${MAX_CONTROL_FRAMES} pings and pongs in a second`)
+  /** The socket is closed. */
+  end (): void {
+    this.#options.arrivals.forget(this)
+    this.#endSilence()
+  }
+
+  get #isInflating (): boolean {
+    return this.#deflate !== null && this.#deflate._inflate !== null
+  }
+
+  #endSilence (): void {
+    if (this.#silence === null) return
+    clearTimeout(this.#silence)
+    this.#silence = null
+  }
+
+  #isFlood (): boolean {
+    const count = this.#window.count(performance.now())
+    if (count <= MAX_CONTROL_FRAMES) return false
+    if (count === MAX_CONTROL_FRAMES + 1) {
+      this.#options.troubles.bounds.pings++
+      this.#connection.end(CLOSE.policy, `more than ${MAX_CONTROL_FRAMES} pings and pongs in a second`)
     }
     return true
   }
 }
+
+const receiverOf = (socket: WebSocket): Receiver => (socket as unknown as { readonly _receiver: Receiver })._receiver

@@ -52,6 +52,9 @@ export function afterTurns (socket: Socket, act: () => void): void {
   else act()
 }
 
+/** No further request comes on this connection, which stays open: its last one need not be kept. */
+export const endTurns = (socket: Socket): void => { lines.delete(socket) }
+
 /**
  * Ends a connection whose packet is still being parsed. What else is in it makes no requests: Node would keep them all until it
  * has seen the connection close, which is after every other connection was read.

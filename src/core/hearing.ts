@@ -38,7 +38,8 @@ export function heardSince (hearings: readonly Hearing[], tracks: readonly Track
     const reason = reset?.reason ?? null
     return { parts, facts, state, deletions, at: head, isResumed, missed: reason === 'subscription' ? null : reason, reset: reason, isMerged: false }
   })
-  const all = [...hearings, ...fresh]
+  // A list made by spreading has room for seventeen; most sessions have one.
+  const all = hearings.concat(fresh)
   while (all.length > MAX_HEARINGS) all.unshift(merged(all.shift() as Hearing, all.shift() as Hearing))
   return all
 }

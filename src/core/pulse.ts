@@ -9,8 +9,8 @@ export class Pulse<Member extends { beat (): void }> {
   readonly #clock: Clock
   readonly #intervalMs: number
   readonly #shares: Array<Set<Member>> = Array.from({ length: SHARES }, () => new Set<Member>())
-  readonly #shareOf = new Map<Member, Set<Member>>()
   #turn = 0
+  #members = 0
   #stop: (() => void) | null = null
 
   constructor (options: { clock: Clock, intervalMs: number }) {
@@ -24,13 +24,13 @@ export class Pulse<Member extends { beat (): void }> {
     const latest = this.#shares[this.#turn] as Set<Member>
     const share = this.#shares.reduce((smallest, share) => share.size < smallest.size ? share : smallest, latest)
     share.add(member)
-    this.#shareOf.set(member, share)
+    this.#members++
     this.#stop ??= this.#clock.after(this.#intervalMs / SHARES, this.#beat)
   }
 
   delete (member: Member): void {
-    this.#shareOf.get(member)?.delete(member)
-    this.#shareOf.delete(member)
+    // Tried one by one: a map would keep an entry for each of them.
+    if (this.#shares.some(share => share.delete(member))) this.#members--
   }
 
   stop (): void {
@@ -40,6 +40,6 @@ export class Pulse<Member extends { beat (): void }> {
   readonly #beat = (): void => {
     this.#turn = (this.#turn + 1) % SHARES
     for (const member of this.#shares[this.#turn] as Set<Member>) member.beat()
-    this.#stop = this.#shareOf.size > 0 ? this.#clock.after(this.#intervalMs / SHARES, this.#beat) : null
+    this.#stop = this.#members > 0 ? this.#clock.after(this.#intervalMs / SHARES, this.#beat) : null
   }
 }

@@ -340,7 +340,12 @@ export function advance (tracks: readonly Track[], facts: Id | null, state: Id |
 }
 
 function noteStep (track: Track): void {
-  const steps = track.steps ??= []
+  const { steps } = track
+  if (steps === undefined) {
+    // A list that is pushed to gets room for seventeen; many a session never has more than its snapshot.
+    track.steps = [track.state]
+    return
+  }
   // The end of a bundle that left values pending is not the moment of its reading.
   if (track.inPart === true) steps.length = 0
   steps.push(track.state)
