@@ -83,13 +83,26 @@ async function gatheringAt (place: Place): Promise<{ store: Store, first: Id, se
   const { store } = await openAt(place, { gatherMs: 4 })
   const { pending } = clock
   const writing = store.append([fact(1)])
-  // It is taken within this turn of the loop, and written beyond it.
-  for (let microtasks = 0; microtasks < 20; microtasks++) await Promise.resolve()
+  // It is taken at the end of this turn of the loop, and written beyond it.
+  await new Promise(resolve => setImmediate(resolve))
   const second = store.append([fact(2)])
   const [first] = await writing
   while (clock.pending === pending) await clock.settle()
   return { store, first: first as Id, second }
 }
+
+t.test('what the sockets bring in one turn of the event loop goes into one write', async t => {
+  const { store } = await openAt(placeAt(await tempDir(t)))
+  const appends: Array<Promise<unknown>> = []
+  for (let n = 0; n < 3; n++) {
+    appends.push(store.append([fact(n)]))
+    // Between two sockets Node runs all that promises have caused.
+    for (let microtasks = 0; microtasks < 20; microtasks++) await Promise.resolve()
+  }
+  await Promise.all(appends)
+  t.equal(store.writes?.counts.reduce((sum, count) => sum + count, 0), 1)
+  await store.close()
+})
 
 t.test('whoever came while a write was on its way waits a moment, and goes into one write with those who came in it', async t => {
   const place = placeAt(await tempDir(t))

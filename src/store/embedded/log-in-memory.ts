@@ -47,7 +47,7 @@ export class LogInMemory {
     const newest = latest(head, found.head)
     this.#bounds = this.#planned = {
       head: newest,
-      floor: trimmed.at(-1)?.id ?? found.floor,
+      floor: trimmed.last ?? found.floor,
       ordinal: found.ordinal,
       trimmed: found.ordinal - this.#history.size,
       sum: this.#keys.sums.total,
@@ -132,15 +132,16 @@ export class LogInMemory {
     let { ordinal } = this.#bounds
     for (const page of pagesOf(batch.entries.filter(isHistory))) {
       batch.putPage(page, ordinal + 1)
-      for (const [at, { id, size }] of page.entries()) this.#history.push(id, size, at === page.length - 1)
+      const last = page.at(-1)
+      for (const entry of page) this.#history.push(entry.id, entry.size, entry === last)
       ordinal += page.length
     }
     batch.putValues()
     const trimmed = this.#history.trim(ended, TRIM_MAX + 2 * batch.entries.length)
-    for (const { id, endsPage } of trimmed) if (endsPage) batch.deletePage(id)
+    for (const last of trimmed.pages) batch.deletePage(last)
     this.#planned = {
       head: batch.entries.at(-1)?.id ?? this.head,
-      floor: trimmed.at(-1)?.id ?? this.floor,
+      floor: trimmed.last ?? this.floor,
       ordinal,
       trimmed: ordinal - this.#history.size,
       sum: this.#keys.sums.total,
@@ -148,7 +149,7 @@ export class LogInMemory {
       writes: this.#bounds.writes + 1,
       systemFloor: batch.entries.findLast(({ room, deletion }) => deletion && room === SYSTEM)?.id ?? this.#bounds.systemFloor
     }
-    if (batch.empty && trimmed.length === 0) return false
+    if (batch.empty && trimmed.last === null) return false
     batch.put(HEAD_KEY, boundsText(this.#planned))
     return true
   }

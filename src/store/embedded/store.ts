@@ -14,6 +14,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { resolve as resolvePath } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { interruptible, LogClock } from '../../core/clock.ts'
 import { Refusal } from '../../core/errors.ts'
 import { Durations } from '../../core/figures/durations.ts'
@@ -244,8 +245,9 @@ class EmbeddedStore implements Store {
   }
 
   async #drain (): Promise<void> {
-    // All changes requested in the same turn of the event loop share a batch.
-    await Promise.resolve()
+    // All changes requested in the same turn of the event loop share a batch, whichever sockets brought them. Beginning with the
+    // first of them, as promises allow, makes two writes of them, and each costs some 400 us.
+    await setImmediate()
     while (this.#waiting.length > 0 || (this.#untidy && this.#closing === null)) {
       if (this.#waiting.length > 0) await this.#groupCommit.wait(this.#waiting.length, this.#waitingBytes)
       await this.#turn()
