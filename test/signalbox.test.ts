@@ -119,6 +119,26 @@ t.test('the level of the log is one for all routes, and changes with tune', asyn
   t.equal(await refusedStream(), false)
 })
 
+t.test('who ran a command that changes something, on what, and who was refused, is in the log', async t => {
+  const lines: Array<Record<string, unknown>> = []
+  const log = pino({}, { write: line => lines.push(JSON.parse(line)) })
+  const box = await composeGateway({ config: configFrom({ appProfile: 'SSE', dataDir: ':memory:' }), log })
+  const app = await box.createServer()
+  t.teardown(async () => await app.close())
+  await box.start()
+  await box.publish([{ type: 'cpu', room: 'a', key: 'h', data: 1 }])
+  const control = async (command: string, args = {}): Promise<void> => { await app.inject({ method: 'POST', url: '/api/control', payload: { command, args } }) }
+  lines.length = 0
+  for (const [command, args] of [['ping', {}], ['publish', { event: { type: 'cpu', room: 'a', key: 'h', data: 2 } }], ['clear', { room: 'a' }], ['clear', { rooms: 'a' }]] as const) await control(command, args)
+  await box.control({ command: 'pause', args: { room: 'a' }, identity: { ...trusted('10.1.2.3'), subject: 'anna' } })
+  t.match(lines, [
+    { command: 'clear', args: { room: 'a' }, result: { removed: 1 }, subject: null, address: '127.0.0.1', msg: '127.0.0.1 ran clear: done' },
+    { code: 'BAD_COMMAND', address: '127.0.0.1' },
+    { command: 'pause', args: { room: 'a' }, subject: 'anna', address: '10.1.2.3', msg: 'anna ran pause: done' }
+  ])
+  t.equal(lines.length, 3)
+})
+
 t.test('on an app of somebody else the gateway leaves validation and errors of other routes alone', async t => {
   const { default: Fastify } = await import('fastify')
   const { box } = await run(t, { appProfile: 'SSE', dataDir: ':memory:' })

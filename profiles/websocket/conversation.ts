@@ -122,7 +122,7 @@ export class Conversation {
     const { gateway, onError } = this.#options
     if (!(error instanceof Refusal)) onError(error)
     const refusal = error instanceof Refusal ? error : internalError()
-    gateway.troubles.refused(refusal)
+    gateway.troubles.refused(refusal, this.#session.identity.address)
     this.#reply('error', { ...refusal.body, ...(refusal.retryMs === undefined ? {} : { retryMs: refusal.retryMs }) }, ref)
     if (refusal.code !== 'BAD_MESSAGE' && refusal.code !== 'RATE_LIMITED') return
     const now = performance.now()

@@ -16,7 +16,7 @@ export const isReturning = (request: FastifyRequest): boolean => request.headers
 
 /** @param retryMs time after which this client should reconnect; different for each client, so that they do not all return at once */
 export function sayBye (reply: FastifyReply, refusal: Refusal, retryMs: number): FastifyReply {
-  reply.server.troubles.refused(refusal)
+  reply.server.troubles.refused(refusal, reply.request.ip)
   reply.hijack()
   const { raw } = reply
   raw.writeHead(200, { ...reply.getHeaders() as Record<string, string>, 'Content-Type': 'text/event-stream; charset=utf-8', ...STREAM_HEADERS, Connection: 'keep-alive' })

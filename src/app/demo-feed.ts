@@ -19,6 +19,8 @@ interface DemoFeedOptions {
 }
 
 const STEP_MS = 500
+/** A gateway that is started without the feed later does not show this machine's figures of then as the newest. */
+const TTL_S = 60
 
 /** Percent. A notice is published after a core is above the limit for this long, and another when it is below the lower one. */
 const CORE_BUSY = { above: 90, below: 70, forMs: 3000 }
@@ -56,7 +58,7 @@ export default fp(async (app: FastifyInstance, { gateway, dataDir = '.' }: DemoF
       const texts = notices.from(measurements, now)
       if (first) texts.unshift(`the feed of ${os.hostname()} started (process ${process.pid})`)
       await gateway.publish([
-        ...measurements,
+        ...measurements.map(measurement => measurement.data === null ? measurement : { ...measurement, ttl: TTL_S }),
         ...texts.map(text => ({ type: 'notice', data: { text } }))
       ])
       if (failing) app.log.info('the demo feed is publishing again')

@@ -34,7 +34,7 @@ export function boundConnections (server: Server, troubles: Troubles, max = maxC
         return
       }
       const refusal = new Refusal('OVERLOADED', 'this process has no file descriptors left for more connections; try again in a moment', undefined, 'descriptors')
-      troubles.refused(refusal)
+      troubles.refused(refusal, socket.remoteAddress)
       if (count <= max + MAX_PARTING) answerBare(socket, '503 Service Unavailable', refusal)
       else socket.destroy()
     })

@@ -38,7 +38,7 @@ export default fp(async (app: FastifyInstance, { gateway }: { gateway: Gateway }
 
 /** Sends a refusal as the response. */
 export async function refuse (reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
-  reply.server.troubles.refused(refusal)
+  reply.server.troubles.refused(refusal, reply.request.ip)
   if (refusal.statusCode === 401) reply.header('WWW-Authenticate', 'Bearer')
   const retryAfter = retryAfterOf(refusal)
   if (retryAfter !== null) reply.header('Retry-After', retryAfter)

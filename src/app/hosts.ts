@@ -40,7 +40,7 @@ export default fp(async (app: FastifyInstance, { allowedHosts }: HostOptions) =>
     if (allowedHosts === null || good.has(host)) return
     const name = HOST.exec(host)?.[1]?.toLowerCase()
     if (name === undefined || !isAllowed(name)) {
-      throw new Refusal('HOST_NOT_ALLOWED', `this gateway is not reached as ${JSON.stringify(host.slice(0, 100))}: it is open, so it answers only to the names it knows; add yours to ALLOWED_HOSTS`)
+      throw new Refusal('HOST_NOT_ALLOWED', `this gateway is not reached as ${JSON.stringify(host.slice(0, 100))}: it is open, so it answers only to the names it knows; add yours to ALLOWED_HOSTS (in a program: allowedHosts)`)
     }
     if (good.size < MAX_KEPT) good.add(host)
   }

@@ -174,7 +174,7 @@ export class ProfileSwitch {
     if (profile !== before) {
       mount(profile)
       this.#endSoon()
-      log.info({ profile, before }, 'another profile is mounted; what is connected returns over it')
+      log.info({ profile, before }, `switched from ${before} to ${profile}; what is connected returns over it`)
     }
     if (switchedTo === this.#switchedTo) return
     this.#switchedTo = switchedTo

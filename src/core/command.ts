@@ -90,6 +90,8 @@ export interface CommandsOptions {
   readonly onError: (error: unknown, what: string) => void
   /** Called with outcomes that are `failed` or `unknown`. */
   readonly onBad?: (outcome: Outcome) => void
+  /** Called when one of the gateway's own commands has ended, unless it changes nothing. */
+  readonly onOperated?: (request: Pick<CommandJob, 'command' | 'args' | 'identity'>, outcome: Outcome) => void
 }
 
 type LocalCommand = Command & { readonly source: CommandSource }
@@ -257,6 +259,8 @@ export class Commands {
     outcome.then(ended => {
       forget()
       if (ended.status === 'failed' || ended.status === 'unknown') this.#options.onBad?.(ended)
+      const { name, command, args, identity } = task
+      if ('source' in command && command.source === 'built-in' && command.readOnly !== true) this.#options.onOperated?.({ command: name, args, identity }, ended)
     }, forget)
     return outcome
   }

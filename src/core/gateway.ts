@@ -175,6 +175,10 @@ export class Gateway {
       onBad: ({ command, status, error }) => {
         if (status === 'failed') this.troubles.note('COMMAND_FAILED', `${command}: ${error?.message}`)
         else this.troubles.note('COMMAND_UNKNOWN', `${command}: it was started, and its outcome was lost`)
+      },
+      onOperated: ({ command, args, identity: { subject, address } }, { id, status, result }) => {
+        // Events say for themselves where they come from.
+        if (command !== 'publish') options.log.info({ command, args, result, id, subject, address }, `${subject ?? address} ran ${command}: ${status}`)
       }
     })
     const ending = {

@@ -77,7 +77,7 @@ export class Silence {
   get sentence (): string {
     if (!this.#isConnected) return ''
     void this.#ask(this.isSilent ? ASK_MS : WARNINGS_MS)
-    if (!this.isSilent) return this.#warnings.length === 0 ? '' : `The gateway warns: ${this.#warnings.join('; ')}.`
+    if (!this.isSilent) return this.#warnings.length === 0 ? '' : `The gateway warns: ${this.#warnings.join('; ').replace(/\.$/, '')}.`
     return `${this.#heardTime === null ? 'The gateway reports no figures.' : `The gateway has reported no figures since ${clock(this.#heardTime)}: these are the last ones.`}${this.#reason}`
   }
 

@@ -157,7 +157,9 @@ t.test('the newest three backups are kept, for their owner only; leftovers of on
     made.push((await control(server)).body.result.backup)
   }
   t.same(readdirSync(backups).sort(), made.slice(-3))
-  if (process.platform !== 'win32') t.equal(statSync(backups).mode & 0o777, 0o700)
+  if (process.platform !== 'win32') {
+    for (const folder of [dataDir, backups, ...readdirSync(backups).map(name => join(backups, name))]) t.equal(statSync(folder).mode & 0o777, 0o700, folder)
+  }
   t.match(await control(server, { dir: '/tmp' }), { status: 400, body: { code: 'BAD_COMMAND' } }, 'nobody names another place')
   // It is no part of the database beside it.
   await server.close()

@@ -21,8 +21,8 @@ export class RefusalLog {
     this.#log = log
   }
 
-  /** @param kind the same for refusals that differ in nothing of interest */
-  add (code: Code, message: string, kind: string): void {
+  /** @param kind the same for refusals that differ in nothing of interest. @param address of who was refused */
+  add (code: Code, message: string, kind: string, address?: string): void {
     if (this.#kinds === null) {
       this.#kinds = new Set()
       this.#clock.after(WINDOW_MS, () => this.#close())
@@ -31,7 +31,7 @@ export class RefusalLog {
       this.#rest.set(code, (this.#rest.get(code) ?? 0) + 1)
     } else {
       this.#kinds.add(kind)
-      this.#log.info({ code }, `refused: ${code}: ${message}`)
+      this.#log.info({ code, address }, `refused: ${code}: ${message}`)
     }
   }
 

@@ -52,15 +52,15 @@ export class Troubles {
     this.#log = log
   }
 
-  /** Counts a refusal, lists it, and logs it. */
-  refused ({ code, message, bound }: Refusal): void {
+  /** Counts a refusal, lists it, and logs it. @param address of who was refused */
+  refused ({ code, message, bound }: Refusal, address?: string): void {
     this.refusals[code] = (this.refusals[code] ?? 0) + 1
     if (bound !== undefined) this.bounds[bound]++
     if (UNLISTED.has(code)) return
     this.#count(code === 'INTERNAL' ? 'errors' : 'refusals')
     this.#list(code, message)
     const line = tidy(message)
-    this.#log?.add(code, line, kindOf(code, line))
+    this.#log?.add(code, line, kindOf(code, line), address)
   }
 
   /** Lists a failure. */

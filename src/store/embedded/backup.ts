@@ -14,6 +14,8 @@ import type { Logger } from '../../core/logger.ts'
 import type { Backup } from '../../core/store.ts'
 
 /** In the data directory. */
+/** Mode of directories: they hold what was published, and the key that signs tickets. */
+export const PRIVATE = 0o700
 const BACKUPS = 'backups'
 const KEPT = 3
 /** A copy that is not complete. */
@@ -79,11 +81,11 @@ export async function copyDatabase (level: ClassicLevel, witness: Buffer, dir: s
   let records = 0
   try {
     await mkdir(backups, { recursive: true })
-    // It holds the key that signs tickets.
-    await chmod(backups, 0o700)
+    await chmod(backups, PRIVATE)
     for (const left of await readdir(backups)) if (left.endsWith(PART) && NAME.test(left.slice(0, -PART.length))) await rm(join(backups, left), { recursive: true, force: true })
     const copy = new ClassicLevel(part, { createIfMissing: true, errorIfExists: true })
     await copy.open()
+    await chmod(part, PRIVATE)
     try {
       for (let step = await iterator.nextv(STEP_MAX); step.length > 0; step = await iterator.nextv(STEP_MAX)) {
         const batch = copy.batch()

@@ -10,7 +10,7 @@
 import { access, constants, mkdir, readdir, readFile, rename, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { copyDatabase } from './backup.ts'
+import { copyDatabase, PRIVATE } from './backup.ts'
 import { checkReadable, KeptFiles, LEVELDB_FILE } from './kept-files.ts'
 import { cutDisorderedLogs } from './logs.ts'
 import { FORMAT, FORMAT_KEY } from './record.ts'
@@ -197,7 +197,7 @@ async function upgrade (level: ClassicLevel): Promise<void> {
 
 /** Looks at the files before LevelDB does. */
 async function prepare (dir: string): Promise<{ newest: Newest | null, kept: KeptFiles, found: string | null }> {
-  await mkdir(dir, { recursive: true })
+  await mkdir(dir, { recursive: true, mode: PRIVATE })
   await access(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   await checkLock(dir)
   await checkReadable(dir)
@@ -240,11 +240,11 @@ async function setAside ({ dir, log }: DiskOptions, damage: unknown, stamp: stri
   let aside = `${dir}.damaged-${stamp}`
   try {
     await rename(dir, aside)
-    await mkdir(dir)
+    await mkdir(dir, PRIVATE)
   } catch {
     aside = join(dir, `damaged-${stamp}`)
     const names = (await readdir(dir)).filter(name => name !== 'lost+found')
-    await mkdir(aside)
+    await mkdir(aside, PRIVATE)
     for (const name of names) await rename(join(dir, name), join(aside, name))
   }
   log.error({ dir, aside, damage: textOf(damage) }, `the store could not be repaired: it was moved to ${aside}, and the gateway starts with an empty one`)
