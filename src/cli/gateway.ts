@@ -24,6 +24,7 @@ const RETRY_MIN_MS = 250
 const RETRY_MAX_MS = 2000
 /** Refusals that end by themselves. */
 const PASSING = [429, 502, 503, 504]
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO/
 /** No repetition helps: a certificate, or a port that fetch never opens. */
 const HOPELESS = /CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL|bad port|unknown scheme/
 
@@ -102,7 +103,8 @@ export class Gateway {
       } catch (error) {
         this.signal.throwIfAborted()
         if (error instanceof Failure) throw error
-        reason = `it does not answer (${causeOf(error)})`
+        const cause = causeOf(error)
+        reason = CERTIFICATE.test(cause) ? `its certificate is not trusted (${cause}): NODE_EXTRA_CA_CERTS names the file of your own authority` : `it does not answer (${cause})`
         if (HOPELESS.test(reason)) throw new Failure(`${this.base}: ${reason}`)
         isOutcomeUnknown ||= !/ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(reason)
       }
