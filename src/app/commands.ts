@@ -12,6 +12,7 @@ import type { RoomPage } from '../core/figures/view.ts'
 import type { Gateway } from '../core/gateway.ts'
 import type { DisconnectTarget } from '../core/operator.ts'
 import { Refusal } from '../core/errors.ts'
+import { RIGHTS } from '../core/grants.ts'
 import { ID } from '../core/id.ts'
 import { boundedCheckOf, checkOf } from './argument-check.ts'
 import { checkLimit } from './limit.ts'
@@ -62,6 +63,8 @@ export function registerBuiltIns ({ gateway, stats, recent, tunable = {}, tune, 
     gateway.commands.register(name, { check: checkOf(schema), schema, description, handler, readOnly: true }, 'built-in')
 
   defineReadOnly('ping', 'Returns the time of the gateway.', NO_ARGS, () => ({ pong: true, time: Date.now() }))
+  defineReadOnly('whoami', 'Tells the caller who it is: its subject, when its rights end, and what it may do.', NO_ARGS, (_args, { identity: { subject, expiresAt, grants: { lists } } }) =>
+    ({ subject, expiresAt, grants: lists === null ? null : Object.fromEntries(RIGHTS.map(right => [right, lists[right] ?? []])) }))
   defineReadOnly('stats', 'Returns the figures of the process that answers.', NO_ARGS, () => stats())
   defineReadOnly('recent', 'Returns the figures of all processes, one sample a second of the last five minutes.', NO_ARGS, async () => await recent())
   defineReadOnly<Partial<RoomPage>>('rooms', 'Lists the rooms in order of name, with their members over all processes, keys and last id.', {

@@ -122,6 +122,7 @@ ${bold('Exit codes:')} 0 done, 1 refused or failed, 2 wrong use, 78 wrong settin
 
   verb('control', 'Run a command and print its result. GET /api/control lists the commands.', [
     'signalbox control ping',
+    'signalbox control whoami                                                  # what the token is good for',
     "signalbox control pause '{\"room\": \"plant-1\"}'",
     "signalbox control tune '{\"LOG_LEVEL\": \"debug\"}'"
   ]).argument('<name>', 'name of the command')

@@ -4,6 +4,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { PatternGrants } from '../../src/core/grants.ts'
+import { trusted } from '../../src/core/identity.ts'
 import { WireClient } from '../wire/client.ts'
 import type { Wish } from '../wire/client.ts'
 import { folderFor } from '../tools/daemon.ts'
@@ -36,6 +38,17 @@ for (const { name: store, skip, start } of STORES) {
         if (answer === undefined) return 'UNAUTHENTICATED'
         const { code, message } = (answer as unknown as { data: Record<string, string> }).data
         return answer.kind === 'joined' ? 'joined' : `${code} ${message}`
+      }
+
+      /** What a command is answered: over the socket where there is one, else over HTTP. */
+      const answers = async ({ port }: Server, command: string, wish: Pick<Wish, 'headers' | 'ticket'> = {}, args: object = {}): Promise<Record<string, any>> => {
+        if (profile === 'SSE') return (await ask(port, '/api/control', { headers: { ...wish.headers }, body: { command, args } })).body
+        const client = await WireClient.open(profile, port, { join: false, ...wish })
+        const isAnswer = ({ kind }: { kind: string }): boolean => kind === 'result' || kind === 'error'
+        client.say({ action: 'control', command, args })
+        await client.until(() => client.messages.some(isAnswer))
+        client.cut()
+        return (client.messages.find(isAnswer) as { data: Record<string, any> }).data
       }
 
       t.test('a join needs subscribe on every room it names, and @public where it names none; it is all or nothing', async t => {
@@ -133,17 +146,8 @@ for (const { name: store, skip, start } of STORES) {
       t.test('a command needs control on its name; publish needs the right to publish beside it', async t => {
         const server = await begin()
         const run = async (grants: Grants, command: string, args: object = {}): Promise<string> => {
-          const headers = bearer(token(grants))
-          if (profile === 'SSE') {
-            const { body } = await ask(server.port, '/api/control', { headers, body: { command, args } })
-            return body.ok === true ? 'ok' : `${body.code} ${body.message}`
-          }
-          const client = await WireClient.open(profile, server.port, { join: false, headers })
-          client.say({ action: 'control', command, args })
-          await client.until(() => client.messages.some(({ kind }) => kind === 'result' || kind === 'error'))
-          const { kind, data } = client.messages.find(({ kind }) => kind === 'result' || kind === 'error') as { kind: string, data: Record<string, string> }
-          client.cut()
-          return kind === 'result' ? 'ok' : `${data.code} ${data.message}`
+          const { ok, code, message } = await answers(server, command, { headers: bearer(token(grants)) }, args)
+          return ok === true ? 'ok' : `${code} ${message}`
         }
         const event = say('a', 'n', 1)
         t.equal(await run({ control: ['ping'] }, 'ping'), 'ok')
@@ -157,9 +161,37 @@ for (const { name: store, skip, start } of STORES) {
         t.equal(await run({ control: ['rooms'] }, 'rooms'), 'ok', 'an operator lists every room without the right to hear them')
       })
 
+      t.test('whoami tells the caller its subject, the end of its rights and its grants, if it may ask', async t => {
+        const server = await begin({ anonymousSubscribe: ['news'] })
+        const exp = now() + 500
+        const mine = token({ subscribe: ['plant-*', '@public'], control: ['who*'] }, { exp })
+        const me = { subject: 'ada', expiresAt: exp * 1000, grants: { subscribe: ['plant-*', '@public'], publish: [], control: ['who*'] } }
+        t.strictSame((await answers(server, 'whoami', { headers: bearer(mine) })).result, me)
+        const overHttp = async (text: string): Promise<any> => (await ask(server.port, '/api/control', { headers: { ...bearer(text), 'Idempotency-Key': 'k' }, body: { command: 'whoami' } })).body
+        const { id, result } = await overHttp(mine)
+        t.strictSame(result, me, 'over HTTP in both profiles')
+        t.strictSame((await overHttp(token({ control: ['*'] }, { exp: exp + 1 }))).result, { subject: 'ada', expiresAt: (exp + 1) * 1000, grants: { subscribe: [], publish: [], control: ['*'] } }, 'under the same Idempotency-Key a new token is told of itself')
+        t.match((await ask(server.port, `/api/control/${id}`, { headers: bearer(mine) })).body, { status: 'done', resultOmitted: true }, 'and it is not kept')
+        t.strictSame((await answers(server, 'whoami', { headers: bearer(token({ control: ['whoami'] }, { sub: undefined })) })).result.subject, null, 'a token that names nobody')
+        if (profile === 'WEBSOCKET') {
+          const { ticket } = (await ask(server.port, '/api/ticket', { method: 'POST', headers: bearer(mine) })).body
+          t.strictSame((await answers(server, 'whoami', { ticket })).result, me, 'a ticket has its token\'s')
+        }
+        t.match(await answers(server, 'whoami', { headers: bearer(mine) }, { of: 'eve' }), { code: 'BAD_COMMAND' })
+        t.match(await answers(server, 'whoami', { headers: bearer(token(ALL)) }), { ok: true })
+        t.match(await answers(server, 'whoami', { headers: bearer(token({ ...ALL, control: ['ping'] })) }), { code: 'FORBIDDEN' })
+        t.match(await answers(server, 'whoami'), { code: 'UNAUTHENTICATED' }, 'without a token nobody may run it')
+        const outcome = await server.gateway.control({ command: 'whoami', identity: { ...trusted('partly'), grants: new PatternGrants({ control: ['whoami'] }) } })
+        t.match(outcome, { result: { grants: { subscribe: [], publish: [], control: ['whoami'] } } }, 'each right has its list')
+
+        const open = await startServer({ profile, ...place })
+        t.teardown(async () => await open.close())
+        for (const headers of [{}, bearer(mine)]) t.strictSame((await answers(open, 'whoami', { headers })).result, { subject: null, expiresAt: null, grants: null }, 'an open gateway knows nobody, and allows everything')
+      })
+
       t.test('lists show what the caller may hear and run; the outcome of another subject\'s command is not known', async t => {
         const server = await begin({
-          commands: { whoami: { handler: (_args, { identity, caller }) => ({ subject: identity.subject, issuer: identity.issuer, caller }) } }
+          commands: { asker: { handler: (_args, { identity, caller }) => ({ subject: identity.subject, issuer: identity.issuer, caller }) } }
         })
         await server.publish(say('plant-1', 'n', 1), say('plant-2', 'n', 1), say('secret', 'n', 1))
         const of = (grants: Grants, claims: object = {}): { headers: { Authorization: string } } => ({ headers: bearer(token(grants, claims)) })
@@ -167,22 +199,22 @@ for (const { name: store, skip, start } of STORES) {
         t.strictSame(await rooms(['plant-*']), ['plant-1', 'plant-2'])
         t.strictSame(await rooms([]), [])
         t.strictSame((await ask(server.port, '/api/rooms?prefix=sec', of({ subscribe: ['plant-*'] }))).body, { rooms: [], more: false })
-        const listed = (await ask(server.port, '/api/control', of({ control: ['ping', 'who*'] }))).body.commands.map(({ name }: { name: string }) => name)
-        t.strictSame(listed, ['ping', 'whoami'])
+        const listed = (await ask(server.port, '/api/control', of({ control: ['ping', 'ask*'] }))).body.commands.map(({ name }: { name: string }) => name)
+        t.strictSame(listed, ['asker', 'ping'])
         const mine = of({ control: ['*'] }, { iss: 'https://login.example' })
-        const ran = await ask(server.port, '/api/control', { headers: { ...mine.headers, 'Idempotency-Key': 'k' }, body: { command: 'whoami' } })
+        const ran = await ask(server.port, '/api/control', { headers: { ...mine.headers, 'Idempotency-Key': 'k' }, body: { command: 'asker' } })
         t.match(ran.body.result, { subject: 'ada', issuer: 'https://login.example' }, 'the handler knows who asks')
         const path = `/api/control/${ran.body.id}`
-        t.match((await ask(server.port, path, mine)).body, { command: 'whoami', status: 'done' })
+        t.match((await ask(server.port, path, mine)).body, { command: 'asker', status: 'done' })
         for (const [claims, who] of [[{ sub: 'eve' }, 'another subject'], [{}, 'the same subject of another issuer'], [{ iss: 'https://login.example', sub: 'eve' }, 'another subject of the issuer'], [{ sub: undefined }, 'nobody']] as const) {
           const answer = await ask(server.port, path, of({ control: ['*'] }, claims))
           t.strictSame(answer.body, (await ask(server.port, '/api/control/of-no-command', mine)).body, who)
-          const again = await ask(server.port, '/api/control', { headers: { ...of({ control: ['*'] }, claims).headers, 'Idempotency-Key': 'k' }, body: { command: 'whoami' } })
+          const again = await ask(server.port, '/api/control', { headers: { ...of({ control: ['*'] }, claims).headers, 'Idempotency-Key': 'k' }, body: { command: 'asker' } })
           t.not(again.body.id, ran.body.id, `${who}: the same Idempotency-Key is another one`)
         }
-        const repeat = await ask(server.port, '/api/control', { headers: { ...of({ control: ['whoami'] }, { iss: 'https://login.example' }).headers, 'Idempotency-Key': 'k' }, body: { command: 'whoami' } })
+        const repeat = await ask(server.port, '/api/control', { headers: { ...of({ control: ['asker'] }, { iss: 'https://login.example' }).headers, 'Idempotency-Key': 'k' }, body: { command: 'asker' } })
         t.equal(repeat.body.id, ran.body.id, 'a new token of the same subject goes on')
-        const refused = await ask(server.port, '/api/control', { headers: { ...of({ control: [] }, { iss: 'https://login.example' }).headers, 'Idempotency-Key': 'k' }, body: { command: 'whoami' } })
+        const refused = await ask(server.port, '/api/control', { headers: { ...of({ control: [] }, { iss: 'https://login.example' }).headers, 'Idempotency-Key': 'k' }, body: { command: 'asker' } })
         t.equal(refused.status, 403, 'but not without the right')
       })
 

@@ -221,6 +221,8 @@ t.test('a gateway with tokens: what token signs opens it, for what it grants', {
   t.match(refused, { code: 1, stderr: /^error: line 2: .*publish.*\nPublished: 1 event, all up to line 1\.\n$/ })
   t.match(await run(t, ['control', 'ping'], at(url, { SIGNALBOX_TOKEN: publisher })), { code: 1, stderr: /FORBIDDEN/ })
   t.match(await run(t, ['control', 'ping'], at(url, { SIGNALBOX_TOKEN: await tokenOf('--control', 'ping') })), { code: 0 })
+  const who = await run(t, ['control', 'whoami'], at(url, { SIGNALBOX_TOKEN: await tokenOf('--sub', 'me', '--control', 'whoami') }))
+  t.match(JSON.parse(who.stdout), { subject: 'me', expiresAt: Number, grants: { subscribe: [], publish: [], control: ['whoami'] } })
   for (const verb of [['tail', '--rooms', 'a'], ['get', 'a']]) t.match(await run(t, verb, at(url, { SIGNALBOX_TOKEN: publisher })), { code: 1, stdout: '', stderr: /FORBIDDEN/ })
   t.match(await run(t, ['get', 'a'], at(url, { SIGNALBOX_TOKEN: await tokenOf('--subscribe', 'a') })), { code: 0 })
   for (const verb of [publish, ['tail'], ['get', 'a'], ['control', 'ping']]) t.notMatch((await run(t, verb, at(url, { SIGNALBOX_TOKEN: 'do-not-show-me' }))).stderr, 'do-not-show-me')

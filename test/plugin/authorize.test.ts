@@ -126,6 +126,32 @@ t.test('a ticket has the rights and the life that authorize gave, works once, an
   t.match(await client.untilKind('bye'), { data: { reason: 'TOKEN_EXPIRED' } })
 })
 
+for (const profile of PROFILES) {
+  t.test(`${profile}: whoami tells a caller what authorize returned of it`, async t => {
+    const ends = Date.now() + 60_000
+    const { url, port } = await started(t, ({ headers }) => ({ control: ['whoami'], ...(headers['x-user'] === undefined ? {} : { subject: 'ada', publish: ['plant-*'], expiresAt: new Date(ends) }) }), { profile })
+    const post = async (path: string, body: object, headers: Record<string, string>): Promise<any> => {
+      const answer = await fetch(url + path, { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json', ...headers } })
+      return await answer.json()
+    }
+    const who = async (headers: Record<string, string>): Promise<unknown> => (await post('/api/control', { command: 'whoami' }, headers)).result
+    const ada = { subject: 'ada', expiresAt: ends, grants: { subscribe: [], publish: ['plant-*'], control: ['whoami'] } }
+    const somebody = { subject: null, expiresAt: null, grants: { subscribe: [], publish: [], control: ['whoami'] } }
+    t.strictSame(await who({ 'X-User': 'ada' }), ada)
+    t.strictSame(await who({}), somebody, 'of nobody in particular, without an end')
+    if (profile === 'SSE') return
+    for (const [headers, expected] of [[{ 'X-User': 'ada' }, ada], [{}, somebody]] as const) {
+      const { ticket } = await post('/api/ticket', {}, headers as Record<string, string>)
+      for (const wish of [{ headers: headers as Record<string, string> }, { ticket }]) {
+        const client = await WireClient.open(profile, port, { join: false, ...wish })
+        client.say({ action: 'control', command: 'whoami' })
+        t.strictSame((await client.untilKind('result') as { data: Record<string, unknown> }).data.result, expected, `over a socket, by ${Object.keys(wish)[0]}`)
+        client.cut()
+      }
+    }
+  })
+}
+
 t.test('a ticket that a server would not take in an address is not given, and the refusal says what to do', async t => {
   const rooms = (count: number): string[] => Array.from({ length: count }, () => `plant-${randomUUID()}`)
   const lists = { many: rooms(200), 'too-many': rooms(600) }

@@ -171,7 +171,7 @@ t.test('GET /api/control lists the commands by name, with the schemas of their a
   const answers = await Promise.all(Array.from({ length: 10 }, async () => await fetch(`${url}/api/control`)))
   t.ok(answers.every(({ status }) => status === 200), 'CONTROL_RATE_LIMIT does not count it')
   const { commands } = await answers[0]?.json() as { commands: Array<Record<string, any>> }
-  t.same(commands.map(({ name }) => name), ['backup', 'bare', 'clear', 'count', 'disconnect', 'explain', 'pause', 'ping', 'publish', 'recent', 'resume', 'rooms', 'shutdown', 'stats', 'switch', 'tune'])
+  t.same(commands.map(({ name }) => name), ['backup', 'bare', 'clear', 'count', 'disconnect', 'explain', 'pause', 'ping', 'publish', 'recent', 'resume', 'rooms', 'shutdown', 'stats', 'switch', 'tune', 'whoami'])
   const of = (name: string): Record<string, any> => commands.find(command => command.name === name) ?? {}
   t.same(of('count'), { name: 'count', description: 'Counts on.', schema, source: 'module' })
   t.same(of('bare'), { name: 'bare', schema: { type: 'object', additionalProperties: false }, source: 'module' })
