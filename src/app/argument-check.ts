@@ -34,7 +34,7 @@ export function boundedCheckOf (schema: object): ArgumentCheck {
   if (JSON.stringify(schema).length > MAX_SCHEMA) throw new Error(`it may have ${MAX_SCHEMA} characters`)
   // Compiles the schema of schemas, once. V8 stops code without running what would clean up after it: stopped in the middle of
   // this, where the machine is too busy, Ajv would take it for being compiled ever after.
-  schemas.validateSchema({})
+  void schemas.validateSchema({})
   const compiled = bounded(COMPILE_MS, () => {
     if (schemas.validateSchema(schema, true) !== true) throw new Error('it is not a JSON Schema')
     return compile(schema, STRICT)

@@ -24,7 +24,7 @@ class View:
         for event in events:
             if "key" in event:
                 name = (event.get("room", "@public"), event["type"], event["key"])
-                changes[name] = event["data"] if "patch" not in event else merge(changes.get(name) or self.values[name], event["patch"])
+                changes[name] = event["data"] if "patch" not in event else merge(changes.get(name, self.values.get(name)), event["patch"])
         self.facts += [event["id"] for event in events if "key" not in event]
         self.values = {name: value for name, value in {**self.values, **changes}.items() if value is not None}
 
