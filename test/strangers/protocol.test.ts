@@ -3,6 +3,8 @@
 
 import { spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -76,7 +78,7 @@ class Stranger {
   /** Waits until its state is so. */
   async until (what: string, done: (seen: Seen) => boolean): Promise<Seen> {
     let seen = await this.ask()
-    await until(what, async () => done(seen = await this.ask()), 60_000).catch(error => { throw new Error(`${error.message}: ${JSON.stringify(seen)}`) })
+    await until(what, async () => done(seen = await this.ask()), 60_000).catch(error => { throw new Error(`${error.message}: ${JSON.stringify(seen).slice(0, 1000)}`) })
     return seen
   }
 
@@ -128,7 +130,7 @@ for (const profile of ['SSE', 'WEBSOCKET']) {
   t.test(`both clients have every fact once after a kill -9, over ${OTHER[profile]} and back to ${profile}, and begin again at a reset`, async t => {
     const stage = new Stage(t)
     const [port, folder] = [await freePort(), stage.folder()]
-    const start = async (env: Env = {}): Promise<Launched> => await stage.launch({ APP_PROFILE: profile, PORT: port, DATA_DIR: folder, RECONNECT_JITTER: 1, ...env })
+    const start = async (env: Env = {}): Promise<Launched> => await stage.launch({ APP_PROFILE: profile, PORT: port, DATA_DIR: folder, RECONNECT_JITTER: 0, ...env })
     let server = await start()
     const { each, all } = meet(t, server.url, ['plant'])
     await all('it is ready', ({ ready }) => ready)
@@ -183,5 +185,33 @@ for (const profile of ['SSE', 'WEBSOCKET']) {
       t.equal(await client.ended, 1, `${name}: a token ${what} ends it`)
       t.match(client.last, { error }, `${name}: with the message of the gateway`)
     })))
+  })
+}
+
+for (const name of Object.keys(CLIENTS)) {
+  t.test(`${name} skips what it does not know, leaves a silent stream, and takes nothing from a later protocol`, async t => {
+    /** The cursor that each stream was asked with, and what it then sends. */
+    const asked: Array<string | undefined> = []
+    const fact = (n: number): string => `id: c${n}\ndata: [{"id":"${n}-0","type":"log","room":"plant","data":${n},"colour":"red"}]\n\n`
+    const hello = (protocol: number, position: string, id: string): string => `id: ${id}\nevent: hello\ndata: {"profile":"SSE","protocol":${protocol},"position":"${position}","mood":"good"}\nretry: 20\n\n`
+    const streams = [
+      `: a comment\n\n${hello(1, 'new', 'c0')}event: weather\ndata: "sun"\n\nevent: ready\ndata: {"keys":0,"rooms":["plant"]}\n\n${fact(1)}id: c2\ndata: [{"id":"2-0",`,
+      `${hello(1, 'resumed', 'c1')}${fact(2)}event: bye\ndata: {"reason":"TEA_TIME","retryMs":20}\n\n`,
+      `${hello(2, 'resumed', 'c2')}${fact(3)}`
+    ]
+    const server = createServer((request, response) => {
+      if (request.url === '/base/api/profile') return response.end('{"profile":"SSE","stream":"/api/events/stream","websocket":null,"pingIntervalMs":400,"protocol":1,"features":["patch","wings"]}')
+      asked.push(request.headers['last-event-id'] as string | undefined)
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(streams[asked.length - 1])
+    })
+    await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+    t.teardown(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    const client = new Stranger(t, name, `http://127.0.0.1:${(server.address() as AddressInfo).port}/base`, ['plant'])
+    const seen = await client.until('it must be updated', ({ error }) => error !== null)
+    t.match(seen.error, /must be updated/)
+    t.same([seen.facts, seen.byes, asked], [['1-0', '2-0'], ['TEA_TIME'], [undefined, 'c1', 'c2']], 'it came back with the cursor before the message that was cut')
   })
 }
