@@ -20,11 +20,10 @@ t.setTimeout(300_000)
 const SECRET = 'a secret of the tests that is long enough'
 const OTHER: Record<string, string> = { SSE: 'WEBSOCKET', WEBSOCKET: 'SSE' }
 
-const program = (name: string): string => fileURLToPath(new URL(`programs/${name}`, import.meta.url))
+const program = (name: string): string => fileURLToPath(new URL(`../../docs/examples/${name}`, import.meta.url))
 const python = find('python')
 const CLIENTS: Record<string, { tool: Tool, file: string }> = {
-  // Any python3 does: it needs no module.
-  'client.py': { tool: 'missing' in python ? { bin: 'python3', env: {} } : python, file: program('client.py') },
+  ...('missing' in python ? {} : { 'client.py': { tool: python, file: program('client.py') } }),
   'client.mjs': { tool: { bin: process.execPath, env: {} }, file: program('client.mjs') }
 }
 
