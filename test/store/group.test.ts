@@ -73,7 +73,9 @@ t.test('workers over Redis', { skip: skipWithout('redis') }, async t => {
     one.group.onOrder(() => null)
     // A beat: it learns who is alive.
     one.clock.advance(3000)
-    await until('the beat is over', async () => await leases() === 2)
+    await until('the beat has reached Redis', async () => await leases() === 2)
+    // An answer that comes behind the beat's.
+    t.equal(await one.group.isAlive(other.group.worker), true)
 
     await way.down()
     await until('it has lost its server', () => one.store.trouble !== null)
