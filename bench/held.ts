@@ -6,6 +6,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileLimit } from '../src/app/file-limit.ts'
 import { Audience } from './compare/audience.ts'
 import type { Opening } from './compare/audience.ts'
 import { ROOM, signalbox } from './compare/contenders.ts'
@@ -17,7 +18,7 @@ import { pinned } from './cores.ts'
 import { Histogram } from './histogram.ts'
 import { paced } from './pace.ts'
 import { Post } from './post.ts'
-import { fileLimit, ServerProcess } from './process.ts'
+import { ServerProcess } from './process.ts'
 
 const EVENT_BYTES = 200
 const PER_ADDRESS = 5000

@@ -164,9 +164,4 @@ async function answers (port: number): Promise<boolean> {
   }
 }
 
-/** Open files a process may have. */
-export function fileLimit (): number {
-  return Number(/^Max open files\s+(\d+)/m.exec(read('/proc/self/limits'))?.[1] ?? 1024)
-}
-
 export const onLinux = process.platform === 'linux'

@@ -1,5 +1,6 @@
 // The scenarios, and which variants each of them compares. Targets are the product's own.
 
+import { fileLimit } from '../../src/app/file-limit.ts'
 import { against, atLeast, atMost, column, figureIn, noFaults, plain, plot, ratioAtMost, share, us } from './chapter.ts'
 import type { Chapter } from './chapter.ts'
 import { bundles, compressed } from './compression.ts'
@@ -12,7 +13,6 @@ import { herd } from './herd.ts'
 import { idle } from './idle.ts'
 import { ingest } from './ingest.ts'
 import type { Intake } from './ingest.ts'
-import { fileLimit } from '../process.ts'
 import { redisIntakes } from './redis.ts'
 import { inTurn } from './rounds.ts'
 import type { Round, Series } from './rounds.ts'

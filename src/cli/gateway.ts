@@ -26,7 +26,7 @@ const RETRY_MAX_MS = 2000
 const PASSING = [429, 502, 503, 504]
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO/
 /** No repetition helps: a certificate, or a port that fetch never opens. */
-const HOPELESS = /CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL|bad port|unknown scheme/
+const HOPELESS = new RegExp(`${CERTIFICATE.source}|ERR_TLS|ERR_SSL|bad port|unknown scheme`)
 
 /** Nobody answered in time. */
 export class Unreachable extends Failure {

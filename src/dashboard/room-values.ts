@@ -36,12 +36,11 @@ export class RoomValues {
       if (events === undefined) types.set(event.type, [event])
       else events.push(event)
     }
-    for (const [type, table] of this.#tables) if (!types.has(type)) table.element.hidden = true
+    for (const [type, table] of this.#tables) show(table.element, types.has(type))
     let before: Element = this.#empty
     for (const [type, events] of types) {
       const table = this.#tables.get(type) ?? new TypeTable(type)
       this.#tables.set(type, table)
-      table.element.hidden = false
       if (before.nextElementSibling !== table.element) before.after(table.element)
       table.draw(events)
       before = table.element

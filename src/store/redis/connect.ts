@@ -134,6 +134,13 @@ export const withoutAddresses = (reason: string): string => reason
   .replace(/\S+:\d{1,5}(?=: | requires a password)/, 'a Sentinel')
   .replace(/(?<=altnames): .*/s, '')
 
+/** Makes a consumer group, and its stream, unless it is there: another worker may make it at the same moment. */
+export async function createGroup (client: RedisClient, stream: string, group: string): Promise<void> {
+  await client.xgroup('CREATE', stream, group, '0', 'MKSTREAM').catch((error: unknown) => {
+    if (!reasonOf(error).startsWith('BUSYGROUP')) throw error
+  })
+}
+
 /** A dead connection looks like a server that hangs. A new connection costs nothing. */
 export function replaceIfSilent (client: RedisClient, error: unknown): void {
   if (reasonOf(error) === 'Command timed out') client.disconnect(true)

@@ -9,7 +9,7 @@ import type { Refusal } from '../../../core/errors.ts'
 import type { Id } from '../../../core/id.ts'
 import { readJson } from '../../../core/json.ts'
 import type { Logger } from '../../../core/logger.ts'
-import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
+import { BLOCK_MS, BLOCK_TIMEOUT_MS, createGroup, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import type { RedisStore } from '../log/store.ts'
 import { isLost } from '../health.ts'
@@ -110,7 +110,7 @@ export class Answers {
       } catch (error) {
         if (this.#closed) return
         inHand = true
-        const failure = reasonOf(error).startsWith('NOGROUP') ? await this.#createGroup() : error
+        const failure: unknown = reasonOf(error).startsWith('NOGROUP') ? await createGroup(this.#client, results, WORKERS).then(() => null, (why: unknown) => why) : error
         if (failure === null) continue
         const reason = reasonOf(failure)
         replaceIfSilent(this.#client, failure)
@@ -121,17 +121,6 @@ export class Answers {
         await pause(clock, PAUSE_MS)
       }
     }
-  }
-
-  /** @returns why there still is none; null where there is */
-  async #createGroup (): Promise<unknown> {
-    try {
-      await this.#client.xgroup('CREATE', this.#options.store.keys.results, WORKERS, '0', 'MKSTREAM')
-    } catch (error) {
-      // Another worker may have created it at the same moment.
-      if (!reasonOf(error).startsWith('BUSYGROUP')) return error
-    }
-    return null
   }
 
   /** Takes over answers that other workers have not settled. */

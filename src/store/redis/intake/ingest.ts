@@ -14,7 +14,7 @@ import type { Id } from '../../../core/id.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { admit, readEvent } from './admit.ts'
 import type { Arrival, Term } from './admit.ts'
-import { BLOCK_MS, BLOCK_TIMEOUT_MS, reasonOf, replaceIfSilent } from '../connect.ts'
+import { BLOCK_MS, BLOCK_TIMEOUT_MS, createGroup, reasonOf, replaceIfSilent } from '../connect.ts'
 import type { RedisClient } from '../connect.ts'
 import { INTAKE_GROUP } from '../keys.ts'
 import { LeaseLost } from '../log/store.ts'
@@ -101,9 +101,7 @@ export class Ingest {
   async #follow (term: Term): Promise<void> {
     const { client, store, clock, log } = this.#options
     this.#forget()
-    await client.xgroup('CREATE', store.keys.ingest, INTAKE_GROUP, '0', 'MKSTREAM').catch((error: Error) => {
-      if (!error.message.startsWith('BUSYGROUP')) throw error
-    })
+    await createGroup(client, store.keys.ingest, INTAKE_GROUP)
     // First the pending entries, oldest first; then new ones.
     let from: string = ORIGIN
     let full = false
