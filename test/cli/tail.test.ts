@@ -79,6 +79,8 @@ t.test('tail goes on over kill -9, restarts and rollbacks, and prints each event
     server = await stage.launch({ ...settings, APP_PROFILE: profile })
   }
   await until('it follows again', () => (tail.stderr.match(/connected to/g) ?? []).length === 4)
+  // A busy machine needs longer for so many.
+  await until('there was load', () => publisher.acknowledged.size > 50)
   await publisher.finish()
   const facts = (): any[] => tail.lines.slice(1).map(line => JSON.parse(line)).filter(({ key }) => key === undefined)
   await until('all are there', () => facts().length >= publisher.acknowledged.size)
