@@ -138,7 +138,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
   const key = isShared ? group.worker : '1'
   const authority = authorityOf(config, store, log, options.authorize)
   const arrivals = new Arrivals({ troubles: gateway.troubles, timeoutMs: config.requestTimeout * 1000, maxBytes: config.maxHttpBufferSize })
-  const effort = new Effort()
+  const effort = new Effort(systemClock)
   const pressure = new Pressure()
   const savings = new Savings()
   const reports = new SystemReports({

@@ -2,7 +2,8 @@
 // sends such ones pays with waiting, the more the longer each took, so that others keep most of the event loop. Ordinary large
 // batches, read in a few ms, wait some ten times as long.
 
-import { setTimeout as delay } from 'node:timers/promises'
+import { pause } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { Refusal } from '../core/errors.ts'
 
 /** Shorter texts are read in 4 ms at most, whatever they hold. */
@@ -24,13 +25,18 @@ const MAX_WAITING = 4
 const MANY = 1000
 
 export class Effort {
+  readonly #clock: Pick<Clock, 'now' | 'after'>
   /** When a caller's break ends, monotonic ms. */
   readonly #until = new Map<string, number>()
   readonly #waiting = new Map<string, number>()
 
+  constructor (clock: Pick<Clock, 'now' | 'after'>) {
+    this.#clock = clock
+  }
+
   /** Milliseconds until a caller's next large text is read; 0: now. */
   breakOf (caller: string): number {
-    return Math.max(0, (this.#until.get(caller) ?? 0) - performance.now())
+    return Math.max(0, (this.#until.get(caller) ?? 0) - this.#clock.now())
   }
 
   /**
@@ -43,7 +49,7 @@ export class Effort {
     if (waiting >= MAX_WAITING) throw this.refusalFor(caller)
     this.#waiting.set(caller, waiting + 1)
     try {
-      for (let ms = this.breakOf(caller); ms > 0; ms = this.breakOf(caller)) await delay(ms)
+      for (let ms = this.breakOf(caller); ms > 0; ms = this.breakOf(caller)) await pause(this.#clock, ms)
     } finally {
       const left = (this.#waiting.get(caller) ?? 1) - 1
       if (left === 0) this.#waiting.delete(caller)
@@ -58,17 +64,17 @@ export class Effort {
   /** Reads a text, and remembers how long it took. */
   measured<T> (text: string, caller: string, read: (text: string) => T): T {
     if (!isLarge(text)) return read(text)
-    const began = performance.now()
+    const began = this.#clock.now()
     try {
       return read(text)
     } finally {
-      this.#spent(caller, performance.now() - began)
+      this.#spent(caller, this.#clock.now() - began)
     }
   }
 
   #spent (caller: string, ms: number): void {
     if (ms < FREE_MS) return
-    const now = performance.now()
+    const now = this.#clock.now()
     if (this.#until.size >= MANY) for (const [other, until] of this.#until) if (until <= now) this.#until.delete(other)
     this.#until.set(caller, Math.max(now, this.#until.get(caller) ?? 0) + breakAfter(ms))
   }

@@ -16,6 +16,7 @@ import { WorkLine } from '../../src/app/work-line.ts'
 import { BOUNDS } from '../../src/core/errors.ts'
 import type { Bound, Refusal } from '../../src/core/errors.ts'
 import { Troubles } from '../../src/core/figures/troubles.ts'
+import { ManualClock } from '../clock.ts'
 import { WireClient } from './client.ts'
 import { getRequest, maskedFrame, PING, TEXT } from './codec.ts'
 import { PROFILES, startServer } from './harness.ts'
@@ -304,24 +305,29 @@ t.test('what was refused before is counted by its bound too', async t => {
 })
 
 t.test('who sends large texts that are slow to read waits, others and small texts do not', async t => {
-  const effort = new Effort()
+  const clock = new ManualClock()
+  const effort = new Effort(clock)
   const large = 'x'.repeat(65_536)
-  const slow = (ms: number) => () => { for (const until = performance.now() + ms; performance.now() < until;); }
-  effort.measured('x', 'mine', slow(30))
-  effort.measured(large, 'mine', slow(0))
+  const taking = (ms: number) => () => clock.lag(ms)
+  effort.measured('x', 'mine', taking(30))
+  effort.measured(large, 'mine', taking(3))
   t.equal(effort.breakOf('mine'), 0, 'small ones, and quick ones, are free')
-  t.throws(() => effort.measured(large, 'mine', () => { slow(60)(); throw new Error('bad') }), { message: 'bad' })
-  const ms = effort.breakOf('mine')
-  t.ok(ms > 1000 && ms <= 5000, `${Math.round(ms)} ms`)
+  t.throws(() => effort.measured(large, 'mine', () => { clock.lag(60); throw new Error('bad') }), { message: 'bad' })
+  t.equal(effort.breakOf('mine'), 3600)
   t.equal(effort.breakOf('others'), 0)
   await effort.turn('x', 'mine')
   await effort.turn(large, 'others')
   let served = 0
   const turns = Array.from({ length: 4 }, async () => { await effort.turn(large, 'mine').then(() => served++) })
-  await t.rejects(effort.turn(large, 'mine'), { code: 'RATE_LIMITED', bound: 'work', retryMs: Number })
+  await t.rejects(effort.turn(large, 'mine'), { code: 'RATE_LIMITED', bound: 'work', retryMs: 3600 })
+  clock.advance(3599)
+  await clock.settle()
   t.equal(served, 0)
+  clock.advance(1)
   await Promise.all(turns)
   t.equal(effort.breakOf('mine'), 0)
+  effort.measured(large, 'mine', taking(1000))
+  t.equal(effort.breakOf('mine'), 5000, 'never longer')
 })
 
 t.test('a socket whose message was slow to read is not read for a while, then goes on', async t => {
