@@ -113,6 +113,11 @@ export class Audience {
     return this.#viewers.length
   }
 
+  /** The first so many read and say nothing any more, and their connections stay open. */
+  silence (count: number): void {
+    for (const viewer of this.#viewers.slice(0, count)) viewer.silence()
+  }
+
   close (): void {
     this.#closed = true
     for (const viewer of this.#viewers) viewer.close()
@@ -168,6 +173,10 @@ class Viewer {
     })
     this.#socket.on('error', () => {}).on('close', () => { if (!this.#closing && this.#said === null) audience.lost++ })
     this.#socket.write(getRequest(opening.path, { Host: `127.0.0.1:${port}`, ...(opening.webSocket ? upgradeHeaders() : { Accept: 'text/event-stream' }), ...opening.headers }))
+  }
+
+  silence (): void {
+    this.#socket.pause()
   }
 
   close (): void {

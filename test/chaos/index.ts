@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { FAULTS } from './faults/index.ts'
+import { growthOf, HeapGauge } from './heap.ts'
 import type { RoundResult, RunOptions, RunProfile } from './run.ts'
 import { run } from './run.ts'
 import { bugsOf, catchBugs, tableOfBugs } from './run-bugs.ts'
@@ -20,8 +21,9 @@ const wholeOrNone = (text: string): number => text === '0' ? 0 : whole(text)
 
 const program = new Command('npm run chaos --')
   .description('Runs the built gateway under load and faults, records what publishers and clients see, and checks it against the promises of docs/reliability.md.')
-  .option('--fault <names>', 'faults by name, separated by commas: each in turn, so many rounds; `all`: every one that can be had here', 'kill')
+  .option('--fault <names>', 'faults by name, separated by commas: each in turn, so many rounds; `all`: every one that can be had here. Default: kill')
   .option('--rounds <n>', 'rounds of each fault', whole, 3)
+  .option('--soak <minutes>', 'instead of rounds one gateway that lives so long under one fault after the other (unless --fault says which: mixed-alive), and by how much its heap grew', whole)
   .option('--seed <n>', 'of the first round; each further one has the next. Default: a new one', whole)
   .addOption(new Option('--profile <name>', 'what the gateway runs; both: in turn').choices(['SSE', 'WEBSOCKET', 'both']).default('both'))
   .addOption(new Option('--store <name>', 'default: what the fault needs, otherwise embedded').choices(['embedded', 'redis']))
@@ -38,7 +40,8 @@ const program = new Command('npm run chaos --')
 program.parse()
 // What it has started ends with it.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
-const options = program.opts<Omit<RunOptions, 'faults' | 'profile' | 'seed'> & { fault: string, profile: RunProfile, seed?: number, list?: true, report?: string, bugs?: true | string }>()
+const { soak: minutes, ...options } = program.opts<Omit<RunOptions, 'faults' | 'profile' | 'seed' | 'soak'> & { fault?: string, profile: RunProfile, seed?: number, list?: true, report?: string, bugs?: true | string, soak?: number }>()
+const { fault: named = minutes === undefined ? 'kill' : 'mixed-alive' } = options
 const faults = FAULTS.map(make => ({ make, ...make() }))
 
 if (options.list === true) {
@@ -47,10 +50,15 @@ if (options.list === true) {
   process.exit()
 }
 
-const names = options.fault === 'all' ? faults.filter(({ needs }) => typeof needs.missing !== 'string').map(({ name }) => name) : options.fault.split(',')
+const names = named === 'all' ? faults.filter(({ needs }) => typeof needs.missing !== 'string').map(({ name }) => name) : named.split(',')
 const unknown = names.filter(name => !faults.some(fault => fault.name === name))
 if (unknown.length > 0) {
   console.error(`no such fault: ${unknown.join(', ')}; npm run chaos -- --list names all`)
+  process.exit(2)
+}
+
+if (minutes !== undefined && (names.length > 1 || options.bugs !== undefined)) {
+  console.error('--soak is of one fault, and without planted bugs')
   process.exit(2)
 }
 
@@ -67,9 +75,13 @@ try {
   // After each round: a long run may be ended.
   const save = (results: readonly RoundResult[]): string => writeReport(results, { ...options, seed }, options.report)
   const makers = names.map(name => (faults.find(fault => fault.name === name) as typeof faults[number]).make)
-  const results = await run(stage, { ...options, seed, faults: makers }, line => console.log(line), save)
+  const heap = new HeapGauge(stage)
+  const soak = minutes === undefined ? {} : { soak: { minutes, heap }, plant: heap.plant }
+  const results = await run(stage, { ...options, ...soak, seed, faults: makers }, line => console.log(line), save)
   console.log(`\n${save(results)}`)
-  process.exitCode = results.every(({ failures }) => failures.length === 0) ? 0 : 1
+  const growth = minutes === undefined ? null : growthOf(heap.readings)
+  if (growth !== null) console.log(`\n${growth.text}`)
+  process.exitCode = results.every(({ failures }) => failures.length === 0) && growth?.isWithin !== false ? 0 : 1
 } finally {
   for (const close of closers.reverse()) await close()
 }

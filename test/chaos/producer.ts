@@ -93,11 +93,12 @@ export class Producer {
   }
 
   async #publish (): Promise<void> {
-    const { name, maxBatch, keyed, padding } = this.#plan
+    const { name, seed, maxBatch, keyed, padding } = this.#plan
     const items = Array.from({ length: this.#random.chance(0.5) ? 1 : 1 + this.#random.below(maxBatch) }, () => this.#item())
     const events = items.map(({ room, type, key, value }) =>
       ({ type, ...(room === '@public' ? {} : { room }), ...(key === undefined ? {} : { key }), data: value === null ? null : dataOf(value, padding) }))
-    const idem = keyed ? `${name}-${++this.#requests}` : undefined
+    // Another round may have the same gateway.
+    const idem = keyed ? `${name}-${seed}-${++this.#requests}` : undefined
     const body = JSON.stringify(events.length === 1 ? events[0] : events)
     for (let isKnown = false; ;) {
       const ops = items.map(({ room, type, key, value }, index) => {

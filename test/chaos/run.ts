@@ -11,6 +11,7 @@ import type { Test } from '../tools/daemon.ts'
 import { Crews } from './crews.ts'
 import { Deployment } from './deployment.ts'
 import type { Fault, MakeFault } from './fault.ts'
+import type { HeapGauge } from './heap.ts'
 import { readHistory } from './history.ts'
 import type { Profile, Run } from './history.ts'
 import { Random } from './random.ts'
@@ -26,6 +27,8 @@ export type RunProfile = Profile | 'both'
 export interface RunOptions {
   readonly faults: readonly MakeFault[]
   readonly rounds: number
+  /** Instead of so many rounds as many as begin within this time, all with one deployment, whose heap is read after each. */
+  readonly soak?: { readonly minutes: number, readonly heap: HeapGauge }
   readonly seed: number
   readonly profile: RunProfile
   readonly store?: 'embedded' | 'redis'
@@ -49,6 +52,8 @@ export interface RoundResult extends Pick<Verdict, 'counts'> {
   readonly failures: readonly string[]
   /** Names of the rules that were broken. */
   readonly broken: readonly string[]
+  /** Of a soak: what the gateway held after the round. */
+  readonly heapBytes?: number
 }
 
 /** A deployment goes on for so many rounds: with what earlier ones have left. */
@@ -65,28 +70,33 @@ export async function run (t: Test, options: RunOptions, report: (line: string) 
   const results: RoundResult[] = []
   const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).stdout.trim()
   report(`seed ${options.seed}, commit ${commit}`)
+  const { soak } = options
+  const endsAt = performance.now() + (soak?.minutes ?? Infinity) * 60_000
   for (const make of options.faults) {
     let rig: OpenRig | null = null
-    for (let index = 0; index < options.rounds; index++) {
+    for (let index = 0; soak === undefined ? index < options.rounds : performance.now() < endsAt; index++) {
       const seed = options.seed + index
       const fault = make()
-      const profile = options.profile === 'both' ? (['SSE', 'WEBSOCKET'] as const)[seed % 2] as Profile : options.profile
-      if (rig !== null && (rig.rounds >= ROUNDS_EACH || fault.needs.fresh === true || rig.deployment.profile !== profile)) {
+      const profile = options.profile === 'both' ? (['SSE', 'WEBSOCKET'] as const)[(soak === undefined ? seed : options.seed) % 2] as Profile : options.profile
+      if (rig !== null && soak === undefined && (rig.rounds >= ROUNDS_EACH || fault.needs.fresh === true || rig.deployment.profile !== profile)) {
         await rig.close()
         rig = null
       }
       rig ??= await OpenRig.open(fault, profile, options)
       const folder = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'signalbox-chaos-')) : join(options.keep, `${fault.name}-${seed}`)
       mkdirSync(folder, { recursive: true })
-      const result = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
+      const judged = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
+      const result = soak === undefined ? judged : { ...judged, heapBytes: (await soak.heap.read(rig.deployment.server.pid)).bytes }
       results.push(result)
       report(lineOf(result))
       onRound(results)
       for (const failure of result.failures) report(`  ${failure}`)
       if (result.failures.length > 0) {
         report(`  repeat it: ${commandOf(result, options)}; its history: ${folder}`)
-        await rig.close()
-        rig = null
+        if (soak === undefined) {
+          await rig.close()
+          rig = null
+        }
       } else if (options.keep === undefined) rmSync(folder, { recursive: true })
     }
     await rig?.close()
@@ -109,7 +119,7 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     clients: options.clients,
     seconds: options.seconds,
     folder,
-    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: 300_000 }, limits: limitsOf(options) }
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: Number(deployment.env.HISTORY_TTL ?? 300) * 1000 }, limits: limitsOf(options) }
   }
   const { files, evidence, troubles } = await playRound(round)
   const verdict = judge(readHistory(...files))
@@ -163,8 +173,8 @@ class OpenRig {
   }
 }
 
-const lineOf = ({ fault, seed, profile, store, evidence, counts, failures }: RoundResult): string =>
-  `${failures.length === 0 ? 'ok    ' : 'FAILED'} ${fault} seed ${seed} ${profile} ${store}: ${tableOf({ counts })}; ${evidence ?? 'no evidence'}`
+const lineOf = ({ fault, seed, profile, store, evidence, counts, failures, heapBytes }: RoundResult): string =>
+  `${failures.length === 0 ? 'ok    ' : 'FAILED'} ${fault} seed ${seed} ${profile} ${store}: ${tableOf({ counts })}; ${evidence ?? 'no evidence'}${heapBytes === undefined ? '' : `; heap ${(heapBytes / 1e6).toFixed(1)} MB`}`
 
 const commandOf = ({ fault, seed, profile, store }: RoundResult, { clients, seconds, workers, processes }: RunOptions): string =>
   `npm run chaos -- --fault ${fault} --rounds 1 --seed ${seed} --profile ${profile} --store ${store} --workers ${workers} --clients ${clients} --seconds ${seconds} --processes ${processes}`

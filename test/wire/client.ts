@@ -86,8 +86,8 @@ export class WireClient {
       client.socket.write(getRequest(`/api/events/stream?${query}`, { Host: '127.0.0.1', Accept: 'text/event-stream', ...cursor, ...compression, ...wish.headers }))
     } else {
       client.socket.write(getRequest(`/api/events/ws${wish.ticket === undefined ? '' : `?ticket=${wish.ticket}`}`, { Host: '127.0.0.1', ...upgradeHeaders(), ...compression, ...wish.headers }))
-      await client.until(() => client.head !== '')
-      if (wish.join !== false) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs, patch: wish.patch })
+      await client.until(() => client.head !== '' || client.closed)
+      if (wish.join !== false && !client.closed) client.say({ action: 'join', ...(rooms.length > 0 ? { rooms } : {}), ...(wish.types ? { types: wish.types } : {}), ...(wish.cursor == null ? {} : { lastEventId: wish.cursor }), paceMs: wish.paceMs, patch: wish.patch })
     }
     return client
   }

@@ -23,6 +23,7 @@ export const FAULTS: readonly MakeFault[] = [
   diskFull, bitFlip, clockJump, descriptors, logBlocked, tokenExpiry, keyRotation,
   ...mixes({
     processes: [kill, restart, rollback, crashRollback],
+    survived: [switchProfile, zeroReaders, dripReaders],
     pauses: [stop, stall],
     networks,
     workers: [killWorker, killPrimary, restart, rollback, stall],

@@ -33,13 +33,19 @@ const mix = (name: string, about: string, kinds: ReadonlyArray<readonly MakeFaul
 
 export interface Kinds {
   readonly processes: readonly MakeFault[]
+  /** What a process survives, besides pauses and the network: of these one at a time. */
+  readonly survived: readonly MakeFault[]
   readonly pauses: readonly MakeFault[]
   readonly networks: readonly MakeFault[]
   readonly workers: readonly MakeFault[]
   readonly redis: readonly MakeFault[]
 }
 
-export const mixes = ({ processes, pauses, networks, workers, redis }: Kinds): readonly MakeFault[] => [
+/** What a round leaves ends within minutes, so that a process that lives for hours keeps as much as one that lives for minutes. */
+const SHORT_LIVED = { STATE_TTL: 120, HISTORY_TTL: 120, IDEMPOTENCY_TTL: 300 }
+
+export const mixes = ({ processes, survived, pauses, networks, workers, redis }: Kinds): readonly MakeFault[] => [
   mix('mixed', 'one to three of the faults above at once, on the embedded store', [[...processes, ...pauses], networks], { store: 'embedded', proxy: true }),
-  mix('mixed-redis', 'the same on Redis, with its own faults', [workers, networks, redis], { store: 'redis', workers: 2, proxy: true })
+  mix('mixed-redis', 'the same on Redis, with its own faults', [workers, networks, redis], { store: 'redis', workers: 2, proxy: true }),
+  mix('mixed-alive', 'one to three at once of those that no process ends by, `switch` among them', [survived, pauses, networks], { store: 'embedded', proxy: true, env: { ...SHORT_LIVED, SLOW_CLIENT_TIMEOUT: 3 } })
 ]
