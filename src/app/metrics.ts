@@ -13,6 +13,7 @@ import { CODES } from '../core/errors.ts'
 import { Durations } from '../core/figures/durations.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Gateway } from '../core/gateway.ts'
+import { fileLimit, openFiles } from './file-limit.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { Mounted } from './mounted.ts'
@@ -141,6 +142,9 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   gauge('signalbox_history_reach_seconds', 'How long a client may be away and still be resumed; at most HISTORY_TTL', 'min', () =>
     Math.min(gateway.view.reachMs, historyTtlMs === 0 ? YEAR_MS : historyTtlMs) / 1000)
   gauge('signalbox_backlog_seconds', 'Age of the oldest event pending for a connected client', 'max', () => gateway.view.backlogMs / 1000)
+  const files = fileLimit()
+  // `process_open_fds` and `process_max_fds` are sums over the workers, in which one that is at its limit does not show.
+  if (files < Infinity) gauge('signalbox_open_files_ratio', 'Open files of a worker by those it may have: of the worker that is nearest to its limit', 'max', () => openFiles() / files)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
   if (disk !== undefined) {
     counter('signalbox_store_damaged_total', 'Records of the data directory found damaged or missing', () => disk.damaged())

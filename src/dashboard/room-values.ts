@@ -95,8 +95,8 @@ class TypeTable {
     const columns = this.#members === null
       ? [{ head: 'Value', isLong: true, fill: (cell: HTMLElement, { data }: Event) => fillValue(cell, data) }]
       : [...this.#members].map(([name, isNumber]) => isNumber
-          ? { head: name, isNumber, text: ({ data }: Event) => String((data as Members)[name] ?? NONE) }
-          : { head: name, isLong: true, fill: (cell: HTMLElement, { data }: Event) => fillMember(cell, (data as Members)[name]) })
+          ? { head: name, isNumber, text: ({ data }: Event) => String(member(data, name) ?? NONE) }
+          : { head: name, isLong: true, fill: (cell: HTMLElement, { data }: Event) => fillMember(cell, member(data, name)) })
     return new Rows<Event>({
       label: `Values of ${this.#type}`,
       keyOf: ({ key = '' }) => key,
@@ -109,5 +109,8 @@ class TypeTable {
     })
   }
 }
+
+/** Its own: publishers call members as they like, `constructor` too. */
+const member = (data: unknown, name: string): unknown => Object.hasOwn(data as Members, name) ? (data as Members)[name] : undefined
 
 const isMembers = (data: unknown): data is Members => typeof data === 'object' && data !== null && !Array.isArray(data) && Object.keys(data).length > 0

@@ -74,10 +74,12 @@ t.test('an open room shows its values live, and nothing once it is closed', { sk
 t.test('values that are objects of few members have a column for each member, and others stay whole', { skip, buffered: true }, async test => {
   const { page, server, complaints } = await visit(test)
   const hosts = (percent: number | string): object[] => [{ type: 'cpu', room: 'hosts', key: 'web-1', data: { percent, state: 'ok' } }, { type: 'cpu', room: 'hosts', key: 'web-2', data: { percent: 7.5, since: { day: 'Monday' } } }]
+  await publish(server, { type: 'names', room: 'hosts', key: 'a', data: { constructor: 1 } }, { type: 'names', room: 'hosts', key: 'b', data: { b: 2 } })
   await publish(server, ...hosts(42), { type: 'note', room: 'hosts', key: 'web-1', data: 'leave it' })
   await page.getByRole('button', { name: 'hosts' }).click()
   const cpu = page.getByRole('group', { name: 'Values of cpu' })
   await says(cpu, /Key ?percent ?state ?since ?Changed ?web-1 ?42 ?ok ?–.*web-2 ?7\.5 ?– ?\{"day":"Monday"\}/)
+  await says(page.getByRole('group', { name: 'Values of names' }), /Key ?constructor ?b ?Changed ?a ?1 ?–.*b ?– ?2/)
   await says(page.getByRole('group', { name: 'Values of note' }), /Key ?Value ?Changed ?web-1 ?"leave it"/)
   await publish(server, { type: 'cpu', room: 'hosts', key: 'web-1', data: { percent: 'unknown' } })
   await says(cpu, /web-1 ?unknown ?– ?–/)

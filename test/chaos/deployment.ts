@@ -42,6 +42,10 @@ export class Deployment {
     return this.server.url
   }
 
+  get historyTtlMs (): number {
+    return Number(this.env.HISTORY_TTL ?? 300) * 1000
+  }
+
   get folder (): string {
     return String(this.env.DATA_DIR)
   }

@@ -1,4 +1,4 @@
-// What a process that lives for hours keeps: measured after each round of a soak, and judged at its end.
+// What a process that lives for hours keeps: read now and then between the rounds of a soak, and judged at its end.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,11 +10,11 @@ import type { Test } from '../tools/daemon.ts'
 
 const PRELOAD = new URL('heap.mjs', import.meta.url).href
 const LIMIT_MB_PER_HOUR = 1
-/** The heap finds its size, and what a round leaves ends, within this share of a soak. */
+/** The heap finds its size within this share of a soak. */
 const WARM_UP = 1 / 3
-const SPANS = 8
-/** What was closed a moment ago is let go of. */
-const QUIET_MS = 2000
+const EVERY_MS = 600_000
+/** What has run out is looked for now and then: so much later, at the latest, it is gone. */
+const GONE = 1.25
 
 export interface HeapReading {
   /** Monotonic ms. */
@@ -36,8 +36,14 @@ export class HeapGauge {
 
   readonly plant = (env: Env): Env => ({ ...env, NODE_OPTIONS: [env.NODE_OPTIONS, `--import=${PRELOAD}`].filter(option => option !== undefined).join(' '), CHAOS_HEAP: this.#file })
 
-  async read (pid: number): Promise<HeapReading> {
-    await delay(QUIET_MS)
+  /** Ten minutes have gone by since the last reading, or there was none. */
+  get isDue (): boolean {
+    return performance.now() >= (this.readings.at(-1)?.at ?? -Infinity) + EVERY_MS
+  }
+
+  /** @param keptMs so long the gateway keeps what was published: megabytes of it are none of its growth */
+  async read (pid: number, keptMs: number): Promise<HeapReading> {
+    await delay(GONE * keptMs)
     rmSync(this.#file, { force: true })
     process.kill(pid, 'SIGURG')
     let bytes = 0
@@ -59,24 +65,18 @@ export interface Growth {
   readonly text: string
 }
 
-/**
- * By how much what is kept grew once the process had warmed up: the slope of the line of least squares through the least reading of
- * each span. The least, because megabytes that a round published are still in the history for a while after it.
- */
+/** By how much the heap grew once the process had warmed up: the slope of the line of least squares. */
 export function growthOf (readings: readonly HeapReading[]): Growth {
   const [first] = readings
   const last = readings.at(-1)
   if (first === undefined || last === undefined) throw new Error('the heap was never read')
-  const since = first.at + WARM_UP * (last.at - first.at)
-  const spanOf = ({ at }: HeapReading): number => Math.min(SPANS - 1, Math.floor((at - since) / (last.at - since) * SPANS))
-  const spans = Array.from({ length: SPANS }, (_, span) => readings.filter(reading => reading.at >= since && spanOf(reading) === span)).filter(({ length }) => length > 0)
-  const points = spans.map(span => span.reduce((least, reading) => reading.bytes < least.bytes ? reading : least)).map(({ at, bytes }) => ({ hour: (at - first.at) / 3_600_000, mb: bytes / 1e6 }))
+  const points = readings.filter(({ at }) => at >= first.at + WARM_UP * (last.at - first.at)).map(({ at, bytes }) => ({ hour: (at - first.at) / 3_600_000, mb: bytes / 1e6 }))
   const mean = (of: (point: typeof points[number]) => number): number => points.reduce((sum, point) => sum + of(point), 0) / points.length
   const [hour, mb] = [mean(point => point.hour), mean(point => point.mb)]
   const slope = mean(point => (point.hour - hour) * (point.mb - mb)) / mean(point => (point.hour - hour) ** 2)
   const isWithin = slope < LIMIT_MB_PER_HOUR
   return {
     isWithin,
-    text: `heap after garbage collection, MB: ${(first.bytes / 1e6).toFixed(1)} after the first round; least of each ${SPANS}th of the last ${((last.at - since) / 3_600_000).toFixed(1)} h: ${points.map(point => point.mb.toFixed(1)).join(', ')}. ${slope.toFixed(2)} MB an hour, ${isWithin ? 'within' : 'NOT within'} the limit of ${LIMIT_MB_PER_HOUR}`
+    text: `heap after garbage collection, MB: ${readings.map(({ bytes }) => (bytes / 1e6).toFixed(1)).join(', ')}. After a third of the time it grew by ${slope.toFixed(2)} MB an hour, ${isWithin ? 'within' : 'NOT within'} the limit of ${LIMIT_MB_PER_HOUR}`
   }
 }

@@ -27,7 +27,7 @@ export type RunProfile = Profile | 'both'
 export interface RunOptions {
   readonly faults: readonly MakeFault[]
   readonly rounds: number
-  /** Instead of so many rounds as many as begin within this time, all with one deployment, whose heap is read after each. */
+  /** Instead of so many rounds as many as begin within this time, all with one deployment, whose heap is read now and then. */
   readonly soak?: { readonly minutes: number, readonly heap: HeapGauge }
   readonly seed: number
   readonly profile: RunProfile
@@ -52,7 +52,7 @@ export interface RoundResult extends Pick<Verdict, 'counts'> {
   readonly failures: readonly string[]
   /** Names of the rules that were broken. */
   readonly broken: readonly string[]
-  /** Of a soak: what the gateway held after the round. */
+  /** Of a soak: what the gateway held after the round, where that was read. */
   readonly heapBytes?: number
 }
 
@@ -86,7 +86,8 @@ export async function run (t: Test, options: RunOptions, report: (line: string) 
       const folder = options.keep === undefined ? mkdtempSync(join(tmpdir(), 'signalbox-chaos-')) : join(options.keep, `${fault.name}-${seed}`)
       mkdirSync(folder, { recursive: true })
       const judged = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
-      const result = soak === undefined ? judged : { ...judged, heapBytes: (await soak.heap.read(rig.deployment.server.pid)).bytes }
+      const { server, historyTtlMs } = rig.deployment
+      const result = soak?.heap.isDue === true ? { ...judged, heapBytes: (await soak.heap.read(server.pid, historyTtlMs)).bytes } : judged
       results.push(result)
       report(lineOf(result))
       onRound(results)
@@ -119,7 +120,7 @@ async function playAndJudge (rig: OpenRig, fault: Fault, seed: number, folder: s
     clients: options.clients,
     seconds: options.seconds,
     folder,
-    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: Number(deployment.env.HISTORY_TTL ?? 300) * 1000 }, limits: limitsOf(options) }
+    run: { seed, profile, store, workers: deployment.workers, commit, expect: { reconnects: fault.needs.reconnects ?? 'some' }, history: { size: Number(deployment.env.HISTORY_SIZE ?? 100_000), ttlMs: deployment.historyTtlMs }, limits: limitsOf(options) }
   }
   const { files, evidence, troubles } = await playRound(round)
   const verdict = judge(readHistory(...files))

@@ -49,6 +49,8 @@ t.test('limits stand beside what they limit, and how far back history reaches', 
   const server = await start(t, { profile: 'SSE', limits: { maxClients: 20, maxRooms: 30, stateBytes: 5000 }, historyTtl: 300, historySize: 2 })
   const before = await scrape(server)
   t.match(Object.fromEntries(before), { signalbox_sessions_limit: 20, signalbox_rooms_limit: 30, signalbox_state_limit_bytes: 5000, signalbox_history_reach_seconds: 300, signalbox_workers_expected: 1, signalbox_warnings: 1 })
+  const files = before.get('signalbox_open_files_ratio')
+  t.ok(process.platform === 'linux' ? (files as number) > 0 && (files as number) < 1 : files === undefined, `open files: ${files}`)
   await server.publish(...[1, 2, 3].map(data => ({ type: 'log', data })))
   t.ok((await scrape(server)).get('signalbox_history_reach_seconds') as number < 300, 'the first of three facts was trimmed')
   t.ok(before.get('signalbox_event_loop_lag_seconds{worker="1"}') as number >= 0)

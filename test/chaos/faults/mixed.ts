@@ -42,7 +42,7 @@ export interface Kinds {
 }
 
 /** What a round leaves ends within minutes, so that a process that lives for hours keeps as much as one that lives for minutes. */
-const SHORT_LIVED = { STATE_TTL: 120, HISTORY_TTL: 120, IDEMPOTENCY_TTL: 300 }
+const SHORT_LIVED = { STATE_TTL: 120, HISTORY_TTL: 60, IDEMPOTENCY_TTL: 120 }
 
 export const mixes = ({ processes, survived, pauses, networks, workers, redis }: Kinds): readonly MakeFault[] => [
   mix('mixed', 'one to three of the faults above at once, on the embedded store', [[...processes, ...pauses], networks], { store: 'embedded', proxy: true }),

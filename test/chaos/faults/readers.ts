@@ -14,6 +14,8 @@ const SLOW_S = 3
 async function openReaders ({ deployment, rooms }: Rig, read: (client: WireClient) => void): Promise<WireClient[]> {
   const room = `${rooms[0]}.bulk`
   const clients = await Promise.all(Array.from({ length: READERS }, async () => await WireClient.open(deployment.profile, deployment.port, { rooms: [room], onMessage: () => {} })))
+  // The gateway may stand still as they come.
+  await Promise.all(clients.map(async client => await client.until(() => client.head !== '' || client.closed)))
   await delay(200)
   for (const client of clients) {
     client.socket.pause()
