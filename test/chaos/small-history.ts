@@ -36,15 +36,6 @@ export class Script {
     return this.add({ f: 'connect', type: 'invoke', chain, profile: 'WEBSOCKET', rooms, ...(cursor === undefined ? {} : { cursor }) }, { f: 'connect', type: 'ok', chain, session: 's', position })
   }
 
-  /** A first connection over SSE: rooms are joined and left beside it. */
-  stream (chain: string, rooms: Join[]): this {
-    return this.add({ f: 'connect', type: 'invoke', chain, profile: 'SSE', rooms }, { f: 'connect', type: 'ok', chain, session: 's', position: 'new' })
-  }
-
-  change (f: 'join' | 'leave', chain: string, room: Join): this {
-    return this.add({ f, type: 'invoke', chain, room }, { f, type: 'ok', chain, room })
-  }
-
   receive (chain: string, bundle: number, ...entries: Entry[]): this {
     return this.add(...entries.map(entry => ({ f: 'recv' as const, chain, bundle, ...entry })))
   }

@@ -15,7 +15,10 @@ const AGAIN_MS = 400
 const MAX_DOUBLINGS = 3
 
 type Notice = Record<string, any>
-type Outcome = { readonly type: 'ok' | 'info' } | { readonly type: 'fail', readonly code: string }
+type Outcome = { readonly type: 'ok', readonly cursor?: string } | { readonly type: 'info', readonly cursor?: never } | { readonly type: 'fail', readonly code: string, readonly cursor?: never }
+
+/** Cursors are opaque to clients; a test may know their second part (src/core/cursor.ts). */
+const subscriptionOf = (cursor: string | null): string | null => cursor?.split('~')[1] ?? null
 
 export class WireChain extends Chain {
   #profile: Profile = 'SSE'
@@ -27,6 +30,8 @@ export class WireChain extends Chain {
   #isSettled = false
   #failures = 0
   #change: Promise<void> = Promise.resolve()
+  /** A join or leave beside the stream that the stream has not come to yet. */
+  #awaited: { readonly subscription: string | null, readonly end: () => void } | null = null
   /** How a join or leave on the open socket ends. */
   #answer: ((message: Arrived) => void) | null = null
 
@@ -157,10 +162,14 @@ export class WireChain extends Chain {
     const { name: chain, rooms } = this.plan
     const f = this.#rooms === rooms ? 'join' : 'leave'
     this.history.write({ f, type: 'invoke', chain, room })
-    const result = await (client.profile === 'SSE' ? this.#post(session, f, room, signal) : this.#say(client, f, room, signal))
-    this.history.write({ f, chain, room, ...result })
-    if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
-    if (f === 'leave' && result.type === 'ok') this.#forget(room)
+    const { cursor, ...result } = await (client.profile === 'SSE' ? this.#post(session, f, room, signal) : this.#say(client, f, room, signal))
+    const change = (): void => {
+      this.history.write({ f, chain, room, ...result })
+      if (result.type === 'ok') this.#rooms = f === 'join' ? [...rooms, room] : rooms
+      if (f === 'leave' && result.type === 'ok') this.#forget(room)
+    }
+    if (cursor === undefined) change()
+    else await this.#inStream(cursor, change, signal)
     // A new connection knows its rooms.
     if (result.type === 'info') client.cut()
   }
@@ -169,13 +178,31 @@ export class WireChain extends Chain {
     try {
       const headers = { 'content-type': 'application/json', ...await authHeaders(this.plan.auth) }
       const response = await fetch(`http://127.0.0.1:${this.plan.port}/api/events/stream/${session}`, { method: 'POST', body: JSON.stringify({ action, rooms: [room] }), headers, signal })
-      const body = await response.json() as { code: string }
+      const body = await response.json() as { code: string, cursor: string | null }
       // Another worker may still make the change.
       if (response.status === 503) return { type: 'info' }
-      return response.status === 200 ? { type: 'ok' } : { type: 'fail', code: body.code }
+      return response.status === 200 ? { type: 'ok', ...(body.cursor === null ? {} : { cursor: body.cursor }) } : { type: 'fail', code: body.code }
     } catch {
       return { type: 'info' }
     }
+  }
+
+  /**
+   * The answer comes beside the stream, which may still hold seconds of what was sent before. It changes, for the client, where the
+   * stream says so: by the first cursor of the new subscription.
+   */
+  async #inStream (cursor: string, change: () => void, signal: AbortSignal): Promise<void> {
+    if (subscriptionOf(cursor) === subscriptionOf(this.#cursor) || signal.aborted) return change()
+    await new Promise<void>(resolve => {
+      const end = (): void => {
+        signal.removeEventListener('abort', end)
+        this.#awaited = null
+        change()
+        resolve()
+      }
+      signal.addEventListener('abort', end)
+      this.#awaited = { subscription: subscriptionOf(cursor), end }
+    })
   }
 
   async #say (client: WireClient, action: 'join' | 'leave', room: string, signal: AbortSignal): Promise<Outcome> {
@@ -198,6 +225,8 @@ export class WireChain extends Chain {
 
   #take (message: Arrived): void {
     if (message.cursor !== null) this.#cursor = message.cursor
+    // Before its events are written down.
+    if (this.#awaited?.subscription === subscriptionOf(message.cursor)) this.#awaited.end()
     if (message.kind === 'ready') this.takeReady(message.rooms)
     if (message.kind === 'reset') {
       const { reason, rooms, missed } = message

@@ -5,37 +5,6 @@ import type { Rule, Violation } from './rule.ts'
 
 const BARE_ID = /^\d+-\d+$/
 
-/**
- * Rooms that a chain left and joined again on an open stream: the answer to that comes beside the stream, in which what was sent
- * before the room was left may still be under way. Up to the `ready` of the join nobody can tell it from the new snapshot.
- */
-class Rejoins {
-  #isStream = false
-  readonly #left = new Set<string>()
-  /** By room: joins whose `ready` has not come. */
-  readonly #awaited = new Map<string, number>()
-
-  isUnderWay (room: string): boolean {
-    return this.#left.has(room) && (this.#awaited.get(room) ?? 0) > 0
-  }
-
-  take (mark: Mark): void {
-    const count = (room: string, by: number): void => { this.#awaited.set(room, Math.max(0, (this.#awaited.get(room) ?? 0) + by)) }
-    if (mark.f === 'connect' && mark.type === 'invoke') {
-      this.#isStream = mark.profile === 'SSE'
-      this.#left.clear()
-      this.#awaited.clear()
-    }
-    if (!this.#isStream) return
-    if (mark.f === 'ready') for (const room of mark.rooms) count(room, -1)
-    if (mark.f !== 'join' && mark.f !== 'leave') return
-    const room = typeof mark.room === 'string' ? mark.room : mark.room.room
-    if (mark.f === 'leave' && mark.type === 'invoke') this.#left.add(room)
-    if (mark.f === 'join' && mark.type === 'invoke') count(room, 1)
-    if (mark.f === 'join' && mark.type === 'fail') count(room, -1)
-  }
-}
-
 /** Which sendings of a chain may repeat values (a new snapshot), and which facts (all of history). */
 class Snapshots {
   readonly #hearing = new Hearing()
@@ -74,16 +43,12 @@ class Snapshots {
 
 function * repeats (recording: Recording, chain: ChainRecord, seen: Int32Array, first: number): Generator<Violation, number> {
   const snapshots = new Snapshots(first)
-  const rejoins = new Rejoins()
   const found: Violation[] = []
   chain.walk(recording.events, {
-    mark: mark => {
-      snapshots.take(mark)
-      rejoins.take(mark)
-    },
+    mark: mark => snapshots.take(mark),
     received: (event, line) => {
       const snapshot = event.key === null ? snapshots.ofFacts : snapshots.of(event.room)
-      if (seen[event.index] === snapshot && (event.key === null || !rejoins.isUnderWay(event.room))) found.push({ what: `${chain.name} got ${nameOf(event)} twice`, count: 1, chain: chain.name, at: { file: chain.file, number: line } })
+      if (seen[event.index] === snapshot) found.push({ what: `${chain.name} got ${nameOf(event)} twice`, count: 1, chain: chain.name, at: { file: chain.file, number: line } })
       else seen[event.index] = snapshot
     }
   })
