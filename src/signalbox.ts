@@ -265,7 +265,7 @@ export async function composeGateway (options: CompositionOptions): Promise<Comp
       lagMs: () => reports.worstLagMs,
       historyTtlMs: config.historyTtl * 1000,
       droppedLines,
-      furtherWarnings: () => mounted.name === configuredProfile ? [] : [`the command switch has mounted the profile ${mounted.name}, and APP_PROFILE is ${configuredProfile}: a restart goes by APP_PROFILE. Set APP_PROFILE=${mounted.name} to stay with it, or switch back.`],
+      furtherWarnings: () => profileSwitch.warnings(configuredProfile),
       mountProfiles: async scope => await mountProfiles(scope, mounted, {
         gateway,
         arrivals,

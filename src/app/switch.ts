@@ -115,6 +115,19 @@ export class ProfileSwitch {
     }
   }
 
+  /**
+   * What an operator should know: that a restart would mount another profile, or that this process alone was switched.
+   * @param configured APP_PROFILE
+   */
+  warnings (configured: ProfileName): string[] {
+    const { name } = this.#options.mounted
+    const ofAll = this.#switchedTo ?? configured
+    return [
+      ...ofAll === configured ? [] : [`the command switch has mounted the profile ${ofAll}, and APP_PROFILE is ${configured}: a restart goes by APP_PROFILE. Set APP_PROFILE=${ofAll} to stay with it, or switch back.`],
+      ...name === ofAll ? [] : [`the command switch has mounted the profile ${name} in this worker alone; the deployment has ${ofAll}, and so will whatever replaces this worker. Switch all of it, or this worker back.`]
+    ]
+  }
+
   /** Takes the profile that the deployment was switched to before this process came. */
   async adopt (): Promise<void> {
     const { clock } = this.#options

@@ -168,10 +168,14 @@ t.test('with two processes on one Redis', { skip: skipWithout('redis') }, async 
   })
 
   await t.test('what is tuned by the profile of one holds for the other too, with a floor that fits it', async t => {
+    const warnings = async (): Promise<string> => String((await json(`http://127.0.0.1:${two.port}/readyz`)).warnings)
+    t.notMatch(await warnings(), 'this worker alone')
     await switchTo(one, { profile: 'SSE', worker: 2 })
+    t.match(await warnings(), /the profile SSE in this worker alone; the deployment has WEBSOCKET/)
     t.match(await one.box.control({ command: 'tune', args: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } }), { status: 'done', result: { now: { TICK_FLOOR_MS: 230, MAX_ROOM_SIZE: 7 } } })
     t.match([one, two].map(({ box }) => box.gateway.limits), [{ tickMs: 250, tickFloorMs: 230, maxRoomSize: 7 }, { tickMs: 200, tickFloorMs: 200, maxRoomSize: 7 }])
     await switchTo(one, { profile: 'WEBSOCKET', worker: 2 })
+    t.notMatch(await warnings(), 'this worker alone')
     t.equal(two.box.gateway.limits.tickFloorMs, 230)
   })
 })
