@@ -83,7 +83,7 @@ export class MountedProfile {
     if (name === this.#name) return
     // Programs that know plain HTTP alone, such as curl, can read in both profiles.
     const instead = name === 'SSE' ? 'connect there, read with GET /api/events (wait=20 waits for news),' : 'connect there,'
-    throw new Refusal('PROFILE_NOT_MOUNTED', `${PROFILES[name].path} is not mounted: this gateway runs the profile ${this.#name}, at ${PROFILES[this.#name].path}; ${instead} or start the gateway with APP_PROFILE=${name} (or run: signalbox switch ${name})`, this.#returnAfterMs())
+    throw new Refusal('PROFILE_NOT_MOUNTED', `${PROFILES[name].path} is not mounted: this gateway runs the profile ${this.#name}, at ${PROFILES[this.#name].path}; ${instead} or start the gateway with APP_PROFILE=${name} (or run: signalbox switch ${name})`, { retryMs: this.#returnAfterMs() })
   }
 }
 

@@ -83,7 +83,7 @@ export class Steering {
     if (outcome === null) throw notFound()
     if ('data' in outcome) return outcome.data
     const { code, message, retryMs, bound, rooms } = outcome.refusal
-    throw new Refusal(code, message, retryMs, bound, rooms)
+    throw new Refusal(code, message, { retryMs, bound, rooms })
   }
 
   async #ask (order: Order): Promise<Outcome | null> {
@@ -91,7 +91,7 @@ export class Steering {
     const { count, resetMs } = this.#gateway.rates.steer.hitHere(order.identity.caller)
     const { maxEventsPerSecondPerClient: rate } = this.#gateway.limits
     const limit = rate > 0 ? Math.min(rate, MAX_FORWARDED) : MAX_FORWARDED
-    if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, resetMs, 'messages')
+    if (count > limit) throw new Refusal('RATE_LIMITED', `${limit} changes a second of streams of other workers are accepted of a caller (MAX_EVENTS_PER_SECOND_PER_CLIENT, at most ${MAX_FORWARDED})`, { retryMs: resetMs, bound: 'messages' })
     return await this.#gateway.operator.askAll(ORDER, order) as Outcome | null
   }
 
@@ -126,7 +126,7 @@ export class Steering {
     const limit = this.#gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
     if (limit > 0 && window.count(now) > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, window.leftMs(now), 'messages')
+      throw new Refusal('RATE_LIMITED', `${limit} changes of a stream are accepted in a second (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, { retryMs: window.leftMs(now), bound: 'messages' })
     }
   }
 }

@@ -92,7 +92,7 @@ export class Conversation {
     const limit = this.#options.gateway.limits.maxEventsPerSecondPerClient
     const now = performance.now()
     if (limit > 0 && this.#window.count(now) > limit) {
-      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, this.#window.leftMs(now), 'messages')
+      throw new Refusal('RATE_LIMITED', `${limit} messages a second are accepted (MAX_EVENTS_PER_SECOND_PER_CLIENT)`, { retryMs: this.#window.leftMs(now), bound: 'messages' })
     }
   }
 

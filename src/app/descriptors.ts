@@ -32,7 +32,7 @@ export function boundConnections (server: Server, troubles: Troubles, max = maxC
         for (const listener of accept) listener.call(server, socket)
         return
       }
-      const refusal = new Refusal('OVERLOADED', 'this process has no file descriptors left for more connections; try again in a moment', undefined, 'descriptors')
+      const refusal = new Refusal('OVERLOADED', 'this process has no file descriptors left for more connections; try again in a moment', { bound: 'descriptors' })
       troubles.refused(refusal, socket.remoteAddress)
       if (count <= max + MAX_PARTING) answerBare(socket, '503 Service Unavailable', refusal)
       else socket.destroy()

@@ -58,7 +58,7 @@ export class Effort {
   }
 
   refusalFor (caller: string): Refusal {
-    return new Refusal('RATE_LIMITED', 'what this caller sent before was slow to read; send smaller messages, with fewer names in each, or try again later', Math.ceil(this.breakOf(caller)), 'work')
+    return new Refusal('RATE_LIMITED', 'what this caller sent before was slow to read; send smaller messages, with fewer names in each, or try again later', { retryMs: Math.ceil(this.breakOf(caller)), bound: 'work' })
   }
 
   /** Reads a text, and remembers how long it took. */

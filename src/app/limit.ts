@@ -47,4 +47,4 @@ export async function checkLimit (name: string, rate: Rate, max: number, caller:
 }
 
 const tooMany = (name: string, max: number, resetMs: number): Refusal =>
-  new Refusal('RATE_LIMITED', `${max} requests a second are allowed (${name}); try again in ${resetMs} ms`, resetMs, 'rate')
+  new Refusal('RATE_LIMITED', `${max} requests a second are allowed (${name}); try again in ${resetMs} ms`, { retryMs: resetMs, bound: 'rate' })

@@ -64,6 +64,6 @@ export default fp(async (app: FastifyInstance, { pressure, returnAfterMs }: { pr
     if (!pressure.isFull || request.routeOptions.config.isShed !== true) return done()
     // A connection that is kept holds as much as a stream does.
     reply.header('Connection', 'close')
-    throw new Refusal('OVERLOADED', 'this gateway has more in memory than it should; try again later', returnAfterMs(), 'memory')
+    throw new Refusal('OVERLOADED', 'this gateway has more in memory than it should; try again later', { retryMs: returnAfterMs(), bound: 'memory' })
   })
 }, { name: 'pressure' })

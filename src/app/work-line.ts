@@ -46,7 +46,7 @@ export class WorkLine {
     const { returnAfterMs, maxWaitMs, maxWaiting } = this.#options
     const since = performance.now()
     if (this.#size + size > maxWaiting || since - (this.#waiting[0]?.since ?? since) > maxWaitMs) {
-      throw new Refusal('OVERLOADED', 'this gateway has more to publish than it can; try again later', returnAfterMs(), 'load')
+      throw new Refusal('OVERLOADED', 'this gateway has more to publish than it can; try again later', { retryMs: returnAfterMs(), bound: 'load' })
     }
     this.#size += size
     await new Promise<void>(resolve => this.#waiting.push({ size, since, go: resolve }))

@@ -252,7 +252,7 @@ export class Commands {
   #start (task: Task): Promise<Outcome> {
     // A drain may have begun since the request came.
     this.#checkStopped()
-    if (this.#running.size >= MAX_RUNNING) throw new Refusal('OVERLOADED', `${MAX_RUNNING} commands are running; try again later`, undefined, 'commands')
+    if (this.#running.size >= MAX_RUNNING) throw new Refusal('OVERLOADED', `${MAX_RUNNING} commands are running; try again later`, { bound: 'commands' })
     const outcome = this.#claimAndRun(task)
     this.#running.set(task.id, { task, outcome })
     const forget = (): void => { this.#running.delete(task.id) }

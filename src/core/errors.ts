@@ -69,18 +69,24 @@ export interface ErrorBody {
   readonly rooms?: readonly string[]
 }
 
+interface RefusalDetails {
+  /** Milliseconds to wait before trying again. Default: that of the code; without one trying again is useless. */
+  readonly retryMs?: number | undefined
+  /** What it ran into, where the code does not tell. */
+  readonly bound?: Bound | undefined
+  /** The rooms it is about, where a client goes by them. */
+  readonly rooms?: readonly string[] | undefined
+}
+
 /** A request that was turned down. It has changed nothing. */
 export class Refusal extends Error {
   readonly code: Code
   readonly statusCode: number
-  /** Milliseconds to wait before trying again; undefined where trying again is useless. */
   readonly retryMs: number | undefined
-  /** What it ran into, where the code does not tell. */
   readonly bound: Bound | undefined
-  /** The rooms it is about, where a client goes by them. */
   readonly rooms: readonly string[] | undefined
 
-  constructor (code: Code, message: string, retryMs?: number, bound?: Bound, rooms?: readonly string[]) {
+  constructor (code: Code, message: string, { retryMs, bound, rooms }: RefusalDetails = {}) {
     super(message)
     const kind: Kind = KINDS[code]
     this.name = 'Refusal'

@@ -17,12 +17,12 @@ export class Places {
   /** @throws Refusal OVERLOADED (MAX_CLIENTS), RATE_LIMITED (MAX_CLIENTS_PER_IP, MAX_CLIENTS_PER_SUBJECT) */
   check ({ address, caller, subject }: Identity): void {
     const { maxClients, maxClientsPerIp, maxClientsPerSubject } = this.#limits()
-    if (isFull(this.#taken, maxClients)) throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`, undefined, 'clients')
+    if (isFull(this.#taken, maxClients)) throw new Refusal('OVERLOADED', `all ${maxClients} connections are taken (MAX_CLIENTS); try again later`, { bound: 'clients' })
     if (isFull(this.#byAddress.get(address), maxClientsPerIp)) {
-      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`, undefined, 'address')
+      throw new Refusal('RATE_LIMITED', `an address may hold ${maxClientsPerIp} connections (MAX_CLIENTS_PER_IP)`, { bound: 'address' })
     }
     if (subject !== null && isFull(this.#bySubject.get(caller), maxClientsPerSubject)) {
-      throw new Refusal('RATE_LIMITED', `a subject may hold ${maxClientsPerSubject} connections (MAX_CLIENTS_PER_SUBJECT)`, undefined, 'subject')
+      throw new Refusal('RATE_LIMITED', `a subject may hold ${maxClientsPerSubject} connections (MAX_CLIENTS_PER_SUBJECT)`, { bound: 'subject' })
     }
   }
 

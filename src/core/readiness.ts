@@ -52,7 +52,7 @@ export class Readiness {
   /** @throws Refusal outside the stage `open`. Trouble of the store is left to it: it may be over by then */
   check (): void {
     const { stage, notReady } = this
-    if (stage !== 'open' && notReady !== null) throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, this.#options.returnAfterMs())
+    if (stage !== 'open' && notReady !== null) throw new Refusal(notReady.code, `${notReady.reason}; try again in a moment`, { retryMs: this.#options.returnAfterMs() })
   }
 
   /** @param reason why the store cannot be used; null: it can */

@@ -102,7 +102,7 @@ export class Reservations {
       if (room.startsWith('@')) continue
       let count = 0
       for (const { identity } of this.#options.rooms.get(room)?.members ?? []) if (identity.caller === caller) count++
-      if (count >= limit) throw new Refusal('RATE_LIMITED', `one caller may have ${limit} members in a room (MAX_ROOM_SIZE_PER_CALLER), and has as many in ${room}; leave it elsewhere first`, undefined, 'places')
+      if (count >= limit) throw new Refusal('RATE_LIMITED', `one caller may have ${limit} members in a room (MAX_ROOM_SIZE_PER_CALLER), and has as many in ${room}; leave it elsewhere first`, { bound: 'places' })
     }
   }
 
@@ -154,4 +154,4 @@ function step (counts: Map<string, number>, rooms: readonly string[], by: number
 }
 
 const roomFull = (rooms: readonly string[], limit: number): Refusal => new Refusal('ROOM_FULL',
-  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when a member has left`, undefined, undefined, rooms)
+  `${rooms.length > 1 ? 'rooms' : 'room'} ${rooms.join(', ')} ${rooms.length > 1 ? 'have' : 'has'} all ${limit} members (MAX_ROOM_SIZE); try again when a member has left`, { rooms })

@@ -157,7 +157,7 @@ export class Session {
     reservations.checkJoin(after.rooms)
     reservations.checkShare(joins.flatMap(({ room }) => this.subscription.rooms.has(room) ? [] : [room]), this.identity)
     if (this.#tracks.length > MAX_LATER) {
-      throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`, undefined, 'catching_up')
+      throw new Refusal('OVERLOADED', `${MAX_LATER} joins of this connection are still catching up; wait for their ready, or join several rooms at once`, { bound: 'catching_up' })
     }
     return after
   }

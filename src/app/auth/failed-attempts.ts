@@ -34,7 +34,7 @@ export class FailedAttempts {
   async verify<T> (address: string, isGone: () => boolean, verify: () => Promise<T>): Promise<T> {
     const line = this.#lines.get(address)
     if (line !== undefined) {
-      if (line.length >= MAX_WAITING) throw new Refusal('RATE_LIMITED', `${MAX_WAITING} requests of this address wait for their tokens to be verified, after one that was not accepted; try again in a moment`, undefined, 'attempts')
+      if (line.length >= MAX_WAITING) throw new Refusal('RATE_LIMITED', `${MAX_WAITING} requests of this address wait for their tokens to be verified, after one that was not accepted; try again in a moment`, { bound: 'attempts' })
       await new Promise<void>(resolve => line.push({ isGone, go: resolve }))
     }
     try {

@@ -67,7 +67,7 @@ export class PublicKeys {
       keys = await this.#choose(header)
     }
     if (keys.length === 0 && this.#trouble !== null) {
-      throw new Refusal('KEYS_UNAVAILABLE', 'the keys that verify tokens cannot be fetched just now; try again in a moment', AGAIN_MS)
+      throw new Refusal('KEYS_UNAVAILABLE', 'the keys that verify tokens cannot be fetched just now; try again in a moment', { retryMs: AGAIN_MS })
     }
     return keys
   }

@@ -165,7 +165,7 @@ class EmbeddedStore implements Store {
     const bytes = drafts.reduce((sum, { tail }) => sum + tail.length + DRAFT_BYTES, 0)
     // An append larger than the limit is accepted while nothing else waits.
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'events are published faster than the disk can write them; try again later', undefined, 'appends')
+      throw new Refusal('OVERLOADED', 'events are published faster than the disk can write them; try again later', { bound: 'appends' })
     }
     const record = once === undefined ? null : onceKey(once.key)
     return this.#ask(bytes, record, batch => {

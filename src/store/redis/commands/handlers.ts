@@ -156,7 +156,7 @@ export class Handlers {
     const { keys } = store
     const reply = await this.#persist(async () => await store.ask(async client => await dispatch(
       client, [keys.command(id), keys.commands(command)], [JSON.stringify(record), keptMs(idempotencyTtlMs, timeoutMs), MAX_WAITING, id, JSON.stringify(args), identity.caller, identity.subject ?? ''])))
-    if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`, undefined, 'commands')
+    if (reply === 'FULL') throw new Refusal('OVERLOADED', `${MAX_WAITING} commands ${command} wait for their backends; try again later`, { bound: 'commands' })
   }
 
   /** Repeats a request whose connection was lost: it may or may not have taken effect, and repeating it is safe. */

@@ -211,7 +211,7 @@ export class RedisStore implements Store {
     const { maxWaitingBytes = MAX_WAITING_BYTES } = this.#options
     this.#checkOpen()
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > maxWaitingBytes) {
-      throw new Refusal('OVERLOADED', 'events are published faster than Redis takes them; try again later', undefined, 'appends')
+      throw new Refusal('OVERLOADED', 'events are published faster than Redis takes them; try again later', { bound: 'appends' })
     }
     this.#waitingBytes += bytes
     try {
