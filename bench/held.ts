@@ -15,6 +15,7 @@ import { cursorOf } from './compare/herd.ts'
 import { eventText } from './compare/mark.ts'
 import { Meter } from './compare/rounds.ts'
 import { pinned } from './cores.ts'
+import { backBy, comeBack } from './herd.ts'
 import { Histogram } from './histogram.ts'
 import { paced } from './pace.ts'
 import { Post } from './post.ts'
@@ -29,9 +30,8 @@ const SETTLE_MS = 500
 /** An event a second, for so many seconds. */
 const EVENTS = 20
 const ARRIVAL_MS = 20_000
-/** RECONNECT_JITTER: clients that were cut come back within it, and who is refused tries again a second later. */
+/** RECONNECT_JITTER: clients that were cut come back within it. */
 const BACK_WITHIN_MS = 3000
-const RETRY_MS = 1000
 const BACK_LIMIT_MS = 120_000
 const LIMIT_MS = 900_000
 /** Those in use come from 127.0.<wave>.x. */
@@ -115,45 +115,23 @@ async function measure (profile: Profile, viewers: number): Promise<void> {
     audience.close()
     await until(async () => await sessions(port) === 0)
     await publish()
-    await herd(server, { ...opening, ...returning(opening, cursor) }, viewers, say)
+    await herd(server, opening, cursor, viewers, say)
   } finally {
     await server.stop()
   }
 }
 
 /** Everybody comes back, each with an event to be sent that it missed. */
-async function herd (server: ServerProcess, opening: Opening, viewers: number, say: (what: string, value: string) => void): Promise<void> {
-  const backAfter: number[] = []
-  await server.lag()
+async function herd (server: ServerProcess, opening: Opening, cursor: string, viewers: number, say: (what: string, value: string) => void): Promise<void> {
   const meter = new Meter(server)
-  const cameAt = performance.now()
-  const audience = Audience.begin({
-    port: server.port,
-    localAddress: nextAddresses(),
-    opening,
-    count: viewers,
-    withinMs: BACK_WITHIN_MS,
-    retryMs: RETRY_MS,
-    onMarks: (_viewer, _marks, at) => { backAfter.push(at - cameAt) }
-  })
-  while (backAfter.length < viewers && performance.now() - cameAt < BACK_LIMIT_MS) await delay(20)
+  const back = await comeBack({ server, opening, cursor, clients: viewers, missed: 1, withinMs: BACK_WITHIN_MS, limitMs: BACK_LIMIT_MS, localAddress: nextAddresses() })
   const { cpuMs } = meter.read()
-  const lag = await server.lag()
-  const at = (share: number): string => {
-    const ms = backAfter[Math.ceil(share * viewers) - 1]
-    return ms === undefined ? `not within ${BACK_LIMIT_MS / 1000} s` : share === 1 ? verdict(ms, TARGETS.backMs) : ms.toFixed(0)
-  }
-  say('all back after a cut, with what they missed, ms: 99 %, 100 %', `${at(0.99)}, ${at(1)}`)
-  say('meanwhile: event-loop lag p99, longest, ms; CPU for each, µs', `${lag?.p99Ms.toFixed(0) ?? '?'}, ${lag?.maxMs.toFixed(0) ?? '?'}; ${(cpuMs * 1000 / viewers).toFixed(0)}`)
-  if (audience.retried > 0) say('refused and tried again', String(audience.retried))
-  audience.close()
+  say('all back after a cut, with what they missed, ms: 99 %, 100 %', `${backBy(back, 0.99).toFixed(0)}, ${verdict(backBy(back, 1), TARGETS.backMs)}`)
+  say('meanwhile: event-loop lag p99, longest, ms; CPU for each, µs', `${back.lag?.p99Ms.toFixed(0) ?? '?'}, ${back.lag?.maxMs.toFixed(0) ?? '?'}; ${(cpuMs * 1000 / viewers).toFixed(0)}`)
+  if (back.retried > 0) say('refused and tried again', String(back.retried))
 }
 
 const verdict = (value: number, limit: number): string => `${value.toFixed(0)} (${value <= limit ? 'met' : 'MISSED'}: ${limit})`
-
-const returning = ({ webSocket }: Opening, cursor: string): Partial<Opening> => webSocket
-  ? { ask: JSON.stringify({ action: 'join', room: ROOM, lastEventId: cursor }) }
-  : { headers: { 'Last-Event-ID': cursor } }
 
 /** Resident memory, after garbage collection. */
 async function settled (server: ServerProcess): Promise<number> {
