@@ -1,4 +1,4 @@
-// A million connections that come and go. Half of them end in order, half by a reset, as their bytes have been read or not.
+// A million connections that come, get their first messages and go.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from '../compare/audience.ts'
