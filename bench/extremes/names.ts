@@ -1,6 +1,7 @@
 // A million names of rooms, each with a key, that are published to once; and a million that clients join. None of them is ever
 // heard of again, and the gateway must forget them.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from '../compare/audience.ts'
 import { signalbox } from '../compare/contenders.ts'
 import type { Profile } from '../compare/contenders.ts'
@@ -17,6 +18,7 @@ const AT_ONCE = 100
 /** Values stand so long; and so long it is remembered that they were deleted. */
 const KEPT_S = 30
 const RSS_MB = 50
+const QUIET_MS = 60_000
 const GONE_MS = 300_000
 const GIGABYTE = 2 ** 30
 
@@ -26,6 +28,7 @@ export const names: Extreme = async (profile, share) => await withServer(profile
   const before = await baseOf(server)
   const count = Math.round(NAMES * share)
   const peak = await publishAndJoin(server, profile, 'name', count)
+  await delay(QUIET_MS * share)
   return [told('names published to, then joined: rooms at most; RSS then, MB', `${count.toLocaleString('en')}: ${peak.rooms.toLocaleString('en')}; ${(peak.rss / 1e6).toFixed(0)}`), ...returned(before, await baseOf(server), RSS_MB)]
 })
 
