@@ -13,6 +13,7 @@ import { endTurns } from '../../src/app/turns.ts'
 import { compressed, COMPRESSED_HEARTBEAT, frame, HEARTBEAT, namedEvent, unchunked } from './frame.ts'
 
 export class SseConnection implements Connection {
+  readonly format = 'SSE'
   #socket: Socket | null = null
   #chunked = true
   #compressed = false

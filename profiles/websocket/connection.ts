@@ -13,6 +13,7 @@ export const CLOSE = { goingAway: 1001, notText: 1003, policy: 1008, restart: 10
 const CODES: Record<EndReason, number> = { DRAINING: CLOSE.restart, SWITCHED: CLOSE.restart, SLOW: CLOSE.tryLater, DISCONNECTED: CLOSE.goingAway, TOKEN_EXPIRED: CLOSE.unauthorized }
 
 export class WsConnection implements Connection {
+  readonly format = 'WEBSOCKET'
   readonly #socket: WebSocket
   /** The TCP socket below: bundles are written to it as whole frames. `ws` compresses nothing, so all pending bytes are in its buffer. */
   readonly #raw: Socket

@@ -7,7 +7,7 @@ import type { ResetReason } from './standing.ts'
 export interface Bundle {
   readonly entries: readonly Entry[]
   readonly cursor: string
-  /** The bytes on the wire where they are not compressed, made by the profile on first use and shared by all connections the bundle goes to. */
+  /** The bytes on the wire where they are not compressed, made by the profile on first use and shared by all connections the bundle goes to: those of one format. */
   frame?: Buffer
   /** The same for connections that are compressed. */
   compressed?: Buffer
@@ -22,6 +22,8 @@ export type Notice =
 export type EndReason = 'DRAINING' | 'SWITCHED' | 'SLOW' | 'DISCONNECTED' | 'TOKEN_EXPIRED'
 
 export interface Connection {
+  /** How bundles become bytes. After a switch connections of both profiles hear the same for a moment, and only those of one format may share bytes. */
+  readonly format: string
   /** Bytes handed over that the system has not taken yet. Above 0 nothing more is handed over. */
   readonly pending: number
   /** @returns the bytes handed over */

@@ -445,7 +445,7 @@ export class Session {
     const [track] = this.#tracks
     const key = track === undefined || this.#tracks.length > 1
       ? null
-      : { shape: this.subscription.shape, facts: track.facts, state: track.state, deletions: track.deletions, valuesWait, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
+      : { format: this.connection.format, shape: this.subscription.shape, facts: track.facts, state: track.state, deletions: track.deletions, valuesWait, snapshot: track.snapshot, inPart: track.inPart === true, turn: this.#turn }
     let found = key === null ? undefined : shared.get(key)
     // A bundle made earlier in this tick is still good; an empty one is good only while the head has not moved.
     if (found === undefined || (found.bundle.entries.length === 0 && found.head !== rooms.head)) {

@@ -1,5 +1,5 @@
-// Bundles made in this tick, shared by all sessions with the same subscription and position: one reading and one
-// encoded frame serve them all.
+// Bundles made in this tick, shared by all sessions with the same subscription, position and format of their connection: one
+// reading and one encoded frame serve them all.
 
 import type { Bundle } from './connection.ts'
 import { SYSTEM } from './event.ts'
@@ -26,8 +26,9 @@ export interface SharedBundle {
 /** Bytes of events kept at most; beyond them each session reads for itself. */
 const MAX_BYTES = 16 * 1024 * 1024
 
-/** All that a bundle depends on: what is heard, and the position it is read from. Equal keys, equal bundles. */
+/** All that a bundle and its bytes depend on: what is heard, the position it is read from, and how it is written. Equal keys, equal bytes. */
 export interface BundleKey extends Position {
+  readonly format: string
   /** See `Subscription`. */
   readonly shape: string
   /** Values wait for their pace. */
@@ -75,10 +76,10 @@ export class SharedBundles {
   }
 }
 
-const nameOf = ({ shape, facts, state, deletions, valuesWait, snapshot, inPart, turn }: BundleKey): string => `${shape}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${inPart}~${turn}`
+const nameOf = ({ format, shape, facts, state, deletions, valuesWait, snapshot, inPart, turn }: BundleKey): string => `${format}~${shape}~${facts}~${state}~${deletions}~${valuesWait}~${snapshot}~${inPart}~${turn}`
 
 const isSame = (a: BundleKey, b: BundleKey): boolean =>
-  a.facts === b.facts && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
+  a.facts === b.facts && a.format === b.format && a.state === b.state && a.deletions === b.deletions && a.valuesWait === b.valuesWait && a.shape === b.shape && a.snapshot === b.snapshot && a.inPart === b.inPart && a.turn === b.turn
 
 /** The facts of a bundle, which wait for no pace. */
 export function factsOf (shared: SharedBundle): readonly Entry[] {

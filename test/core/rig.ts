@@ -137,6 +137,7 @@ function bound (store: Store): Omit<Store, 'follow'> {
 
 /** A connection that takes everything, or nothing while `pending` is above 0. */
 export class Client implements Connection {
+  readonly format = 'objects'
   readonly received: Received[] = []
   readonly session: Session
   pending = 0

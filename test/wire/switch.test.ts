@@ -67,6 +67,28 @@ for (const profile of PROFILES) {
   })
 }
 
+for (const compressed of [false, true]) {
+  t.test(`streams and sockets that stand at the same place in the moment of a switch each get their own ${compressed ? 'compressed ' : ''}bytes`, async t => {
+    for (const profile of PROFILES) {
+      const other = PROFILES.find(name => name !== profile) as typeof profile
+      const server = await serve(t, { profile })
+      const clients: WireClient[] = []
+      const come = async (path: typeof profile): Promise<void> => {
+        const client = await WireClient.open(path, server.port, { rooms: ['a'], compressed })
+        t.teardown(() => client.cut())
+        await client.untilKind('ready')
+        clients.push(client)
+      }
+      await come(profile)
+      await switchTo(server, { profile: other })
+      await come(other)
+      await server.publish({ type: 'x', room: 'a', data: 'x'.repeat(300) })
+      for (const client of clients) await client.until(() => client.events.length > 0, 5000)
+      t.same(clients.map(({ events }) => events.map(({ data }) => data)), [['x'.repeat(300)], ['x'.repeat(300)]], `from ${profile} to ${other}`)
+    }
+  })
+}
+
 t.test('the path that is not mounted refuses handshakes, streams and plain requests as after a restart', async t => {
   const server = await serve(t, { profile: 'WEBSOCKET', corsOrigins: ['https://a.example'] })
   await switchTo(server, { profile: 'SSE' })
