@@ -30,7 +30,7 @@ export const halfOpen: Extreme = async (profile, share) => {
     const { lost } = audience
     audience.close()
     return [
-      judged(`${silent} silent sockets of ${clients} are all ended after, s`, goneS, GONE_S, 1),
+      judged(`${silent.toLocaleString('en')} silent sockets of ${clients.toLocaleString('en')} are all ended after, s`, goneS, GONE_S, 1),
       judged(`others ended then and in the ${WATCHED_MS / 1000} s that followed`, clients - silent - left, 0),
       judged('others whose connection broke', lost, 0)
     ]

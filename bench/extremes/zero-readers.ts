@@ -83,7 +83,7 @@ export const zeroReaders: Extreme = async (profile, share) => await withServer(p
   others.close()
   zero.close()
   return [
-    judged(`${deaf} that read nothing, among ${clients}: memory (RSS) for each, KB`, (rss - base.rss) / 1024 / deaf, KB_EACH, 1),
+    judged(`${deaf} that read nothing, among ${clients.toLocaleString('en')}: memory (RSS) for each, KB`, (rss - base.rss) / 1024 / deaf, KB_EACH, 1),
     told('p95 of the others before, ms', before.toFixed(0)),
     judged('p95 of the others meanwhile, by that before', during / before, P95_RATIO, 2),
     judged('others ended', lost, 0),

@@ -1,12 +1,12 @@
 // Public keys from a URL: who may sign, how often the URL is asked, and what holds while it does not answer.
 
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import type { CryptoKey, JWK } from 'jose'
 import { PublicKeys } from '../../src/app/auth/keys.ts'
+import { freePort } from '../process/harness.ts'
 import { WireClient } from '../wire/client.ts'
 import { PROFILES } from '../wire/harness.ts'
 import { ALL, ask, bearer, guarded, knock, now, OPEN, SECRET, token } from './harness.ts'
@@ -48,6 +48,8 @@ class Issuer {
   static async start (t: Test, ...keys: Key[]): Promise<Issuer> {
     const issuer = new Issuer()
     issuer.keys = keys.map(({ jwk }) => jwk)
+    // One that no other gets while this issuer is down.
+    issuer.port = await freePort()
     await issuer.listen()
     t.teardown(() => issuer.stop())
     return issuer
@@ -55,7 +57,6 @@ class Issuer {
 
   async listen (): Promise<void> {
     await new Promise<void>(resolve => this.#server.listen(this.port, '127.0.0.1', resolve))
-    this.port = (this.#server.address() as AddressInfo).port
   }
 
   stop (): void {
