@@ -12,9 +12,9 @@ const PRELOAD = new URL('heap.mjs', import.meta.url).href
 const LIMIT_MB_PER_HOUR = 1
 /** The heap finds its size within this share of a soak. */
 const WARM_UP = 1 / 3
-const EVERY_MS = 600_000
+const EVERY_MS = 900_000
 /** What has run out is looked for now and then: so much later, at the latest, it is gone. */
-const GONE = 1.25
+const GONE = 1.1
 
 export interface HeapReading {
   /** Monotonic ms. */
@@ -36,12 +36,12 @@ export class HeapGauge {
 
   readonly plant = (env: Env): Env => ({ ...env, NODE_OPTIONS: [env.NODE_OPTIONS, `--import=${PRELOAD}`].filter(option => option !== undefined).join(' '), CHAOS_HEAP: this.#file })
 
-  /** Ten minutes have gone by since the last reading, or there was none. */
+  /** A quarter of an hour has gone by since the last reading, or there was none. */
   get isDue (): boolean {
     return performance.now() >= (this.readings.at(-1)?.at ?? -Infinity) + EVERY_MS
   }
 
-  /** @param keptMs so long the gateway keeps what was published: megabytes of it are none of its growth */
+  /** @param keptMs so long the gateway keeps what a round brought: megabytes of it are none of its growth */
   async read (pid: number, keptMs: number): Promise<HeapReading> {
     await delay(GONE * keptMs)
     rmSync(this.#file, { force: true })

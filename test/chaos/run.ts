@@ -61,6 +61,9 @@ const ROUNDS_EACH = 5
 
 const SMALL_DISK_MB = 64
 
+/** So long `explain` knows sessions that have ended (src/core/departures.ts). */
+const DEPARTED_MS = 300_000
+
 /** Clients come back soon, and what is dead is noticed soon. */
 const SETTINGS: Env = { MAX_ROOM_SIZE: 0, CONTROL_RATE_LIMIT: 0, RECONNECT_JITTER: 1, PING_INTERVAL: 2, PING_TIMEOUT: 2, SHUTDOWN_TIMEOUT: 10, LOG_LEVEL: 'info' }
 
@@ -87,7 +90,7 @@ export async function run (t: Test, options: RunOptions, report: (line: string) 
       mkdirSync(folder, { recursive: true })
       const judged = await playAndJudge(rig, fault, seed, folder, crews, options, commit)
       const { server, historyTtlMs } = rig.deployment
-      const result = soak?.heap.isDue === true ? { ...judged, heapBytes: (await soak.heap.read(server.pid, historyTtlMs)).bytes } : judged
+      const result = soak?.heap.isDue === true ? { ...judged, heapBytes: (await soak.heap.read(server.pid, Math.max(historyTtlMs, DEPARTED_MS))).bytes } : judged
       results.push(result)
       report(lineOf(result))
       onRound(results)
