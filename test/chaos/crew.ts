@@ -1,6 +1,7 @@
 // A process with clients or publishers of a chaos run: what the runner's event loop does is no affair of theirs. It is told by
 // messages what to do, and writes its part of the history to a file of its own.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import type { ChainPlan } from './chain.ts'
 import type { Chain } from './chain.ts'
 import { HistoryWriter } from './history.ts'
@@ -28,6 +29,8 @@ export type Report =
 
 const KINDS = { wire: WireChain, library: LibraryChain, read: ReadChain }
 const PROGRESS_MS = 100
+const WAVE = 25
+const WAVE_MS = 50
 const NAMED = 5
 
 let history: HistoryWriter
@@ -49,7 +52,11 @@ async function obey (order: Order): Promise<void> {
     case 'connect': {
       const added = order.chains.map(plan => new KINDS[plan.kind](plan, history))
       chains.push(...added)
-      for (const chain of added) chain.start()
+      for (const [index, chain] of added.entries()) {
+        // Thousands at once would be a herd before the fault, on a machine that they share with the gateway.
+        if (index % WAVE === WAVE - 1) await delay(WAVE_MS)
+        chain.start()
+      }
       return
     }
     case 'publish':
