@@ -15,6 +15,7 @@ import { cursorOf } from './compare/herd.ts'
 import { eventText } from './compare/mark.ts'
 import { Meter } from './compare/rounds.ts'
 import { pinned } from './cores.ts'
+import { figuresOf, until } from './extremes/extreme.ts'
 import { backBy, comeBack } from './herd.ts'
 import { Histogram } from './histogram.ts'
 import { paced } from './pace.ts'
@@ -26,7 +27,6 @@ const PER_ADDRESS = 5000
 /** Descriptors that a process needs besides those of viewers. */
 const FILES = 500
 const FIRST = 500
-const SETTLE_MS = 500
 /** An event a second, for so many seconds. */
 const EVENTS = 20
 const ARRIVAL_MS = 20_000
@@ -83,12 +83,12 @@ async function measure (profile: Profile, viewers: number): Promise<void> {
         if (left <= 0) last.at = at
       }
     })
-    const before = await settled(server)
+    const before = await server.settled()
     const joining = new Meter(server)
     await audience.more(viewers - audience.size)
     const joined = joining.read()
     if (viewers > FIRST) say('accepted a second; CPU for each, µs', `${Math.round((viewers - FIRST) / joined.ms * 1000).toLocaleString('en')}; ${(joined.cpuMs * 1000 / (viewers - FIRST)).toFixed(0)}`)
-    if (viewers > FIRST) say('memory of an idle connection (RSS), KB', ((await settled(server) - before) / 1024 / (viewers - FIRST)).toFixed(1))
+    if (viewers > FIRST) say('memory of an idle connection (RSS), KB', ((await server.settled() - before) / 1024 / (viewers - FIRST)).toFixed(1))
 
     // Compiled.
     await paced(3000, 1000, publish)
@@ -113,7 +113,7 @@ async function measure (profile: Profile, viewers: number): Promise<void> {
 
     const cursor = await cursorOf(opening, port)
     audience.close()
-    await until(async () => await sessions(port) === 0)
+    await until('nobody is left', async () => (await figuresOf(server)).figure('signalbox_sessions') === 0, BACK_LIMIT_MS)
     await publish()
     await herd(server, opening, cursor, viewers, say)
   } finally {
@@ -132,26 +132,6 @@ async function herd (server: ServerProcess, opening: Opening, cursor: string, vi
 }
 
 const verdict = (value: number, limit: number): string => `${value.toFixed(0)} (${value <= limit ? 'met' : 'MISSED'}: ${limit})`
-
-/** Resident memory, after garbage collection. */
-async function settled (server: ServerProcess): Promise<number> {
-  for (let round = 0; round < 3; round++) {
-    server.collect()
-    await delay(SETTLE_MS)
-  }
-  return server.rss
-}
-
-async function sessions (port: number): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })).text()
-  const count = /^signalbox_sessions(?:\{.*\})? (\d+)$/m.exec(text)?.[1]
-  if (count === undefined) throw new Error('/metrics has no signalbox_sessions')
-  return Number(count)
-}
-
-async function until (holds: () => Promise<boolean>): Promise<void> {
-  while (!await holds()) await delay(100)
-}
 
 /** As root a process may raise its own limit. Servers that it starts inherit it. */
 function raiseFileLimit (files: number): void {

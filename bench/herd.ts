@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from './compare/audience.ts'
 import type { Opening } from './compare/audience.ts'
-import { ROOM } from './compare/contenders.ts'
+import { returning } from './compare/herd.ts'
 import type { Lag, ServerProcess } from './process.ts'
 
 export interface HerdOptions {
@@ -41,7 +41,7 @@ export async function comeBack ({ server, opening, cursor, clients, missed, with
   const audience = Audience.begin({
     port: server.port,
     localAddress,
-    opening: { ...opening, ...opening.webSocket ? { ask: JSON.stringify({ action: 'join', room: ROOM, lastEventId: cursor }) } : { headers: { 'Last-Event-ID': cursor } } },
+    opening: returning(opening, cursor),
     count: clients,
     withinMs,
     retryMs: RETRY_MS,

@@ -45,9 +45,6 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
         for (const { key, n } of marks) if (key === 0 && n >= MISSED) live.record(at - (startedAt[n - MISSED] as number))
       }
     })
-    const returning: Opening = opening.webSocket
-      ? { ...opening, ask: JSON.stringify({ action: 'join', room: ROOM, lastEventId: cursor }) }
-      : { ...opening, headers: { 'Last-Event-ID': cursor } }
     const missing = new Int32Array(clients).fill(MISSED)
     let served = 0
     const came = performance.now()
@@ -55,7 +52,7 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
     const meter = new Meter(server)
     const herd = Audience.begin({
       port,
-      opening: returning,
+      opening: returning(opening, cursor),
       count: clients,
       withinMs: WITHIN_MS,
       onMarks: (viewer, marks, at) => {
@@ -95,6 +92,11 @@ export async function herd (contender: Contender, clients: number): Promise<Roun
     await server.stop()
   }
 }
+
+/** How a client with a cursor comes back. */
+export const returning = (opening: Opening, cursor: string): Opening => opening.webSocket
+  ? { ...opening, ask: JSON.stringify({ action: 'join', room: ROOM, lastEventId: cursor }) }
+  : { ...opening, headers: { 'Last-Event-ID': cursor } }
 
 /** The cursor of a client that connects now. */
 export const cursorOf = async (opening: Opening, port: number): Promise<string> => opening.webSocket ? await socketCursor(port) : await streamCursor(port, opening)

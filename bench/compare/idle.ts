@@ -1,6 +1,5 @@
 // The cost of a connection that nothing is sent to.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { Audience } from './audience.ts'
 import type { Contender } from './contenders.ts'
 import { ServerProcess } from '../process.ts'
@@ -9,25 +8,16 @@ import type { Round } from './rounds.ts'
 
 /** Held before memory is looked at first: whatever a server makes but once is there by then. */
 const FIRST = 500
-const SETTLE_MS = 400
 
 export async function idle (contender: Contender, clients: number): Promise<Round> {
   const server = await ServerProcess.start(contender.command({}))
   try {
     const audience = await Audience.open({ port: server.port, opening: contender.opening, count: FIRST })
-    const settled = async (): Promise<number> => {
-      // Memory that is freed late, such as promises in closures, goes with the second and third collection.
-      for (let round = 0; round < 3; round++) {
-        server.collect()
-        await delay(SETTLE_MS)
-      }
-      return server.rss
-    }
-    const before = await settled()
+    const before = await server.settled()
     const meter = new Meter(server)
     await audience.more(clients - FIRST)
     const opening = meter.read()
-    const after = await settled()
+    const after = await server.settled()
     const { lost } = audience
     audience.close()
     return {

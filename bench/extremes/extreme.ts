@@ -53,13 +53,10 @@ export interface Base {
 
 /** What is present, after garbage collection. */
 export async function baseOf (server: ServerProcess): Promise<Base> {
-  for (let round = 0; round < 3; round++) {
-    server.collect()
-    await delay(500)
-  }
+  const rss = await server.settled()
   const figures = await figuresOf(server)
   const counts = Object.fromEntries(PRESENT.map(name => [name, figures.figure(name)])) as Base['counts']
-  return { counts, fds: readdirSync(`/proc/${server.pid}/fd`).length, rss: server.rss }
+  return { counts, fds: readdirSync(`/proc/${server.pid}/fd`).length, rss }
 }
 
 /** What must be as before, and memory that may have grown by so many MB. */

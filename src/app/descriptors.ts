@@ -1,11 +1,12 @@
 // Clients never get the last descriptors of the process: the store needs some to open its files, and would fail while
 // clients hold them all.
 
+import { readdirSync } from 'node:fs'
 import type { Server, Socket } from 'node:net'
 import { Refusal } from '../core/errors.ts'
 import type { Troubles } from '../core/figures/troubles.ts'
 import { answerBare } from './errors.ts'
-import { fileLimit, openFiles } from './file-limit.ts'
+import { fileLimit } from './file-limit.ts'
 
 /** Kept for the store, for Redis and for the next version of whatever is open at the start. */
 const KEPT = 64
@@ -15,7 +16,7 @@ const MAX_PARTING = 16
 /** Connections that the process may hold; Infinity where the system does not say. */
 function maxConnections (): number {
   try {
-    return Math.max(1, fileLimit() - KEPT - MAX_PARTING - openFiles())
+    return Math.max(1, fileLimit() - KEPT - MAX_PARTING - readdirSync('/proc/self/fd').length)
   } catch {
     return Infinity
   }

@@ -1,6 +1,6 @@
 // Imports nothing of ours: a start that has too few files left needs this before anything else is opened.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 
 /** Files that this process may have open; Infinity where the system does not say: there is no /proc outside of Linux. */
 export function fileLimit (): number {
@@ -10,6 +10,3 @@ export function fileLimit (): number {
     return Infinity
   }
 }
-
-/** Files that this process has open. @throws Error where the system does not say */
-export const openFiles = (): number => readdirSync('/proc/self/fd').length

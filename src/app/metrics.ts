@@ -5,6 +5,7 @@
 // known of each worker by itself carries the label `worker`. The profile is a label of `signalbox_info` alone: on every series it
 // would rename them all in a rollback, just when somebody looks.
 
+import { readdir } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Aggregator, Metric } from 'prom-client'
@@ -13,7 +14,7 @@ import { CODES } from '../core/errors.ts'
 import { Durations } from '../core/figures/durations.ts'
 import { BOUNDS_MS } from '../core/figures/latency.ts'
 import type { Gateway } from '../core/gateway.ts'
-import { fileLimit, openFiles } from './file-limit.ts'
+import { fileLimit } from './file-limit.ts'
 import { EVENTS, READY } from './group-metrics.ts'
 import type { ProcessMetrics } from './group-metrics.ts'
 import type { Mounted } from './mounted.ts'
@@ -144,7 +145,7 @@ export default async function metrics (app: FastifyInstance, options: MetricsOpt
   gauge('signalbox_backlog_seconds', 'Age of the oldest event pending for a connected client', 'max', () => gateway.view.backlogMs / 1000)
   const files = fileLimit()
   // `process_open_fds` and `process_max_fds` are sums over the workers, in which one that is at its limit does not show.
-  if (files < Infinity) gauge('signalbox_open_files_ratio', 'Open files of a worker by those it may have: of the worker that is nearest to its limit', 'max', () => openFiles() / files)
+  if (files < Infinity) gauge('signalbox_open_files_ratio', 'Open files of a worker by those it may have: of the worker that is nearest to its limit', 'max', async () => (await readdir('/proc/self/fd')).length / files)
   gauge('signalbox_tick_seconds', 'Length of the current tick', 'max', () => gateway.tickMs / 1000)
   if (disk !== undefined) {
     counter('signalbox_store_damaged_total', 'Records of the data directory found damaged or missing', () => disk.damaged())
